@@ -1,0 +1,1 @@
+//! Store, indexes, keyed recompute and per-class snapshots

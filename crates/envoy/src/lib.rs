@@ -1,0 +1,1 @@
+//! What Envoy needs: ir to resources

@@ -1,0 +1,1 @@
+//! What the API means: api to ir

@@ -1,0 +1,1 @@
+//! Envoy's API messages and services, generated at build time

@@ -1,0 +1,2 @@
+//! The binary umbra.
+fn main() {}
