@@ -6,10 +6,43 @@
 //! stops recomputation.
 //! Start reading at: [`Rule`], [`ClusterRef`], [`Route`].
 
+mod cluster;
 mod diagnostic;
 mod names;
 mod object;
+mod policy;
+mod protocol;
+mod proxy;
+mod route;
+mod rule;
+mod service;
+mod settings;
+mod visibility;
 
+pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use diagnostic::{Diagnostic, Severity};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName};
 pub use object::{Kind, ObjectId};
+pub use policy::{
+    ClientTls, ConnectionPool, LeveledPolicy, LoadBalancer, RuleSet, Subset, TcpKeepalive, TlsOrigination,
+    TrafficPolicy,
+};
+pub use protocol::Protocol;
+pub use proxy::{
+    GatewayHead, Listener, MentionedLabels, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost,
+};
+pub use route::{
+    Forward, Mirror, MirrorHost, MirrorShare, Route, RouteAction, Target, TargetCluster, VirtualHost,
+};
+pub use rule::{
+    Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, HeaderChanges, HeaderMatch,
+    HeaderOps, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath, RedirectPort,
+    RequestMatch, RetryPolicy, Rule, RuleAction, RuleHead, RuleMatch, Rules, Shares, StaticFilter, TextMatch,
+    WeightedDestination,
+};
+pub use service::{
+    ClusterRef, Endpoint, EndpointSet, Locality, Resolution, Role, RuleSetId, ServiceHead, ServiceId,
+    ServicePort,
+};
+pub use settings::{AccessLog, AccessLogFormat, MirrorSettings, Settings};
+pub use visibility::Visibility;

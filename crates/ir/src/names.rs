@@ -36,8 +36,7 @@ impl Hostname {
             (true, false) => other.0.ends_with(&self.0[1..]),
             (false, true) => self.0.ends_with(&other.0[1..]),
             (true, true) => {
-                let (long, short) =
-                    if self.0.len() >= other.0.len() { (self, other) } else { (other, self) };
+                let (long, short) = if self.0.len() >= other.0.len() { (self, other) } else { (other, self) };
                 long.0.ends_with(&short.0[1..])
             }
         }

@@ -1,0 +1,150 @@
+//! Traffic policies: DestinationRules after merging (istio-semantics "Policy levels").
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{ObjectId, PortNumber, SubsetName};
+
+/// The four policy blocks that umbra acts on. `None`: not written.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TrafficPolicy {
+    /// `connectionPool`.
+    pub connection_pool: Option<ConnectionPool>,
+    /// `loadBalancer.simple`.
+    pub load_balancer: Option<LoadBalancer>,
+    /// `tls`.
+    pub tls: Option<ClientTls>,
+}
+
+/// A policy and the port-level policies that replace its blocks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LeveledPolicy {
+    /// For every port without an entry of its own.
+    pub base: TrafficPolicy,
+    /// By service port. An entry replaces all blocks: what it leaves out is default, not inherited.
+    pub ports: BTreeMap<PortNumber, TrafficPolicy>,
+}
+
+/// A named part of a service's endpoints.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subset {
+    /// Endpoints must carry all of these.
+    pub labels: BTreeMap<String, String>,
+    /// What it changes of the rule's policy.
+    pub policy: Option<LeveledPolicy>,
+    /// The rule that defines it.
+    pub defined_by: ObjectId,
+}
+
+/// The merged DestinationRules of one host.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RuleSet {
+    /// The policy of the oldest rule that has one.
+    pub policy: Option<LeveledPolicy>,
+    /// The union of the subsets; of two with one name the older rule's.
+    pub subsets: BTreeMap<SubsetName, Subset>,
+}
+
+impl RuleSet {
+    /// The blocks in force for a port and subset.
+    ///
+    /// The base is the rule's policy or its entry for the port; a subset overrides the blocks that it
+    /// sets, and a subset's entry for the port overrides all of them, also those it leaves out.
+    pub fn effective(&self, port: PortNumber, subset: Option<&SubsetName>) -> TrafficPolicy {
+        let mut effective =
+            self.policy.as_ref().map(|p| p.ports.get(&port).unwrap_or(&p.base).clone()).unwrap_or_default();
+        let Some(over) = subset.and_then(|s| self.subsets.get(s)).and_then(|s| s.policy.as_ref()) else {
+            return effective;
+        };
+        if let Some(at_port) = over.ports.get(&port) {
+            return at_port.clone();
+        }
+        let base = over.base.clone();
+        effective.connection_pool = base.connection_pool.or(effective.connection_pool);
+        effective.load_balancer = base.load_balancer.or(effective.load_balancer);
+        effective.tls = base.tls.or(effective.tls);
+        effective
+    }
+}
+
+/// `connectionPool`; `None` and 0 mean "not set" as in Istio.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ConnectionPool {
+    /// `tcp.maxConnections` -> `max_connections`.
+    pub max_connections: Option<u32>,
+    /// `tcp.connectTimeout`.
+    pub connect_timeout: Option<Duration>,
+    /// `tcp.maxConnectionDuration`.
+    pub max_connection_duration: Option<Duration>,
+    /// `tcp.idleTimeout`, used when `http.idleTimeout` is unset.
+    pub tcp_idle_timeout: Option<Duration>,
+    /// `tcp.tcpKeepalive`.
+    pub keepalive: Option<TcpKeepalive>,
+    /// `http.http1MaxPendingRequests` -> `max_pending_requests`.
+    pub max_pending_requests: Option<u32>,
+    /// `http.http2MaxRequests` -> `max_requests`.
+    pub max_requests: Option<u32>,
+    /// `http.maxRetries` -> `max_retries`.
+    pub max_retries: Option<u32>,
+    /// `http.idleTimeout`.
+    pub idle_timeout: Option<Duration>,
+    /// `http.maxRequestsPerConnection`.
+    pub max_requests_per_connection: Option<u32>,
+    /// `http.maxConcurrentStreams` (HTTP/2 only).
+    pub max_concurrent_streams: Option<u32>,
+    /// `http.h2UpgradePolicy: UPGRADE`.
+    pub h2_upgrade: bool,
+    /// `http.useClientProtocol`.
+    pub use_client_protocol: bool,
+}
+
+/// `tcpKeepalive`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TcpKeepalive {
+    /// Unanswered probes before the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+}
+
+/// `loadBalancer.simple`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LoadBalancer {
+    /// Also what UNSPECIFIED and LEAST_CONN mean.
+    #[default]
+    LeastRequest,
+    /// RANDOM.
+    Random,
+    /// ROUND_ROBIN.
+    RoundRobin,
+}
+
+/// `tls`: how connections to the service are secured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientTls {
+    /// DISABLE: plaintext.
+    Disabled,
+    /// SIMPLE and MUTUAL.
+    Originate(TlsOrigination),
+    /// Needs what we cannot give yet (ISTIO_MUTUAL, `credentialName`): the cluster stays without
+    /// endpoints rather than plaintext. The words say what is missing.
+    Unsupported(&'static str),
+}
+
+/// Settings of SIMPLE and MUTUAL; file paths are on the proxy's machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsOrigination {
+    /// `sni`; empty: taken from each request's Host (`auto_sni`).
+    pub sni: Arc<str>,
+    /// `subjectAltNames`, or the ServiceEntry's.
+    pub subject_alt_names: Vec<String>,
+    /// `caCertificates`; empty: the system's roots.
+    pub ca_certificates: Arc<str>,
+    /// `clientCertificate` and `privateKey` (MUTUAL).
+    pub client_certificate: Option<(Arc<str>, Arc<str>)>,
+    /// `insecureSkipVerify`.
+    pub insecure_skip_verify: bool,
+}

@@ -1,0 +1,112 @@
+//! Proxies: who asks, and the few things about it that change the answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::{Hostname, ObjectId, PortNumber, Protocol};
+
+/// What a proxy is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum ProxyKind {
+    /// Beside an application, for its outbound calls.
+    Sidecar,
+    /// A gateway.
+    Router,
+}
+
+impl ProxyKind {
+    /// The word in node ids and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProxyKind::Sidecar => "sidecar",
+            ProxyKind::Router => "router",
+        }
+    }
+}
+
+/// What a node says of itself, understood.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProxyNode {
+    /// Sidecar or gateway.
+    pub kind: ProxyKind,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its Pod's name, when the id tells.
+    pub pod: Option<Arc<str>>,
+    /// Its labels, when the metadata carry them; else its Pod's count.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// `UNPRIVILEGED_POD`: it cannot bind ports below 1024.
+    pub unprivileged: bool,
+}
+
+/// The few things about a proxy that change its configuration. Proxies of a class share everything.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProxyClass {
+    /// Sidecar or gateway.
+    pub kind: ProxyKind,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Those labels that some selector mentions.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// It asked for the runtime layer `umbra`.
+    pub rtds: bool,
+    /// It cannot bind ports below 1024.
+    pub unprivileged: bool,
+}
+
+/// What of a Gateway decides where it applies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GatewayHead {
+    /// The Gateway.
+    pub id: ObjectId,
+    /// Creation time in seconds (0 when unknown).
+    pub created: i64,
+    /// The labels a gateway proxy must carry.
+    pub selector: BTreeMap<String, String>,
+    /// Servers that can be served, in order.
+    pub servers: Vec<Server>,
+}
+
+/// One `servers[]` entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    /// Its path in the object, such as `spec.servers[0]`.
+    pub field: String,
+    /// `port.number`, as written.
+    pub port: PortNumber,
+    /// What it speaks; always some HTTP.
+    pub protocol: Protocol,
+    /// `bind`; `None`: all addresses.
+    pub bind: Option<IpAddr>,
+    /// The hosts it admits, `-shadow` ones included.
+    pub hosts: Vec<ServerHost>,
+    /// `tls.httpsRedirect`.
+    pub https_redirect: bool,
+}
+
+/// A host that a server admits, maybe only for VirtualServices of one namespace.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ServerHost {
+    /// `None`: any namespace.
+    pub namespace: Option<Arc<str>>,
+    /// The host.
+    pub host: Hostname,
+}
+
+/// One listener with an HTTP connection manager.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Listener {
+    /// Gateways trust no forwarding headers (`use_remote_address`), sidecars do.
+    pub kind: ProxyKind,
+    /// The address it binds.
+    pub address: IpAddr,
+    /// The port it binds.
+    pub port: PortNumber,
+    /// The route configuration it asks for.
+    pub route_config: Arc<str>,
+}
+
+/// The label keys that selectors mention, by proxy kind.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MentionedLabels(pub BTreeSet<String>);

@@ -1,0 +1,117 @@
+//! Virtual hosts and routes with every target resolved, ready to be built.
+
+use std::sync::Arc;
+
+use crate::{
+    ClusterRef, DirectResponse, ForwardOptions, HeaderOps, ObjectId, Redirect, RequestMatch, RuntimeFraction,
+    RuntimeKey,
+};
+
+/// One route (`envoy.config.route.v3.Route`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Rule and match name, or `default`.
+    pub name: String,
+    /// The VirtualService it comes from; `None` for a service's default route.
+    pub origin: Option<ObjectId>,
+    /// Which requests.
+    pub request: RequestMatch,
+    /// What happens.
+    pub action: RouteAction,
+    /// Header changes; a lone destination's are already appended.
+    pub headers: HeaderOps,
+    /// `stat_prefix`; empty when absent.
+    pub stat_prefix: Arc<str>,
+    /// The decorator's operation, for traces.
+    pub operation: String,
+}
+
+/// What a route does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RouteAction {
+    /// Forward.
+    Forward(Forward),
+    /// Redirect; ports are decided.
+    Redirect(Redirect),
+    /// Answer.
+    Direct(DirectResponse),
+}
+
+/// Forwarding with clusters known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// Where requests go. Never empty.
+    pub targets: Vec<Target>,
+    /// Emit `weighted_clusters` although there may be one target only.
+    pub weighted: bool,
+    /// Where copies go. Broken mirrors are already left out.
+    pub mirrors: Vec<Mirror>,
+    /// The rest.
+    pub options: ForwardOptions,
+}
+
+/// One weighted target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The cluster.
+    pub cluster: TargetCluster,
+    /// Its weight, at least 1 where there are several.
+    pub weight: u32,
+    /// Header changes when weighted.
+    pub headers: HeaderOps,
+    /// Host when weighted.
+    pub host_rewrite: Option<String>,
+}
+
+/// A cluster that exists, or only its name: a broken primary destination answers 503 as in Istio.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum TargetCluster {
+    /// It exists.
+    Known(ClusterRef),
+    /// It does not; this is the name Istio would give it.
+    Unknown(Arc<str>),
+}
+
+/// One mirror (`envoy.config.route.v3.RouteAction.RequestMirrorPolicy`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mirror {
+    /// The `mirror|…` cluster.
+    pub cluster: ClusterRef,
+    /// How much.
+    pub share: MirrorShare,
+    /// The copy's Host.
+    pub host: MirrorHost,
+}
+
+/// How Envoy learns a mirror's fraction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MirrorShare {
+    /// From the runtime layer, 0 until it is told.
+    Runtime(RuntimeKey),
+    /// In the route, for proxies without RTDS; never 0.
+    Fixed(RuntimeFraction),
+}
+
+/// The Host header of a copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MirrorHost {
+    /// The original with `-shadow` appended by Envoy.
+    Suffix,
+    /// The original.
+    Keep,
+    /// This, as it is.
+    Literal(String),
+}
+
+/// One virtual host (`envoy.config.route.v3.VirtualHost`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VirtualHost {
+    /// `host:port`.
+    pub name: String,
+    /// In lower case; unique within a table.
+    pub domains: Vec<String>,
+    /// In order of preference.
+    pub routes: Vec<Route>,
+    /// Answer plaintext requests with a redirect to https (`require_tls: ALL`).
+    pub require_tls: bool,
+}

@@ -1,0 +1,327 @@
+//! The http rules of one VirtualService with names resolved, before anything is known about targets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Hostname, ObjectId, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, Visibility};
+
+/// A VirtualService's gateway: all sidecars, or one Gateway object.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum GatewayRef {
+    /// The reserved word `mesh`.
+    Mesh,
+    /// A Gateway by namespace and name.
+    Named(ObjectId),
+}
+
+/// Conditions that the control plane itself decides per proxy (istio `sourceMatchHTTP`).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct StaticFilter {
+    /// `match.port`.
+    pub port: Option<PortNumber>,
+    /// `match.gateways`; when non-empty, the source conditions are not looked at.
+    pub gateways: BTreeSet<GatewayRef>,
+    /// `match.sourceLabels`.
+    pub source_labels: BTreeMap<String, String>,
+    /// `match.sourceNamespace`.
+    pub source_namespace: Option<Arc<str>>,
+}
+
+/// What of a VirtualService decides where it applies; edits of routes don't change it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleHead {
+    /// The VirtualService.
+    pub id: ObjectId,
+    /// Creation time in seconds (0 when unknown): oldest first, then name, then namespace.
+    pub created: i64,
+    /// Hosts with short names resolved.
+    pub hosts: Vec<Hostname>,
+    /// Where it is bound.
+    pub gateways: Vec<GatewayRef>,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// The distinct static filters of its matches; `None` in the list is a match without any. A proxy
+    /// that passes none of them gets no route of it. Empty: it has no rule that can be served.
+    pub filters: BTreeSet<StaticFilter>,
+    /// The label keys that `sourceLabels` mention.
+    pub mentioned_labels: BTreeSet<String>,
+}
+
+/// The rules of one VirtualService that can be served, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// The VirtualService.
+    pub id: ObjectId,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// One `http[]` entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// Its path in the object, such as `spec.http[0]`, for diagnostics.
+    pub field: String,
+    /// `name`; empty when absent.
+    pub name: Arc<str>,
+    /// Alternatives; empty: every request.
+    pub matches: Vec<RuleMatch>,
+    /// What happens.
+    pub action: RuleAction,
+    /// Changes of request and response headers.
+    pub headers: HeaderOps,
+}
+
+/// One `match[]` entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleMatch {
+    /// `match.name`; empty when absent.
+    pub name: Arc<str>,
+    /// What we decide.
+    pub filter: StaticFilter,
+    /// What Envoy decides.
+    pub request: RequestMatch,
+    /// `statPrefix`; empty when absent.
+    pub stat_prefix: Arc<str>,
+}
+
+/// What Envoy matches a request by (`envoy.config.route.v3.RouteMatch`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestMatch {
+    /// The path.
+    pub path: PathMatch,
+    /// `case_sensitive`; `None` only where there is no match object at all.
+    pub case_sensitive: Option<bool>,
+    /// Sorted by name, then `:method`, `:authority`, `:scheme`.
+    pub headers: Vec<HeaderMatch>,
+    /// Sorted by name.
+    pub query: Vec<QueryMatch>,
+}
+
+impl RequestMatch {
+    /// Matches every request: path `/` or `.*`, and nothing else asked.
+    pub fn is_catch_all(&self) -> bool {
+        let any_path = match &self.path {
+            PathMatch::Prefix(p) => p == "/",
+            PathMatch::Regex(r) => r == ".*",
+            PathMatch::Exact(_) => false,
+        };
+        any_path && self.headers.is_empty() && self.query.is_empty()
+    }
+}
+
+/// `uri`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// A plain string prefix, not by segments.
+    Prefix(String),
+    /// RE2, the whole path.
+    Regex(String),
+}
+
+/// A text condition (`envoy.type.matcher.v3.StringMatcher`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TextMatch {
+    /// Equal.
+    Exact(String),
+    /// Begins with.
+    Prefix(String),
+    /// RE2, the whole text.
+    Regex(String),
+    /// There at all.
+    Present,
+}
+
+/// A header condition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeaderMatch {
+    /// Header or pseudo header.
+    pub name: String,
+    /// Condition on its value.
+    pub value: TextMatch,
+    /// `withoutHeaders`.
+    pub invert: bool,
+}
+
+/// A query parameter condition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QueryMatch {
+    /// Parameter.
+    pub name: String,
+    /// Condition on its value.
+    pub value: TextMatch,
+}
+
+/// What a rule does: exactly one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RuleAction {
+    /// Forward, maybe with copies.
+    Forward(ForwardRule),
+    /// `redirect`.
+    Redirect(Redirect),
+    /// `directResponse`.
+    Direct(DirectResponse),
+}
+
+/// Forwarding as written, names resolved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardRule {
+    /// Where requests go. Never empty; several: weighted, zero weights already dropped.
+    pub destinations: Vec<WeightedDestination>,
+    /// Written as several destinations, although maybe only one carries weight.
+    pub weighted: bool,
+    /// Where copies go, in order.
+    pub mirrors: Vec<MirrorRule>,
+    /// The rest.
+    pub options: ForwardOptions,
+}
+
+/// What of forwarding needs no lookup and passes through to Envoy as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ForwardOptions {
+    /// `timeout`; zero is "none" (Envoy's default of 15 s is never used).
+    pub timeout: Duration,
+    /// `None`: no retries.
+    pub retry: Option<RetryPolicy>,
+    /// `rewrite.uri` and `rewrite.uriRegexRewrite`.
+    pub path_rewrite: Option<PathRewrite>,
+    /// `rewrite.authority`, or the Host set by header operations.
+    pub host_rewrite: Option<String>,
+}
+
+/// A service as a rule names it, short names resolved.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Destination {
+    /// The host.
+    pub host: Hostname,
+    /// The port, when written.
+    pub port: Option<PortNumber>,
+    /// The subset, when written.
+    pub subset: Option<SubsetName>,
+}
+
+/// One `route[]` entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WeightedDestination {
+    /// Path in the object, such as `spec.http[0].route[1].destination`.
+    pub field: String,
+    /// Where.
+    pub destination: Destination,
+    /// Share, at least 1 where there are several.
+    pub weight: u32,
+    /// Header changes for this destination only.
+    pub headers: HeaderOps,
+    /// The Host set by this destination's header operations.
+    pub host_rewrite: Option<String>,
+}
+
+/// One mirror whose percentage is valid; the percentage itself is in [`Shares`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorRule {
+    /// Path in the object, such as `spec.http[0].mirror`.
+    pub field: String,
+    /// Where copies go.
+    pub destination: Destination,
+    /// Names its fraction in the runtime layer.
+    pub key: RuntimeKey,
+}
+
+/// The fractions of a VirtualService's mirrors by runtime key.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Shares(pub BTreeMap<RuntimeKey, RuntimeFraction>);
+
+/// Header changes of a rule or destination; Host and pseudo headers are not in it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HeaderOps {
+    /// Requests.
+    pub request: HeaderChanges,
+    /// Responses.
+    pub response: HeaderChanges,
+}
+
+/// Changes in the order in which they are emitted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HeaderChanges {
+    /// Overwrite or add, sorted by name.
+    pub set: Vec<(String, String)>,
+    /// Append, sorted by name.
+    pub add: Vec<(String, String)>,
+    /// Remove, in the author's order.
+    pub remove: Vec<String>,
+}
+
+/// `retries` over the default policy (`envoy.config.route.v3.RetryPolicy`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RetryPolicy {
+    /// `attempts`.
+    pub attempts: u32,
+    /// Envoy's conditions, comma separated.
+    pub retry_on: String,
+    /// `retriable_status_codes`.
+    pub status_codes: Vec<u32>,
+    /// `perTryTimeout`.
+    pub per_try_timeout: Option<Duration>,
+    /// Avoid endpoints that were tried.
+    pub avoid_previous_hosts: bool,
+    /// `backoff`.
+    pub backoff: Option<Duration>,
+}
+
+/// How the path changes on its way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PathRewrite {
+    /// The matched part is replaced by this text.
+    Prefix(String),
+    /// RE2 and substitution over the whole path.
+    Regex(String, String),
+}
+
+/// `redirect`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Redirect {
+    /// New host; empty: the same.
+    pub host: String,
+    /// New path or path prefix.
+    pub path: RedirectPath,
+    /// New scheme; empty: the same.
+    pub scheme: String,
+    /// New port.
+    pub port: RedirectPort,
+    /// 301, 302, 303, 307 or 308.
+    pub code: u16,
+}
+
+/// The path of a redirect.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum RedirectPath {
+    /// The same.
+    #[default]
+    Keep,
+    /// All of it.
+    Whole(String),
+    /// The matched prefix.
+    Prefix(String),
+}
+
+/// The port of a redirect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RedirectPort {
+    /// Not said: the scheme's own.
+    #[default]
+    Default,
+    /// This one.
+    Number(PortNumber),
+    /// `derivePort: FROM_REQUEST_PORT`: the listener's.
+    Listener,
+}
+
+/// `directResponse`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirectResponse {
+    /// HTTP status.
+    pub status: u16,
+    /// Body; `None`: none.
+    pub body: Option<Vec<u8>>,
+}

@@ -1,0 +1,152 @@
+//! Services: what can be called, whether it came from a Service or a ServiceEntry.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::{Hostname, ObjectId, PortNumber, Protocol, SubsetName, Visibility};
+
+/// One callable host. A ServiceEntry with several hosts is several services.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ServiceId {
+    /// The Service or ServiceEntry that defines it.
+    pub object: ObjectId,
+    /// The host it defines.
+    pub host: Hostname,
+}
+
+/// How a service's endpoints are found (`ServiceEntry.resolution`, Service types).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Resolution {
+    /// Addresses known to us, sent as load assignments: ClusterIP, headless, STATIC.
+    Static,
+    /// Envoy resolves names: STRICT_DNS, endpoints inline in the cluster.
+    Dns,
+    /// An ExternalName Service: another name for this host.
+    Alias(Hostname),
+    /// A resolution that is accepted but not acted on yet; the word names it.
+    Unsupported(&'static str),
+}
+
+/// One port of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServicePort {
+    /// The port that callers name.
+    pub number: PortNumber,
+    /// Its name; empty when unnamed.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub protocol: Protocol,
+}
+
+/// What routing needs to know of a service; its endpoints are [`EndpointSet`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceHead {
+    /// Which service.
+    pub id: ServiceId,
+    /// The host as the defining object spells it; names in output use it.
+    pub spelling: Arc<str>,
+    /// Its order among objects of its kind: creation time in seconds (0 when unknown).
+    pub created: i64,
+    /// Its ports, in the object's order.
+    pub ports: Vec<ServicePort>,
+    /// How endpoints are found.
+    pub resolution: Resolution,
+    /// Virtual addresses; callers may use them as Host.
+    pub addresses: Vec<IpAddr>,
+    /// A headless Service: its pods may be called as `<pod>.<host>` too.
+    pub headless: bool,
+    /// `MESH_EXTERNAL`: a copy sent to it leaves the mesh.
+    pub external: bool,
+    /// Who sees it.
+    pub visibility: Visibility,
+}
+
+impl ServiceHead {
+    /// The port with this number.
+    pub fn port(&self, number: PortNumber) -> Option<&ServicePort> {
+        self.ports.iter().find(|p| p.number == number)
+    }
+
+    /// The only port, when there is exactly one.
+    pub fn only_port(&self) -> Option<&ServicePort> {
+        match self.ports.as_slice() {
+            [port] => Some(port),
+            _ => None,
+        }
+    }
+}
+
+/// Where an endpoint is (`envoy.config.core.v3.Locality`).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Locality {
+    /// `topology.kubernetes.io/region`.
+    pub region: Arc<str>,
+    /// `topology.kubernetes.io/zone`.
+    pub zone: Arc<str>,
+    /// `topology.istio.io/subzone`.
+    pub subzone: Arc<str>,
+}
+
+/// One address that serves a service port.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Endpoint {
+    /// An IP address, or a DNS name in DNS services.
+    pub address: Arc<str>,
+    /// The port there.
+    pub port: u16,
+    /// Where it is.
+    pub locality: Locality,
+    /// Its share of load, at least 1.
+    pub weight: u32,
+    /// The pod's labels and the topology labels that subsets may select by.
+    pub labels: Arc<BTreeMap<String, String>>,
+}
+
+impl Endpoint {
+    /// Whether it carries every one of `labels` (an empty set selects everything).
+    pub fn has_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.iter().all(|(k, v)| self.labels.get(k) == Some(v))
+    }
+}
+
+/// The ready endpoints of one service port, sorted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EndpointSet(pub Vec<Endpoint>);
+
+/// The DestinationRules that apply to a service for some client, oldest first. Never empty.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RuleSetId(pub Arc<[ObjectId]>);
+
+/// Whether a cluster carries production traffic or copies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// `outbound|…`
+    Primary,
+    /// `mirror|…`: its own limits and statistics, the same endpoints.
+    Mirror,
+}
+
+/// A cluster as resolved input: everything that decides what it contains, so that namespaces share it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ClusterRef {
+    /// The service it calls.
+    pub service: ServiceId,
+    /// The host as the defining object spells it.
+    pub spelling: Arc<str>,
+    /// The service port.
+    pub port: PortNumber,
+    /// The subset, when one is named.
+    pub subset: Option<SubsetName>,
+    /// The DestinationRules that shape it.
+    pub policy: Option<RuleSetId>,
+    /// Production or copies.
+    pub role: Role,
+}
+
+impl ClusterRef {
+    /// The same target for another role.
+    pub fn with_role(&self, role: Role) -> Self {
+        ClusterRef { role, ..self.clone() }
+    }
+}

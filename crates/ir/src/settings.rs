@@ -1,0 +1,68 @@
+//! What an operator sets for the whole mesh (`umbra.yaml`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Breakers;
+
+/// Mesh-wide settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Where mesh-wide DestinationRules live.
+    pub root_namespace: Arc<str>,
+    /// The cluster's DNS domain.
+    pub cluster_domain: Arc<str>,
+    /// Limits and marks of copies.
+    pub mirror: MirrorSettings,
+    /// Access logs of every listener; `None`: none.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Limits and marks of copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorSettings {
+    /// Append `-shadow` to the copy's Host.
+    pub shadow_suffix: bool,
+    /// How long one copy may take.
+    pub max_stream_duration: Duration,
+    /// At most so much at once, per proxy and mirror cluster.
+    pub breakers: Breakers,
+}
+
+/// Where and how Envoy logs requests.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessLog {
+    /// A path on the proxy's machine, such as `/dev/stdout`.
+    pub path: Arc<str>,
+    /// Its format.
+    pub format: AccessLogFormat,
+}
+
+/// Istio's two formats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessLogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Istio's text line.
+    Text,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            root_namespace: "istio-system".into(),
+            cluster_domain: "cluster.local".into(),
+            mirror: MirrorSettings {
+                shadow_suffix: true,
+                max_stream_duration: Duration::from_secs(60),
+                breakers: Breakers {
+                    max_connections: 1024,
+                    max_pending_requests: 1024,
+                    max_requests: 1024,
+                    max_retries: 3,
+                },
+            },
+            access_log: None,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Who may see an object (`exportTo`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A resolved `exportTo`: `.` has become the object's own namespace.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Visibility {
+    /// `*`, or nothing written.
+    All,
+    /// These namespaces; none for `~`.
+    Namespaces(BTreeSet<Arc<str>>),
+}
+
+impl Visibility {
+    /// Resolves the entries of an `exportTo` list of an object in `namespace`.
+    ///
+    /// Empty means everyone; `*` makes the other entries meaningless; `~` adds nobody
+    /// (istio `pilot/pkg/model/push_context.go`).
+    pub fn resolve<'a>(entries: impl IntoIterator<Item = &'a str>, namespace: &Arc<str>) -> Self {
+        let mut namespaces = BTreeSet::new();
+        let mut any = false;
+        for entry in entries {
+            any = true;
+            match entry {
+                "*" => return Visibility::All,
+                "." => {
+                    namespaces.insert(namespace.clone());
+                }
+                "~" => {}
+                other => {
+                    namespaces.insert(other.into());
+                }
+            }
+        }
+        if any { Visibility::Namespaces(namespaces) } else { Visibility::All }
+    }
+
+    /// Whether a proxy or object in `namespace` sees it.
+    pub fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Visibility::All => true,
+            Visibility::Namespaces(set) => set.contains(namespace),
+        }
+    }
+}
