@@ -1,1 +1,3 @@
 //! Store, indexes, keyed recompute and per-class snapshots
+
+pub mod memo;
