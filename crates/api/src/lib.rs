@@ -1,1 +1,36 @@
-//! Kubernetes and Istio objects as umbra reads them
+//! Kubernetes and Istio objects as umbra reads them.
+//!
+//! Owns: the objects' Rust types (three API versions to one type), reading them from YAML and JSON with
+//! exact positions, and judging one object on its own.
+//! Does not own: what objects mean together (`istio`), where text comes from (`source`).
+//! Invariants: no IO; no input panics; an object that does not fit its type is never half accepted; every
+//! problem is a [`umbra_ir::Diagnostic`] and all of them are reported, not the first.
+//! Start reading at: [`Object`], [`VirtualServiceSpec`].
+
+pub mod types;
+
+pub use types::core::{
+    ContainerPort, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, IntOrString, Namespace, Node,
+    Pod, Service, ServicePort, ServiceSpec, TargetRef,
+};
+pub use types::destination_rule::{DestinationRuleSpec, Subset};
+pub use types::gateway::{
+    GatewayPort, GatewaySpec, Server, ServerTlsMode, ServerTlsSettings, TlsCertificate, TlsProtocol,
+};
+pub use types::http_action::{
+    CorsPolicy, Delegate, FaultAbort, FaultDelay, HttpBody, HttpDirectResponse, HttpFaultInjection,
+    HttpRedirect, HttpRetry, HttpRewrite, MatchLabels, RedirectPort, RegexRewrite, UnmatchedPreflights,
+};
+pub use types::http_route::{
+    Destination, HeaderOperations, Headers, HttpMatch, HttpMirrorPolicy, HttpRoute, HttpRouteDestination,
+    PortSelector, StringMatch,
+};
+pub use types::object::{DestinationRule, Gateway, Meta, Object, ServiceEntry, VirtualService};
+pub use types::scalar::{Base64, Double, Duration, NotADuration, Percent};
+pub use types::service_entry::{
+    Location, Resolution, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry, WorkloadSelector,
+};
+pub use types::traffic_policy::*;
+pub use types::virtual_service::{
+    L4Match, RouteDestination, TcpRoute, TlsMatch, TlsRoute, VirtualServiceSpec,
+};

@@ -1,0 +1,12 @@
+//! The objects as Rust types: one module per resource kind or group of fields.
+
+pub mod core;
+pub mod destination_rule;
+pub mod gateway;
+pub mod http_action;
+pub mod http_route;
+pub mod object;
+pub mod scalar;
+pub mod service_entry;
+pub mod traffic_policy;
+pub mod virtual_service;

@@ -1,0 +1,124 @@
+//! What every object has: its identity and metadata.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use umbra_ir::{Kind, ObjectId};
+
+use super::core::{EndpointSlice, Namespace, Node, Pod, Service};
+use super::destination_rule::DestinationRuleSpec;
+use super::gateway::GatewaySpec;
+use super::service_entry::ServiceEntrySpec;
+use super::virtual_service::VirtualServiceSpec;
+
+/// The part of Kubernetes' ObjectMeta that changes what an object means.
+///
+/// `managedFields`, `resourceVersion` and the like never enter it, so an update that touches only those
+/// compares equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// `metadata.namespace`; `default` when a namespaced object has none, empty for cluster-scoped kinds.
+    pub namespace: Arc<str>,
+    /// `metadata.name`, as written: its syntax is not judged.
+    pub name: Arc<str>,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`, without `kubectl.kubernetes.io/last-applied-configuration`.
+    pub annotations: BTreeMap<String, String>,
+    /// `metadata.creationTimestamp`: decides which of two competing objects is older.
+    pub created: Option<jiff::Timestamp>,
+    /// Whether `metadata.deletionTimestamp` is set: the object is on its way out.
+    pub deleting: bool,
+}
+
+/// An Istio object: its metadata and its spec.
+macro_rules! istio_object {
+    ($(#[$doc:meta])* $name:ident { $spec:ty }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            /// Identity, labels, annotations, age.
+            pub meta: Meta,
+            /// What the author asked for.
+            pub spec: $spec,
+        }
+    };
+}
+
+istio_object! {
+    /// `networking.istio.io` VirtualService: routing rules for hosts.
+    VirtualService { VirtualServiceSpec }
+}
+istio_object! {
+    /// `networking.istio.io` DestinationRule: subsets of, and policy towards, a host.
+    DestinationRule { DestinationRuleSpec }
+}
+istio_object! {
+    /// `networking.istio.io` ServiceEntry: a service that Kubernetes doesn't know.
+    ServiceEntry { ServiceEntrySpec }
+}
+istio_object! {
+    /// `networking.istio.io` Gateway: ports and hosts that a router listens for.
+    Gateway { GatewaySpec }
+}
+
+/// Any object that umbra reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// `networking.istio.io` VirtualService.
+    VirtualService(VirtualService),
+    /// `networking.istio.io` DestinationRule.
+    DestinationRule(DestinationRule),
+    /// `networking.istio.io` ServiceEntry.
+    ServiceEntry(ServiceEntry),
+    /// `networking.istio.io` Gateway.
+    Gateway(Gateway),
+    /// core Service.
+    Service(Service),
+    /// `discovery.k8s.io` EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// core Pod.
+    Pod(Pod),
+    /// core Namespace.
+    Namespace(Namespace),
+    /// core Node.
+    Node(Node),
+}
+
+impl Object {
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Object::VirtualService(_) => Kind::VirtualService,
+            Object::DestinationRule(_) => Kind::DestinationRule,
+            Object::ServiceEntry(_) => Kind::ServiceEntry,
+            Object::Gateway(_) => Kind::Gateway,
+            Object::Service(_) => Kind::Service,
+            Object::EndpointSlice(_) => Kind::EndpointSlice,
+            Object::Pod(_) => Kind::Pod,
+            Object::Namespace(_) => Kind::Namespace,
+            Object::Node(_) => Kind::Node,
+        }
+    }
+
+    /// Its metadata.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Object::VirtualService(o) => &o.meta,
+            Object::DestinationRule(o) => &o.meta,
+            Object::ServiceEntry(o) => &o.meta,
+            Object::Gateway(o) => &o.meta,
+            Object::Service(o) => &o.meta,
+            Object::EndpointSlice(o) => &o.meta,
+            Object::Pod(o) => &o.meta,
+            Object::Namespace(o) => &o.meta,
+            Object::Node(o) => &o.meta,
+        }
+    }
+
+    /// Kind, namespace and name.
+    pub fn id(&self) -> ObjectId {
+        let meta = self.meta();
+        ObjectId { kind: self.kind(), namespace: meta.namespace.clone(), name: meta.name.clone() }
+    }
+}
