@@ -68,7 +68,8 @@ pub enum Object {
     /// `networking.istio.io` VirtualService.
     VirtualService(VirtualService),
     /// `networking.istio.io` DestinationRule.
-    DestinationRule(DestinationRule),
+    /// Boxed: by far the largest.
+    DestinationRule(Box<DestinationRule>),
     /// `networking.istio.io` ServiceEntry.
     ServiceEntry(ServiceEntry),
     /// `networking.istio.io` Gateway.
