@@ -1,0 +1,183 @@
+//! A real Envoy and its admin interface.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::client::{Ask, Client};
+use crate::net::Net;
+use crate::process::Process;
+use crate::wait::{self, PATIENCE};
+
+/// A running Envoy; it is killed on drop.
+#[derive(Debug)]
+pub struct EnvoyProcess {
+    process: Process,
+    net: Net,
+    admin: SocketAddr,
+}
+
+impl EnvoyProcess {
+    /// Starts `binary` with a bootstrap (YAML or JSON), whose admin address is replaced by a free one. `folder`
+    /// gets its files, `node` is its node id. It has answered on its admin port when this returns.
+    ///
+    /// # Errors
+    /// When the bootstrap is no YAML or Envoy ends, with what it wrote.
+    pub async fn start(net: &Net, binary: &Path, folder: &Path, node: &str, bootstrap: &str) -> Result<Self> {
+        let mut config: Value = serde_saphyr::from_str(bootstrap).context("the bootstrap is no YAML")?;
+        config["admin"]["address"] = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
+        let file = |suffix: &str| -> PathBuf { folder.join(format!("{node}.{suffix}")) };
+        std::fs::write(file("json"), serde_json::to_vec_pretty(&config)?)?;
+        let mut command = net.command(binary);
+        command.arg("--config-path").arg(file("json")).arg("--admin-address-path").arg(file("admin"));
+        command.args(["--service-node", node, "--service-cluster", "test", "--log-level", "info"]);
+        command.args(["--reject-unknown-dynamic-fields", "--disable-hot-restart", "--concurrency", "1"]);
+        // A copy that is still open must not hold up the end of a test.
+        command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
+        let mut process = Process::start(node, command, &file("log"))?;
+        let address = wait::until(PATIENCE, || {
+            // The file appears empty first.
+            let address =
+                std::fs::read_to_string(file("admin")).ok().and_then(|text| text.trim().parse().ok());
+            std::future::ready(match process.check_alive() {
+                Ok(()) => address.map(Ok),
+                Err(dead) => Some(Err(dead)),
+            })
+        });
+        let admin = address.await.with_context(|| format!("no admin address\n{}", process.tail()))??;
+        Ok(Self { process, net: net.clone(), admin })
+    }
+
+    /// The admin interface's address.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The process, for its log and signals.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Ends Envoy by SIGTERM.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn terminate(self, deadline: Duration) -> Result<()> {
+        self.process.terminate(deadline).await.map(|_| ())
+    }
+
+    /// The answer of the admin interface to `GET path`.
+    ///
+    /// # Errors
+    /// When it is not a 200.
+    pub async fn get(&self, path: &str) -> Result<String> {
+        self.call(Ask::get("admin", path)).await
+    }
+
+    /// The answer of the admin interface to `POST path`.
+    ///
+    /// # Errors
+    /// When it is not a 200.
+    pub async fn post(&self, path: &str) -> Result<String> {
+        self.call(Ask::post("admin", path, "")).await
+    }
+
+    async fn call(&self, ask: Ask) -> Result<String> {
+        let answer = Client::new(&self.net, self.admin).ask(&ask).await?;
+        ensure!(
+            answer.status.is_success(),
+            "{} {}: {} {}",
+            ask.method,
+            ask.path,
+            answer.status,
+            answer.text()
+        );
+        Ok(answer.text())
+    }
+
+    /// The answer as JSON.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn json(&self, path: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.get(path).await?)?)
+    }
+
+    /// Whether every configuration has arrived and the workers serve.
+    pub async fn ready(&self) -> bool {
+        self.get("/ready").await.is_ok()
+    }
+
+    /// Every counter and gauge.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn stats(&self) -> Result<BTreeMap<String, u64>> {
+        let text = self.get("/stats?type=All").await?;
+        let pairs = text.lines().filter_map(|line| line.split_once(": "));
+        Ok(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+    }
+
+    /// One counter or gauge; 0 when it does not exist (yet).
+    pub async fn stat(&self, name: &str) -> u64 {
+        self.stats().await.ok().and_then(|stats| stats.get(name).copied()).unwrap_or_default()
+    }
+
+    /// Every resource with endpoints, as Envoy holds it.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn config_dump(&self) -> Result<Value> {
+        self.json("/config_dump?include_eds").await
+    }
+
+    /// The configuration sections whose type ends in `kind` (such as `RoutesConfigDump`).
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn section(&self, kind: &str) -> Result<Value> {
+        let dump = self.config_dump().await?;
+        let sections = dump["configs"].as_array().into_iter().flatten();
+        let mut found = sections.filter(|s| s["@type"].as_str().is_some_and(|t| t.ends_with(kind)));
+        Ok(found.next().cloned().unwrap_or_default())
+    }
+
+    /// The runtime's value under `key` after all layers, as text; empty when there is none.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn runtime(&self, key: &str) -> Result<String> {
+        let all = self.json("/runtime").await?;
+        Ok(all["entries"][key]["final_value"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The addresses that it listens on, by listener.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn listeners(&self) -> Result<BTreeMap<String, String>> {
+        let text = self.get("/listeners").await?;
+        Ok(text
+            .lines()
+            .filter_map(|l| l.split_once("::"))
+            .map(|(n, a)| (n.to_owned(), a.to_owned()))
+            .collect())
+    }
+
+    /// Requests and copies that are under way or wait for a connection, over all clusters but `xds`.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn in_flight(&self) -> Result<u64> {
+        let busy = |name: &str| {
+            name.starts_with("cluster.")
+                && !name.starts_with("cluster.xds")
+                && (name.ends_with(".upstream_rq_active") || name.ends_with(".upstream_rq_pending_active"))
+        };
+        Ok(self.stats().await?.iter().filter(|(name, _)| busy(name)).map(|(_, n)| n).sum())
+    }
+}

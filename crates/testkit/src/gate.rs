@@ -1,0 +1,75 @@
+//! What a test does when a tool is missing: one loud line, or a failure where the tool must be there.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "only tests call this, and to fail is its way to speak"
+)]
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::paths;
+
+/// What a child process prints so that its parent repeats the line.
+pub(crate) const SKIPPED: &str = "SKIPPED: ";
+
+/// The real Envoy, or `None` after a loud line, and the test returns.
+///
+/// # Panics
+/// When Envoy is missing and `REQUIRE_ENVOY=1`.
+pub fn require_envoy() -> Option<PathBuf> {
+    let envoy = paths::envoy();
+    if envoy.is_none() {
+        skip("real Envoy: not found; run `make tools`, or set UMBRA_ENVOY to a binary", "REQUIRE_ENVOY");
+    }
+    envoy
+}
+
+/// Whether network namespaces of our own can be made here; `false` comes after a loud line.
+///
+/// # Panics
+/// When they cannot and `REQUIRE_NETNS=1`.
+pub fn require_namespaces() -> bool {
+    match namespaces() {
+        Ok(()) => true,
+        Err(why) => {
+            skip(&format!("network namespaces: {why}"), "REQUIRE_NETNS");
+            false
+        }
+    }
+}
+
+/// Whether `unshare -rn` and `ip` work here, or why they don't. Asked once.
+///
+/// # Errors
+/// What the system answered.
+pub fn namespaces() -> Result<(), String> {
+    static ALLOWED: OnceLock<Result<(), String>> = OnceLock::new();
+    ALLOWED
+        .get_or_init(|| {
+            let probe = ["-rn", "--", "ip", "link", "set", "lo", "up"];
+            let out = Command::new("unshare").args(probe).output().map_err(|e| format!("no unshare: {e}"))?;
+            if out.status.success() {
+                return Ok(());
+            }
+            Err(format!("`unshare {}`: {}", probe.join(" "), String::from_utf8_lossy(&out.stderr).trim()))
+        })
+        .clone()
+}
+
+/// Says that something was not tested, past the capture of the test harness.
+///
+/// # Panics
+/// When the environment variable `required` is `1`.
+pub fn skip(what: &str, required: &str) {
+    assert!(std::env::var(required).as_deref() != Ok("1"), "{required}=1, but {what}");
+    say(&format!("{SKIPPED}{what}"));
+}
+
+/// Writes a line to standard error itself: the harness captures only what its macros print.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,88 @@
+//! One network for each test, so that tests run side by side on the ports that the documents name.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "only tests call this, and to fail is its way to speak"
+)]
+
+use std::any::type_name_of_val;
+use std::fs::File;
+use std::future::Future;
+use std::process::Command;
+
+use crate::{gate, net::Net, paths};
+
+/// Set in the process that runs inside a namespace of its own.
+const INSIDE: &str = "UMBRA_TEST_NAMESPACE";
+
+/// Runs the body of a test with the real Envoy and umbra in a network namespace of its own: the test program
+/// starts itself again inside `unshare -rn`, for this one test. Where that is not allowed, tests that need
+/// just loopback addresses run one after the other in the machine's own network instead.
+///
+/// Call it as the one thing that a `#[test]` function does, with an `async` block of that function: the test's
+/// name is read from the block's type.
+///
+/// # Panics
+/// When the test fails.
+pub fn isolated(body: impl Future<Output = ()>) {
+    let name = test_name(&body);
+    if gate::require_envoy().is_none() {
+        return;
+    }
+    if std::env::var_os(INSIDE).is_some() {
+        return run(body);
+    }
+    if gate::namespaces().is_ok() {
+        return run_again(&name);
+    }
+    let lock = std::env::temp_dir().join("umbra-tests-network.lock");
+    let lock = File::create(lock).expect("a lock file in the temporary folder");
+    lock.lock().expect("the lock");
+    run(body);
+}
+
+/// As [`isolated`], for tests that make further namespaces: without them they are skipped.
+///
+/// # Panics
+/// When the test fails, or namespaces are missing and `REQUIRE_NETNS=1`.
+pub fn isolated_in_namespaces(body: impl Future<Output = ()>) {
+    if gate::require_namespaces() {
+        isolated(body);
+    }
+}
+
+fn run(body: impl Future<Output = ()>) {
+    if std::env::var_os(INSIDE).is_some() {
+        Net::here().ip(&["link", "set", "lo", "up"]).expect("the namespace's loopback");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(body);
+}
+
+/// Starts this test program in a namespace, for the test `name` alone, and passes on how it went.
+fn run_again(name: &str) {
+    let umbra = paths::umbra().unwrap_or_else(|e| panic!("{e:#}"));
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut command = Command::new("unshare");
+    command.args(["-rn", "--"]).arg(program).args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command.env(INSIDE, "1").env("UMBRA_BIN", umbra).env("RUST_BACKTRACE", "0");
+    let out = command.output().expect("unshare runs");
+    let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    for line in stderr.lines().filter(|line| line.starts_with(gate::SKIPPED)) {
+        gate::say(line);
+    }
+    let ran = stdout.contains("1 passed");
+    assert!(
+        out.status.success() && ran,
+        "`{name}` in a namespace of its own: {}\n{stdout}\n{stderr}",
+        out.status
+    );
+}
+
+/// `tier::module::test::{{closure}}` is the test `module::test` of the program `tier`.
+fn test_name(body: &impl Future<Output = ()>) -> String {
+    let path = type_name_of_val(body);
+    let path = path.split("::{{").next().unwrap_or(path);
+    path.split_once("::").map_or(path, |(_, name)| name).to_owned()
+}
