@@ -13,6 +13,8 @@ mod graph;
 mod reader;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use reader::Reader;
 pub use store::Store;
@@ -49,10 +51,13 @@ pub trait Domain: Sized {
     fn derive(key: &Self::Key, reader: &Reader<'_, Self>) -> (Self::Val, Vec<Self::Note>);
 }
 
+/// A key with its value from now on; `None` when the key was dropped.
+pub type Change<D> = (<D as Domain>::Key, Option<Arc<<D as Domain>::Val>>);
+
 /// What one [`Memo::settle`] did. Both lists are sorted by key.
 pub struct Settled<D: Domain> {
-    /// Keys whose value is new or another one than before; `None` when the key was dropped.
-    pub changed: Vec<(D::Key, Option<Arc<D::Val>>)>,
+    /// Keys whose value is new, another one than before, or gone.
+    pub changed: Vec<Change<D>>,
     /// Keys whose notes are other ones than before.
     pub notes: Vec<NoteChange<D>>,
     /// How many times a key was derived.

@@ -4,12 +4,15 @@ use super::Domain;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// Objects, sorted by identity.
+type Objects<D> = BTreeMap<<D as Domain>::Id, Arc<<D as Domain>::Obj>>;
+
 /// The objects that everything is computed from. Both ways to reach one are sorted by identity, so that nothing
 /// downstream depends on the order in which objects arrived.
 pub struct Store<D: Domain> {
-    objects: BTreeMap<D::Id, Arc<D::Obj>>,
+    objects: Objects<D>,
     /// No entry is empty: an index nobody is in takes no memory.
-    index: HashMap<D::Ix, BTreeMap<D::Id, Arc<D::Obj>>>,
+    index: HashMap<D::Ix, Objects<D>>,
 }
 
 /// What one change to the store touched.
