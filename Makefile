@@ -1,0 +1,52 @@
+# The only command surface: `make` or `make help` says what there is.
+#
+# CARGO_TARGET_DIR and UMBRA_ENVOY are honoured. REQUIRE_ENVOY=1 makes a missing Envoy an error instead of a
+# SKIPPED line; .ci/run sets it.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+PYTHON ?= python3
+# Cargo's own folder for what it builds, wherever it was told to put it.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+KEEP ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help check build test demo golden fmt lint deny clean tools
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
+	  /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: tools build ## See a real Envoy mirror live traffic, in half a minute (KEEP=1: leave it running until Ctrl-C)
+	@$(TARGET)/debug/umbra-demo $(if $(KEEP),--keep)
+
+check: ## The fast loop: formats, lints, unit tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+	$(CARGO) test --workspace --exclude umbra-tests --lib --bins
+
+build: ## Build every program (debug) into target/debug
+	$(CARGO) build --workspace --bins
+
+test: tools build ## Every tier of tests, with the real Envoy
+	$(CARGO) test --workspace
+
+golden: tools build ## Write the golden files anew; look at the difference before you commit it
+	UPDATE_GOLDEN=1 $(CARGO) test --package umbra-tests --test golden
+
+fmt: ## Format all code
+	$(CARGO) fmt --all
+
+lint: ## Formats and lints alone, every warning an error
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+
+deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny)
+	$(CARGO) deny check
+
+tools: ## Fetch what tests and demo need (Envoy) into .tools/
+	@$(PYTHON) tests/tools/fetch_envoy.py >/dev/null || \
+	  { [ -z "$$REQUIRE_ENVOY" ] && echo "SKIPPED: no Envoy, so nothing that needs one will run" >&2; }
+
+clean: ## Remove what was built (fetched tools stay)
+	$(CARGO) clean
