@@ -1,1 +1,37 @@
-//! What Envoy needs: ir to resources
+//! What Envoy needs: the mesh's plain data to encoded resources.
+//!
+//! Owns: names, order and content of clusters, load assignments, route configurations, listeners, the runtime
+//! layer and the bootstrap.
+//! Does not own: what the API means (`istio`), versions and the protocol (`xds`).
+//! Invariants: every builder is pure, and the same input gives the same bytes; no deprecated field of Envoy's API
+//! is emitted; no cluster carries an upstream HTTP filter (one that replies locally to a copy ends the proxy);
+//! no cluster name and no set of weights is ever empty.
+//! Start reading at: [`Built`], [`build_cluster`], [`build_virtual_host`].
+
+mod access_log;
+mod bootstrap;
+mod built;
+mod cluster;
+mod convert;
+mod header_ops;
+mod http_options;
+mod listener;
+mod load_assignment;
+mod matching;
+mod mirror;
+mod names;
+mod route;
+mod route_action;
+mod runtime;
+mod tls;
+mod virtual_host;
+mod weights;
+
+pub use bootstrap::{BootstrapOptions, XDS_CLUSTER, bootstrap_json, build_bootstrap};
+pub use built::Built;
+pub use cluster::build_cluster;
+pub use listener::build_listener;
+pub use load_assignment::build_load_assignment;
+pub use names::{cluster_name, listener_name, load_assignment_name, unknown_cluster_name};
+pub use runtime::{RUNTIME_LAYER, build_runtime};
+pub use virtual_host::{EncodedVirtualHost, build_route_configuration, build_virtual_host};

@@ -1,0 +1,204 @@
+//! A complete bootstrap for stock Envoy.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use prost::{Message, Name};
+use umbra_ir::ProxyKind;
+use umbra_proto::envoy::config::bootstrap::v3::{
+    Admin, Bootstrap, LayeredRuntime, RuntimeLayer,
+    bootstrap::{DynamicResources, StaticResources},
+    runtime_layer::{AdminLayer, LayerSpecifier, RtdsLayer},
+};
+use umbra_proto::envoy::config::cluster::v3::{
+    Cluster,
+    cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily},
+};
+use umbra_proto::envoy::config::core::v3::{
+    ApiConfigSource, ApiVersion, GrpcService, Http2ProtocolOptions, KeepaliveSettings, Node,
+    api_config_source::ApiType,
+    grpc_service::{EnvoyGrpc, TargetSpecifier},
+};
+use umbra_proto::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
+};
+use umbra_proto::envoy::extensions::upstreams::http::v3::{
+    HttpProtocolOptions,
+    http_protocol_options::{
+        ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+    },
+};
+use umbra_proto::json::{JsonError, to_json};
+use umbra_proto::pack_any;
+
+use crate::RUNTIME_LAYER;
+use crate::convert::{ads, duration, socket_address, struct_value, structure, text_value};
+
+/// The static cluster by which a proxy reaches umbra.
+pub const XDS_CLUSTER: &str = "umbra-xds";
+
+/// How long a start waits for the runtime layer; without it every mirror stays at 0, nothing worse.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a bootstrap depends on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BootstrapOptions {
+    /// Sidecar or gateway.
+    pub kind: ProxyKind,
+    /// The proxy's namespace.
+    pub namespace: String,
+    /// The labels that rules and gateways select it by.
+    pub labels: BTreeMap<String, String>,
+    /// umbra's host name or IP address.
+    pub server_host: String,
+    /// umbra's xDS port.
+    pub server_port: u16,
+    /// Where Envoy's admin interface listens.
+    pub admin: SocketAddr,
+    /// `node.id`; `None`: to be given as `--service-node`, since each replica needs its own.
+    pub node_id: Option<String>,
+    /// Ask for the state-of-the-world variant instead of delta.
+    pub state_of_the_world: bool,
+}
+
+impl Default for BootstrapOptions {
+    /// A sidecar in the namespace `default` beside a umbra on the same machine.
+    fn default() -> Self {
+        BootstrapOptions {
+            kind: ProxyKind::Sidecar,
+            namespace: "default".to_owned(),
+            labels: BTreeMap::new(),
+            server_host: "127.0.0.1".to_owned(),
+            server_port: 15010,
+            admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
+            node_id: None,
+            state_of_the_world: false,
+        }
+    }
+}
+
+/// The bootstrap (`envoy.config.bootstrap.v3.Bootstrap`): ADS, the runtime layer [`RUNTIME_LAYER`] below the
+/// admin one, so that a person at the proxy has the last word, and the admin interface.
+pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
+    // Zero: a proxy is not ready before it was told what to do.
+    let subscription = Some(ads(Duration::ZERO));
+    Bootstrap {
+        node: Some(node(options)),
+        admin: Some(Admin {
+            address: Some(socket_address(&options.admin.ip().to_string(), options.admin.port())),
+            ..Default::default()
+        }),
+        dynamic_resources: Some(DynamicResources {
+            ads_config: Some(ads_config(options)),
+            lds_config: subscription.clone(),
+            cds_config: subscription,
+            ..Default::default()
+        }),
+        static_resources: Some(StaticResources {
+            clusters: vec![xds_cluster(options)],
+            ..Default::default()
+        }),
+        layered_runtime: Some(LayeredRuntime { layers: runtime_layers() }),
+        ..Default::default()
+    }
+}
+
+/// The same as Envoy's own JSON, to be written as it is or as YAML.
+///
+/// # Errors
+/// None that input can cause: the embedded descriptors do not load.
+pub fn bootstrap_json(options: &BootstrapOptions) -> Result<serde_json::Value, JsonError> {
+    to_json(&Bootstrap::type_url(), &build_bootstrap(options).encode_to_vec())
+}
+
+/// What umbra reads of a node, in Istio's words.
+fn node(options: &BootstrapOptions) -> Node {
+    let labels = options.labels.iter().map(|(key, value)| (key.clone(), text_value(value)));
+    let mut metadata = BTreeMap::from([
+        ("NAMESPACE".to_owned(), text_value(&options.namespace)),
+        ("LABELS".to_owned(), struct_value(labels)),
+    ]);
+    match options.kind {
+        ProxyKind::Sidecar => metadata.insert("INTERCEPTION_MODE".to_owned(), text_value("NONE")),
+        ProxyKind::Router => metadata.insert("PROXY_TYPE".to_owned(), text_value("router")),
+    };
+    let workload = options.labels.get("app").map_or(options.kind.as_str(), String::as_str);
+    Node {
+        id: options.node_id.clone().unwrap_or_default(),
+        // Envoy does not start without a cluster; it only names the proxy in its own statistics and traces.
+        cluster: format!("{workload}.{}", options.namespace),
+        metadata: Some(structure(metadata)),
+        ..Default::default()
+    }
+}
+
+fn ads_config(options: &BootstrapOptions) -> ApiConfigSource {
+    let grpc = EnvoyGrpc { cluster_name: XDS_CLUSTER.to_owned(), ..Default::default() };
+    let api_type = if options.state_of_the_world { ApiType::Grpc } else { ApiType::DeltaGrpc };
+    ApiConfigSource {
+        api_type: api_type.into(),
+        transport_api_version: ApiVersion::V3.into(),
+        grpc_services: vec![GrpcService {
+            target_specifier: Some(TargetSpecifier::EnvoyGrpc(grpc)),
+            ..Default::default()
+        }],
+        set_node_on_first_message_only: true,
+        ..Default::default()
+    }
+}
+
+/// Later layers win.
+fn runtime_layers() -> Vec<RuntimeLayer> {
+    let rtds = RtdsLayer { name: RUNTIME_LAYER.to_owned(), rtds_config: Some(ads(RUNTIME_TIMEOUT)) };
+    let layer = |name: &str, layer| RuntimeLayer { name: name.to_owned(), layer_specifier: Some(layer) };
+    vec![
+        layer(RUNTIME_LAYER, LayerSpecifier::RtdsLayer(rtds)),
+        layer("admin", LayerSpecifier::AdminLayer(AdminLayer {})),
+    ]
+}
+
+fn xds_cluster(options: &BootstrapOptions) -> Cluster {
+    let is_ip = options.server_host.parse::<IpAddr>().is_ok();
+    let discovery = if is_ip { DiscoveryType::Static } else { DiscoveryType::StrictDns };
+    let endpoint = Endpoint {
+        address: Some(socket_address(&options.server_host, options.server_port)),
+        ..Default::default()
+    };
+    let endpoint =
+        LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() };
+    Cluster {
+        name: XDS_CLUSTER.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
+        dns_lookup_family: if is_ip { DnsLookupFamily::Auto } else { DnsLookupFamily::V4Preferred }.into(),
+        connect_timeout: Some(duration(Duration::from_secs(5))),
+        load_assignment: Some(ClusterLoadAssignment {
+            cluster_name: XDS_CLUSTER.to_owned(),
+            endpoints: vec![LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..Default::default() }],
+            ..Default::default()
+        }),
+        typed_extension_protocol_options: BTreeMap::from([(
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
+            pack_any(&http2_with_keepalive()),
+        )]),
+        ..Default::default()
+    }
+}
+
+/// A connection whose other end went away without a word is found out within 35 s.
+fn http2_with_keepalive() -> HttpProtocolOptions {
+    let http2 = Http2ProtocolOptions {
+        connection_keepalive: Some(KeepaliveSettings {
+            interval: Some(duration(Duration::from_secs(30))),
+            timeout: Some(duration(Duration::from_secs(5))),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(http2)),
+        })),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,112 @@
+//! Clusters.
+
+use std::time::Duration;
+
+use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, LoadBalancer, TcpKeepalive};
+use umbra_proto::envoy::config::cluster::v3::{
+    self as api, CircuitBreakers, UpstreamConnectionOptions,
+    circuit_breakers::Thresholds,
+    cluster::{
+        ClusterDiscoveryType, CommonLbConfig, CustomClusterType, DiscoveryType, EdsClusterConfig, LbPolicy,
+    },
+};
+use umbra_proto::envoy::config::core::v3 as core;
+use umbra_proto::envoy::extensions::clusters::{common::dns::v3::DnsLookupFamily, dns::v3::DnsCluster};
+use umbra_proto::envoy::r#type::v3::Percent;
+use umbra_proto::pack_any;
+
+use crate::convert::{ads, duration, positive_duration, uint32};
+use crate::load_assignment::load_assignment;
+use crate::names::{cluster_name, load_assignment_name};
+use crate::{Built, http_options, tls};
+
+/// How often a name is resolved again when its answer says nothing of a time to live, or failed (Istio's
+/// `dnsRefreshRate`).
+const DNS_REFRESH_RATE: Duration = Duration::from_secs(60);
+
+/// One cluster (`envoy.config.cluster.v3.Cluster`).
+///
+/// An EDS cluster requires the load assignment of its primary cluster, which it always names: a mirror cluster
+/// shares it. A DNS cluster carries its endpoints and leaves the resolver to the bootstrap.
+pub fn build_cluster(cluster: &Cluster) -> Built {
+    let name = cluster_name(&cluster.reference);
+    let tls = tls::settings(cluster);
+    let mut message = api::Cluster {
+        name: name.to_string(),
+        connect_timeout: Some(positive_duration(cluster.connect_timeout)),
+        lb_policy: lb_policy(cluster.load_balancer).into(),
+        circuit_breakers: Some(circuit_breakers(cluster.breakers)),
+        // Endpoints that are not ready are left out, so a small rest must not be taken for an outage.
+        common_lb_config: Some(CommonLbConfig {
+            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            ..Default::default()
+        }),
+        typed_extension_protocol_options: http_options::protocol_options(cluster, tls.as_ref()),
+        transport_socket: tls.as_ref().map(|tls| tls::transport_socket(tls, cluster.protocol)),
+        upstream_connection_options: cluster.connection_pool.keepalive.as_ref().map(keepalive),
+        ..Default::default()
+    };
+    let mut requires = Vec::new();
+    match &cluster.discovery {
+        Discovery::Eds => {
+            let assignment = load_assignment_name(&cluster.reference);
+            message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()));
+            message.eds_cluster_config = Some(EdsClusterConfig {
+                eds_config: Some(ads(Duration::ZERO)),
+                service_name: assignment.to_string(),
+            });
+            requires.push(assignment);
+        }
+        Discovery::StrictDns(endpoints) => resolve_names(&mut message, endpoints),
+    }
+    Built::new(name, &message, requires)
+}
+
+/// Strict DNS: every address of every answer is an endpoint. This is the cluster extension; the fields of
+/// `Cluster` that say the same are deprecated.
+fn resolve_names(message: &mut api::Cluster, endpoints: &[Endpoint]) {
+    let dns = DnsCluster {
+        dns_refresh_rate: Some(duration(DNS_REFRESH_RATE)),
+        respect_dns_ttl: true,
+        // A name that has both kinds of addresses is reached by IPv4, one that has only IPv6 is reached too.
+        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
+        ..Default::default()
+    };
+    message.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(CustomClusterType {
+        name: "envoy.cluster.dns".to_owned(),
+        typed_config: Some(pack_any(&dns)),
+    }));
+    message.load_assignment = Some(load_assignment(&message.name, endpoints));
+}
+
+fn lb_policy(balancer: LoadBalancer) -> LbPolicy {
+    match balancer {
+        LoadBalancer::LeastRequest => LbPolicy::LeastRequest,
+        LoadBalancer::Random => LbPolicy::Random,
+        LoadBalancer::RoundRobin => LbPolicy::RoundRobin,
+    }
+}
+
+fn circuit_breakers(breakers: Breakers) -> CircuitBreakers {
+    let thresholds = Thresholds {
+        max_connections: Some(uint32(breakers.max_connections)),
+        max_pending_requests: Some(uint32(breakers.max_pending_requests)),
+        max_requests: Some(uint32(breakers.max_requests)),
+        max_retries: Some(uint32(breakers.max_retries)),
+        ..Default::default()
+    };
+    CircuitBreakers { thresholds: vec![thresholds], ..Default::default() }
+}
+
+fn keepalive(keepalive: &TcpKeepalive) -> UpstreamConnectionOptions {
+    // Envoy counts in whole seconds, and zero is none of them.
+    let seconds = |value: Duration| uint32(u32::try_from(value.as_secs()).unwrap_or(u32::MAX).max(1));
+    UpstreamConnectionOptions {
+        tcp_keepalive: Some(core::TcpKeepalive {
+            keepalive_probes: keepalive.probes.map(uint32),
+            keepalive_time: keepalive.time.map(seconds),
+            keepalive_interval: keepalive.interval.map(seconds),
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,81 @@
+//! Which HTTP a cluster speaks, and how long (`HttpProtocolOptions`).
+
+use std::collections::BTreeMap;
+
+use umbra_ir::{Cluster, TlsOrigination, UpstreamProtocol};
+use umbra_proto::envoy::config::core::v3 as core;
+use umbra_proto::envoy::extensions::upstreams::http::v3::{
+    HttpProtocolOptions,
+    http_protocol_options::{
+        ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig,
+        explicit_http_config::ProtocolConfig,
+    },
+};
+use umbra_proto::google::protobuf::Any;
+use umbra_proto::pack_any;
+
+use crate::convert::{duration, uint32};
+
+const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// `typed_extension_protocol_options`: empty for plain HTTP/1.1, which is Envoy's default.
+///
+/// Never any `http_filters`: one that replies locally to a copy ends Envoy 1.40.
+pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) -> BTreeMap<String, Any> {
+    let common = common(cluster);
+    let sni = sni(tls);
+    if cluster.protocol == UpstreamProtocol::Http1 && common.is_none() && sni.is_none() {
+        return BTreeMap::new();
+    }
+    let options = HttpProtocolOptions {
+        common_http_protocol_options: common,
+        upstream_http_protocol_options: sni,
+        upstream_protocol_options: Some(protocol(cluster)),
+        ..Default::default()
+    };
+    BTreeMap::from([(EXTENSION.to_owned(), pack_any(&options))])
+}
+
+fn protocol(cluster: &Cluster) -> UpstreamProtocolOptions {
+    let explicit = |protocol| {
+        UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(protocol) })
+    };
+    match cluster.protocol {
+        UpstreamProtocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(Default::default())),
+        UpstreamProtocol::Http2 => {
+            explicit(ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions {
+                max_concurrent_streams: cluster.connection_pool.max_concurrent_streams.map(uint32),
+                ..Default::default()
+            }))
+        }
+        UpstreamProtocol::Downstream => {
+            UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
+                http_protocol_options: Some(Default::default()),
+                http2_protocol_options: Some(Default::default()),
+                ..Default::default()
+            })
+        }
+    }
+}
+
+fn common(cluster: &Cluster) -> Option<core::HttpProtocolOptions> {
+    let pool = &cluster.connection_pool;
+    let options = core::HttpProtocolOptions {
+        idle_timeout: pool.idle_timeout.or(pool.tcp_idle_timeout).map(duration),
+        max_connection_duration: pool.max_connection_duration.map(duration),
+        max_requests_per_connection: pool.max_requests_per_connection.map(uint32),
+        max_stream_duration: cluster.max_stream_duration.map(duration),
+        ..Default::default()
+    };
+    (options != Default::default()).then_some(options)
+}
+
+/// Without a fixed SNI it is each request's Host, and without names to verify the certificate must be for it.
+fn sni(tls: Option<&TlsOrigination>) -> Option<core::UpstreamHttpProtocolOptions> {
+    let tls = tls.filter(|tls| tls.sni.is_empty())?;
+    Some(core::UpstreamHttpProtocolOptions {
+        auto_sni: true,
+        auto_san_validation: tls.subject_alt_names.is_empty() && !tls.insecure_skip_verify,
+        ..Default::default()
+    })
+}

@@ -1,0 +1,84 @@
+//! Virtual hosts and the tables made of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use umbra_ir::{Route, RouteAction, TargetCluster, VirtualHost};
+use umbra_proto::envoy::config::route::v3::{
+    self as api, RouteConfiguration, virtual_host::TlsRequirementType,
+};
+
+use crate::Built;
+use crate::convert::{boolean, uint32};
+use crate::names::cluster_name;
+use crate::route::build_route;
+
+/// The largest `directResponse` body, in bytes (Istio's limit too).
+const MAX_DIRECT_RESPONSE_BODY: u32 = 1024 * 1024;
+
+/// The field `virtual_hosts` of `RouteConfiguration`.
+const VIRTUAL_HOSTS_FIELD: u32 = 2;
+
+/// A virtual host that any number of tables can hold without encoding it again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EncodedVirtualHost {
+    /// The encoded `envoy.config.route.v3.VirtualHost`.
+    pub body: Bytes,
+    /// The clusters that it names and that exist, copies' too; sorted.
+    pub clusters: Vec<Arc<str>>,
+}
+
+/// One virtual host (`envoy.config.route.v3.VirtualHost`).
+pub fn build_virtual_host(host: &VirtualHost) -> EncodedVirtualHost {
+    let message = api::VirtualHost {
+        name: host.name.clone(),
+        domains: host.domains.clone(),
+        routes: host.routes.iter().map(build_route).collect(),
+        require_tls: if host.require_tls { TlsRequirementType::All } else { TlsRequirementType::None }.into(),
+        include_request_attempt_count: true,
+        ..Default::default()
+    };
+    let clusters: BTreeSet<Arc<str>> = host.routes.iter().flat_map(clusters).collect();
+    EncodedVirtualHost { body: message.encode_to_vec().into(), clusters: clusters.into_iter().collect() }
+}
+
+fn clusters(route: &Route) -> Vec<Arc<str>> {
+    let RouteAction::Forward(forward) = &route.action else { return Vec::new() };
+    let targets = forward.targets.iter().filter_map(|target| match &target.cluster {
+        TargetCluster::Known(reference) => Some(reference),
+        TargetCluster::Unknown(_) => None,
+    });
+    let mirrors = forward.mirrors.iter().map(|mirror| &mirror.cluster);
+    targets.chain(mirrors).map(cluster_name).collect()
+}
+
+/// A table of virtual hosts (`envoy.config.route.v3.RouteConfiguration`), in the given order. It requires every
+/// cluster that its virtual hosts name and that exists.
+pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) -> Built {
+    // A message is the concatenation of its fields: the bytes equal those of encoding it whole.
+    let head = RouteConfiguration { name: name.to_owned(), ..Default::default() };
+    let tail = RouteConfiguration {
+        // A cluster that is missing costs its own requests, not the table.
+        validate_clusters: Some(boolean(false)),
+        max_direct_response_body_size_bytes: Some(uint32(MAX_DIRECT_RESPONSE_BODY)),
+        ignore_port_in_host_matching: true,
+        ..Default::default()
+    };
+    let field = |host: &EncodedVirtualHost| {
+        key_len(VIRTUAL_HOSTS_FIELD) + encoded_len_varint(host.body.len() as u64) + host.body.len()
+    };
+    let hosts_len: usize = hosts.iter().map(|host| field(host)).sum();
+    let mut body = BytesMut::with_capacity(head.encoded_len() + hosts_len + tail.encoded_len());
+    body.extend_from_slice(&head.encode_to_vec());
+    for host in hosts {
+        encode_key(VIRTUAL_HOSTS_FIELD, WireType::LengthDelimited, &mut body);
+        encode_varint(host.body.len() as u64, &mut body);
+        body.extend_from_slice(&host.body);
+    }
+    body.extend_from_slice(&tail.encode_to_vec());
+    let requires: BTreeSet<Arc<str>> = hosts.iter().flat_map(|host| host.clusters.iter().cloned()).collect();
+    Built { name: name.into(), body: body.freeze(), requires: requires.into_iter().collect() }
+}
