@@ -93,6 +93,8 @@ pub struct ConnectionPool {
     pub max_requests_per_connection: Option<u32>,
     /// `http.maxConcurrentStreams` (HTTP/2 only).
     pub max_concurrent_streams: Option<u32>,
+    /// `http.http2KeepAlive`: time between pings, and how long an answer may take (HTTP/2 only).
+    pub http2_keepalive: Option<(Duration, Duration)>,
     /// `http.h2UpgradePolicy: UPGRADE`.
     pub h2_upgrade: bool,
     /// `http.useClientProtocol`.

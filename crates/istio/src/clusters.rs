@@ -1,0 +1,130 @@
+//! A cluster reference to the cluster it describes (istio-semantics "DestinationRule -> Cluster").
+
+use std::time::Duration;
+
+use umbra_api::Object;
+use umbra_ir::{
+    Breakers, ClientTls, Cluster, ClusterRef, Discovery, LoadAssignment, Protocol, ProxyKind, Resolution,
+    Role, ServiceHead, TlsOrigination, UpstreamProtocol,
+};
+
+use crate::endpoints::is_served;
+use crate::view::View;
+
+/// Istio's default connect timeout.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything a cluster needs; `None` when its service has gone or cannot be called.
+pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) -> Option<Cluster> {
+    let heads = view.service_heads(&reference.service.object);
+    let service = heads.iter().find(|h| h.id == reference.service)?;
+    let port = service.port(reference.port)?;
+    let policy = reference
+        .policy
+        .as_ref()
+        .map(|id| view.rule_set(id).effective(reference.port, reference.subset.as_ref()))
+        .unwrap_or_default();
+    let pool = policy.connection_pool.unwrap_or_default();
+    let discovery = match service.resolution {
+        // Mirror clusters of DNS services have their own copy: there is nothing to share by name.
+        Resolution::Dns => Discovery::StrictDns(view.members(reference).0.clone()),
+        _ => Discovery::Eds,
+    };
+    let settings = view.settings();
+    let limit = |written: Option<u32>, default: u32| written.unwrap_or(default);
+    let written = Breakers {
+        max_connections: limit(pool.max_connections, u32::MAX),
+        max_pending_requests: limit(pool.max_pending_requests, u32::MAX),
+        max_requests: limit(pool.max_requests, u32::MAX),
+        max_retries: limit(pool.max_retries, u32::MAX),
+    };
+    let (breakers, max_stream_duration) = match reference.role {
+        Role::Primary => (written, None),
+        Role::Mirror => (written.min(settings.mirror.breakers), Some(settings.mirror.max_stream_duration)),
+    };
+    let tls = match policy.tls {
+        Some(ClientTls::Originate(tls)) => Some(with_entry_names(view, service, tls)),
+        _ => None,
+    };
+    Some(Cluster {
+        reference: reference.clone(),
+        discovery,
+        connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        load_balancer: policy.load_balancer.unwrap_or_default(),
+        breakers,
+        protocol: upstream_protocol(port.protocol, kind, pool.h2_upgrade, pool.use_client_protocol),
+        tls,
+        connection_pool: pool,
+        max_stream_duration,
+    })
+}
+
+/// A ServiceEntry's `subjectAltNames` stand in for missing ones.
+fn with_entry_names(view: &dyn View, service: &ServiceHead, tls: TlsOrigination) -> TlsOrigination {
+    if !tls.subject_alt_names.is_empty() {
+        return tls;
+    }
+    match view.object(&service.id.object).as_deref() {
+        Some(Object::ServiceEntry(entry)) => {
+            TlsOrigination { subject_alt_names: entry.spec.subject_alt_names.clone(), ..tls }
+        }
+        _ => tls,
+    }
+}
+
+/// useClientProtocol beats everything, then what the port says; an auto-detected port on a sidecar speaks
+/// what the client speaks.
+fn upstream_protocol(port: Protocol, kind: ProxyKind, upgrade: bool, client: bool) -> UpstreamProtocol {
+    if client {
+        UpstreamProtocol::Downstream
+    } else if upgrade || port.is_http2() {
+        UpstreamProtocol::Http2
+    } else if port == Protocol::Auto && kind == ProxyKind::Sidecar {
+        UpstreamProtocol::Downstream
+    } else {
+        UpstreamProtocol::Http1
+    }
+}
+
+/// The load assignment of a cluster; `None` for clusters that have their endpoints inline.
+pub fn bind_load_assignment(view: &dyn View, reference: &ClusterRef) -> LoadAssignment {
+    LoadAssignment {
+        reference: reference.with_role(Role::Primary),
+        endpoints: view.members(&reference.with_role(Role::Primary)).0.clone(),
+    }
+}
+
+/// Whether a cluster's endpoints come by a load assignment.
+pub fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> bool {
+    let heads = view.service_heads(&reference.service.object);
+    heads.iter().any(|h| h.id == reference.service && h.resolution != Resolution::Dns)
+}
+
+/// The clusters of one service for sidecars of a namespace: every TCP port, with every subset of the
+/// DestinationRules that apply.
+pub fn select_service_clusters(
+    view: &dyn View,
+    namespace: &std::sync::Arc<str>,
+    service: &ServiceHead,
+) -> Vec<ClusterRef> {
+    if !is_served(&service.resolution) {
+        return Vec::new();
+    }
+    let policy = view.policy(namespace, &service.id);
+    let subsets: Vec<_> =
+        policy.as_ref().map(|id| view.rule_set(id).subsets.keys().cloned().collect()).unwrap_or_default();
+    let mut clusters = Vec::new();
+    for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+        for subset in std::iter::once(None).chain(subsets.iter().cloned().map(Some)) {
+            clusters.push(ClusterRef {
+                service: service.id.clone(),
+                spelling: service.spelling.clone(),
+                port: port.number,
+                subset,
+                policy: policy.clone(),
+                role: Role::Primary,
+            });
+        }
+    }
+    clusters
+}

@@ -1,0 +1,242 @@
+//! DestinationRules: which apply to a service for a client, and what they say together
+//! (istio-semantics "Merging several DRs for one host", "Selection for a proxy").
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use umbra_api::{
+    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, H2UpgradePolicy,
+    LoadBalancerSettings, Object, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
+};
+use umbra_ir::{
+    ClientTls, ConnectionPool, Hostname, Kind, LeveledPolicy, LoadBalancer, ObjectId, PortNumber, RuleSet,
+    RuleSetId, ServiceId, Subset, SubsetName, TcpKeepalive, TlsOrigination, TrafficPolicy, Visibility,
+};
+
+use crate::names::resolve_host;
+use crate::view::{Index, View};
+
+/// One DestinationRule as the lookup sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleEntry {
+    /// The rule.
+    pub id: ObjectId,
+    /// Who sees it.
+    pub visibility: Visibility,
+}
+
+/// The DestinationRules of a namespace by host pattern, oldest first. Those with a `workloadSelector` are
+/// not acted on yet and not in it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NamespaceRules(pub BTreeMap<Hostname, Vec<RuleEntry>>);
+
+/// Collects the DestinationRules of a namespace.
+pub fn select_namespace_rules(view: &dyn View, namespace: &Arc<str>) -> NamespaceRules {
+    let domain = view.settings().cluster_domain.clone();
+    let mut rules: Vec<(i64, Hostname, RuleEntry)> = Vec::new();
+    for id in view.ids(&Index::InNamespace(Kind::DestinationRule, namespace.clone())) {
+        let Some(object) = view.object(&id) else { continue };
+        let Object::DestinationRule(rule) = &*object else { continue };
+        if rule.spec.workload_selector.is_some() || rule.spec.host.is_empty() {
+            continue;
+        }
+        let host = resolve_host(&rule.spec.host, namespace, &domain);
+        let visibility = Visibility::resolve(rule.spec.export_to.iter().map(String::as_str), namespace);
+        rules.push((crate::services::created(&rule.meta), host, RuleEntry { id, visibility }));
+    }
+    rules.sort_by(|a, b| (a.0, &a.2.id).cmp(&(b.0, &b.2.id)));
+    let mut by_host: BTreeMap<Hostname, Vec<RuleEntry>> = BTreeMap::new();
+    for (_, host, entry) in rules {
+        by_host.entry(host).or_default().push(entry);
+    }
+    NamespaceRules(by_host)
+}
+
+/// The DestinationRules that apply to `service` for a client in `client`: the client's namespace, then the
+/// service's, then the root namespace; the first with any visible match wins, and in it the most specific
+/// host.
+///
+/// DIVERGES: rules that the client cannot see are passed over before the most specific host is chosen, and
+/// all visible rules of that host are merged, whatever else they are exported to (istiod lets an invisible
+/// rule hide a visible one, and keeps rules with different `exportTo` apart).
+pub fn resolve_policy(view: &dyn View, client: &Arc<str>, service: &ServiceId) -> Option<RuleSetId> {
+    let root = view.settings().root_namespace.clone();
+    let own = &service.object.namespace;
+    let visible = |entry: &RuleEntry| entry.visibility.covers(client);
+    // In the root namespace itself only its private rules come first; exported ones are everyone's last resort.
+    let private = |entry: &RuleEntry| visible(entry) && entry.visibility != Visibility::All;
+    let first = if *client == root {
+        most_specific(&view.namespace_rules(client), &service.host, private)
+    } else {
+        most_specific(&view.namespace_rules(client), &service.host, visible)
+    };
+    first
+        .or_else(|| {
+            if own == client && *client != root {
+                return None;
+            }
+            most_specific(&view.namespace_rules(own), &service.host, visible)
+        })
+        .or_else(|| most_specific(&view.namespace_rules(&root), &service.host, visible))
+}
+
+fn most_specific(
+    rules: &NamespaceRules,
+    host: &Hostname,
+    visible: impl Fn(&RuleEntry) -> bool,
+) -> Option<RuleSetId> {
+    let members = |entries: &[RuleEntry]| -> Option<RuleSetId> {
+        let ids: Vec<ObjectId> = entries.iter().filter(|e| visible(e)).map(|e| e.id.clone()).collect();
+        if ids.is_empty() { None } else { Some(RuleSetId(ids.into())) }
+    };
+    if let Some(found) = rules.0.get(host).and_then(|entries| members(entries)) {
+        return Some(found);
+    }
+    rules
+        .0
+        .iter()
+        .filter(|(pattern, _)| pattern.is_wildcard() && host.subset_of(pattern))
+        .filter_map(|(pattern, entries)| Some((pattern.specificity(), members(entries)?)))
+        .min_by(|a, b| a.0.cmp(&b.0))
+        .map(|(_, found)| found)
+}
+
+/// Merges DestinationRules, oldest first: the union of the subsets (of two with one name the older stays)
+/// and the first policy.
+pub fn merge_rule_set(view: &dyn View, id: &RuleSetId) -> RuleSet {
+    let mut merged = RuleSet::default();
+    for rule_id in id.0.iter() {
+        let Some(object) = view.object(rule_id) else { continue };
+        let Object::DestinationRule(rule) = &*object else { continue };
+        if merged.policy.is_none() {
+            merged.policy = rule.spec.traffic_policy.as_ref().map(resolve_policy_levels);
+        }
+        for (name, subset) in resolve_subsets(rule_id, rule) {
+            merged.subsets.entry(name).or_insert(subset);
+        }
+    }
+    merged
+}
+
+/// The subsets that one rule defines; of two with one name the first stays.
+fn resolve_subsets(id: &ObjectId, rule: &DestinationRule) -> Vec<(SubsetName, Subset)> {
+    let subset = |written: &umbra_api::Subset| {
+        Some((
+            SubsetName::new(&written.name)?,
+            Subset {
+                labels: written.labels.clone(),
+                policy: written.traffic_policy.as_ref().map(resolve_policy_levels),
+                defined_by: id.clone(),
+            },
+        ))
+    };
+    rule.spec.subsets.iter().filter_map(subset).collect()
+}
+
+fn resolve_policy_levels(written: &Written) -> LeveledPolicy {
+    let base = resolve_blocks(
+        written.connection_pool.as_ref(),
+        written.load_balancer.as_ref(),
+        written.tls.as_ref(),
+    );
+    let at_port = |entry: &PortTrafficPolicy| {
+        let port = PortNumber::new(entry.port?.number.into())?;
+        let blocks =
+            resolve_blocks(entry.connection_pool.as_ref(), entry.load_balancer.as_ref(), entry.tls.as_ref());
+        Some((port, blocks))
+    };
+    // Of two entries for one port the first counts, as in a list that is searched.
+    let mut ports = BTreeMap::new();
+    for (port, blocks) in written.port_level_settings.iter().filter_map(at_port) {
+        ports.entry(port).or_insert(blocks);
+    }
+    LeveledPolicy { base, ports }
+}
+
+fn resolve_blocks(
+    pool: Option<&ConnectionPoolSettings>,
+    balancer: Option<&LoadBalancerSettings>,
+    tls: Option<&ClientTlsSettings>,
+) -> TrafficPolicy {
+    TrafficPolicy {
+        connection_pool: pool.map(resolve_pool),
+        load_balancer: balancer.map(resolve_balancer),
+        tls: tls.map(resolve_tls),
+    }
+}
+
+fn resolve_balancer(written: &LoadBalancerSettings) -> LoadBalancer {
+    match written.simple.unwrap_or_default() {
+        SimpleLb::Random => LoadBalancer::Random,
+        SimpleLb::RoundRobin => LoadBalancer::RoundRobin,
+        // PASSTHROUGH is not acted on yet; validation says so.
+        SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest | SimpleLb::Passthrough => {
+            LoadBalancer::LeastRequest
+        }
+    }
+}
+
+/// 0 and negative numbers mean "not set", as in Istio.
+fn positive(number: i32) -> Option<u32> {
+    u32::try_from(number).ok().filter(|n| *n > 0)
+}
+
+fn duration(written: Option<umbra_api::Duration>) -> Option<std::time::Duration> {
+    written.and_then(|d| d.to_std()).filter(|d| !d.is_zero())
+}
+
+fn resolve_pool(written: &ConnectionPoolSettings) -> ConnectionPool {
+    let tcp = written.tcp.clone().unwrap_or_default();
+    let http = written.http.clone().unwrap_or_default();
+    ConnectionPool {
+        max_connections: positive(tcp.max_connections),
+        connect_timeout: duration(tcp.connect_timeout),
+        max_connection_duration: duration(tcp.max_connection_duration),
+        tcp_idle_timeout: duration(tcp.idle_timeout),
+        keepalive: tcp.tcp_keepalive.map(|k| TcpKeepalive {
+            probes: Some(k.probes).filter(|p| *p > 0),
+            time: duration(k.time),
+            interval: duration(k.interval),
+        }),
+        max_pending_requests: positive(http.http1_max_pending_requests),
+        max_requests: positive(http.http2_max_requests),
+        max_retries: positive(http.max_retries),
+        idle_timeout: duration(http.idle_timeout),
+        max_requests_per_connection: positive(http.max_requests_per_connection),
+        max_concurrent_streams: positive(http.max_concurrent_streams),
+        http2_keepalive: http
+            .http2_keep_alive
+            .and_then(|k| Some((duration(k.interval)?, duration(k.timeout)?))),
+        h2_upgrade: http.h2_upgrade_policy == H2UpgradePolicy::Upgrade,
+        use_client_protocol: http.use_client_protocol,
+    }
+}
+
+fn resolve_tls(written: &ClientTlsSettings) -> ClientTls {
+    if written.mode == ClientTlsMode::Disable {
+        return ClientTls::Disabled;
+    }
+    if written.mode == ClientTlsMode::IstioMutual {
+        return ClientTls::Unsupported("tls mode ISTIO_MUTUAL");
+    }
+    if !written.credential_name.is_empty() {
+        return ClientTls::Unsupported("tls credentialName");
+    }
+    let pair = (written.client_certificate.as_str(), written.private_key.as_str());
+    let client_certificate = match (written.mode, pair) {
+        (ClientTlsMode::Mutual, (certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+            Some((certificate.into(), key.into()))
+        }
+        (ClientTlsMode::Mutual, _) => {
+            return ClientTls::Unsupported("tls mode MUTUAL without clientCertificate and privateKey");
+        }
+        _ => None,
+    };
+    ClientTls::Originate(TlsOrigination {
+        sni: written.sni.as_str().into(),
+        subject_alt_names: written.subject_alt_names.clone(),
+        ca_certificates: written.ca_certificates.as_str().into(),
+        client_certificate,
+        insecure_skip_verify: written.insecure_skip_verify.unwrap_or(false),
+    })
+}

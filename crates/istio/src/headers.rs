@@ -1,0 +1,90 @@
+//! Header operations and retries of rules and destinations (istio `TranslateHeadersOperations`, `retry.go`).
+
+use umbra_api::{HeaderOperations, Headers, HttpRetry};
+use umbra_ir::{HeaderChanges, HeaderOps, RetryPolicy};
+
+/// Translates header operations; Host and pseudo headers are left to [`host_rewrite`], operations that
+/// Envoy would refuse are left out (validation has said so).
+pub(crate) fn resolve_headers(written: Option<&Headers>) -> HeaderOps {
+    let Some(written) = written else { return HeaderOps::default() };
+    HeaderOps {
+        request: resolve_changes(written.request.as_ref()),
+        response: resolve_changes(written.response.as_ref()),
+    }
+}
+
+fn resolve_changes(written: Option<&HeaderOperations>) -> HeaderChanges {
+    let Some(written) = written else { return HeaderChanges::default() };
+    let usable =
+        |(name, value): &(&String, &String)| !is_host(name) && crate::usable::header_is_usable(name, value);
+    let pair = |(name, value): (&String, &String)| (name.clone(), value.clone());
+    HeaderChanges {
+        set: written.set.iter().filter(usable).map(pair).collect(),
+        add: written.add.iter().filter(usable).map(pair).collect(),
+        remove: written
+            .remove
+            .iter()
+            .filter(|name| !is_host(name) && crate::usable::header_is_usable(name, ""))
+            .cloned()
+            .collect(),
+    }
+}
+
+/// Names that header operations must not touch: they go through the Host rewrite.
+fn is_host(name: &str) -> bool {
+    name.starts_with(':') || name.eq_ignore_ascii_case("host")
+}
+
+/// The Host that request operations set: `set` beats `add`.
+pub(crate) fn host_rewrite(written: Option<&Headers>) -> Option<String> {
+    let request = written?.request.as_ref()?;
+    [&request.set, &request.add].into_iter().find_map(|ops| {
+        ops.iter()
+            .find(|(name, value)| {
+                (name.as_str() == ":authority" || name.eq_ignore_ascii_case("host"))
+                    && crate::usable::header_is_usable("host", value)
+            })
+            .map(|(_, value)| value.clone())
+    })
+}
+
+/// The conditions of Istio's default policy, which every outbound route has.
+const DEFAULT_RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+
+/// Istio's default retry policy.
+pub(crate) fn default_retry() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 2,
+        retry_on: DEFAULT_RETRY_ON.into(),
+        status_codes: Vec::new(),
+        per_try_timeout: None,
+        avoid_previous_hosts: true,
+        backoff: None,
+    }
+}
+
+/// `retries` over the default; `None`: no retries.
+pub(crate) fn resolve_retry(written: Option<&HttpRetry>) -> Option<RetryPolicy> {
+    let Some(written) = written else { return Some(default_retry()) };
+    let attempts = u32::try_from(written.attempts).ok().filter(|n| *n > 0)?;
+    let mut policy = RetryPolicy { attempts, ..default_retry() };
+    if !written.retry_on.is_empty() {
+        let mut conditions = Vec::new();
+        for word in written.retry_on.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+            match word.parse::<u32>() {
+                Ok(code) if (100..600).contains(&code) => policy.status_codes.push(code),
+                // A number that is no status means nothing to Envoy.
+                Ok(_) => {}
+                Err(_) => conditions.push(word),
+            }
+        }
+        if !policy.status_codes.is_empty() && !conditions.contains(&"retriable-status-codes") {
+            conditions.push("retriable-status-codes");
+        }
+        policy.retry_on = conditions.join(",");
+    }
+    policy.per_try_timeout = written.per_try_timeout.and_then(|d| d.to_std()).filter(|d| !d.is_zero());
+    policy.avoid_previous_hosts = written.retry_ignore_previous_hosts.unwrap_or(true);
+    policy.backoff = written.backoff.and_then(|d| d.to_std()).filter(|d| !d.is_zero());
+    Some(policy)
+}

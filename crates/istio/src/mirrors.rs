@@ -1,0 +1,85 @@
+//! Mirrors as written: their fields, runtime keys and fractions (design "Mirroring", points 1 and 4).
+
+use std::collections::BTreeMap;
+
+use umbra_api::{HttpRoute, VirtualService};
+use umbra_ir::{Destination, RuntimeFraction, RuntimeKey};
+
+use crate::matches::fingerprint;
+use crate::rules::{resolve_destination, usable_matches};
+
+/// One mirror of one rule.
+pub(crate) struct WrittenMirror {
+    /// Index of its rule in `spec.http`.
+    pub(crate) rule: usize,
+    /// Its path in the object.
+    pub(crate) field: String,
+    /// Where copies go, short name resolved.
+    pub(crate) destination: Destination,
+    /// Its stable name.
+    pub(crate) key: RuntimeKey,
+    /// Its fraction; `None`: not a percentage, so the mirror is left out.
+    pub(crate) share: Option<RuntimeFraction>,
+}
+
+/// Every mirror of a VirtualService that names a destination, `mirror` before `mirrors`.
+pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenMirror> {
+    let namespace = &vs.meta.namespace;
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut mirrors = Vec::new();
+    for (rule, written) in vs.spec.http.iter().enumerate() {
+        let mut rule_name = None;
+        for (field, destination, percent) in entries(written) {
+            let Some(destination) = resolve_destination(destination, namespace, domain) else { continue };
+            let rule_name = rule_name.get_or_insert_with(|| {
+                if written.name.is_empty() {
+                    fingerprint(&usable_matches(written, namespace).unwrap_or_default())
+                } else {
+                    escape(&written.name)
+                }
+            });
+            let mut key = format!(
+                "mirror/{}/{}/{}/{}|{}|{}",
+                escape(namespace),
+                escape(&vs.meta.name),
+                rule_name,
+                destination.port.map(|p| p.to_string()).unwrap_or_default(),
+                destination.subset.as_ref().map(|s| s.as_str()).unwrap_or_default(),
+                destination.host,
+            );
+            let nth = seen.entry(key.clone()).or_default();
+            *nth += 1;
+            if *nth > 1 {
+                key.push_str(&format!("/{nth}"));
+            }
+            mirrors.push(WrittenMirror {
+                rule,
+                field: format!("spec.http[{rule}].{field}"),
+                destination,
+                key: RuntimeKey::new(key),
+                share: RuntimeFraction::from_percent(percent),
+            });
+        }
+    }
+    mirrors
+}
+
+/// `mirror` with `mirrorPercentage` over `mirrorPercent`, then each of `mirrors`; absent is 100.
+fn entries(written: &HttpRoute) -> impl Iterator<Item = (String, &umbra_api::Destination, f64)> {
+    let percent = match (written.mirror_percentage, written.mirror_percent) {
+        (Some(percentage), _) => percentage.value,
+        (None, Some(percent)) => f64::from(percent),
+        (None, None) => 100.0,
+    };
+    let one = written.mirror.iter().map(move |d| ("mirror".to_owned(), d, percent));
+    let more = written.mirrors.iter().enumerate().filter_map(|(index, m)| {
+        let percent = m.percentage.map_or(100.0, |p| p.value);
+        Some((format!("mirrors[{index}].destination"), m.destination.as_ref()?, percent))
+    });
+    one.chain(more)
+}
+
+/// Keeps names from running into each other: `/` separates the parts of a key.
+fn escape(part: &str) -> String {
+    part.replace('%', "%25").replace('/', "%2F")
+}

@@ -1,0 +1,85 @@
+//! Short names and gateway references (istio `ResolveShortnameToFQDN`, `resolveGatewayName`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use umbra_ir::{GatewayRef, Hostname, Kind, ObjectId};
+
+/// Resolves a host as written in an object of `namespace`.
+///
+/// `*`, IP literals and anything with a dot stay as they are; a single label gets
+/// `.<namespace>.svc.<domain>`.
+pub fn resolve_host(host: &str, namespace: &str, domain: &str) -> Hostname {
+    if host.is_empty() || host == "*" || host.contains('.') || host.parse::<IpAddr>().is_ok() {
+        return Hostname::new(host);
+    }
+    Hostname::new(&service_host(host, namespace, domain))
+}
+
+/// The full host of a Kubernetes Service, as spelled by its object.
+pub fn service_host(name: &str, namespace: &str, domain: &str) -> String {
+    let mut host = name.to_owned();
+    if !namespace.is_empty() {
+        host.push('.');
+        host.push_str(namespace);
+    }
+    if !domain.is_empty() {
+        host.push_str(".svc.");
+        host.push_str(domain);
+    }
+    host
+}
+
+/// Resolves an entry of `spec.gateways` or `match.gateways` of an object in `namespace`: `mesh`, `name`,
+/// `ns/name`, `./name`, `name.ns` or `name.ns.svc.cluster.local`.
+pub fn resolve_gateway(written: &str, namespace: &Arc<str>) -> GatewayRef {
+    if written == "mesh" {
+        return GatewayRef::Mesh;
+    }
+    let (ns, name): (Arc<str>, &str) = if let Some((ns, name)) = written.split_once('/') {
+        (if ns == "." { namespace.clone() } else { ns.into() }, name)
+    } else if let Some((name, rest)) = written.split_once('.') {
+        (rest.split('.').next().unwrap_or_default().into(), name)
+    } else {
+        (namespace.clone(), written)
+    };
+    GatewayRef::Named(ObjectId::new(Kind::Gateway, ns, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names() {
+        for (written, want) in [
+            ("reviews", "reviews.prod.svc.cluster.local"),
+            ("Reviews", "reviews.prod.svc.cluster.local"),
+            ("reviews.other", "reviews.other"),
+            ("*", "*"),
+            ("*.example.com", "*.example.com"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("::1", "::1"),
+            ("", ""),
+        ] {
+            assert_eq!(resolve_host(written, "prod", "cluster.local").as_str(), want, "{written}");
+        }
+    }
+
+    #[test]
+    fn gateway_references() {
+        for (written, want) in [
+            ("gw", "Gateway prod/gw"),
+            ("infra/gw", "Gateway infra/gw"),
+            ("./gw", "Gateway prod/gw"),
+            ("gw.infra", "Gateway infra/gw"),
+            ("gw.infra.svc.cluster.local", "Gateway infra/gw"),
+        ] {
+            let GatewayRef::Named(id) = resolve_gateway(written, &"prod".into()) else {
+                panic!("{written} is not mesh")
+            };
+            assert_eq!(id.to_string(), want, "{written}");
+        }
+        assert_eq!(resolve_gateway("mesh", &"prod".into()), GatewayRef::Mesh);
+    }
+}

@@ -1,0 +1,150 @@
+//! Nodes to proxies to classes (istio-semantics "Node identity and metadata"; design "node").
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::Value;
+use umbra_api::Object;
+use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode};
+
+use crate::view::{Index, View};
+
+/// A node that cannot be understood; the text says what is missing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Neither the id nor the metadata name a namespace.
+    #[error(
+        "node {0:?} names no namespace: set metadata NAMESPACE (umbra bootstrap writes it), or an id of the form sidecar~IP~POD.NS~NS.svc.cluster.local"
+    )]
+    NoNamespace(String),
+    /// An unknown kind of proxy.
+    #[error("node {0:?} is a {1:?}; umbra serves sidecar and router")]
+    UnknownKind(String, String),
+    /// Traffic capture that is not supported yet.
+    #[error(
+        "node {0:?} has INTERCEPTION_MODE {1:?}; only NONE (or nothing) is served yet: the application calls 127.0.0.1:<service port>"
+    )]
+    Interception(String, String),
+    /// A metadata field of the wrong type.
+    #[error("node {0:?}: metadata {1} must be {2}")]
+    Metadata(String, &'static str, &'static str),
+    /// More than a proxy can sensibly say.
+    #[error("node {0:?}: metadata LABELS has more than {1} entries")]
+    TooManyLabels(String, usize),
+}
+
+/// More labels than any Pod has.
+const MAX_LABELS: usize = 1024;
+
+/// Understands a node: Istio's `sidecar~IP~POD.NS~DOMAIN` ids as they are, otherwise metadata.
+pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
+    let shown = || id.chars().take(200).collect::<String>();
+    let text = |key: &'static str| match metadata.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|t| !t.is_empty())),
+        Some(_) => Err(NodeError::Metadata(shown(), key, "a string")),
+    };
+    let parts: Vec<&str> = id.split('~').collect();
+    let istio = match parts.as_slice() {
+        [kind, ip, pod, domain] if ip.is_empty() || ip.parse::<IpAddr>().is_ok() => {
+            Some((*kind, *pod, *domain))
+        }
+        _ => None,
+    };
+    let kind_word = match text("PROXY_TYPE")? {
+        Some(word) => word,
+        None => istio.map_or("sidecar", |(kind, ..)| kind),
+    };
+    let kind = match kind_word {
+        "sidecar" => ProxyKind::Sidecar,
+        "router" => ProxyKind::Router,
+        other => return Err(NodeError::UnknownKind(shown(), other.to_owned())),
+    };
+    let namespace = text("NAMESPACE")?
+        .or_else(|| istio.and_then(|(_, _, domain)| domain.split('.').next()).filter(|n| !n.is_empty()))
+        .or_else(|| {
+            istio.and_then(|(_, pod, _)| pod.rsplit_once('.')).map(|(_, ns)| ns).filter(|n| !n.is_empty())
+        })
+        .ok_or_else(|| NodeError::NoNamespace(shown()))?;
+    let mode = text("INTERCEPTION_MODE")?.unwrap_or("NONE");
+    if kind == ProxyKind::Sidecar && mode != "NONE" {
+        return Err(NodeError::Interception(shown(), mode.to_owned()));
+    }
+    let pod = istio.map(|(_, pod, _)| pod.strip_suffix(&format!(".{namespace}")).unwrap_or(pod));
+    let pod = pod.or(text("NAME")?);
+    let unprivileged = matches!(metadata.get("UNPRIVILEGED_POD"), Some(Value::Bool(true)))
+        || metadata.get("UNPRIVILEGED_POD").and_then(Value::as_str) == Some("true");
+    Ok(ProxyNode {
+        kind,
+        namespace: namespace.into(),
+        pod: pod.filter(|p| !p.is_empty()).map(Arc::from),
+        labels: parse_labels(metadata.get("LABELS"), shown)?,
+        unprivileged,
+    })
+}
+
+fn parse_labels(
+    written: Option<&Value>,
+    shown: impl Fn() -> String,
+) -> Result<Option<BTreeMap<String, String>>, NodeError> {
+    let wrong = || NodeError::Metadata(shown(), "LABELS", "an object of strings");
+    match written {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(map)) if map.len() > MAX_LABELS => {
+            Err(NodeError::TooManyLabels(shown(), MAX_LABELS))
+        }
+        Some(Value::Object(map)) => {
+            let label = |(k, v): (&String, &Value)| Some((k.clone(), v.as_str()?.to_owned()));
+            map.iter().map(|entry| label(entry).ok_or_else(wrong)).collect::<Result<_, _>>().map(Some)
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// The class of a proxy: only what changes its configuration.
+pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClass {
+    let keys = view.mentioned_labels(node.kind, &node.namespace);
+    let own = match (&node.labels, &node.pod) {
+        (Some(labels), _) => labels.clone(),
+        (None, Some(pod)) => {
+            let id = ObjectId::new(Kind::Pod, node.namespace.clone(), pod.clone());
+            match view.object(&id).as_deref() {
+                Some(Object::Pod(pod)) => pod.meta.labels.clone(),
+                _ => BTreeMap::new(),
+            }
+        }
+        (None, None) => BTreeMap::new(),
+    };
+    ProxyClass {
+        kind: node.kind,
+        namespace: node.namespace.clone(),
+        labels: Arc::new(own.into_iter().filter(|(key, _)| keys.contains(key)).collect()),
+        rtds,
+        unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
+    }
+}
+
+/// The label keys that can change what a proxy gets: `sourceLabels`; at gateways also Gateway selectors and,
+/// for port translation, the selectors of the namespace's Services.
+pub fn select_mentioned_labels(view: &dyn View, kind: ProxyKind, namespace: &Arc<str>) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for id in view.ids(&Index::Kind(Kind::VirtualService)) {
+        if let Some(head) = view.rule_head(&id) {
+            keys.extend(head.mentioned_labels.iter().cloned());
+        }
+    }
+    if kind == ProxyKind::Router {
+        for id in view.ids(&Index::Kind(Kind::Gateway)) {
+            if let Some(head) = view.gateway_head(&id) {
+                keys.extend(head.selector.keys().cloned());
+            }
+        }
+        for id in view.ids(&Index::InNamespace(Kind::Service, namespace.clone())) {
+            if let Some(Object::Service(service)) = view.object(&id).as_deref() {
+                keys.extend(service.spec.selector.keys().cloned());
+            }
+        }
+    }
+    keys
+}

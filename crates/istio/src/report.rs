@@ -1,0 +1,274 @@
+//! What an object's author should know: everything about it alone (`umbra_api::validate`) and everything
+//! that only shows beside other objects. Computed for every object, also with no proxy connected.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use umbra_api::{DestinationRule, Object};
+use umbra_ir::{
+    ClientTls, Diagnostic, GatewayRef, Hostname, LeveledPolicy, ObjectId, PortNumber, ProxyKind, Resolution,
+    Role, RuleAction, RuleHead, Rules,
+};
+
+use crate::endpoints::unknown_pods;
+use crate::gateways::intersection;
+use crate::names::resolve_host;
+use crate::routes::{RouteClient, broken_destination, broken_mirror, query};
+use crate::view::View;
+
+/// All diagnostics of one object, sorted, without repetitions.
+pub fn report_object(view: &dyn View, id: &ObjectId) -> Vec<Diagnostic> {
+    let Some(object) = view.object(id) else { return Vec::new() };
+    let mut found: BTreeSet<Diagnostic> = crate::usable::validate(&object).into_iter().collect();
+    match &*object {
+        Object::VirtualService(_) => report_rules(view, id, &mut found),
+        Object::DestinationRule(rule) => report_destination_rule(view, id, rule, &mut found),
+        Object::Service(service) => {
+            report_ports(view, id, &mut found);
+            for pod in unknown_pods(view, service) {
+                let message = format!("{pod} is not known: its endpoint is left out until it is");
+                found.insert(Diagnostic::warning("PodNotFound", id, "", message));
+            }
+        }
+        Object::ServiceEntry(_) => report_ports(view, id, &mut found),
+        _ => {}
+    }
+    found.into_iter().collect()
+}
+
+/// Ports that carry no HTTP get no listener.
+fn report_ports(view: &dyn View, id: &ObjectId, found: &mut BTreeSet<Diagnostic>) {
+    for head in view.service_heads(id).iter() {
+        if matches!(head.resolution, Resolution::Alias(_)) {
+            continue;
+        }
+        for port in head.ports.iter().filter(|p| !p.protocol.is_http()) {
+            let message = format!(
+                "port {} speaks {}: accepted, not acted on yet: only HTTP ports get listeners and routes",
+                port.number,
+                port.protocol.as_str()
+            );
+            found.insert(Diagnostic::info("NotHttp", id, "spec.ports", message));
+        }
+    }
+}
+
+fn report_rules(view: &dyn View, id: &ObjectId, found: &mut BTreeSet<Diagnostic>) {
+    let (Some(head), Some(rules)) = (view.rule_head(id), view.rules(id)) else { return };
+    for (index, gateway) in head.gateways.iter().enumerate() {
+        match gateway {
+            GatewayRef::Mesh => report_mesh(view, &head, &rules, found),
+            GatewayRef::Named(gateway_id) => {
+                let field = format!("spec.gateways[{index}]");
+                report_at_gateway(view, &head, &rules, gateway_id, field, found);
+            }
+        }
+    }
+}
+
+fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, found: &mut BTreeSet<Diagnostic>) {
+    let namespace = &head.id.namespace;
+    let services = view.visible_services(namespace);
+    let mut called: BTreeSet<PortNumber> = BTreeSet::new();
+    for (index, host) in head.hosts.iter().enumerate() {
+        let field = format!("spec.hosts[{index}]");
+        let matched: Vec<_> = services.iter().filter(|s| s.id.host.subset_of(host)).collect();
+        called.extend(
+            matched.iter().flat_map(|s| s.ports.iter().filter(|p| p.protocol.is_http()).map(|p| p.number)),
+        );
+        if matched.is_empty() {
+            called.extend(PortNumber::new(80));
+            let message =
+                format!("no visible service is called {host}: in the mesh the rules apply on port 80 only");
+            found.insert(Diagnostic::warning("HostNotFound", &head.id, field.as_str(), message));
+        }
+        if let Some(winner) = earlier_owner(view, head, host) {
+            let message = format!("{winner} already has rules for {host}: sidecars follow those, not these");
+            found.insert(Diagnostic::warning("HostConflict", &head.id, field, message));
+        }
+    }
+    for port in called {
+        let client = client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
+        report_targets(view, &head.id, rules, &client, found);
+    }
+}
+
+/// The VirtualService that owns a host on sidecars, when it is another one: there the first wins.
+fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<ObjectId> {
+    let bound = view.bound_rules(&head.id.namespace, &GatewayRef::Mesh);
+    let first = bound.iter().find(|other| other.hosts.contains(host) && !other.filters.is_empty())?;
+    (first.id != head.id).then(|| first.id.clone())
+}
+
+fn report_at_gateway(
+    view: &dyn View,
+    head: &RuleHead,
+    rules: &Rules,
+    gateway: &ObjectId,
+    field: String,
+    found: &mut BTreeSet<Diagnostic>,
+) {
+    let Some(gateway_head) = view.gateway_head(gateway) else {
+        let message = format!("{gateway} does not exist: the rules are not served there");
+        found.insert(Diagnostic::warning("GatewayNotFound", &head.id, field, message));
+        return;
+    };
+    let mut admitted = false;
+    for server in &gateway_head.servers {
+        if intersection(server, head).is_empty() {
+            continue;
+        }
+        admitted = true;
+        let reference = GatewayRef::Named(gateway.clone());
+        let client = client(ProxyKind::Router, &gateway.namespace, reference, server.port);
+        report_targets(view, &head.id, rules, &client, found);
+    }
+    if !admitted {
+        let message = format!(
+            "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"
+        );
+        found.insert(Diagnostic::warning("HostNotAdmitted", &head.id, field, message));
+    }
+}
+
+fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
+    RouteClient { kind, namespace: namespace.clone(), gateway, port, labels: Arc::default(), rtds: true }
+}
+
+/// Looks up every destination and mirror as `client` would.
+fn report_targets(
+    view: &dyn View,
+    id: &ObjectId,
+    rules: &Rules,
+    client: &RouteClient,
+    found: &mut BTreeSet<Diagnostic>,
+) {
+    for rule in &rules.rules {
+        let RuleAction::Forward(forward) = &rule.action else { continue };
+        for destination in &forward.destinations {
+            if destination.destination.host.as_str().is_empty() {
+                continue;
+            }
+            if let Err(problem) = view.target(&query(id, &destination.destination, client)) {
+                found.insert(broken_destination(id, &destination.field, &problem));
+            }
+        }
+        for mirror in &forward.mirrors {
+            match view.target(&query(id, &mirror.destination, client)) {
+                Err(problem) => {
+                    found.insert(broken_mirror(id, &mirror.field, &problem));
+                }
+                Ok(cluster) if view.members(&cluster.with_role(Role::Primary)).0.is_empty() => {
+                    let message = format!(
+                        "{} has no ready endpoints right now: copies are dropped until there are",
+                        describe(&cluster)
+                    );
+                    found.insert(Diagnostic::warning("NoEndpoints", id, mirror.field.as_str(), message));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+fn describe(cluster: &umbra_ir::ClusterRef) -> String {
+    match &cluster.subset {
+        Some(subset) => format!("subset {subset} of {}:{}", cluster.spelling, cluster.port),
+        None => format!("{}:{}", cluster.spelling, cluster.port),
+    }
+}
+
+fn report_destination_rule(
+    view: &dyn View,
+    id: &ObjectId,
+    rule: &DestinationRule,
+    found: &mut BTreeSet<Diagnostic>,
+) {
+    if rule.spec.workload_selector.is_some() || rule.spec.host.is_empty() {
+        return;
+    }
+    let namespace = &id.namespace;
+    let host = resolve_host(&rule.spec.host, namespace, &view.settings().cluster_domain);
+    let services = view.visible_services(namespace);
+    if !services.iter().any(|s| s.id.host.subset_of(&host)) {
+        let message =
+            format!("no visible service is called {host}: the rule has no effect until there is one");
+        found.insert(Diagnostic::warning("HostNotFound", id, "spec.host", message));
+    }
+    let rules = view.namespace_rules(namespace);
+    let Some(entries) = rules.0.get(&host) else { return };
+    let set = umbra_ir::RuleSetId(entries.iter().map(|e| e.id.clone()).collect());
+    let merged = view.rule_set(&set);
+    for (index, subset) in rule.spec.subsets.iter().enumerate() {
+        let owner = umbra_ir::SubsetName::new(&subset.name).and_then(|name| merged.subsets.get(&name));
+        if let Some(owner) = owner.filter(|o| o.defined_by != *id) {
+            let message = format!(
+                "{} is older and already defines the subset {}: this definition is not used",
+                owner.defined_by, subset.name
+            );
+            found.insert(Diagnostic::warning(
+                "DuplicateSubset",
+                id,
+                format!("spec.subsets[{index}]"),
+                message,
+            ));
+        }
+    }
+    report_policy_owner(view, id, rule, entries, found);
+    report_tls(view, id, rule, found);
+}
+
+/// Of several rules for one host only the oldest rule's policy counts.
+fn report_policy_owner(
+    view: &dyn View,
+    id: &ObjectId,
+    rule: &DestinationRule,
+    entries: &[crate::RuleEntry],
+    found: &mut BTreeSet<Diagnostic>,
+) {
+    if rule.spec.traffic_policy.is_none() {
+        return;
+    }
+    for entry in entries.iter().take_while(|e| e.id != *id) {
+        let older = view.object(&entry.id);
+        if let Some(Object::DestinationRule(older)) = older.as_deref()
+            && older.spec.traffic_policy.is_some()
+        {
+            let message = format!(
+                "{} is older and already sets the policy of this host: this one is not used",
+                entry.id
+            );
+            found.insert(Diagnostic::warning("DuplicatePolicy", id, "spec.trafficPolicy", message));
+            return;
+        }
+    }
+}
+
+/// TLS that cannot be given leaves the cluster without endpoints: said once for each place.
+fn report_tls(view: &dyn View, id: &ObjectId, rule: &DestinationRule, found: &mut BTreeSet<Diagnostic>) {
+    let own = view.rule_set(&umbra_ir::RuleSetId(Arc::from([id.clone()])));
+    let mut report = |policy: &LeveledPolicy, prefix: &str| {
+        for blocks in std::iter::once(&policy.base).chain(policy.ports.values()) {
+            if let Some(ClientTls::Unsupported(what)) = &blocks.tls {
+                let message = format!(
+                    "{what} is not supported yet: these clusters get no endpoints, so that nothing travels in plaintext"
+                );
+                found.insert(Diagnostic::error(
+                    "TlsUnsupported",
+                    id,
+                    format!("{prefix}trafficPolicy.tls"),
+                    message,
+                ));
+            }
+        }
+    };
+    if let Some(policy) = &own.policy {
+        report(policy, "spec.");
+    }
+    for (index, subset) in rule.spec.subsets.iter().enumerate() {
+        let resolved = umbra_ir::SubsetName::new(&subset.name).and_then(|name| own.subsets.get(&name));
+        if let Some(policy) = resolved.and_then(|s| s.policy.as_ref()) {
+            report(policy, &format!("spec.subsets[{index}]."));
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Rules bound for a client: every target resolved, every broken mirror left out
+//! (istio-semantics "From list of http rules to list of envoy routes"; design "Mirroring").
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbra_ir::{
+    ClusterRef, Diagnostic, Forward, ForwardOptions, ForwardRule, GatewayRef, HeaderOps, Mirror, MirrorHost,
+    MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, Role, Route,
+    RouteAction, Rule, RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, ServiceId, Shares,
+    Target, TargetCluster, WeightedDestination,
+};
+
+use crate::headers::default_retry;
+use crate::matches::{filter_passes, match_everything};
+use crate::target::{TargetProblem, unknown_cluster};
+use crate::view::{TargetQuery, View};
+
+/// What of a client changes the routes it gets.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RouteClient {
+    /// Sidecar or gateway.
+    pub kind: ProxyKind,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The mesh, or the Gateway it serves.
+    pub gateway: GatewayRef,
+    /// The port being called: the service port, at a gateway the server's number.
+    pub port: PortNumber,
+    /// Those of its labels that the rules mention.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// It gets fractions by RTDS.
+    pub rtds: bool,
+}
+
+/// Where routes come from.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum RouteSource {
+    /// A VirtualService's rules.
+    Rules(ObjectId, RouteClient),
+    /// A service without rules.
+    Service(ServiceId, RouteClient),
+}
+
+/// Bound routes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RouteList {
+    /// In order.
+    pub routes: Vec<Route>,
+}
+
+/// What routes refer to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RouteRefs {
+    /// Clusters that exist, primary and mirror.
+    pub clusters: BTreeSet<ClusterRef>,
+    /// Keys of the runtime layer.
+    pub keys: BTreeSet<RuntimeKey>,
+}
+
+impl RouteList {
+    /// What these routes refer to.
+    pub fn refs(&self) -> RouteRefs {
+        let mut refs = RouteRefs::default();
+        for route in &self.routes {
+            let RouteAction::Forward(forward) = &route.action else { continue };
+            for target in &forward.targets {
+                if let TargetCluster::Known(cluster) = &target.cluster {
+                    refs.clusters.insert(cluster.clone());
+                }
+            }
+            for mirror in &forward.mirrors {
+                refs.clusters.insert(mirror.cluster.clone());
+                if let MirrorShare::Runtime(key) = &mirror.share {
+                    refs.keys.insert(key.clone());
+                }
+            }
+        }
+        refs
+    }
+}
+
+/// Binds a source of routes.
+pub fn bind_routes(view: &dyn View, source: &RouteSource) -> (RouteList, Vec<Diagnostic>) {
+    match source {
+        RouteSource::Rules(vs, client) => bind_rules(view, vs, client),
+        RouteSource::Service(service, client) => {
+            let heads = view.service_heads(&service.object);
+            let head = heads.iter().find(|h| h.id == *service);
+            let routes = head.map(|head| default_route(view, head, client)).into_iter().collect();
+            (RouteList { routes }, Vec::new())
+        }
+    }
+}
+
+/// The route of a service that no rule mentions.
+fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> Route {
+    let query = TargetQuery {
+        namespace: client.namespace.clone(),
+        prefer: client.namespace.clone(),
+        destination: umbra_ir::Destination {
+            host: head.id.host.clone(),
+            port: Some(client.port),
+            subset: None,
+        },
+        called: client.port,
+    };
+    let cluster = target_cluster(view, &query);
+    Route {
+        name: "default".into(),
+        origin: None,
+        request: match_everything(),
+        operation: format!("{}:{}/*", head.spelling, client.port),
+        action: RouteAction::Forward(Forward {
+            targets: vec![Target { cluster, weight: 1, headers: HeaderOps::default(), host_rewrite: None }],
+            weighted: false,
+            mirrors: Vec::new(),
+            options: ForwardOptions { retry: Some(default_retry()), ..ForwardOptions::default() },
+        }),
+        headers: HeaderOps::default(),
+        stat_prefix: "".into(),
+    }
+}
+
+fn target_cluster(view: &dyn View, query: &TargetQuery) -> TargetCluster {
+    match view.target(query) {
+        Ok(cluster) => TargetCluster::Known(cluster),
+        Err(_) => TargetCluster::Unknown(unknown_cluster(query)),
+    }
+}
+
+/// One route for each rule and match that can apply; nothing after the first that takes every request.
+fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteList, Vec<Diagnostic>) {
+    let mut routes = Vec::new();
+    let mut diagnostics = Vec::new();
+    let Some(rules) = view.rules(vs) else { return (RouteList::default(), diagnostics) };
+    'rules: for rule in &rules.rules {
+        let matches: Vec<Option<&RuleMatch>> =
+            if rule.matches.is_empty() { vec![None] } else { rule.matches.iter().map(Some).collect() };
+        let mut action = None;
+        for m in matches {
+            let passes = m.is_none_or(|m| {
+                filter_passes(&m.filter, &client.gateway, client.port, &client.namespace, &client.labels)
+            });
+            if !passes {
+                continue;
+            }
+            let action =
+                action.get_or_insert_with(|| bind_action(view, vs, rule, client, &mut diagnostics)).clone();
+            let route = assemble(vs, rule, m, client, action);
+            let last = route.request.is_catch_all();
+            routes.push(route);
+            if last {
+                break 'rules;
+            }
+        }
+    }
+    (RouteList { routes }, diagnostics)
+}
+
+fn assemble(
+    vs: &ObjectId,
+    rule: &Rule,
+    m: Option<&RuleMatch>,
+    client: &RouteClient,
+    action: RouteAction,
+) -> Route {
+    let name = match m.map(|m| &*m.name).filter(|n| !n.is_empty()) {
+        Some(match_name) => format!("{}.{match_name}", rule.name),
+        None => rule.name.to_string(),
+    };
+    let request = m.map_or_else(match_everything, |m| m.request.clone());
+    let mut headers = rule.headers.clone();
+    if let (RuleAction::Forward(written), RouteAction::Forward(_)) = (&rule.action, &action)
+        && !written.weighted
+        && let [only] = written.destinations.as_slice()
+    {
+        append(&mut headers, &only.headers);
+    }
+    Route {
+        name,
+        origin: Some(vs.clone()),
+        operation: operation(vs, &action, &request.path, client.port),
+        request,
+        action,
+        headers,
+        stat_prefix: m.map(|m| m.stat_prefix.clone()).unwrap_or_default(),
+    }
+}
+
+/// A lone destination's operations come after the route's.
+fn append(headers: &mut HeaderOps, more: &HeaderOps) {
+    for (to, from) in [(&mut headers.request, &more.request), (&mut headers.response, &more.response)] {
+        to.set.extend(from.set.iter().cloned());
+        to.add.extend(from.add.iter().cloned());
+        to.remove.extend(from.remove.iter().cloned());
+    }
+}
+
+/// The name of the operation in traces (`decorator.operation`).
+fn operation(vs: &ObjectId, action: &RouteAction, path: &PathMatch, port: PortNumber) -> String {
+    let path = match path {
+        PathMatch::Exact(p) => p.clone(),
+        PathMatch::Prefix(p) => format!("{p}*"),
+        PathMatch::Regex(r) => r.clone(),
+    };
+    if let RouteAction::Forward(forward) = action
+        && !forward.weighted
+        && let [Target { cluster: TargetCluster::Known(cluster), .. }] = forward.targets.as_slice()
+    {
+        return format!("{}:{}{path}", cluster.spelling, cluster.port);
+    }
+    format!("{}:{port}{path}", vs.name)
+}
+
+fn bind_action(
+    view: &dyn View,
+    vs: &ObjectId,
+    rule: &Rule,
+    client: &RouteClient,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> RouteAction {
+    match &rule.action {
+        RuleAction::Redirect(redirect) => RouteAction::Redirect(bind_redirect(redirect, client.port)),
+        RuleAction::Direct(direct) => RouteAction::Direct(direct.clone()),
+        RuleAction::Forward(forward) => {
+            RouteAction::Forward(bind_forward(view, vs, forward, client, diagnostics))
+        }
+    }
+}
+
+/// Decides the port: the listener's where asked; a scheme's own port is not written.
+fn bind_redirect(redirect: &Redirect, listener: PortNumber) -> Redirect {
+    let port = match redirect.port {
+        RedirectPort::Listener => RedirectPort::Number(listener),
+        other => other,
+    };
+    let https = redirect.scheme == "https";
+    let port = match port {
+        RedirectPort::Number(n) if n.get() == if https { 443 } else { 80 } => RedirectPort::Default,
+        other => other,
+    };
+    Redirect { port, ..redirect.clone() }
+}
+
+fn bind_forward(
+    view: &dyn View,
+    vs: &ObjectId,
+    rule: &ForwardRule,
+    client: &RouteClient,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Forward {
+    let targets: Vec<Target> = rule
+        .destinations
+        .iter()
+        .map(|d| bind_target(view, vs, d, rule.weighted, client, diagnostics))
+        .collect();
+    // Read only for proxies without RTDS: for the others a percentage must not touch routes.
+    let shares = if client.rtds { None } else { view.shares(vs) };
+    let mirrors = rule
+        .mirrors
+        .iter()
+        .filter_map(|mirror| {
+            let query = query(vs, &mirror.destination, client);
+            let cluster = match view.target(&query) {
+                Ok(cluster) => cluster.with_role(Role::Mirror),
+                Err(problem) => {
+                    diagnostics.push(broken_mirror(vs, &mirror.field, &problem));
+                    return None;
+                }
+            };
+            let share = bind_share(&mirror.key, client.rtds, shares.as_deref())?;
+            let host = mirror_host(view, &cluster);
+            Some(Mirror { cluster, share, host })
+        })
+        .collect();
+    let mut options = rule.options.clone();
+    if !rule.weighted && options.host_rewrite.is_none() {
+        // The route's own rewrite wins over a lone destination's.
+        options.host_rewrite = rule.destinations.first().and_then(|d| d.host_rewrite.clone());
+    }
+    Forward { targets, weighted: rule.weighted, mirrors, options }
+}
+
+pub(crate) fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: &RouteClient) -> TargetQuery {
+    let prefer = match client.kind {
+        ProxyKind::Sidecar => client.namespace.clone(),
+        // A gateway serves many namespaces: the rule's own comes first.
+        ProxyKind::Router => vs.namespace.clone(),
+    };
+    TargetQuery {
+        namespace: client.namespace.clone(),
+        prefer,
+        destination: destination.clone(),
+        called: client.port,
+    }
+}
+
+fn bind_target(
+    view: &dyn View,
+    vs: &ObjectId,
+    destination: &WeightedDestination,
+    weighted: bool,
+    client: &RouteClient,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Target {
+    let query = query(vs, &destination.destination, client);
+    if !destination.destination.host.as_str().is_empty()
+        && let Err(problem) = view.target(&query)
+    {
+        diagnostics.push(broken_destination(vs, &destination.field, &problem));
+    }
+    Target {
+        cluster: target_cluster(view, &query),
+        weight: destination.weight,
+        headers: if weighted { destination.headers.clone() } else { HeaderOps::default() },
+        host_rewrite: if weighted { destination.host_rewrite.clone() } else { None },
+    }
+}
+
+/// By runtime key where the proxy has the layer; else the fraction itself, and no policy at 0.
+fn bind_share(key: &RuntimeKey, rtds: bool, shares: Option<&Shares>) -> Option<MirrorShare> {
+    if rtds {
+        return Some(MirrorShare::Runtime(key.clone()));
+    }
+    let fraction = shares?.0.get(key).copied()?;
+    (fraction != RuntimeFraction::NONE).then_some(MirrorShare::Fixed(fraction))
+}
+
+/// The Host of a copy: the original with the suffix; for a service outside the mesh that service's own host,
+/// or nobody there would know it.
+///
+/// DIVERGES: istiod never changes the host of a copy that leaves the mesh.
+fn mirror_host(view: &dyn View, cluster: &ClusterRef) -> MirrorHost {
+    let suffix = view.settings().mirror.shadow_suffix;
+    let heads = view.service_heads(&cluster.service.object);
+    let external = heads.iter().any(|h| h.id == cluster.service && h.external);
+    if !external || cluster.service.host.is_wildcard() {
+        return if suffix { MirrorHost::Suffix } else { MirrorHost::Keep };
+    }
+    let mut host = cluster.spelling.to_string();
+    if suffix {
+        host.push_str("-shadow");
+    }
+    let own_port = if speaks_tls(view, cluster) { 443 } else { 80 };
+    if cluster.port.get() != own_port {
+        host.push_str(&format!(":{}", cluster.port));
+    }
+    MirrorHost::Literal(host)
+}
+
+/// Whether requests to a cluster travel as https.
+fn speaks_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
+    let policy = cluster.policy.as_ref().map(|id| view.rule_set(id));
+    let tls = policy.and_then(|rules| rules.effective(cluster.port, cluster.subset.as_ref()).tls);
+    if let Some(tls) = tls {
+        return !matches!(tls, umbra_ir::ClientTls::Disabled);
+    }
+    let heads = view.service_heads(&cluster.service.object);
+    let port = heads.iter().find(|h| h.id == cluster.service).and_then(|h| h.port(cluster.port));
+    port.is_some_and(|p| matches!(p.protocol, umbra_ir::Protocol::Https | umbra_ir::Protocol::Tls))
+}
+
+/// The code of a problem for tools.
+pub(crate) fn problem_code(problem: &TargetProblem) -> &'static str {
+    match problem {
+        TargetProblem::HostNotFound(_) => "HostNotFound",
+        TargetProblem::PortNotFound(..) => "PortNotFound",
+        TargetProblem::PortAmbiguous(..) => "PortAmbiguous",
+        TargetProblem::SubsetNotFound(..) => "SubsetNotFound",
+        TargetProblem::Unsupported(..) => "UnsupportedDestination",
+        TargetProblem::NotTcp(..) => "UnsupportedDestination",
+    }
+}
+
+/// Other objects may still supply what is missing, so it is a warning.
+pub(crate) fn broken_mirror(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
+    let message = format!("{problem}: this mirror is left out, the rest of the route is served");
+    Diagnostic::warning(problem_code(problem), vs, field, message)
+}
+
+/// As [`broken_mirror`], for a primary destination.
+pub(crate) fn broken_destination(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
+    let message = format!("{problem}: requests for this destination are answered 503");
+    Diagnostic::warning(problem_code(problem), vs, field, message)
+}

@@ -1,0 +1,240 @@
+//! VirtualService to rules with names resolved (istio-semantics "VirtualService.http -> envoy Route").
+//!
+//! What cannot be served is left out here and nowhere later; `umbra_api::validate` says so to the author.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use umbra_api::{
+    HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination, RedirectPort as WrittenPort,
+    VirtualService,
+};
+use umbra_ir::{
+    Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
+    PathRewrite, PortNumber, Redirect, RedirectPath, RedirectPort, Rule, RuleAction, RuleHead, RuleMatch,
+    Rules, Shares, StaticFilter, SubsetName, Visibility, WeightedDestination,
+};
+
+use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
+use crate::matches::resolve_match;
+use crate::mirrors::written_mirrors;
+use crate::names::{resolve_gateway, resolve_host};
+use crate::usable;
+
+/// Where the VirtualService applies.
+pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, domain: &str) -> RuleHead {
+    let namespace = &vs.meta.namespace;
+    let mut gateways: Vec<GatewayRef> = Vec::new();
+    for written in &vs.spec.gateways {
+        let gateway = resolve_gateway(written, namespace);
+        if !gateways.contains(&gateway) {
+            gateways.push(gateway);
+        }
+    }
+    if gateways.is_empty() {
+        gateways.push(GatewayRef::Mesh);
+    }
+    let mut hosts: Vec<Hostname> = Vec::new();
+    for written in &vs.spec.hosts {
+        let host = resolve_host(written, namespace, domain);
+        if !host.as_str().is_empty() && !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    let mut filters = BTreeSet::new();
+    for rule in &rules.rules {
+        if rule.matches.is_empty() {
+            filters.insert(StaticFilter::default());
+        }
+        filters.extend(rule.matches.iter().map(|m| m.filter.clone()));
+    }
+    let mentioned_labels = filters.iter().flat_map(|f| f.source_labels.keys().cloned()).collect();
+    RuleHead {
+        id: id.clone(),
+        created: crate::services::created(&vs.meta),
+        hosts,
+        gateways,
+        visibility: Visibility::resolve(vs.spec.export_to.iter().map(String::as_str), namespace),
+        filters,
+        mentioned_labels,
+    }
+}
+
+/// The rules that can be served, in order.
+pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules {
+    let mirrors = written_mirrors(vs, domain);
+    let rules = vs.spec.http.iter().enumerate().filter_map(|(index, written)| {
+        let matches = usable_matches(written, &vs.meta.namespace)?;
+        let field = format!("spec.http[{index}]");
+        let mirrors = mirrors
+            .iter()
+            .filter(|m| m.rule == index && m.share.is_some())
+            .map(|m| MirrorRule {
+                field: m.field.clone(),
+                destination: m.destination.clone(),
+                key: m.key.clone(),
+            })
+            .collect();
+        let action = resolve_action(written, mirrors, &field, &vs.meta.namespace, domain)?;
+        Some(Rule {
+            field,
+            name: written.name.as_str().into(),
+            matches,
+            action,
+            headers: resolve_headers(written.headers.as_ref()),
+        })
+    });
+    Rules { id: id.clone(), rules: rules.collect() }
+}
+
+/// The fractions of all valid mirrors.
+pub fn resolve_shares(vs: &VirtualService, domain: &str) -> Shares {
+    Shares(written_mirrors(vs, domain).into_iter().filter_map(|m| Some((m.key, m.share?))).collect())
+}
+
+/// The matches that can be served; `None` when some were written and none can: the rule must not become a
+/// catch-all.
+pub(crate) fn usable_matches(written: &HttpRoute, namespace: &Arc<str>) -> Option<Vec<RuleMatch>> {
+    let usable: Vec<RuleMatch> = written.matches.iter().filter_map(|m| resolve_match(m, namespace)).collect();
+    if usable.is_empty() && !written.matches.is_empty() { None } else { Some(usable) }
+}
+
+/// redirect, else directResponse, else route.
+fn resolve_action(
+    written: &HttpRoute,
+    mirrors: Vec<MirrorRule>,
+    field: &str,
+    namespace: &Arc<str>,
+    domain: &str,
+) -> Option<RuleAction> {
+    if written.delegate.is_some() {
+        return None;
+    }
+    if let Some(redirect) = &written.redirect {
+        return resolve_redirect(redirect).map(RuleAction::Redirect);
+    }
+    if let Some(direct) = &written.direct_response {
+        return resolve_direct(direct).map(RuleAction::Direct);
+    }
+    let weighted = written.route.len() > 1;
+    let destinations: Vec<WeightedDestination> = written
+        .route
+        .iter()
+        .enumerate()
+        .filter_map(|(index, d)| {
+            resolve_weighted(d, weighted, &format!("{field}.route[{index}]"), namespace, domain)
+        })
+        .collect();
+    if destinations.is_empty() {
+        return None;
+    }
+    let rewrite = written.rewrite.as_ref();
+    let path_rewrite = rewrite.and_then(|r| match &r.uri_regex_rewrite {
+        Some(regex) if usable::regex_is_usable(&regex.pattern) => {
+            Some(PathRewrite::Regex(regex.pattern.clone(), regex.rewrite.clone()))
+        }
+        _ if !r.uri.is_empty() => Some(PathRewrite::Prefix(r.uri.clone())),
+        _ => None,
+    });
+    let authority = rewrite.map(|r| r.authority.clone()).filter(|a| !a.is_empty());
+    Some(RuleAction::Forward(ForwardRule {
+        destinations,
+        weighted,
+        mirrors,
+        options: ForwardOptions {
+            timeout: written.timeout.and_then(|d| d.to_std()).unwrap_or_default(),
+            retry: resolve_retry(written.retries.as_ref()),
+            path_rewrite,
+            host_rewrite: authority
+                .filter(|a| usable::header_is_usable("host", a))
+                .or_else(|| host_rewrite(written.headers.as_ref())),
+        },
+    }))
+}
+
+/// One destination. A lone one gets everything whatever its weight; of several those without weight get
+/// nothing and are left out.
+fn resolve_weighted(
+    written: &HttpRouteDestination,
+    weighted: bool,
+    field: &str,
+    namespace: &str,
+    domain: &str,
+) -> Option<WeightedDestination> {
+    let weight = match u32::try_from(written.weight.unwrap_or(0)) {
+        Ok(weight) if weighted => weight,
+        Err(_) if weighted => 0,
+        _ => 1,
+    };
+    if weight == 0 {
+        return None;
+    }
+    // A destination that names nothing keeps its share of requests (they get 503): its share must not
+    // silently move to the others.
+    let destination = written
+        .destination
+        .as_ref()
+        .and_then(|d| resolve_destination(d, namespace, domain))
+        .unwrap_or(Destination { host: Hostname::new(""), port: None, subset: None });
+    Some(WeightedDestination {
+        field: format!("{field}.destination"),
+        destination,
+        weight,
+        headers: resolve_headers(written.headers.as_ref()),
+        host_rewrite: host_rewrite(written.headers.as_ref()),
+    })
+}
+
+/// A destination with its short name resolved; `None` when its port is not a port or it has no host.
+pub(crate) fn resolve_destination(
+    written: &umbra_api::Destination,
+    namespace: &str,
+    domain: &str,
+) -> Option<Destination> {
+    let port = match written.port {
+        None => None,
+        Some(port) => Some(PortNumber::new(port.number.into())?),
+    };
+    let host = resolve_host(&written.host, namespace, domain);
+    if host.as_str().is_empty() {
+        return None;
+    }
+    Some(Destination { host, port, subset: SubsetName::new(&written.subset) })
+}
+
+fn resolve_redirect(written: &HttpRedirect) -> Option<Redirect> {
+    let code = match written.redirect_code {
+        0 => 301,
+        code @ (301 | 302 | 303 | 307 | 308) => code as u16,
+        _ => return None,
+    };
+    let path = if !written.prefix_rewrite.is_empty() {
+        RedirectPath::Prefix(written.prefix_rewrite.clone())
+    } else if !written.uri.is_empty() {
+        RedirectPath::Whole(written.uri.clone())
+    } else {
+        RedirectPath::Keep
+    };
+    let port = match (written.port, written.derive_port) {
+        (Some(number), _) => RedirectPort::Number(PortNumber::new(number.into())?),
+        (None, Some(WrittenPort::FromRequestPort)) => RedirectPort::Listener,
+        (None, _) => RedirectPort::Default,
+    };
+    Some(Redirect { host: written.authority.clone(), path, scheme: written.scheme.clone(), port, code })
+}
+
+fn resolve_direct(written: &HttpDirectResponse) -> Option<DirectResponse> {
+    let status = u16::try_from(written.status).ok().filter(|s| (200..=599).contains(s))?;
+    let body = written.body.as_ref().and_then(|body| match (&body.string, &body.bytes) {
+        (Some(text), _) => Some(text.clone().into_bytes()),
+        (None, Some(bytes)) => Some(bytes.0.clone()),
+        (None, None) => None,
+    });
+    if body.as_ref().is_some_and(|b| b.len() > MAX_DIRECT_BODY) {
+        return None;
+    }
+    Some(DirectResponse { status, body })
+}
+
+/// The limit that every route configuration carries (`max_direct_response_body_size_bytes`).
+const MAX_DIRECT_BODY: usize = 1 << 20;

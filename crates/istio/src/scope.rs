@@ -1,0 +1,84 @@
+//! What a class of proxies is given: tables of virtual hosts, before anything in them is looked up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use umbra_ir::{GatewayRef, Kind, Listener, RuleHead};
+
+use crate::routes::RouteSource;
+use crate::view::{Index, View};
+
+/// The route tables of a proxy class by route configuration name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scope {
+    /// `8000` for sidecars, `http.8080` for gateways.
+    pub tables: BTreeMap<Arc<str>, Arc<Table>>,
+}
+
+/// One route table and the listener that uses it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Table {
+    /// The listener.
+    pub listener: Listener,
+    /// Its virtual hosts, sorted by name.
+    pub hosts: Vec<Arc<VirtualHostSpec>>,
+}
+
+/// A virtual host before its routes are bound. It is its own identity: classes with the same one share it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct VirtualHostSpec {
+    /// `host:port`.
+    pub name: String,
+    /// In lower case.
+    pub domains: Vec<String>,
+    /// Where its routes come from, in order.
+    pub sources: Vec<RouteSource>,
+    /// Answer plaintext with a redirect to https.
+    pub require_tls: bool,
+}
+
+/// The VirtualServices bound to a gateway (or the mesh) that a namespace sees: its private ones, then those
+/// exported to it, then public ones; each oldest first (istio `VirtualServicesForGateway`).
+pub fn select_bound_rules(view: &dyn View, namespace: &Arc<str>, gateway: &GatewayRef) -> Vec<Arc<RuleHead>> {
+    let mut heads: Vec<Arc<RuleHead>> = view
+        .ids(&Index::Kind(Kind::VirtualService))
+        .iter()
+        .filter_map(|id| view.rule_head(id))
+        .filter(|head| head.gateways.contains(gateway) && head.visibility.covers(namespace))
+        .collect();
+    heads.sort_by(|a, b| {
+        (bucket(a, namespace), a.created, &a.id.name, &a.id.namespace).cmp(&(
+            bucket(b, namespace),
+            b.created,
+            &b.id.name,
+            &b.id.namespace,
+        ))
+    });
+    heads
+}
+
+/// 0: restricted and of this namespace; 1: restricted and exported to it; 2: public.
+fn bucket(head: &RuleHead, namespace: &Arc<str>) -> u8 {
+    match head.visibility {
+        umbra_ir::Visibility::All => 2,
+        umbra_ir::Visibility::Namespaces(_) if head.id.namespace == *namespace => 0,
+        umbra_ir::Visibility::Namespaces(_) => 1,
+    }
+}
+
+/// A rule's view of the client's labels: only those it mentions, so that clients that differ elsewhere share.
+pub(crate) fn mentioned(
+    head: &RuleHead,
+    labels: &Arc<BTreeMap<String, String>>,
+) -> Arc<BTreeMap<String, String>> {
+    if labels.keys().all(|k| head.mentioned_labels.contains(k)) {
+        return labels.clone();
+    }
+    Arc::new(
+        labels
+            .iter()
+            .filter(|(k, _)| head.mentioned_labels.contains(*k))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    )
+}

@@ -1,0 +1,228 @@
+//! Sidecar tables: one for each HTTP port of any visible service (istio-semantics "Sidecar virtual hosts").
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use umbra_ir::{
+    GatewayRef, Hostname, Listener, PortNumber, ProxyClass, ProxyKind, Resolution, RuleHead, ServiceHead,
+};
+
+use crate::endpoints::is_served;
+use crate::matches::filter_passes;
+use crate::routes::{RouteClient, RouteSource};
+use crate::scope::{Scope, Table, VirtualHostSpec, mentioned};
+use crate::view::View;
+
+/// The port on which rules for hosts that are no service count too.
+const LITERAL_PORT: u16 = 80;
+
+/// What every sidecar of a class gets.
+pub fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
+    let services = view.visible_services(&class.namespace);
+    let rules = view.bound_rules(&class.namespace, &GatewayRef::Mesh);
+    let mesh = Mesh {
+        class,
+        domain: view.settings().cluster_domain.to_ascii_lowercase(),
+        aliases: aliases(&services),
+        hosts: services.iter().map(|s| s.id.host.clone()).collect(),
+        owners: WildcardOwners::new(&rules),
+        rules: &rules,
+    };
+    let mut by_port: BTreeMap<PortNumber, Vec<&ServiceHead>> = BTreeMap::new();
+    for service in services.iter().filter(|s| !matches!(s.resolution, Resolution::Alias(_))) {
+        for port in service.ports.iter().filter(|p| p.protocol.is_http()) {
+            by_port.entry(port.number).or_default().push(service);
+        }
+    }
+    let tables = by_port.into_iter().map(|(port, services)| {
+        let name: Arc<str> = port.to_string().into();
+        let listener = Listener {
+            kind: ProxyKind::Sidecar,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port,
+            route_config: name.clone(),
+        };
+        (name, Arc::new(Table { listener, hosts: mesh.virtual_hosts(port, &services) }))
+    });
+    Scope { tables: tables.collect() }
+}
+
+/// ExternalName Services by the host they stand for: callers may use either name.
+fn aliases(services: &[Arc<ServiceHead>]) -> HashMap<Hostname, Vec<Hostname>> {
+    let mut aliases: HashMap<Hostname, Vec<Hostname>> = HashMap::new();
+    for service in services {
+        if let Resolution::Alias(host) = &service.resolution {
+            aliases.entry(host.clone()).or_default().push(service.id.host.clone());
+        }
+    }
+    aliases
+}
+
+/// Which rule owns the hosts that a wildcard covers: an exact rule host beats any wildcard, a longer
+/// wildcard a shorter one, and of equal hosts the first rule's.
+struct WildcardOwners<'a> {
+    exact: HashMap<&'a Hostname, usize>,
+    wildcards: Vec<(&'a Hostname, usize)>,
+}
+
+impl<'a> WildcardOwners<'a> {
+    fn new(rules: &'a [Arc<RuleHead>]) -> Self {
+        let mut exact = HashMap::new();
+        let mut wildcards: Vec<(&Hostname, usize)> = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            for host in &rule.hosts {
+                if host.is_wildcard() {
+                    wildcards.push((host, index));
+                } else {
+                    exact.entry(host).or_insert(index);
+                }
+            }
+        }
+        wildcards.sort_by(|a, b| (a.0.specificity(), a.1).cmp(&(b.0.specificity(), b.1)));
+        WildcardOwners { exact, wildcards }
+    }
+
+    fn owner(&self, service: &Hostname) -> Option<usize> {
+        if let Some(index) = self.exact.get(service) {
+            return Some(*index);
+        }
+        self.wildcards.iter().find(|(host, _)| service.subset_of(host)).map(|(_, index)| *index)
+    }
+}
+
+/// What all tables of a class share.
+struct Mesh<'a> {
+    class: &'a ProxyClass,
+    domain: String,
+    aliases: HashMap<Hostname, Vec<Hostname>>,
+    hosts: HashSet<Hostname>,
+    owners: WildcardOwners<'a>,
+    rules: &'a [Arc<RuleHead>],
+}
+
+impl Mesh<'_> {
+    fn virtual_hosts(&self, port: PortNumber, services: &[&ServiceHead]) -> Vec<Arc<VirtualHostSpec>> {
+        let by_host: HashMap<&Hostname, &ServiceHead> = services.iter().map(|s| (&s.id.host, *s)).collect();
+        let mut table = TableBuilder::default();
+        let mut taken: HashSet<&Hostname> = HashSet::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            let client = self.client(port, mentioned(rule, &self.class.labels));
+            let applies = rule
+                .filters
+                .iter()
+                .any(|f| filter_passes(f, &client.gateway, port, &client.namespace, &client.labels));
+            if !applies {
+                continue;
+            }
+            let source = RouteSource::Rules(rule.id.clone(), client);
+            for host in &rule.hosts {
+                let mut matched = Vec::new();
+                if let Some(service) = by_host.get(host) {
+                    matched.push(*service);
+                } else if host.is_wildcard() {
+                    matched.extend(services.iter().copied().filter(|s| {
+                        s.id.host.subset_of(host) && self.owners.owner(&s.id.host) == Some(index)
+                    }));
+                }
+                if matched.is_empty() && port.get() == LITERAL_PORT {
+                    table.push(host, port, vec![host.to_string()], source.clone());
+                }
+                for service in matched {
+                    taken.insert(&service.id.host);
+                    table.push(&service.id.host, port, self.domains(service), source.clone());
+                }
+            }
+        }
+        for service in services.iter().filter(|s| !taken.contains(&s.id.host) && is_served(&s.resolution)) {
+            let source = RouteSource::Service(service.id.clone(), self.client(port, Arc::default()));
+            table.push(&service.id.host, port, self.domains(service), source);
+        }
+        table.finish()
+    }
+
+    fn client(&self, port: PortNumber, labels: Arc<BTreeMap<String, String>>) -> RouteClient {
+        RouteClient {
+            kind: ProxyKind::Sidecar,
+            namespace: self.class.namespace.clone(),
+            gateway: GatewayRef::Mesh,
+            port,
+            labels,
+            rtds: self.class.rtds,
+        }
+    }
+
+    /// The names by which a service can be called (istio `generateVirtualHostDomains`).
+    fn domains(&self, service: &ServiceHead) -> Vec<String> {
+        let mut names = Vec::new();
+        self.names_of(&service.id.host, &mut names);
+        for alias in self.aliases.get(&service.id.host).into_iter().flatten() {
+            self.names_of(alias, &mut names);
+        }
+        if service.headless {
+            // `<pod>.<service>`; the alternates with a star too.
+            let pods: Vec<String> = names.iter().map(|n| format!("*.{n}")).collect();
+            names.extend(pods);
+        }
+        names.extend(service.addresses.iter().filter(|ip| !ip.is_unspecified()).map(|ip| match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        }));
+        names
+    }
+
+    /// The host, the host with a trailing dot, and its shorter spellings seen from this namespace; none that
+    /// is some other service's full host.
+    fn names_of(&self, host: &Hostname, names: &mut Vec<String>) {
+        names.push(host.to_string());
+        if host.as_str().parse::<IpAddr>().is_err() && !host.as_str().ends_with('.') && !host.is_wildcard() {
+            names.push(format!("{host}."));
+        }
+        let suffix = format!(".svc.{}", self.domain);
+        let Some((name, namespace)) = host.as_str().strip_suffix(&suffix).and_then(|h| h.rsplit_once('.'))
+        else {
+            return;
+        };
+        let mut shorter = Vec::new();
+        if namespace == self.class.namespace.to_ascii_lowercase() {
+            shorter.push(name.to_owned());
+            shorter.push(format!("{name}.{namespace}.svc"));
+            shorter.push(format!("{name}.{namespace}"));
+        } else {
+            shorter.push(format!("{name}.{namespace}"));
+            shorter.push(format!("{name}.{namespace}.svc"));
+        }
+        names.extend(shorter.into_iter().filter(|n| !self.hosts.contains(n.as_str())));
+    }
+}
+
+/// Keeps names and domains unique: the first comes, the first is served.
+#[derive(Default)]
+struct TableBuilder {
+    hosts: BTreeMap<String, Arc<VirtualHostSpec>>,
+    domains: BTreeSet<String>,
+}
+
+impl TableBuilder {
+    fn push(&mut self, host: &Hostname, port: PortNumber, domains: Vec<String>, source: RouteSource) {
+        let name = virtual_host_name(host, port);
+        if self.hosts.contains_key(&name) {
+            return;
+        }
+        let domains: Vec<String> = domains.into_iter().filter(|d| self.domains.insert(d.clone())).collect();
+        if domains.is_empty() {
+            return;
+        }
+        let spec = VirtualHostSpec { name: name.clone(), domains, sources: vec![source], require_tls: false };
+        self.hosts.insert(name, Arc::new(spec));
+    }
+
+    fn finish(self) -> Vec<Arc<VirtualHostSpec>> {
+        self.hosts.into_values().collect()
+    }
+}
+
+/// `host:port`, an IPv6 host in brackets.
+pub(crate) fn virtual_host_name(host: &Hostname, port: PortNumber) -> String {
+    if host.as_str().contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

@@ -1,0 +1,96 @@
+//! A destination to the cluster it means, or why it means none. Existence only, never endpoints: a
+//! readiness flip must not touch routes.
+
+use std::sync::Arc;
+
+use umbra_ir::{ClusterRef, Hostname, PortNumber, Protocol, Resolution, Role, ServiceHead, SubsetName};
+
+use crate::view::{TargetQuery, View};
+
+/// Why a destination means no cluster.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TargetProblem {
+    /// No visible service defines the host.
+    #[error("no service {0} is visible here")]
+    HostNotFound(Hostname),
+    /// The service has no such port.
+    #[error("service {0} has no port {1}")]
+    PortNotFound(Hostname, PortNumber),
+    /// No port named, several to choose from, and the called one is not among them.
+    #[error("service {0} has several ports and not the called port {1}; name one")]
+    PortAmbiguous(Hostname, PortNumber),
+    /// No DestinationRule that applies defines the subset.
+    #[error("no DestinationRule that applies to {0} defines the subset {1}")]
+    SubsetNotFound(Hostname, SubsetName),
+    /// A kind of service that cannot be called yet.
+    #[error("service {0} has {1}, which is accepted, not acted on yet")]
+    Unsupported(Hostname, &'static str),
+    /// The port speaks UDP.
+    #[error("port {1} of service {0} is not TCP")]
+    NotTcp(Hostname, PortNumber),
+}
+
+/// How many ExternalName Services may point at each other.
+const MAX_ALIASES: usize = 4;
+
+/// Follows a destination to its service, port and subset.
+///
+/// Without a port: the service's only port; of several the called one, if the service has it (design,
+/// "Istio semantics"; DIVERGES: the same on sidecars and gateways).
+pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef, TargetProblem> {
+    let mut host = query.destination.host.clone();
+    let mut service = lookup(view, query, &host)?;
+    for _ in 0..MAX_ALIASES {
+        let Resolution::Alias(other) = &service.resolution else { break };
+        host = other.clone();
+        service = lookup(view, query, &host)?;
+    }
+    match &service.resolution {
+        Resolution::Static | Resolution::Dns => {}
+        Resolution::Alias(_) => return Err(TargetProblem::Unsupported(host, "too many ExternalName steps")),
+        Resolution::Unsupported(what) => return Err(TargetProblem::Unsupported(host, what)),
+    }
+    let number = match query.destination.port {
+        Some(number) => number,
+        None => match service.only_port() {
+            Some(only) => only.number,
+            None if service.port(query.called).is_some() => query.called,
+            None => return Err(TargetProblem::PortAmbiguous(host, query.called)),
+        },
+    };
+    let port = service.port(number).ok_or_else(|| TargetProblem::PortNotFound(host.clone(), number))?;
+    if port.protocol == Protocol::Udp {
+        return Err(TargetProblem::NotTcp(host, number));
+    }
+    let policy = view.policy(&query.namespace, &service.id);
+    if let Some(subset) = &query.destination.subset {
+        let known = policy.as_ref().is_some_and(|id| view.rule_set(id).subsets.contains_key(subset));
+        if !known {
+            return Err(TargetProblem::SubsetNotFound(host, subset.clone()));
+        }
+    }
+    Ok(ClusterRef {
+        service: service.id.clone(),
+        spelling: service.spelling.clone(),
+        port: number,
+        subset: query.destination.subset.clone(),
+        policy,
+        role: Role::Primary,
+    })
+}
+
+fn lookup(view: &dyn View, query: &TargetQuery, host: &Hostname) -> Result<Arc<ServiceHead>, TargetProblem> {
+    view.resolve(&query.namespace, &query.prefer, host)
+        .ok_or_else(|| TargetProblem::HostNotFound(host.clone()))
+}
+
+/// The name that Istio would give a destination that means no cluster: Envoy answers 503 for it.
+pub(crate) fn unknown_cluster(query: &TargetQuery) -> Arc<str> {
+    let destination = &query.destination;
+    if destination.host.as_str().is_empty() {
+        return "UnknownService".into();
+    }
+    let port = destination.port.unwrap_or(query.called);
+    let subset = destination.subset.as_ref().map(SubsetName::as_str).unwrap_or_default();
+    format!("outbound|{port}|{subset}|{}", destination.host).into()
+}

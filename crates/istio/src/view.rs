@@ -1,0 +1,88 @@
+//! The only way translation sees the world. The engine implements it and records every read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use umbra_api::Object;
+use umbra_ir::{
+    ClusterRef, Destination, EndpointSet, GatewayHead, GatewayRef, Hostname, Kind, ObjectId, PortNumber,
+    ProxyKind, RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Settings, Shares,
+};
+
+use crate::{NamespaceRules, RouteList, RouteSource, TargetProblem};
+
+/// A set of objects that can be listed.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Index {
+    /// All objects of a kind.
+    Kind(Kind),
+    /// All objects of a kind in a namespace.
+    InNamespace(Kind, Arc<str>),
+    /// ServiceEntries that define this host.
+    EntryHost(Hostname),
+    /// Services by namespace and name, both in lower case: host names compare without case.
+    ServiceName(Arc<str>, Arc<str>),
+    /// EndpointSlices of the Service with this namespace and name.
+    SlicesOf(Arc<str>, Arc<str>),
+    /// Pods of a namespace that carry this label.
+    PodsWithLabel(Arc<str>, Arc<str>, Arc<str>),
+}
+
+/// What `derive` functions may read: objects, indexes, and values derived at earlier stages.
+pub trait View {
+    /// The mesh-wide settings.
+    fn settings(&self) -> Arc<Settings>;
+    /// Whether a Service without EndpointSlices takes the Pods that its selector matches (directories have
+    /// no controllers that would write slices).
+    fn pods_as_endpoints(&self) -> bool;
+    /// One object.
+    fn object(&self, id: &ObjectId) -> Option<Arc<Object>>;
+    /// The objects of an index, sorted; a read of membership only.
+    fn ids(&self, index: &Index) -> Vec<ObjectId>;
+
+    /// Where a VirtualService applies.
+    fn rule_head(&self, vs: &ObjectId) -> Option<Arc<RuleHead>>;
+    /// The rules of a VirtualService.
+    fn rules(&self, vs: &ObjectId) -> Option<Arc<Rules>>;
+    /// The mirror fractions of a VirtualService.
+    fn shares(&self, vs: &ObjectId) -> Option<Arc<Shares>>;
+    /// The services that a Service or ServiceEntry defines.
+    fn service_heads(&self, object: &ObjectId) -> Arc<Vec<Arc<ServiceHead>>>;
+    /// Where a Gateway applies.
+    fn gateway_head(&self, gateway: &ObjectId) -> Option<Arc<GatewayHead>>;
+    /// The DestinationRules of a namespace by host pattern.
+    fn namespace_rules(&self, namespace: &Arc<str>) -> Arc<NamespaceRules>;
+    /// Merged DestinationRules.
+    fn rule_set(&self, id: &RuleSetId) -> Arc<RuleSet>;
+    /// Every service a namespace sees, one for each host, in order of age.
+    fn visible_services(&self, namespace: &Arc<str>) -> Arc<Vec<Arc<ServiceHead>>>;
+    /// The VirtualServices that a namespace sees at a gateway or in the mesh, in order of precedence.
+    fn bound_rules(&self, namespace: &Arc<str>, gateway: &GatewayRef) -> Arc<Vec<Arc<RuleHead>>>;
+    /// The service that a host means to a client in `namespace`; objects in `prefer` win.
+    fn resolve(&self, namespace: &Arc<str>, prefer: &Arc<str>, host: &Hostname) -> Option<Arc<ServiceHead>>;
+    /// The DestinationRules that apply to a service for a client in `namespace`.
+    fn policy(&self, namespace: &Arc<str>, service: &ServiceId) -> Option<RuleSetId>;
+    /// The cluster that a destination means.
+    fn target(&self, query: &TargetQuery) -> Result<ClusterRef, TargetProblem>;
+    /// The ready endpoints of a service port.
+    fn endpoints(&self, service: &ServiceId, port: PortNumber) -> Arc<EndpointSet>;
+    /// The ready endpoints of a cluster: those of the port that the subset selects.
+    fn members(&self, cluster: &ClusterRef) -> Arc<EndpointSet>;
+    /// Routes bound for some client.
+    fn routes(&self, source: &RouteSource) -> Arc<RouteList>;
+    /// The label keys that selectors for this kind of proxy mention.
+    fn mentioned_labels(&self, kind: ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
+}
+
+/// A destination as seen by a client.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TargetQuery {
+    /// The client's namespace.
+    pub namespace: Arc<str>,
+    /// The namespace whose objects win where two define the host.
+    pub prefer: Arc<str>,
+    /// What the rule says.
+    pub destination: Destination,
+    /// The port being called: the listener's, at a gateway the server's number.
+    pub called: PortNumber,
+}
