@@ -146,13 +146,26 @@ impl EnvoyProcess {
         Ok(found.next().cloned().unwrap_or_default())
     }
 
-    /// The runtime's value under `key` after all layers, as text; empty when there is none.
+    /// The mirrors' shares of a million in the runtime, by runtime key.
     ///
     /// # Errors
     /// When the admin interface does not answer.
-    pub async fn runtime(&self, key: &str) -> Result<String> {
-        let all = self.json("/runtime").await?;
-        Ok(all["entries"][key]["final_value"].as_str().unwrap_or_default().to_owned())
+    pub async fn mirror_shares(&self) -> Result<BTreeMap<String, u32>> {
+        let runtime = self.json("/runtime").await?;
+        let entries = runtime["entries"].as_object().into_iter().flatten();
+        let mirrors = entries.filter(|(key, _)| key.starts_with("mirror/"));
+        Ok(mirrors
+            .filter_map(|(key, entry)| Some((key.clone(), numerator(entry["final_value"].as_str()?)?)))
+            .collect())
+    }
+
+    /// How often a route table was received and taken, all tables together.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn route_pushes(&self) -> Result<u64> {
+        let received = |name: &str| name.contains(".rds.") && name.ends_with(".update_success");
+        Ok(self.stats().await?.iter().filter(|(name, _)| received(name)).map(|(_, n)| n).sum())
     }
 
     /// The addresses that it listens on, by listener.
@@ -179,5 +192,36 @@ impl EnvoyProcess {
                 && (name.ends_with(".upstream_rq_active") || name.ends_with(".upstream_rq_pending_active"))
         };
         Ok(self.stats().await?.iter().filter(|(name, _)| busy(name)).map(|(_, n)| n).sum())
+    }
+}
+
+/// Envoy shows a structured runtime value as the text of a protobuf struct.
+fn numerator(text: &str) -> Option<u32> {
+    let (_, field) = text.split_once("\"numerator\"")?;
+    let (_, value) = field.split_once("number_value: ")?;
+    let number: f64 = value.lines().next()?.trim().parse().ok()?;
+    Some(number as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numerator;
+
+    #[test]
+    fn numerators() {
+        let text = |n: &str| {
+            let field = |key: &str, value: &str| {
+                format!("fields {{\n  key: \"{key}\"\n  value {{\n    {value}\n  }}\n}}\n")
+            };
+            let fields = field("denominator", "string_value: \"MILLION\"")
+                + &field("numerator", &format!("number_value: {n}"));
+            format!("goo.gle/debugstr   \n{fields}")
+        };
+        for (shown, want) in
+            [("250000", Some(250_000)), ("0", Some(0)), ("1e+06", Some(1_000_000)), ("x", None)]
+        {
+            assert_eq!(numerator(&text(shown)), want, "{shown}");
+        }
+        assert_eq!(numerator("0"), None);
     }
 }

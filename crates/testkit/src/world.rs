@@ -225,18 +225,20 @@ impl World {
         self.wait_for(&format!("{status} from {address} for {} {}", ask.host, ask.path), look).await;
     }
 
-    /// Waits until the Envoy called `name` has `share` of a million under a runtime key that starts with `prefix`.
-    pub async fn wait_share(&self, name: &str, prefix: &str, share: u32) {
+    /// Waits until the Envoy called `name` has this share of a million for a mirror whose runtime key contains `key`.
+    pub async fn wait_share(&self, name: &str, key: &str, share: u32) {
         let look = || async {
-            let runtime = self.proxy(name).json("/runtime").await.unwrap_or_default();
-            let entries = runtime["entries"].as_object().cloned().unwrap_or_default();
-            let mut values =
-                entries.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(_, v)| v.to_string());
-            values.any(|value| {
-                value.replace([' ', '\\', '"', '\n'], "").contains(&format!("numerator:{share},"))
-            })
+            let shares = self.proxy(name).mirror_shares().await.unwrap_or_default();
+            shares.iter().any(|(k, n)| k.contains(key) && *n == share)
         };
-        self.wait_for(&format!("{name} to mirror {share} of a million under {prefix}"), look).await;
+        self.wait_for(&format!("{name} to mirror {share} of a million under a key with {key}"), look).await;
+    }
+
+    /// Waits until a section of the configuration of the Envoy called `name` (such as `RoutesConfigDump`) has this text.
+    pub async fn wait_config(&self, name: &str, section: &str, text: &str) {
+        let look =
+            || async { self.proxy(name).section(section).await.is_ok_and(|s| s.to_string().contains(text)) };
+        self.wait_for(&format!("{text:?} in the {section} of {name}"), look).await;
     }
 }
 
