@@ -1,0 +1,232 @@
+//! The outer shape of every object (`apiVersion`, `kind`, `metadata`, `spec`, `status`), and from there to
+//! [`Object`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use umbra_ir::{Kind, ObjectId};
+
+use super::decode::{Problem, Rules, Unknown, decode};
+use super::tree::Tree;
+use crate::types::core::{
+    ContainerPort, Endpoint, EndpointPort, EndpointSlice, Namespace, Node, Pod, Service, ServiceSpec,
+};
+use crate::types::object::{DestinationRule, Gateway, Meta, Object, ServiceEntry, VirtualService};
+
+/// The label by which a slice names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// kubectl's copy of the whole manifest: never part of what an object means.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Any object whose meaning is in `spec`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", bound = "S: Default + DeserializeOwned")]
+struct Envelope<S> {
+    api_version: IgnoredAny,
+    kind: IgnoredAny,
+    metadata: RawMeta,
+    spec: S,
+    status: IgnoredAny,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawSlice {
+    metadata: RawMeta,
+    address_type: String,
+    endpoints: Vec<Endpoint>,
+    ports: Vec<EndpointPort>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawPod {
+    metadata: RawMeta,
+    spec: RawPodSpec,
+    status: RawPodStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawPodSpec {
+    node_name: String,
+    host_network: bool,
+    containers: Vec<RawContainer>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawContainer {
+    ports: Vec<ContainerPort>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawPodStatus {
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    #[serde(rename = "podIPs")]
+    pod_ips: Vec<RawPodIp>,
+    phase: String,
+    conditions: Vec<RawCondition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawPodIp {
+    ip: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawCondition {
+    #[serde(rename = "type")]
+    condition_type: String,
+    status: String,
+}
+
+/// Kubernetes' ObjectMeta; the parts that change nothing are named so that they are not unknown.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawMeta {
+    name: String,
+    namespace: String,
+    labels: BTreeMap<String, Option<String>>,
+    annotations: BTreeMap<String, Option<String>>,
+    creation_timestamp: Option<jiff::Timestamp>,
+    deletion_timestamp: Option<IgnoredAny>,
+    deletion_grace_period_seconds: IgnoredAny,
+    finalizers: IgnoredAny,
+    generate_name: IgnoredAny,
+    generation: IgnoredAny,
+    managed_fields: IgnoredAny,
+    owner_references: IgnoredAny,
+    resource_version: IgnoredAny,
+    self_link: IgnoredAny,
+    uid: IgnoredAny,
+}
+
+/// What became of one object.
+pub(crate) struct Read {
+    /// Present when there was no problem.
+    pub(crate) object: Option<Object>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) unknown: Vec<Unknown>,
+}
+
+/// Reads a tree that says it is of `kind`. `id` is what the tree calls itself.
+pub(crate) fn read(tree: &mut Tree, id: &ObjectId) -> Read {
+    match id.kind {
+        Kind::VirtualService => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
+            Object::VirtualService(VirtualService { meta, spec: raw.spec })
+        }),
+        Kind::DestinationRule => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
+            Object::DestinationRule(Box::new(DestinationRule { meta, spec: raw.spec }))
+        }),
+        Kind::ServiceEntry => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
+            Object::ServiceEntry(ServiceEntry { meta, spec: raw.spec })
+        }),
+        Kind::Gateway => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
+            Object::Gateway(Gateway { meta, spec: raw.spec })
+        }),
+        Kind::Service => typed(tree, id, Rules::Core, |meta, raw: Envelope<ServiceSpec>| {
+            Object::Service(Service { meta, spec: raw.spec })
+        }),
+        Kind::EndpointSlice => typed(tree, id, Rules::Core, slice),
+        Kind::Pod => typed(tree, id, Rules::Core, pod),
+        Kind::Namespace => typed(tree, id, Rules::Core, |meta, _: Envelope<IgnoredAny>| {
+            Object::Namespace(Namespace { meta })
+        }),
+        Kind::Node => {
+            typed(tree, id, Rules::Core, |meta, _: Envelope<IgnoredAny>| Object::Node(Node { meta }))
+        }
+    }
+}
+
+trait HasMeta {
+    fn take_meta(&mut self) -> RawMeta;
+}
+
+impl<S> HasMeta for Envelope<S> {
+    fn take_meta(&mut self) -> RawMeta {
+        std::mem::take(&mut self.metadata)
+    }
+}
+
+impl HasMeta for RawSlice {
+    fn take_meta(&mut self) -> RawMeta {
+        std::mem::take(&mut self.metadata)
+    }
+}
+
+impl HasMeta for RawPod {
+    fn take_meta(&mut self) -> RawMeta {
+        std::mem::take(&mut self.metadata)
+    }
+}
+
+fn typed<R: DeserializeOwned + HasMeta>(
+    tree: &mut Tree,
+    id: &ObjectId,
+    rules: Rules,
+    build: impl FnOnce(Meta, R) -> Object,
+) -> Read {
+    let (raw, problems, unknown) = decode::<R>(tree, rules);
+    let object = raw.map(|mut raw| {
+        let meta = meta(raw.take_meta(), id);
+        build(meta, raw)
+    });
+    Read { object, problems, unknown }
+}
+
+fn meta(raw: RawMeta, id: &ObjectId) -> Meta {
+    // Kubernetes takes a null label for an empty one.
+    let texts = |map: BTreeMap<String, Option<String>>| {
+        map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect::<BTreeMap<_, _>>()
+    };
+    let mut annotations = texts(raw.annotations);
+    annotations.remove(LAST_APPLIED);
+    Meta {
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+        labels: texts(raw.labels),
+        annotations,
+        created: raw.creation_timestamp,
+        deleting: raw.deletion_timestamp.is_some(),
+    }
+}
+
+fn slice(meta: Meta, raw: RawSlice) -> Object {
+    let service = meta.labels.get(SERVICE_NAME).map(|name| Arc::from(name.as_str()));
+    Object::EndpointSlice(EndpointSlice {
+        meta,
+        service,
+        address_type: raw.address_type,
+        endpoints: raw.endpoints,
+        ports: raw.ports,
+    })
+}
+
+fn pod(meta: Meta, raw: RawPod) -> Object {
+    let RawPodStatus { pod_ip, pod_ips, phase, conditions } = raw.status;
+    let mut ips: Vec<String> = Vec::new();
+    for ip in std::iter::once(pod_ip).chain(pod_ips.into_iter().map(|p| p.ip)) {
+        if !ip.is_empty() && !ips.contains(&ip) {
+            ips.push(ip);
+        }
+    }
+    let ready = conditions.iter().find(|c| c.condition_type == "Ready").map(|c| c.status == "True");
+    let ended = phase == "Succeeded" || phase == "Failed";
+    Object::Pod(Pod {
+        // Without any condition there is no kubelet: the manifest is all there is to know.
+        ready: !ended && !ips.is_empty() && ready.unwrap_or(conditions.is_empty()),
+        meta,
+        ips,
+        phase,
+        node_name: raw.spec.node_name,
+        host_network: raw.spec.host_network,
+        ports: raw.spec.containers.into_iter().flat_map(|c| c.ports).collect(),
+    })
+}
