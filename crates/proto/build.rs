@@ -16,7 +16,13 @@ use prost_types::{FileDescriptorProto, FileDescriptorSet};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Imports that only carry options (validation rules, annotations), which the generated code does not use.
-const OPTIONS_ONLY: &[&str] = &["validate/", "udpa/annotations/", "xds/annotations/", "envoy/annotations/"];
+const OPTIONS_ONLY: &[&str] = &[
+    "validate/",
+    "udpa/annotations/",
+    "xds/annotations/",
+    "envoy/annotations/",
+    "google/api/annotations.proto",
+];
 
 /// The one package whose gRPC services are generated: umbra serves ADS only.
 const SERVICES: &str = "envoy.service.discovery.v3";

@@ -1,1 +1,38 @@
-//! The xDS protocol without IO
+//! The xDS protocol without IO.
+//!
+//! Owns: resources, snapshots and their log of changes, subscriptions, and the [`Session`]: one ADS stream,
+//! state-of-the-world or delta, with its order, nonces, ACKs and NACKs.
+//! Does not own: sockets, tasks and clocks (`server`; time comes in as an argument), what a resource means
+//! (`envoy`; what the protocol must know stands in [`Resource::requires`]), what a proxy should have (`engine`).
+//! Invariants: a route is sent after its clusters and their load assignments, a cluster is removed after the
+//! routes that named it; content that a proxy refused is not repeated; a request never makes more responses
+//! than it needs, and no request can make memory grow without bound or the process panic.
+//! Start reading at: [`Session`], then `order.rs` for what waits for what, `flush.rs` for what is sent.
+
+use std::time::Duration;
+
+mod delta;
+mod flush;
+mod held;
+mod message;
+mod order;
+mod resource;
+mod session;
+mod snapshot;
+mod sotw;
+mod status;
+mod subscription;
+mod unserved;
+
+pub use held::NackInfo;
+pub use message::{Output, Request, Response, SessionError, SessionEvent, Variant};
+pub use resource::{Resource, ResourceType};
+pub use session::Session;
+pub use snapshot::{Change, ResourceMap, Snapshot};
+pub use status::TypeStatus;
+pub use subscription::{MAX_NAME_BYTES, MAX_NAMES};
+pub use unserved::MAX_UNSERVED_TYPES;
+
+/// How long anything waits for a proxy's ACK. Envoy withholds the ACK of a CDS response while a cluster warms,
+/// which for a DNS name can take many seconds: that must not hold up everything else.
+pub const ACK_DEADLINE: Duration = Duration::from_secs(5);

@@ -1,0 +1,323 @@
+//! What a stream has of one type: taken, on its way, refused, and still to be sent.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::resource::{Resource, ResourceType};
+use crate::snapshot::{ResourceMap, Snapshot};
+use crate::subscription::{Delta, Subscription};
+
+/// Unanswered responses kept apart; the oldest are merged beyond it, so that a proxy that never answers costs
+/// no more than its names.
+const MAX_FLIGHTS: usize = 16;
+
+/// A resource, or `None` for its removal.
+pub(crate) type Content = Option<Arc<Resource>>;
+
+/// What a response says that is new to the proxy, by name.
+pub(crate) type Items = BTreeMap<Arc<str>, Content>;
+
+/// A name to look at in the next flush.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending {
+    /// The first generation that the proxy lacks of this name.
+    pub since: u64,
+    /// To be sent although the proxy has this version: it asked, or Envoy warms a cluster that reads it.
+    pub force: bool,
+    /// Does not wait for the answer to the response before it: the assignment behind a CDS response.
+    pub urgent: bool,
+    /// Since when it waits for what it requires.
+    pub waiting_since: Option<Duration>,
+}
+
+/// A response that the proxy has not answered.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub nonce: u64,
+    /// The snapshot that it was made from.
+    pub generation: u64,
+    /// The first generation that the proxy lacks of any of the items.
+    pub since: u64,
+    pub sent_at: Duration,
+    /// The wait for its answer is over, though the answer may come.
+    pub lapsed: bool,
+    /// State-of-the-world: the version that it carries.
+    pub version: Arc<str>,
+    pub items: Items,
+}
+
+/// Content that the proxy refused, so that nobody knows what it has under this name.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub content: Content,
+    pub since: u64,
+}
+
+/// The last NACK of a type on a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NackInfo {
+    /// Envoy's own words.
+    pub message: String,
+    /// What was new in the response, with the version that was refused (`None`: a removal).
+    pub resources: Vec<(Arc<str>, Option<Arc<str>>)>,
+    /// The snapshot that the response was made from.
+    pub generation: u64,
+}
+
+/// What the proxy will have under a name when everything sent was answered.
+#[derive(Debug)]
+pub(crate) enum Current<'a> {
+    /// This content, or nothing.
+    Known(Option<&'a Arc<Resource>>),
+    /// It refused this content.
+    Refused(&'a Content),
+    /// Something from an earlier stream, of another version than ours.
+    Foreign,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub subscription: Subscription,
+    /// Content that the proxy took. Entries for names that it does not watch have no meaning: when nothing is
+    /// open this becomes the snapshot's own map, so that streams share the memory.
+    confirmed: ResourceMap,
+    /// Names that the proxy has in an unknown version from an earlier stream.
+    foreign: BTreeSet<Arc<str>>,
+    pub pending: BTreeMap<Arc<str>, Pending>,
+    flights: VecDeque<Flight>,
+    pub refused: BTreeMap<Arc<str>, Refused>,
+    /// State-of-the-world: the version of a complete response that was refused.
+    pub refused_version: Option<Arc<str>>,
+    /// Delta, first request before the first snapshot: versions that the proxy brought.
+    initial: BTreeMap<String, String>,
+    /// The first request was answered.
+    pub answered: bool,
+    /// The newest nonce sent, 0 for none.
+    pub last_nonce: u64,
+    pub last_nack: Option<NackInfo>,
+}
+
+impl Held {
+    pub(crate) fn current(&self, name: &str) -> Current<'_> {
+        if let Some(content) = self.flights.iter().rev().find_map(|flight| flight.items.get(name)) {
+            Current::Known(content.as_ref())
+        } else if let Some(refused) = self.refused.get(name) {
+            Current::Refused(&refused.content)
+        } else if self.foreign.contains(name) {
+            Current::Foreign
+        } else {
+            Current::Known(self.confirmed.get(name))
+        }
+    }
+
+    /// The newest body sent under a name that the proxy did not refuse.
+    pub(crate) fn body(&self, name: &str) -> Option<&Arc<Resource>> {
+        let sent = self.flights.iter().rev().find_map(|flight| flight.items.get(name));
+        sent.map_or_else(|| self.confirmed.get(name), Option::as_ref)
+    }
+
+    /// Everything that the proxy may be using, old and new, as far as we know its content.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        let confirmed = self.confirmed.values().filter(|held| self.subscription.watches(&held.name));
+        let flying = self.flights.iter().flat_map(|flight| flight.items.values().flatten());
+        let refused = self.refused.values().filter_map(|refused| refused.content.as_ref());
+        confirmed.chain(flying).chain(refused)
+    }
+
+    /// The names and versions that the proxy took.
+    pub(crate) fn confirmed(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.confirmed.values().filter(|held| self.subscription.watches(&held.name))
+    }
+
+    /// A response is out and the proxy has time left to answer it.
+    pub(crate) fn blocked(&self) -> bool {
+        self.flights.iter().any(|flight| !flight.lapsed)
+    }
+
+    pub(crate) fn flights(&self) -> impl Iterator<Item = &Flight> {
+        self.flights.iter()
+    }
+
+    pub(crate) fn flights_mut(&mut self) -> impl Iterator<Item = &mut Flight> {
+        self.flights.iter_mut()
+    }
+
+    /// Everything was sent and answered.
+    pub(crate) fn idle(&self) -> bool {
+        self.answered && self.pending.is_empty() && self.flights.is_empty()
+    }
+
+    /// The present version of a name was answered, or the proxy's time for it is over.
+    pub(crate) fn settled(&self, name: &str) -> bool {
+        !self.pending.contains_key(name)
+            && !self.flights.iter().any(|flight| !flight.lapsed && flight.items.contains_key(name))
+    }
+
+    /// Some version of a name was answered on this stream, or the proxy's time for it is over.
+    pub(crate) fn reached(&self, name: &str) -> bool {
+        self.confirmed.contains_key(name) || self.refused.contains_key(name) || self.settled(name)
+    }
+
+    /// Some version of a name was sent on this stream.
+    pub(crate) fn was_sent(&self, name: &str) -> bool {
+        self.reached(name) || self.flights.iter().any(|flight| flight.items.contains_key(name))
+    }
+
+    /// Asks for a look at a name in the next flush.
+    pub(crate) fn mark(&mut self, name: Arc<str>, since: u64, force: bool) {
+        let pending = self.pending.entry(name).or_insert_with(|| Pending { since, ..Pending::default() });
+        pending.since = pending.since.min(since);
+        pending.force |= force;
+    }
+
+    /// Keeps the versions of a first delta request until there is a snapshot to compare them with.
+    pub(crate) fn bring(&mut self, versions: BTreeMap<String, String>) {
+        self.initial = versions;
+    }
+
+    /// Starts a subscription that was made before there was a snapshot: everything watched is to be sent but
+    /// what the proxy brought in the same version.
+    pub(crate) fn open(&mut self, resource_type: ResourceType, snapshot: &Snapshot) {
+        let names: Vec<_> = self.subscription.names().iter().cloned().collect();
+        for name in names {
+            self.mark(name, 1, true);
+        }
+        if self.subscription.wildcard() {
+            for name in snapshot.map(resource_type).keys() {
+                self.mark(name.clone(), 1, false);
+            }
+        }
+        for (name, version) in std::mem::take(&mut self.initial) {
+            if !self.subscription.watches(&name) {
+                continue;
+            }
+            match snapshot.get(resource_type, &name) {
+                // The first EDS request of a stream is answered in full: clusters that were warming when the
+                // last stream broke need their assignments again, whatever version the proxy has of them.
+                Some(_) if resource_type == ResourceType::Endpoint => {}
+                Some(resource) if *resource.version == *version => {
+                    self.pending.remove(&*name);
+                    self.confirmed.insert_mut(resource.name.clone(), resource.clone());
+                }
+                _ => {
+                    let name: Arc<str> = name.into();
+                    self.foreign.insert(name.clone());
+                    self.mark(name, 1, false);
+                }
+            }
+        }
+    }
+
+    /// Follows a change of the subscription after it was opened.
+    pub(crate) fn follow(&mut self, change: Delta, resource_type: ResourceType, snapshot: &Snapshot) {
+        for name in &change.fresh {
+            self.confirmed.remove_mut(name);
+        }
+        if change.wildcard_on {
+            // What stands here for names that were not watched is not the proxy's.
+            let names = self.subscription.names();
+            let kept = names.iter().filter(|name| !change.fresh.contains(*name));
+            self.confirmed =
+                kept.filter_map(|name| Some((name.clone(), self.confirmed.get(name)?.clone()))).collect();
+            for name in snapshot.map(resource_type).keys() {
+                self.mark(name.clone(), snapshot.generation(), false);
+            }
+        }
+        if change.wildcard_off || !change.dropped.is_empty() {
+            for name in change.dropped {
+                if self.subscription.wildcard() {
+                    // The proxy does not know whether the wildcard still covers it (xDS protocol,
+                    // "Unsubscribing from resources").
+                    self.mark(name, snapshot.generation(), true);
+                }
+            }
+            let subscription = &self.subscription;
+            self.pending.retain(|name, _| subscription.watches(name));
+            self.refused.retain(|name, _| subscription.watches(name));
+            self.foreign.retain(|name| subscription.watches(name));
+        }
+        for name in change.asked {
+            self.mark(name, snapshot.generation(), true);
+        }
+    }
+
+    /// Notes a response that was sent.
+    pub(crate) fn send(&mut self, flight: Flight) {
+        self.last_nonce = flight.nonce;
+        self.answered = true;
+        self.flights.push_back(flight);
+        if self.flights.len() > MAX_FLIGHTS
+            && let Some(oldest) = self.flights.pop_front()
+            && let Some(next) = self.flights.front_mut()
+        {
+            next.since = next.since.min(oldest.since);
+            for (name, content) in oldest.items {
+                next.items.entry(name).or_insert(content);
+            }
+        }
+    }
+
+    /// Takes the flight of a nonce, if it is one that is still out.
+    pub(crate) fn land(&mut self, nonce: u64) -> Option<Flight> {
+        let at = self.flights.iter().position(|flight| flight.nonce == nonce)?;
+        self.flights.remove(at)
+    }
+
+    /// The oldest flight before a nonce.
+    pub(crate) fn land_before(&mut self, nonce: u64) -> Option<Flight> {
+        if self.flights.front()?.nonce < nonce { self.flights.pop_front() } else { None }
+    }
+
+    /// The proxy took it.
+    pub(crate) fn confirm(&mut self, items: Items) {
+        for (name, content) in items {
+            self.foreign.remove(&name);
+            self.refused.remove(&name);
+            match content {
+                Some(resource) => self.confirmed.insert_mut(name, resource),
+                None => drop(self.confirmed.remove_mut(&name)),
+            }
+        }
+    }
+
+    /// The proxy refused it: not to be sent again before it changes.
+    pub(crate) fn refuse(&mut self, items: Items, since: u64) {
+        for (name, content) in items {
+            if !self.subscription.watches(&name) {
+                continue;
+            }
+            let since = self.refused.get(&name).map_or(since, |old| old.since.min(since));
+            self.refused.insert(name, Refused { content, since });
+        }
+    }
+
+    /// Shares the snapshot's memory when nothing is open: then both say the same of every watched name.
+    pub(crate) fn share(&mut self, snapshot: &ResourceMap) {
+        if self.idle() && self.refused.is_empty() && self.foreign.is_empty() {
+            self.confirmed = snapshot.clone();
+        }
+    }
+
+    /// The newest generation whose changes were all sent (those of this type).
+    pub(crate) fn sent_generation(&self, generation: u64) -> u64 {
+        let open = self.pending.values().map(|pending| pending.since).min();
+        self.until(open, generation)
+    }
+
+    /// The newest generation whose changes the proxy has all taken (those of this type).
+    pub(crate) fn acked_generation(&self, generation: u64) -> u64 {
+        let pending = self.pending.values().map(|pending| pending.since);
+        let flying = self.flights.iter().map(|flight| flight.since);
+        let refused = self.refused.values().map(|refused| refused.since);
+        self.until(pending.chain(flying).chain(refused).min(), generation)
+    }
+
+    fn until(&self, open: Option<u64>, generation: u64) -> u64 {
+        match open {
+            _ if !self.answered => 0,
+            Some(since) => since.saturating_sub(1).min(generation),
+            None => generation,
+        }
+    }
+}

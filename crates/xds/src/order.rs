@@ -1,0 +1,175 @@
+//! What may be sent now and what must wait: make before break.
+//!
+//! A pure function of what the stream has and should have. Three rules hold things back:
+//! a route (or listener) waits for the clusters that it names; a cluster (or assignment) leaves only after
+//! everything that used it was replaced; and a cluster leaves only after the additions made before it were taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ACK_DEADLINE;
+use crate::held::{Current, Held, Items, Pending};
+use crate::resource::{Resource, ResourceType};
+use crate::snapshot::Snapshot;
+
+/// The stream's state of every type, by [`ResourceType::index`].
+pub(crate) type Types = [Held; ResourceType::ALL.len()];
+
+/// What to do with the pending names of one type.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Goes into the response.
+    pub send: Items,
+    /// The first generation that the proxy lacks of what is sent.
+    pub since: u64,
+    /// Nothing to do: the proxy has it, or refused just this.
+    pub done: Vec<Arc<str>>,
+    /// Waits, with what it waits for. Additions and changes; the wait has a deadline.
+    pub wait: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Removals that wait for those who use it.
+    pub leaving: BTreeSet<Arc<str>>,
+    /// Waited until the deadline and goes now, with what it waited for.
+    pub late: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+}
+
+/// Sorts the pending names of a type. `guarded`: the proxy may use them in ways that we cannot see, so none is
+/// removed.
+pub(crate) fn plan(
+    resource_type: ResourceType,
+    types: &Types,
+    snapshot: &Snapshot,
+    guarded: bool,
+    now: Duration,
+) -> Plan {
+    let held = &types[resource_type.index()];
+    let mut plan = Plan { since: u64::MAX, ..Plan::default() };
+    let mut removals = BTreeSet::new();
+    for (name, pending) in &held.pending {
+        if !held.subscription.watches(name) {
+            plan.done.push(name.clone());
+            continue;
+        }
+        let Some(resource) = snapshot.get(resource_type, name) else {
+            match held.current(name) {
+                Current::Known(None) if pending.force => plan.send(name, None, pending),
+                Current::Known(None) => plan.done.push(name.clone()),
+                Current::Refused(None) if !pending.force => plan.done.push(name.clone()),
+                _ => drop(removals.insert(name.clone())),
+            }
+            continue;
+        };
+        let same = match held.current(name) {
+            Current::Known(known) => known.is_some_and(|known| known.version == resource.version),
+            Current::Refused(content) => content.as_ref().is_some_and(|it| it.version == resource.version),
+            Current::Foreign => false,
+        };
+        if same && !pending.force {
+            plan.done.push(name.clone());
+            continue;
+        }
+        let missing = missing(resource_type, resource, types, snapshot);
+        let over = pending.waiting_since.is_some_and(|since| now >= since + ACK_DEADLINE);
+        if missing.is_empty() {
+            plan.send(name, Some(resource.clone()), pending);
+        } else if over && all_sent(resource, types, snapshot) {
+            plan.send(name, Some(resource.clone()), pending);
+            plan.late.insert(name.clone(), missing);
+        } else {
+            plan.wait.insert(name.clone(), missing);
+        }
+    }
+    // Add, wait for the ACK, then remove: Envoy would drop the old cluster before the new one is warm.
+    let adding = resource_type == ResourceType::Cluster && plan.send.values().any(Option::is_some);
+    let used = in_use(resource_type, &removals, types, snapshot);
+    for name in removals {
+        let Some(pending) = held.pending.get(&name) else { continue };
+        let patient = pending.waiting_since.is_none_or(|since| now < since + ACK_DEADLINE);
+        if used.contains(&name) || guarded || (adding && patient) {
+            plan.leaving.insert(name);
+        } else {
+            plan.send(&name, None, pending);
+        }
+    }
+    plan
+}
+
+impl Plan {
+    fn send(&mut self, name: &Arc<str>, content: Option<Arc<Resource>>, pending: &Pending) {
+        self.send.insert(name.clone(), content);
+        self.since = self.since.min(pending.since);
+    }
+}
+
+/// The clusters, and their load assignments, that a resource names and that the stream watches, exist, and were
+/// not answered yet. What a stream has not asked for holds nothing back.
+fn missing(
+    resource_type: ResourceType,
+    resource: &Resource,
+    types: &Types,
+    snapshot: &Snapshot,
+) -> Vec<Arc<str>> {
+    let mut missing = Vec::new();
+    if resource_type.requires() != Some(ResourceType::Cluster) {
+        return missing;
+    }
+    let clusters = &types[ResourceType::Cluster.index()];
+    let endpoints = &types[ResourceType::Endpoint.index()];
+    for name in resource.requires.iter() {
+        let Some(cluster) = watched(clusters, ResourceType::Cluster, name, snapshot) else { continue };
+        if !clusters.settled(name) {
+            missing.push(name.clone());
+            continue;
+        }
+        // Any version of the assignment will do: endpoints may change faster than a proxy answers, and one that
+        // a changed cluster still lacks shows as that cluster's missing ACK.
+        let unreached = cluster.requires.iter().filter(|name| {
+            watched(endpoints, ResourceType::Endpoint, name, snapshot).is_some() && !endpoints.reached(name)
+        });
+        missing.extend(unreached.cloned());
+    }
+    missing
+}
+
+fn watched<'a>(
+    held: &Held,
+    resource_type: ResourceType,
+    name: &str,
+    snapshot: &'a Snapshot,
+) -> Option<&'a Arc<Resource>> {
+    if held.subscription.watches(name) { snapshot.get(resource_type, name) } else { None }
+}
+
+/// Every cluster that a resource names was sent, in whatever version: the least a late route needs.
+fn all_sent(resource: &Resource, types: &Types, snapshot: &Snapshot) -> bool {
+    let clusters = &types[ResourceType::Cluster.index()];
+    resource.requires.iter().all(|name| {
+        watched(clusters, ResourceType::Cluster, name, snapshot).is_none() || clusters.was_sent(name)
+    })
+}
+
+/// Which of these names something that the proxy may still have uses, and no longer should: a resource that was
+/// replaced or removed without an answer yet. If the resource that should be there names it as well, nobody waits.
+fn in_use(
+    resource_type: ResourceType,
+    names: &BTreeSet<Arc<str>>,
+    types: &Types,
+    snapshot: &Snapshot,
+) -> BTreeSet<Arc<str>> {
+    let mut used = BTreeSet::new();
+    if names.is_empty() {
+        return used;
+    }
+    for user in ResourceType::ALL.into_iter().filter(|user| user.requires() == Some(resource_type)) {
+        for held in types[user.index()].bodies() {
+            let now = snapshot.get(user, &held.name);
+            if now.is_some_and(|now| Arc::ptr_eq(now, held)) {
+                continue;
+            }
+            let named = held.requires.iter().filter(|name| names.contains(*name));
+            let stays = |name: &Arc<str>| now.is_some_and(|now| now.requires.contains(name));
+            used.extend(named.filter(|name| !stays(name)).cloned());
+        }
+    }
+    used
+}

@@ -1,0 +1,272 @@
+//! One ADS stream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use umbra_proto::google::rpc::Status;
+
+use crate::ACK_DEADLINE;
+use crate::held::{Flight, Held, NackInfo};
+use crate::message::{Output, Request, Response, SessionError, SessionEvent, Variant};
+use crate::order::Types;
+use crate::resource::ResourceType;
+use crate::snapshot::Snapshot;
+use crate::subscription::{Delta, MAX_NAME_BYTES, MAX_NAMES, TooMany};
+use crate::unserved::Unserved;
+
+/// The server's side of one ADS stream, either variant.
+///
+/// It is given what comes in (requests, snapshots, the time) and returns what to send. Time is the duration since
+/// any fixed instant. Before the first snapshot requests stay unanswered: the sources are not read yet, and an
+/// empty answer would take away what the proxy has.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) variant: Variant,
+    pub(crate) types: Types,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// Until then nothing is removed that the proxy brought from an earlier stream, unless its listeners and
+    /// routes are known to be replaced sooner: what those name is unknown.
+    pub(crate) guard: Option<Duration>,
+    unserved: Unserved,
+    nonces: u64,
+}
+
+impl Session {
+    /// A stream on which nothing has happened.
+    pub fn new(variant: Variant) -> Self {
+        Self {
+            variant,
+            types: Types::default(),
+            snapshot: None,
+            guard: None,
+            unserved: Unserved::default(),
+            nonces: 0,
+        }
+    }
+
+    /// Takes a message from the proxy.
+    ///
+    /// # Errors
+    /// The stream must be ended: see [`SessionError`].
+    pub fn on_request(&mut self, request: impl Into<Request>, now: Duration) -> Result<Output, SessionError> {
+        let mut output = Output::default();
+        match (request.into(), self.variant) {
+            (Request::Sotw(request), Variant::Sotw) => self.on_sotw(request, &mut output)?,
+            (Request::Delta(request), Variant::Delta) => self.on_delta(request, now, &mut output)?,
+            _ => return Err(SessionError::WrongVariant),
+        }
+        self.flush(now, &mut output);
+        Ok(output)
+    }
+
+    /// Takes a new state of the world. Snapshots may be skipped, and may be of another lineage.
+    pub fn on_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Duration) -> Output {
+        let mut output = Output::default();
+        match self.snapshot.replace(snapshot.clone()) {
+            Some(old) => self.advance(&old, &snapshot),
+            None => {
+                for ty in ResourceType::ALL {
+                    if self.held(ty).subscription.asked() {
+                        self.types[ty.index()].open(ty, &snapshot);
+                    }
+                }
+            }
+        }
+        self.flush(now, &mut output);
+        output
+    }
+
+    /// Looks at the clock; needed when [`Session::next_deadline`] has come.
+    pub fn on_timer(&mut self, now: Duration) -> Output {
+        let mut output = Output::default();
+        self.flush(now, &mut output);
+        output
+    }
+
+    /// When [`Session::on_timer`] should be called next, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.snapshot.as_ref()?;
+        let clusters = self.held(ResourceType::Cluster);
+        let flying =
+            clusters.flights().filter(|flight| !flight.lapsed).map(|flight| flight.sent_at + ACK_DEADLINE);
+        // Behind an unanswered response nothing is looked at, whatever the time.
+        let users = [ResourceType::Listener, ResourceType::Route].into_iter();
+        let waiting = users.filter(|ty| !self.held(*ty).blocked()).flat_map(|ty| {
+            self.held(ty)
+                .pending
+                .values()
+                .filter_map(|pending| pending.waiting_since)
+                .map(|it| it + ACK_DEADLINE)
+        });
+        flying.chain(waiting).chain(self.guard).min()
+    }
+
+    /// The snapshot that the stream is being brought to; `None` before the first.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
+    /// The variant that the stream was opened with.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    pub(crate) fn held(&self, resource_type: ResourceType) -> &Held {
+        &self.types[resource_type.index()]
+    }
+
+    pub(crate) fn next_nonce(&mut self) -> u64 {
+        self.nonces += 1;
+        self.nonces
+    }
+
+    fn on_sotw(&mut self, request: DiscoveryRequest, output: &mut Output) -> Result<(), SessionError> {
+        let Some(ty) = known(&request.type_url)? else {
+            let nonce = self.next_nonce();
+            output.responses.extend(self.unserved.sotw(&request, nonce)?.map(Response::Sotw));
+            return Ok(());
+        };
+        let held = &mut self.types[ty.index()];
+        let first = !held.subscription.asked();
+        if !first {
+            let nonce = nonce(&request.response_nonce);
+            let stale = nonce != held.last_nonce;
+            if (1..=held.last_nonce).contains(&nonce) {
+                // Envoy acknowledges only the newest of several responses, so it stands for those before it too.
+                while let Some(older) = held.land_before(nonce) {
+                    settle(held, ty, older, None, output);
+                }
+                if let Some(flight) = held.land(nonce) {
+                    settle(held, ty, flight, request.error_detail, output);
+                }
+            }
+            // A request that crossed a newer response: the one that answers that response brings the names again.
+            if stale {
+                return Ok(());
+            }
+        }
+        let change = held.subscription.set(&request.resource_names, ty.is_complete());
+        self.subscribed(ty, first, change)
+    }
+
+    fn on_delta(
+        &mut self,
+        request: DeltaDiscoveryRequest,
+        now: Duration,
+        output: &mut Output,
+    ) -> Result<(), SessionError> {
+        let Some(ty) = known(&request.type_url)? else {
+            let nonce = self.next_nonce();
+            output.responses.extend(self.unserved.delta(request, nonce)?.map(Response::Delta));
+            return Ok(());
+        };
+        let held = &mut self.types[ty.index()];
+        let first = !held.subscription.asked();
+        if first {
+            let brought = request.initial_resource_versions;
+            if brought.len() > MAX_NAMES || brought.keys().map(String::len).sum::<usize>() > MAX_NAME_BYTES {
+                return Err(too_many(ty));
+            }
+            if !brought.is_empty() && matches!(ty, ResourceType::Cluster | ResourceType::Endpoint) {
+                self.guard.get_or_insert(now + ACK_DEADLINE);
+            }
+            held.bring(brought);
+        } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {
+            settle(held, ty, flight, request.error_detail, output);
+        }
+        let (more, less) = (&request.resource_names_subscribe, &request.resource_names_unsubscribe);
+        let change = held.subscription.change(more, less, ty.is_complete());
+        self.subscribed(ty, first, change)
+    }
+
+    fn subscribed(
+        &mut self,
+        ty: ResourceType,
+        first: bool,
+        change: Result<Delta, TooMany>,
+    ) -> Result<(), SessionError> {
+        let change = change.map_err(|TooMany| too_many(ty))?;
+        if let Some(snapshot) = &self.snapshot {
+            if first {
+                self.types[ty.index()].open(ty, snapshot);
+            } else {
+                self.types[ty.index()].follow(change, ty, snapshot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks what differs between two snapshots: by the log of the new one, or by comparing everything.
+    fn advance(&mut self, old: &Snapshot, new: &Snapshot) {
+        let since = (old.generation() + 1).min(new.generation());
+        if let Some(changed) = new.changed_from(old) {
+            for (ty, name) in changed {
+                let held = &mut self.types[ty.index()];
+                if held.subscription.watches(&name) {
+                    held.mark(name, since, false);
+                }
+            }
+            return;
+        }
+        for ty in ResourceType::ALL {
+            let held = &mut self.types[ty.index()];
+            let (before, after) = (old.map(ty), new.map(ty));
+            let version = |map: &crate::ResourceMap, name: &str| map.get(name).map(|it| it.version.clone());
+            let names: Vec<_> = before
+                .keys()
+                .chain(after.keys())
+                .filter(|name| {
+                    held.subscription.watches(name) && version(before, name) != version(after, name)
+                })
+                .cloned()
+                .collect();
+            for name in names {
+                held.mark(name, since, false);
+            }
+        }
+    }
+}
+
+/// Takes the proxy's answer to a response.
+fn settle(held: &mut Held, ty: ResourceType, flight: Flight, error: Option<Status>, output: &mut Output) {
+    let Flight { generation, items, since, version, .. } = flight;
+    let Some(Status { message, .. }) = error else {
+        held.refused_version = None;
+        held.confirm(items);
+        output.events.push(SessionEvent::Ack { resource_type: ty, generation });
+        return;
+    };
+    let versions: BTreeMap<_, _> = items
+        .iter()
+        .map(|(name, content)| (name.clone(), content.as_ref().map(|it| it.version.clone())))
+        .collect();
+    held.refused_version = Some(version);
+    held.refuse(items, since);
+    let names = versions.keys().cloned().collect();
+    held.last_nack =
+        Some(NackInfo { message: message.clone(), resources: versions.into_iter().collect(), generation });
+    output.events.push(SessionEvent::Nack { resource_type: ty, message, names, generation });
+}
+
+/// The type of a request, or `None` for one that umbra does not serve.
+fn known(type_url: &str) -> Result<Option<ResourceType>, SessionError> {
+    if type_url.is_empty() {
+        return Err(SessionError::MissingTypeUrl);
+    }
+    Ok(ResourceType::from_type_url(type_url))
+}
+
+/// The number of a nonce that we gave; 0 for any other text.
+fn nonce(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
+}
+
+fn too_many(ty: ResourceType) -> SessionError {
+    SessionError::TooManyNames {
+        type_url: ty.type_url().to_owned(),
+        max_names: MAX_NAMES,
+        max_bytes: MAX_NAME_BYTES,
+    }
+}

@@ -1,0 +1,210 @@
+//! What a class of proxies should have: an immutable manifest and a log of what changed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+
+use crate::resource::{Resource, ResourceType};
+
+/// Resources of one type by name. Clones share their nodes, so a derived snapshot costs what changed.
+pub type ResourceMap = RedBlackTreeMapSync<Arc<str>, Arc<Resource>>;
+
+/// How many changed names the log keeps over all its generations; a session further behind compares everything.
+const LOG_NAMES: usize = 8192;
+
+/// One step from a snapshot to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The resource's type.
+    pub resource_type: ResourceType,
+    /// The resource's name.
+    pub name: Arc<str>,
+    /// The new resource, or `None` when it is gone.
+    pub resource: Option<Arc<Resource>>,
+}
+
+impl Change {
+    /// A resource that is new or has changed.
+    pub fn put(resource_type: ResourceType, resource: impl Into<Arc<Resource>>) -> Self {
+        let resource = resource.into();
+        Self { resource_type, name: resource.name.clone(), resource: Some(resource) }
+    }
+
+    /// A resource that is gone.
+    pub fn remove(resource_type: ResourceType, name: impl Into<Arc<str>>) -> Self {
+        Self { resource_type, name: name.into(), resource: None }
+    }
+}
+
+/// The names that changed in one generation.
+type LogEntry = Arc<[(ResourceType, Arc<str>)]>;
+
+/// Every resource of one proxy class at one generation.
+///
+/// Snapshots that were derived from one another form a lineage; only within it does the log mean anything.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    lineage: u64,
+    generation: u64,
+    maps: [ResourceMap; ResourceType::ALL.len()],
+    log: RedBlackTreeMapSync<u64, LogEntry>,
+    log_names: usize,
+    /// The log knows every change after this generation.
+    log_start: u64,
+}
+
+impl Snapshot {
+    /// An empty snapshot, the first of a lineage. The caller never uses a lineage number twice in a process.
+    pub fn empty(lineage: u64, generation: u64) -> Self {
+        Self {
+            lineage,
+            generation,
+            maps: std::array::from_fn(|_| ResourceMap::default()),
+            log: RedBlackTreeMapSync::default(),
+            log_names: 0,
+            log_start: generation,
+        }
+    }
+
+    /// The snapshot after some changes. Changes that change nothing (same version, or removal of what is not
+    /// there) are passed over. Cost: the changes, not the snapshot.
+    ///
+    /// Generations only grow: one that is not above the present counts as the next.
+    #[must_use]
+    pub fn next(&self, generation: u64, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut next = self.clone();
+        next.generation = generation.max(self.generation.saturating_add(1));
+        let mut changed = BTreeSet::new();
+        for Change { resource_type, name, resource } in changes {
+            let map = &mut next.maps[resource_type.index()];
+            let old = map.get(&name).map(|old| &old.version);
+            if old == resource.as_ref().map(|new| &new.version) {
+                continue;
+            }
+            match resource {
+                Some(resource) => map.insert_mut(name.clone(), resource),
+                None => drop(map.remove_mut(&name)),
+            }
+            changed.insert((resource_type, name));
+        }
+        if !changed.is_empty() {
+            next.remember(changed.into_iter().collect());
+        }
+        next
+    }
+
+    fn remember(&mut self, entry: LogEntry) {
+        self.log_names += entry.len();
+        self.log.insert_mut(self.generation, entry);
+        while self.log_names > LOG_NAMES {
+            let Some((oldest, names)) = self.log.first().map(|(oldest, entry)| (*oldest, entry.len())) else {
+                break;
+            };
+            self.log.remove_mut(&oldest);
+            self.log_names -= names;
+            self.log_start = oldest;
+        }
+    }
+
+    /// The lineage that this snapshot belongs to.
+    pub fn lineage(&self) -> u64 {
+        self.lineage
+    }
+
+    /// Counts the states of the world; every class's snapshots take it from one counter.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// One resource.
+    pub fn get(&self, resource_type: ResourceType, name: &str) -> Option<&Arc<Resource>> {
+        self.map(resource_type).get(name)
+    }
+
+    /// All resources of a type, by name.
+    pub fn map(&self, resource_type: ResourceType) -> &ResourceMap {
+        &self.maps[resource_type.index()]
+    }
+
+    /// The names that changed after an earlier generation of the same lineage; `None` when the log does not
+    /// reach back that far, so that only a full comparison can tell.
+    pub fn changed_since(&self, generation: u64) -> Option<BTreeSet<(ResourceType, Arc<str>)>> {
+        if generation < self.log_start || generation > self.generation {
+            return None;
+        }
+        Some(
+            self.log
+                .range(generation.saturating_add(1)..)
+                .flat_map(|(_, entry)| entry.iter().cloned())
+                .collect(),
+        )
+    }
+
+    /// As [`Snapshot::changed_since`] for an earlier snapshot; also `None` when it is of another lineage.
+    pub fn changed_from(&self, earlier: &Snapshot) -> Option<BTreeSet<(ResourceType, Arc<str>)>> {
+        if self.lineage != earlier.lineage {
+            return None;
+        }
+        self.changed_since(earlier.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ResourceType::{Cluster, Route};
+
+    fn put(ty: ResourceType, name: &str, body: &'static str) -> Change {
+        Change::put(ty, Resource::new(name, body.as_bytes(), []))
+    }
+
+    fn changed(snapshot: &Snapshot, since: u64) -> Option<Vec<String>> {
+        let set = snapshot.changed_since(since)?;
+        Some(set.into_iter().map(|(ty, name)| format!("{ty}/{name}")).collect())
+    }
+
+    #[test]
+    fn the_log_says_what_changed_and_passes_over_what_did_not() {
+        let empty = Snapshot::empty(1, 0);
+        let one = empty.next(1, [put(Cluster, "a", "1"), put(Cluster, "b", "1"), put(Route, "r", "1")]);
+        let same = one.next(2, [put(Cluster, "a", "1"), Change::remove(Route, "none")]);
+        let three = same.next(3, [put(Cluster, "a", "2"), Change::remove(Route, "r")]);
+        let cases: &[(&Snapshot, u64, Option<&[&str]>)] = &[
+            (&one, 0, Some(&["cds/a", "cds/b", "rds/r"])),
+            (&same, 1, Some(&[])),
+            (&three, 2, Some(&["cds/a", "rds/r"])),
+            (&three, 0, Some(&["cds/a", "cds/b", "rds/r"])),
+            (&three, 3, Some(&[])),
+            (&three, 4, None),
+        ];
+        for (snapshot, since, expected) in cases {
+            let expected = expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            assert_eq!(changed(snapshot, *since), expected, "{} since {since}", snapshot.generation());
+        }
+        assert!(three.get(Route, "r").is_none());
+        assert!(one.get(Route, "r").is_some(), "an older snapshot does not change");
+        assert!(Snapshot::empty(2, 3).changed_from(&three).is_none(), "another lineage");
+    }
+
+    #[test]
+    fn the_log_is_bounded_and_says_when_it_does_not_reach_back() {
+        let mut snapshot = Snapshot::empty(1, 10);
+        assert!(snapshot.changed_since(9).is_none(), "before the lineage began");
+        let bodies = ["1", "2"];
+        for generation in 11..=(10 + 3 * LOG_NAMES as u64) {
+            snapshot = snapshot.next(generation, [put(Cluster, "a", bodies[generation as usize % 2])]);
+        }
+        let newest = snapshot.generation();
+        assert_eq!(snapshot.log.size(), LOG_NAMES);
+        assert!(snapshot.changed_since(newest - LOG_NAMES as u64).is_some());
+        assert!(snapshot.changed_since(newest - LOG_NAMES as u64 - 1).is_none());
+    }
+
+    #[test]
+    fn generations_only_grow() {
+        let snapshot = Snapshot::empty(1, 5).next(5, [put(Cluster, "a", "1")]);
+        assert_eq!(snapshot.generation(), 6);
+        assert_eq!(changed(&snapshot, 5), Some(vec!["cds/a".to_owned()]));
+    }
+}

@@ -1,0 +1,82 @@
+//! What a session tells about itself.
+
+use std::sync::Arc;
+
+use crate::held::{Held, NackInfo};
+use crate::resource::{Resource, ResourceType};
+use crate::session::Session;
+
+/// One type on one stream, for debug views and the list of proxies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeStatus {
+    /// The type.
+    pub resource_type: ResourceType,
+    /// The stream has asked for it; if not, the rest is empty.
+    pub asked: bool,
+    /// It watches everything.
+    pub wildcard: bool,
+    /// How many names it watches one by one.
+    pub names: usize,
+    /// The newest generation whose changes of this type were all sent.
+    pub sent_generation: u64,
+    /// The newest generation whose changes of this type the proxy has all taken.
+    pub acked_generation: u64,
+    /// The nonce of the newest response; `None` before the first.
+    pub nonce: Option<String>,
+    /// Names that are not sent yet: behind an unanswered response, or waiting for what they need.
+    pub pending: usize,
+    /// Responses that the proxy has not answered.
+    pub unanswered: usize,
+    /// Names whose newest content the proxy refused.
+    pub refused: Vec<Arc<str>>,
+    /// The newest NACK, kept after it was mended.
+    pub last_nack: Option<NackInfo>,
+}
+
+impl Session {
+    /// The state of every type, in push order.
+    pub fn status(&self) -> Vec<TypeStatus> {
+        let generation = self.snapshot().map_or(0, |snapshot| snapshot.generation());
+        ResourceType::ALL.into_iter().map(|ty| status(ty, self.held(ty), generation)).collect()
+    }
+
+    /// The newest generation all of whose changes the proxy has taken: `generation` is live on this proxy when
+    /// it is not above this. 0 before that, and as long as the stream has asked for neither listeners nor routes,
+    /// since nothing that it was sent can carry traffic yet. Types that it never asked for hold nothing back.
+    pub fn acked_generation(&self) -> u64 {
+        let Some(snapshot) = self.snapshot() else { return 0 };
+        let serves = [ResourceType::Listener, ResourceType::Route];
+        if !serves.into_iter().any(|ty| self.held(ty).subscription.asked()) {
+            return 0;
+        }
+        let asked =
+            ResourceType::ALL.into_iter().map(|ty| self.held(ty)).filter(|it| it.subscription.asked());
+        asked.map(|held| held.acked_generation(snapshot.generation())).min().unwrap_or(0)
+    }
+
+    /// The resources of a type that the proxy watches and has taken.
+    pub fn confirmed(&self, resource_type: ResourceType) -> impl Iterator<Item = &Arc<Resource>> {
+        self.held(resource_type).confirmed()
+    }
+
+    /// Does the stream watch this name, by itself or by a wildcard?
+    pub fn watches(&self, resource_type: ResourceType, name: &str) -> bool {
+        self.held(resource_type).subscription.watches(name)
+    }
+}
+
+fn status(resource_type: ResourceType, held: &Held, generation: u64) -> TypeStatus {
+    TypeStatus {
+        resource_type,
+        asked: held.subscription.asked(),
+        wildcard: held.subscription.wildcard(),
+        names: held.subscription.names().len(),
+        sent_generation: held.sent_generation(generation),
+        acked_generation: held.acked_generation(generation),
+        nonce: (held.last_nonce > 0).then(|| held.last_nonce.to_string()),
+        pending: held.pending.len(),
+        unanswered: held.flights().count(),
+        refused: held.refused.keys().cloned().collect(),
+        last_nack: held.last_nack.clone(),
+    }
+}
