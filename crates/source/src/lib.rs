@@ -1,1 +1,32 @@
-//! Where changes come from
+//! Where changes come from: a directory of YAML.
+//!
+//! Owns: which files of a directory are read and when, what a half-written, broken, emptied or deleted file
+//! means, and which file wins when two hold the same object.
+//! Does not own: what a document says (`api`), what an object means (`istio`), the current state of the mesh
+//! (`engine`).
+//! Invariants: nothing that a file can contain ends the process or takes away an object that was good; only a
+//! deleted file, or a document taken out of a file that reads well, does that. The core ([`Directory`]) does no
+//! IO and has no clock; the channel out is bounded, and while it is full changes merge.
+//! Start reading at: [`Directory`], then `scan.rs`, then [`watch`].
+
+mod directory;
+mod load;
+mod problem;
+mod reading;
+mod scan;
+mod walk;
+mod watch;
+
+pub use directory::{Directory, Place, Update};
+pub use load::{LoadError, Loaded, load};
+pub use reading::Reading;
+pub use watch::{StartError, Watch, watch};
+
+/// One change of the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The object is there, as new or in place of an older version.
+    Upsert(Box<umbra_api::Object>),
+    /// The object is gone.
+    Delete(umbra_ir::ObjectId),
+}

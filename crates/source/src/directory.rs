@@ -1,0 +1,187 @@
+//! The core: what files say, turned into changes and diagnostics. No IO, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbra_api::{Located, Object};
+use umbra_ir::{Diagnostic, ObjectId};
+
+use crate::problem;
+use crate::{Change, Reading};
+
+/// Where an object stands: the document it was read from.
+pub type Place = Arc<Located<Object>>;
+
+/// What the files say now, as a state machine: feed it with readings, then ask what changed.
+///
+/// Paths are compared as text; of one object in two files the first path wins.
+#[derive(Debug, Default)]
+pub struct Directory {
+    files: BTreeMap<Arc<str>, File>,
+    /// Which files hold an object.
+    holders: BTreeMap<ObjectId, BTreeSet<Arc<str>>>,
+    /// What was given out last.
+    current: BTreeMap<ObjectId, Place>,
+    /// Objects whose holders or contents may have changed since.
+    touched: BTreeSet<ObjectId>,
+    /// What is wrong with the folders themselves.
+    problems: Vec<Diagnostic>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    objects: BTreeMap<ObjectId, Place>,
+    diagnostics: Vec<Diagnostic>,
+    /// Not there at the moment, maybe only while an editor swaps it: any other file's objects go first.
+    missing: bool,
+}
+
+/// What changed since the last [`Directory::settle`], and all that is wrong now.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// In the order of object ids, at most one for each object.
+    pub changes: Vec<Change>,
+    /// Where the objects stand whose place changed, be it only a line number; `None`: nowhere any more.
+    pub places: Vec<(ObjectId, Option<Place>)>,
+    /// Everything that is wrong with files and folders now, with file and line.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many files hold objects now.
+    pub files: usize,
+}
+
+impl Directory {
+    /// Takes in what `path` says now.
+    ///
+    /// A text that cannot be read keeps the objects that were good. An object that the file still names, but that
+    /// cannot be understood, keeps its last good version, and so does every object that is missing while a
+    /// document does not say which object it is.
+    pub fn read(&mut self, path: &Arc<str>, reading: Reading) {
+        let file = self.files.remove(path).unwrap_or_default();
+        let Reading { objects, refused, ok, nameless, mut diagnostics } = reading;
+        let mut next: BTreeMap<ObjectId, Place> = BTreeMap::new();
+        if ok {
+            for object in objects {
+                let id = object.value.id();
+                if let Some(first) = next.get(&id) {
+                    diagnostics.push(problem::twice_in_file(path, &id, &object, first));
+                } else {
+                    next.insert(id, object);
+                }
+            }
+            for (id, good) in &file.objects {
+                if !next.contains_key(id) && (nameless || refused.contains(id)) {
+                    diagnostics.push(problem::kept_object(path, id));
+                    next.insert(id.clone(), good.clone());
+                }
+            }
+        } else if !file.objects.is_empty() {
+            diagnostics.push(problem::kept_file(path, file.objects.len()));
+            next.clone_from(&file.objects);
+        }
+        self.replace(path, &file.objects, &next);
+        self.files.insert(path.clone(), File { objects: next, diagnostics, missing: false });
+    }
+
+    /// Notes that `path` is not there at the moment: its objects stay, unless another file has them too.
+    pub fn miss(&mut self, path: &str) {
+        self.set_missing(path, true);
+    }
+
+    /// Notes that `path` is there, with the content that it had.
+    pub fn keep(&mut self, path: &str) {
+        self.set_missing(path, false);
+    }
+
+    fn set_missing(&mut self, path: &str, missing: bool) {
+        if let Some(file) = self.files.get_mut(path)
+            && file.missing != missing
+        {
+            file.missing = missing;
+            self.touched.extend(file.objects.keys().cloned());
+        }
+    }
+
+    /// Takes away a deleted file and its objects.
+    pub fn remove(&mut self, path: &str) {
+        if let Some((path, file)) = self.files.remove_entry(path) {
+            self.replace(&path, &file.objects, &BTreeMap::new());
+        }
+    }
+
+    /// Says what is wrong with the folders; replaces what was said before.
+    pub fn set_problems(&mut self, problems: Vec<Diagnostic>) {
+        self.problems = problems;
+    }
+
+    /// The files known, missing ones included.
+    pub fn paths(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.files.keys()
+    }
+
+    fn replace(&mut self, path: &Arc<str>, old: &BTreeMap<ObjectId, Place>, new: &BTreeMap<ObjectId, Place>) {
+        for id in old.keys().filter(|id| !new.contains_key(*id)) {
+            if let Some(paths) = self.holders.get_mut(id) {
+                paths.remove(path);
+                if paths.is_empty() {
+                    self.holders.remove(id);
+                }
+            }
+        }
+        for id in new.keys().filter(|id| !old.contains_key(*id)) {
+            self.holders.entry(id.clone()).or_default().insert(path.clone());
+        }
+        self.touched.extend(old.keys().chain(new.keys()).cloned());
+    }
+
+    /// The file whose version of an object counts: present ones first, then the first path.
+    fn winner(&self, id: &ObjectId) -> Option<(&Arc<str>, &Place)> {
+        let paths = self.holders.get(id)?;
+        let present = |path: &&Arc<str>| self.files.get(*path).is_some_and(|file| !file.missing);
+        let path = paths.iter().find(present).or_else(|| paths.first())?;
+        Some((path, self.files.get(path)?.objects.get(id)?))
+    }
+
+    /// What changed since the last call, and all that is wrong now.
+    pub fn settle(&mut self) -> Update {
+        let mut update = Update::default();
+        for id in std::mem::take(&mut self.touched) {
+            let place = self.winner(&id).map(|(_, place)| place.clone());
+            let before = self.current.get(&id);
+            match (&place, before) {
+                (Some(now), Some(before)) if Arc::ptr_eq(now, before) => continue,
+                (Some(now), Some(before)) if now.value == before.value => {}
+                (Some(now), _) => update.changes.push(Change::Upsert(Box::new(now.value.clone()))),
+                (None, Some(_)) => update.changes.push(Change::Delete(id.clone())),
+                (None, None) => continue,
+            }
+            match &place {
+                Some(now) => self.current.insert(id.clone(), now.clone()),
+                None => self.current.remove(&id),
+            };
+            update.places.push((id, place));
+        }
+        update.diagnostics = self.diagnostics();
+        update.files = self.files.values().filter(|file| !file.objects.is_empty()).count();
+        update
+    }
+
+    fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut all = self.problems.clone();
+        for file in self.files.values().filter(|file| !file.missing) {
+            all.extend(file.diagnostics.iter().cloned());
+        }
+        for (id, paths) in self.holders.iter().filter(|(_, paths)| paths.len() > 1) {
+            let Some((winner, _)) = self.winner(id) else { continue };
+            for path in paths.iter().filter(|path| *path != winner) {
+                let loser = self.files.get(path).filter(|file| !file.missing);
+                if let Some(place) = loser.and_then(|file| file.objects.get(id)) {
+                    all.push(problem::twice_in_folder(path, id, place, winner));
+                }
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

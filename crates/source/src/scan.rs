@@ -1,0 +1,151 @@
+//! One look at a folder: which files to read now, which to leave until they are quiet.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::directory::{Directory, Update};
+use crate::reading::{self, Reading};
+use crate::walk::{self, Identity, Signature};
+
+/// How long a file must stay as it is before it is read (or taken as deleted) without an event that says its
+/// writer has finished: a file cut at a document boundary is valid YAML, and editors swap files.
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
+
+/// Reads a folder again and again. Time and events come in as arguments.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    root: PathBuf,
+    directory: Directory,
+    seen: BTreeMap<Arc<str>, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// The signature that was read last; `None`: never read.
+    read: Option<Signature>,
+    /// Of the content read last, so that a touched file costs no parsing.
+    content: u64,
+    /// The newest signature and when it was first seen.
+    waiting: Option<(Signature, Instant)>,
+    /// Since when it has not been there.
+    missing: Option<Instant>,
+    objects: bool,
+}
+
+/// What one look gave.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// What changed, and all that is wrong.
+    pub(crate) update: Update,
+    /// Something is waiting to be quiet: look again then.
+    pub(crate) again: Option<Instant>,
+    /// The folders that were entered, for change events.
+    pub(crate) folders: BTreeMap<PathBuf, Identity>,
+}
+
+impl Scanner {
+    pub(crate) fn new(root: &Path) -> Self {
+        let (root, directory) = (root.to_owned(), Directory::default());
+        Scanner { root, directory, seen: BTreeMap::new() }
+    }
+
+    /// The first look: everything is read as it is.
+    pub(crate) fn first(&mut self, now: Instant) -> Scan {
+        let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        self.look(now, &[root])
+    }
+
+    /// Looks at the folder. `finished` are paths of which an event said that they are complete: closed after
+    /// writing, or renamed. Whatever else changed is read when it has been quiet.
+    pub(crate) fn look(&mut self, now: Instant, finished: &[PathBuf]) -> Scan {
+        let listing = walk::walk(&self.root);
+        let mut again: Option<Instant> = None;
+        let mut wait = |until: Instant| again = Some(again.map_or(until, |earlier| earlier.min(until)));
+        for (name, (path, signature)) in &listing.files {
+            let done = is_finished(path, finished);
+            let seen = self.seen.entry(name.clone()).or_insert(Seen {
+                read: None,
+                content: 0,
+                waiting: None,
+                missing: None,
+                objects: false,
+            });
+            seen.missing = None;
+            self.directory.keep(name);
+            if !done {
+                if seen.read == Some(*signature) {
+                    seen.waiting = None;
+                    continue;
+                }
+                let since = match seen.waiting {
+                    Some((waiting, since)) if waiting == *signature => since,
+                    _ => now,
+                };
+                seen.waiting = Some((*signature, since));
+                if now < since + QUIET {
+                    wait(since + QUIET);
+                    continue;
+                }
+            }
+            seen.take(name, path, *signature, &mut self.directory);
+        }
+        let unknown = |name: &str| listing.unknown.iter().any(|part| Path::new(name).starts_with(part));
+        let absent: Vec<_> =
+            self.seen.keys().filter(|name| !listing.files.contains_key(*name)).cloned().collect();
+        for name in absent.into_iter().filter(|name| !unknown(name)) {
+            let since = self.seen.get_mut(&name).map_or(now, |seen| *seen.missing.get_or_insert(now));
+            if now < since + QUIET {
+                self.directory.miss(&name);
+                wait(since + QUIET);
+            } else {
+                self.directory.remove(&name);
+                self.seen.remove(&name);
+            }
+        }
+        self.directory.set_problems(listing.problems);
+        Scan { update: self.directory.settle(), again, folders: listing.folders }
+    }
+}
+
+impl Seen {
+    fn take(&mut self, name: &Arc<str>, path: &Path, signature: Signature, directory: &mut Directory) {
+        // The signature is older than the content, never newer: what is written meanwhile shows next time.
+        let bytes = reading::bytes(path, name);
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let content = hasher.finish();
+        let known = self.read.is_some() && self.content == content;
+        (self.read, self.waiting, self.content) = (Some(signature), None, content);
+        if !known {
+            let reading = Reading::of(bytes, name, self.objects);
+            self.objects |= !reading.objects.is_empty();
+            directory.read(name, reading);
+        }
+    }
+}
+
+/// Whether one of the finished paths is this file, a folder above it, or what its links go through.
+fn is_finished(path: &Path, finished: &[PathBuf]) -> bool {
+    if finished.is_empty() {
+        return false;
+    }
+    // Events come with absolute paths.
+    let absolute = std::path::absolute(path);
+    let path = absolute.as_deref().unwrap_or(path);
+    if finished.iter().any(|part| path.starts_with(part)) {
+        return true;
+    }
+    // A ConfigMap mount renames a hidden link (`..data`) that the files' own links go through.
+    let hidden = |part: &&PathBuf| part.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+    finished
+        .iter()
+        .filter(hidden)
+        .filter_map(|part| part.canonicalize().ok())
+        .any(|real| path.canonicalize().is_ok_and(|path| path.starts_with(real)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! The scanner on real files, with a clock of the test's own.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::Change;
+
+struct World {
+    folder: tempfile::TempDir,
+    scanner: Scanner,
+    now: Instant,
+    again: Option<Instant>,
+}
+
+fn namespace(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n")
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let scanner = Scanner::new(folder.path());
+        World { folder, scanner, now: Instant::now(), again: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn said(&mut self, scan: Scan) -> String {
+        self.again = scan.again;
+        let mut said: Vec<String> = scan
+            .update
+            .changes
+            .iter()
+            .map(|change| match change {
+                Change::Upsert(object) => format!("+{}", object.meta().name),
+                Change::Delete(id) => format!("-{}", id.name),
+            })
+            .collect();
+        said.extend(scan.update.diagnostics.iter().map(|d| d.code.to_owned()));
+        said.join(" ")
+    }
+
+    fn first(&mut self) -> String {
+        let scan = self.scanner.first(self.now);
+        self.said(scan)
+    }
+
+    /// Looks without an event, `millis` later.
+    fn poll(&mut self, millis: u64) -> String {
+        self.now += Duration::from_millis(millis);
+        let scan = self.scanner.look(self.now, &[]);
+        self.said(scan)
+    }
+
+    /// Looks because a writer has finished with these.
+    fn finished(&mut self, names: &[&str]) -> String {
+        let paths: Vec<_> = names.iter().map(|name| self.path(name)).collect();
+        let scan = self.scanner.look(self.now, &paths);
+        self.said(scan)
+    }
+}
+
+#[test]
+fn which_files_are_read() {
+    let mut world = World::new();
+    for name in ["a.yaml", "b.yml", "c.json", "deep/er/d.yaml"] {
+        world.write(name, &namespace(&name.replace(['.', '/'], "-")));
+    }
+    for name in ["e.txt", ".f.yaml", ".git/g.yaml", "yaml", ".yaml", "h.yaml~"] {
+        world.write(name, &namespace("no"));
+    }
+    assert_eq!(world.first(), "+a-yaml +b-yml +c-json +deep-er-d-yaml");
+}
+
+#[test]
+fn links_are_followed_and_loops_are_not() {
+    let mut world = World::new();
+    // As a ConfigMap is mounted: the data stand in a hidden folder.
+    world.write("..2024_1/a.yaml", &namespace("a"));
+    symlink("..2024_1", world.path("..data")).unwrap();
+    symlink("..data/a.yaml", world.path("a.yaml")).unwrap();
+    assert_eq!(world.first(), "+a");
+    symlink(".", world.path("loop")).unwrap();
+    assert_eq!(world.poll(0), "FolderTwice");
+    fs::remove_file(world.path("loop")).unwrap();
+    // The swap is a rename of the hidden link: no waiting.
+    world.write("..2024_2/a.yaml", &namespace("b"));
+    symlink("..2024_2", world.path("..data_tmp")).unwrap();
+    fs::rename(world.path("..data_tmp"), world.path("..data")).unwrap();
+    assert_eq!(world.finished(&["..data_tmp", "..data"]), "-a +b");
+    fs::remove_dir_all(world.path("..2024_2")).unwrap();
+    assert_eq!(world.poll(5000), "FileUnreadable", "a link that leads nowhere keeps what was read");
+    fs::remove_file(world.path("a.yaml")).unwrap();
+    assert_eq!(world.poll(0), "");
+    assert_eq!(world.poll(1000), "-b");
+}
+
+#[test]
+fn a_change_without_an_event_is_taken_when_it_is_quiet() {
+    let mut world = World::new();
+    world.write("a.yaml", &namespace("a"));
+    assert_eq!(world.first(), "+a");
+    assert_eq!(world.again, None);
+    world.write("a.yaml", "apiVersion: v1\n");
+    assert_eq!(world.poll(100), "");
+    assert_eq!(world.again, Some(world.now + QUIET));
+    world.write("a.yaml", &format!("{}---\n{}", namespace("a"), namespace("b")));
+    assert_eq!(world.poll(950), "", "it has just changed again");
+    assert_eq!(world.poll(999), "");
+    assert_eq!(world.poll(1), "+b");
+    assert_eq!(world.again, None);
+}
+
+#[test]
+fn an_event_is_believed_at_once() {
+    let mut world = World::new();
+    assert_eq!(world.first(), "");
+    world.write("a.yaml", &namespace("a"));
+    assert_eq!(world.finished(&["a.yaml"]), "+a");
+    world.write("b.yaml", &namespace("b"));
+    assert_eq!(world.finished(&["a.yaml"]), "", "another file's event says nothing about this one");
+    world.write("moved/in/c.yaml", &namespace("c"));
+    assert_eq!(world.finished(&["moved"]), "+c");
+    assert_eq!(world.finished(&["b.yaml"]), "+b");
+}
+
+#[test]
+fn a_deleted_file_is_gone_when_it_stays_away() {
+    let mut world = World::new();
+    world.write("a.yaml", &namespace("a"));
+    world.write("b.yaml", &namespace("b"));
+    assert_eq!(world.first(), "+a +b");
+    fs::remove_file(world.path("a.yaml")).unwrap();
+    assert_eq!(world.finished(&["a.yaml"]), "");
+    world.write("a.yaml", &namespace("a"));
+    assert_eq!(world.poll(2000), "", "an editor swapped it");
+    fs::remove_file(world.path("a.yaml")).unwrap();
+    assert_eq!(world.poll(2000), "");
+    assert_eq!(world.poll(1000), "-a");
+}
+
+#[test]
+fn a_folder_that_is_gone_keeps_everything() {
+    let mut world = World::new();
+    world.write("sub/a.yaml", &namespace("a"));
+    assert_eq!(world.first(), "+a");
+    let (root, away) = (world.folder.path().to_owned(), world.folder.path().with_extension("away"));
+    fs::rename(&root, &away).unwrap();
+    for _ in 0..3 {
+        assert_eq!(world.poll(2000), "FolderUnreadable");
+    }
+    fs::rename(&away, &root).unwrap();
+    assert_eq!(world.poll(2000), "");
+}
+
+#[test]
+fn what_is_no_text_file_is_said_and_never_waited_for() {
+    let mut world = World::new();
+    world.write("a.yaml", &namespace("a"));
+    fs::write(world.path("b.yaml"), [0xff, 0xfe]).unwrap();
+    std::os::unix::net::UnixListener::bind(world.path("c.yaml")).unwrap();
+    assert_eq!(world.first(), "+a FileUnreadable FileNotUtf8");
+    fs::write(world.path("a.yaml"), [0xff, 0xfe]).unwrap();
+    assert_eq!(world.finished(&["a.yaml"]), "FileUnreadable FileNotUtf8 KeptLastGood FileNotUtf8");
+}
+
+#[test]
+fn a_touched_file_costs_nothing() {
+    let mut world = World::new();
+    world.write("a.yaml", &namespace("a"));
+    world.first();
+    world.write("a.yaml", &namespace("a"));
+    let path = world.path("a.yaml");
+    let scan = world.scanner.look(world.now, &[path]);
+    assert!(scan.update.changes.is_empty() && scan.update.places.is_empty());
+}
