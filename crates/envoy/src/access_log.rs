@@ -63,11 +63,8 @@ pub(crate) fn access_log(log: &AccessLog) -> api::AccessLog {
         }),
     };
     let format = SubstitutionFormatString { format: Some(format), ..Default::default() };
-    let file = FileAccessLog {
-        path: log.path.to_string(),
-        access_log_format: Some(FileFormat::LogFormat(format)),
-        ..Default::default()
-    };
+    let file =
+        FileAccessLog { path: log.path.to_string(), access_log_format: Some(FileFormat::LogFormat(format)) };
     api::AccessLog {
         name: "envoy.access_loggers.file".to_owned(),
         config_type: Some(ConfigType::TypedConfig(pack_any(&file))),

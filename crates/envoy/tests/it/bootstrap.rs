@@ -1,0 +1,88 @@
+use serde_json::{Value, json};
+use umbra_envoy::{BootstrapOptions, bootstrap_json};
+use umbra_ir::ProxyKind;
+
+#[track_caller]
+fn check(options: &BootstrapOptions, want: &[(&str, Value)]) {
+    let got = bootstrap_json(options).unwrap();
+    for (pointer, value) in want {
+        assert_eq!(got.pointer(pointer).unwrap_or(&Value::Null), value, "{pointer} of {got:#}");
+    }
+}
+
+#[test]
+fn a_sidecar_in_delta() {
+    let options =
+        BootstrapOptions { labels: [("app".to_owned(), "sleep".to_owned())].into(), ..Default::default() };
+    let ads = json!({"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"});
+    let rtds = json!({"ads": {}, "initialFetchTimeout": "2s", "resourceApiVersion": "V3"});
+    check(
+        &options,
+        &[
+            ("/node/id", Value::Null),
+            ("/node/cluster", json!("sleep.default")),
+            (
+                "/node/metadata",
+                json!({"NAMESPACE": "default", "LABELS": {"app": "sleep"}, "INTERCEPTION_MODE": "NONE"}),
+            ),
+            ("/admin/address/socketAddress", json!({"address": "127.0.0.1", "portValue": 15000})),
+            (
+                "/dynamicResources/adsConfig",
+                json!({
+                    "apiType": "DELTA_GRPC", "transportApiVersion": "V3", "setNodeOnFirstMessageOnly": true,
+                    "grpcServices": [{"envoyGrpc": {"clusterName": "umbra-xds"}}],
+                }),
+            ),
+            ("/dynamicResources/ldsConfig", ads.clone()),
+            ("/dynamicResources/cdsConfig", ads),
+            (
+                "/layeredRuntime/layers",
+                json!([
+                    {"name": "umbra", "rtdsLayer": {"name": "umbra", "rtdsConfig": rtds}},
+                    {"name": "admin", "adminLayer": {}},
+                ]),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_gateway_in_state_of_the_world() {
+    let options = BootstrapOptions {
+        kind: ProxyKind::Router,
+        namespace: "istio-system".to_owned(),
+        node_id: Some("gw-1".to_owned()),
+        state_of_the_world: true,
+        ..Default::default()
+    };
+    check(
+        &options,
+        &[
+            ("/node/id", json!("gw-1")),
+            ("/node/cluster", json!("router.istio-system")),
+            ("/node/metadata", json!({"NAMESPACE": "istio-system", "LABELS": {}, "PROXY_TYPE": "router"})),
+            ("/dynamicResources/adsConfig/apiType", json!("GRPC")),
+        ],
+    );
+}
+
+#[test]
+fn how_the_server_is_found() {
+    for (host, kind, family) in [
+        ("10.0.0.1", json!("STATIC"), Value::Null),
+        ("fd00::1", json!("STATIC"), Value::Null),
+        ("umbra.umbra-system.svc", json!("STRICT_DNS"), json!("V4_PREFERRED")),
+    ] {
+        let options = BootstrapOptions { server_host: host.to_owned(), ..Default::default() };
+        let cluster = "/staticResources/clusters/0";
+        let address = "loadAssignment/endpoints/0/lbEndpoints/0/endpoint/address/socketAddress";
+        check(
+            &options,
+            &[
+                (&format!("{cluster}/type"), kind),
+                (&format!("{cluster}/dnsLookupFamily"), family),
+                (&format!("{cluster}/{address}"), json!({"address": host, "portValue": 15010})),
+            ],
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! Plain values that tests change one thing of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use umbra_ir::*;
+
+pub(crate) fn port(number: u16) -> PortNumber {
+    PortNumber::new(number.into()).unwrap()
+}
+
+pub(crate) fn reference(subset: &str, role: Role) -> ClusterRef {
+    let host = "httpbin.default.svc.cluster.local";
+    ClusterRef {
+        service: ServiceId {
+            object: ObjectId::new(Kind::Service, "default", "httpbin"),
+            host: Hostname::new(host),
+        },
+        spelling: host.into(),
+        port: port(8000),
+        subset: SubsetName::new(subset),
+        policy: None,
+        role,
+    }
+}
+
+pub(crate) fn cluster() -> Cluster {
+    Cluster {
+        reference: reference("v1", Role::Primary),
+        discovery: Discovery::Eds,
+        connect_timeout: Duration::from_secs(10),
+        load_balancer: LoadBalancer::LeastRequest,
+        breakers: Breakers::UNLIMITED,
+        protocol: UpstreamProtocol::Http1,
+        tls: None,
+        connection_pool: ConnectionPool::default(),
+        max_stream_duration: None,
+    }
+}
+
+pub(crate) fn endpoint(address: &str, zone: &str, weight: u32) -> Endpoint {
+    let locality = match zone {
+        "" => Locality::default(),
+        zone => Locality { region: "r".into(), zone: zone.into(), subzone: "".into() },
+    };
+    Endpoint { address: address.into(), port: 80, locality, weight, labels: Arc::default() }
+}
+
+pub(crate) fn default_retry() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 2,
+        retry_on: "connect-failure,refused-stream".to_owned(),
+        status_codes: Vec::new(),
+        per_try_timeout: None,
+        avoid_previous_hosts: true,
+        backoff: None,
+    }
+}
+
+pub(crate) fn target(subset: &str, weight: u32) -> Target {
+    Target {
+        cluster: TargetCluster::Known(reference(subset, Role::Primary)),
+        weight,
+        headers: HeaderOps::default(),
+        host_rewrite: None,
+    }
+}
+
+pub(crate) fn mirror(share: MirrorShare, host: MirrorHost) -> Mirror {
+    Mirror { cluster: reference("v2", Role::Mirror), share, host }
+}
+
+pub(crate) fn half() -> MirrorShare {
+    MirrorShare::Fixed(RuntimeFraction::from_percent(50.0).unwrap())
+}
+
+pub(crate) fn forward() -> Forward {
+    Forward {
+        targets: vec![target("v1", 1)],
+        weighted: false,
+        mirrors: Vec::new(),
+        options: ForwardOptions::default(),
+    }
+}
+
+pub(crate) fn any_request() -> RequestMatch {
+    RequestMatch {
+        path: PathMatch::Prefix("/".to_owned()),
+        case_sensitive: None,
+        headers: Vec::new(),
+        query: Vec::new(),
+    }
+}
+
+pub(crate) fn route(action: RouteAction) -> Route {
+    Route {
+        name: String::new(),
+        origin: None,
+        request: any_request(),
+        action,
+        headers: HeaderOps::default(),
+        stat_prefix: "".into(),
+        operation: String::new(),
+    }
+}
+
+pub(crate) fn every_header_op() -> HeaderOps {
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    HeaderOps {
+        request: HeaderChanges {
+            set: vec![pair("x-set", "%DOWNSTREAM_REMOTE_ADDRESS%")],
+            add: vec![pair("x-add", "1")],
+            remove: vec!["x-gone".to_owned()],
+        },
+        response: HeaderChanges {
+            set: vec![pair("x-set-r", "2")],
+            add: Vec::new(),
+            remove: vec!["server".to_owned()],
+        },
+    }
+}
+
+pub(crate) fn tls() -> TlsOrigination {
+    TlsOrigination { sni: "up.example".into(), ..Default::default() }
+}
+
+pub(crate) fn listener(kind: ProxyKind, address: &str, number: u16, route_config: &str) -> Listener {
+    Listener {
+        kind,
+        address: address.parse().unwrap(),
+        port: port(number),
+        route_config: route_config.into(),
+    }
+}
