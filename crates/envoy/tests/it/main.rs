@@ -1,5 +1,7 @@
 //! The builders through their public interface: what they emit as Envoy's own JSON, and the real Envoy's word.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod bootstrap;
 mod clusters;
 mod listeners;
