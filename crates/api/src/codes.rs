@@ -19,5 +19,6 @@ codes! {
     WRONG_TYPE = "WrongType": "A value does not fit its field; the object is not accepted, its last good version stays.",
     DUPLICATE_KEY = "DuplicateKey": "A key is given twice; the object is not accepted, its last good version stays.",
     UNKNOWN_FIELD = "UnknownField": "No field has that name; it is ignored.",
+    INVALID_REGEX = "InvalidRegex": "A regular expression that Envoy would refuse; the condition or rewrite that holds it is left out.",
     NOT_ACTED_ON = "NotActedOn": "A field that is understood and kept but has no effect yet.",
 }

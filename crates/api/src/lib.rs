@@ -7,12 +7,15 @@
 //! problem is a [`umbra_ir::Diagnostic`] and all of them are reported, not the first.
 //! Start reading at: [`Object`], [`VirtualServiceSpec`].
 
+mod change;
+pub mod check;
 pub mod codes;
 mod kinds;
 pub mod read;
 mod suggest;
 pub mod types;
 
+pub use change::Change;
 pub use codes::CODES;
 pub use read::documents::{Located, Parsed, parse_documents, parse_value};
 pub use read::tree::{Position, Positions};
