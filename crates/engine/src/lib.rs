@@ -1,3 +1,19 @@
-//! Store, indexes, keyed recompute and per-class snapshots
+//! Store, indexes, keyed recompute and per-class snapshots.
+//!
+//! Owns: every object, what is computed from them and when, which proxies share an answer, generations.
+//! Does not own: what objects mean (`istio`), Envoy's messages (`envoy`), the protocol (`xds`).
+//! Invariants: no thread, no clock, no IO; what is computed depends on recorded reads only; incremental
+//! equals rebuilt; the work follows the change, not the mesh.
+//! Start reading at: [`Engine`], then `key.rs` and `domain.rs`.
 
+mod classes;
+mod domain;
+mod engine;
+mod input;
+mod key;
 pub mod memo;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use engine::{Engine, Options, ProxyId, Settled};

@@ -1,0 +1,364 @@
+//! The one mutable place: objects in, snapshots and diagnostics out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbra_api::{Change, Object};
+use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyClass, ProxyNode, Settings};
+use umbra_xds::{Resource, Snapshot};
+
+use crate::classes::{Classes, Pending};
+use crate::domain::Mesh;
+use crate::input::{Input, InputId, World};
+use crate::key::{Key, Value};
+use crate::memo::Memo;
+
+/// A connected stream; the caller never uses a number twice in a process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProxyId(pub u64);
+
+/// How an engine starts.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The operator's settings.
+    pub settings: Settings,
+    /// Whether a Service without EndpointSlices takes the Pods that its selector matches. True for a
+    /// directory, where no controller writes slices.
+    pub pods_as_endpoints: bool,
+}
+
+/// What one [`Engine::settle`] did.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The generation that all of it belongs to. Grows with every settle that changed something.
+    pub generation: u64,
+    /// The proxies whose snapshot is a new one.
+    pub snapshots: Vec<(ProxyId, Arc<Snapshot>)>,
+    /// Whether [`Engine::diagnostics`] answers something else than before.
+    pub diagnostics_changed: bool,
+    /// How many keys were computed.
+    pub recomputed: u64,
+}
+
+struct Proxy {
+    node: ProxyNode,
+    rtds: bool,
+    class: Option<ProxyClass>,
+}
+
+impl Proxy {
+    fn key(&self) -> Key {
+        Key::Class(self.node.clone(), self.rtds)
+    }
+}
+
+/// Objects, proxies, and everything computed from them. Not threaded: one task owns it.
+pub struct Engine {
+    memo: Memo<Mesh>,
+    world: World,
+    proxies: BTreeMap<ProxyId, Proxy>,
+    /// Proxies by the key of their class.
+    by_key: BTreeMap<Key, BTreeSet<ProxyId>>,
+    /// Proxies to be put into a class at the next settle.
+    unclassed: BTreeSet<ProxyId>,
+    classes: Classes,
+    /// Each diagnostic with the number of keys that say it.
+    diagnostics: BTreeMap<Diagnostic, usize>,
+    counts: BTreeMap<Kind, usize>,
+    generation: u64,
+    dirty: bool,
+}
+
+/// Kinds whose authors get a report. Pods, slices and nodes are written by machines and are many.
+fn is_reported(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::VirtualService | Kind::DestinationRule | Kind::ServiceEntry | Kind::Gateway | Kind::Service
+    )
+}
+
+impl Engine {
+    /// An engine without objects or proxies.
+    pub fn new(options: Options) -> Self {
+        let world =
+            World { settings: Arc::new(options.settings), pods_as_endpoints: options.pods_as_endpoints };
+        let mut memo = Memo::default();
+        memo.apply(&InputId::World, Some(Arc::new(Input::World(world.clone()))));
+        Engine {
+            memo,
+            world,
+            proxies: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            unclassed: BTreeSet::new(),
+            classes: Classes::default(),
+            diagnostics: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            generation: 0,
+            dirty: false,
+        }
+    }
+
+    /// Replaces the operator's settings.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.world.settings = Arc::new(settings);
+        let input = Arc::new(Input::World(self.world.clone()));
+        self.dirty |= self.memo.apply(&InputId::World, Some(input));
+    }
+
+    /// Takes one change in; nothing is computed before [`Engine::settle`]. An equal object changes nothing.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Upsert(object) => {
+                let id = object.id();
+                let input = InputId::Object(id.clone());
+                let known = self.memo.store().get(&input).is_some();
+                self.dirty |= self.memo.apply(&input, Some(Arc::new(Input::Object(object))));
+                if !known {
+                    *self.counts.entry(id.kind).or_default() += 1;
+                    if is_reported(id.kind) {
+                        self.memo.demand(&Key::Report(id));
+                    }
+                }
+            }
+            Change::Delete(id) => {
+                if self.memo.apply(&InputId::Object(id.clone()), None) {
+                    self.dirty = true;
+                    if let Some(count) = self.counts.get_mut(&id.kind) {
+                        *count -= 1;
+                    }
+                    if is_reported(id.kind) {
+                        self.memo.release(&Key::Report(id));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a proxy in; its snapshot comes with the next [`Engine::settle`].
+    pub fn connect(&mut self, id: ProxyId, node: ProxyNode, rtds: bool) {
+        self.disconnect(id);
+        let proxy = Proxy { node, rtds, class: None };
+        let key = proxy.key();
+        self.memo.demand(&key);
+        self.by_key.entry(key).or_default().insert(id);
+        self.unclassed.insert(id);
+        self.proxies.insert(id, proxy);
+    }
+
+    /// The proxy has asked for the runtime layer: fractions reach it that way from now on.
+    pub fn set_rtds(&mut self, id: ProxyId) {
+        let Some(proxy) = self.proxies.get_mut(&id).filter(|p| !p.rtds) else { return };
+        let old = proxy.key();
+        proxy.rtds = true;
+        let new = proxy.key();
+        self.memo.demand(&new);
+        self.by_key.entry(new).or_default().insert(id);
+        self.unclassed.insert(id);
+        self.forget_key(&old, id);
+    }
+
+    /// The proxy has gone.
+    pub fn disconnect(&mut self, id: ProxyId) {
+        let Some(proxy) = self.proxies.remove(&id) else { return };
+        self.unclassed.remove(&id);
+        self.forget_key(&proxy.key(), id);
+        if let Some(class) = proxy.class {
+            self.leave(&class, id);
+        }
+    }
+
+    fn forget_key(&mut self, key: &Key, id: ProxyId) {
+        self.memo.release(key);
+        if let Some(users) = self.by_key.get_mut(key) {
+            users.remove(&id);
+            if users.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+    }
+
+    fn leave(&mut self, class: &ProxyClass, id: ProxyId) {
+        if let Some(held) = self.classes.leave(class, id) {
+            self.memo.release(&Key::Manifest(class.clone()));
+            for key in &held {
+                self.memo.release(key);
+            }
+        }
+    }
+
+    /// Computes what the changes since the last time have touched and derives new snapshots.
+    ///
+    /// In rounds: what class each proxy is in, then what each class holds, then the contents. Each round asks
+    /// for more and ends when nothing new is asked.
+    pub fn settle(&mut self) -> Settled {
+        let mut settled = Settled::default();
+        let mut pending = Pending::default();
+        let mut updated: BTreeSet<ProxyId> = BTreeSet::new();
+        if self.dirty || !self.unclassed.is_empty() {
+            self.generation += 1;
+        }
+        self.dirty = false;
+        loop {
+            let round = self.memo.settle();
+            settled.recomputed += round.recomputed;
+            for change in round.notes {
+                settled.diagnostics_changed |= self.count_notes(&change.before, &change.after);
+            }
+            let mut more = false;
+            for (key, value) in round.changed {
+                match value.as_deref() {
+                    Some(Value::Class(_)) => {
+                        self.unclassed.extend(self.by_key.get(&key).into_iter().flatten());
+                    }
+                    Some(Value::Manifest(manifest)) => {
+                        let Key::Manifest(class) = &key else { continue };
+                        let (added, removed) = self.classes.replace_manifest(class, manifest, &mut pending);
+                        more |= !added.is_empty() || !removed.is_empty();
+                        for key in &added {
+                            self.memo.demand(key);
+                        }
+                        for key in &removed {
+                            self.memo.release(key);
+                        }
+                    }
+                    Some(Value::Resource(_)) => self.classes.content_changed(&key, &mut pending),
+                    _ => {}
+                }
+            }
+            for id in std::mem::take(&mut self.unclassed) {
+                more |= self.reclass(id);
+                updated.insert(id);
+            }
+            if !more {
+                break;
+            }
+        }
+        let memo = &self.memo;
+        let published = self.classes.publish(self.generation, pending, |key| resource_of(memo, key));
+        for class in published {
+            updated.extend(self.classes.get(&class).into_iter().flat_map(|c| &c.proxies));
+        }
+        settled.generation = self.generation;
+        settled.snapshots = updated.into_iter().filter_map(|id| Some((id, self.snapshot(id)?))).collect();
+        settled
+    }
+
+    /// Puts a proxy into its class; true when something new has to be computed for it.
+    fn reclass(&mut self, id: ProxyId) -> bool {
+        let Some(proxy) = self.proxies.get_mut(&id) else { return false };
+        let value = self.memo.value(&proxy.key());
+        let Some(Value::Class(class)) = value.as_deref() else { return false };
+        if proxy.class.as_ref() == Some(class) {
+            return false;
+        }
+        let old = proxy.class.replace(class.clone());
+        let new = self.classes.join(class, id, self.generation);
+        if new {
+            self.memo.demand(&Key::Manifest(class.clone()));
+        }
+        if let Some(old) = old {
+            self.leave(&old, id);
+        }
+        true
+    }
+
+    /// Adds and takes away; true when the set of diagnostics is another one.
+    fn count_notes(&mut self, before: &[Diagnostic], after: &[Diagnostic]) -> bool {
+        let mut changed = false;
+        for note in after {
+            let count = self.diagnostics.entry(note.clone()).or_default();
+            changed |= *count == 0;
+            *count += 1;
+        }
+        for note in before {
+            if let Some(count) = self.diagnostics.get_mut(note) {
+                *count -= 1;
+                if *count == 0 {
+                    self.diagnostics.remove(note);
+                    changed = true;
+                }
+            }
+        }
+        changed
+    }
+
+    /// What a proxy should have as of the last settle.
+    pub fn snapshot(&self, id: ProxyId) -> Option<Arc<Snapshot>> {
+        let class = self.class(id)?;
+        Some(self.classes.get(class)?.snapshot.clone())
+    }
+
+    /// The class of a proxy as of the last settle.
+    pub fn class(&self, id: ProxyId) -> Option<&ProxyClass> {
+        self.proxies.get(&id)?.class.as_ref()
+    }
+
+    /// How many classes of proxies are served.
+    pub fn class_count(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// The generation of the last settle.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Every diagnostic about every object, sorted by severity, without files and lines.
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        self.diagnostics.keys().cloned().collect()
+    }
+
+    /// How many objects there are of each kind.
+    pub fn object_counts(&self) -> &BTreeMap<Kind, usize> {
+        &self.counts
+    }
+
+    /// Every object, sorted by identity.
+    pub fn objects(&self) -> Vec<(ObjectId, Arc<Object>)> {
+        let objects = self.memo.store().iter().filter_map(|(id, input)| match (id, &**input) {
+            (InputId::Object(id), Input::Object(object)) => Some((id.clone(), object.clone())),
+            _ => None,
+        });
+        let mut objects: Vec<_> = objects.collect();
+        objects.sort_by(|a, b| a.0.cmp(&b.0));
+        objects
+    }
+
+    /// How many values are kept, and how many reads between them: for metrics and tests of memory.
+    pub fn sizes(&self) -> crate::memo::Sizes {
+        self.memo.sizes()
+    }
+
+    /// How many values of each kind are kept.
+    pub fn key_counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for (key, _) in self.memo.values() {
+            *counts.entry(key.kind()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The oracle: the same objects, settings and proxies, computed from scratch.
+    pub fn rebuilt(&self) -> Engine {
+        let options = Options {
+            settings: (*self.world.settings).clone(),
+            pods_as_endpoints: self.world.pods_as_endpoints,
+        };
+        let mut engine = Engine::new(options);
+        for (_, object) in self.objects() {
+            engine.apply(Change::Upsert(object));
+        }
+        for (id, proxy) in &self.proxies {
+            engine.connect(*id, proxy.node.clone(), proxy.rtds);
+        }
+        engine.settle();
+        engine
+    }
+}
+
+fn resource_of(memo: &Memo<Mesh>, key: &Key) -> Option<Arc<Resource>> {
+    match memo.value(key).as_deref() {
+        Some(Value::Resource(resource)) => resource.clone(),
+        _ => None,
+    }
+}

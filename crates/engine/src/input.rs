@@ -1,0 +1,71 @@
+//! What goes in: objects and the operator's settings, and the indexes by which they are found.
+
+use std::sync::Arc;
+
+use umbra_api::Object;
+use umbra_ir::{Hostname, Kind, ObjectId, Settings};
+use umbra_istio::Index;
+
+/// Identity of an input.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) enum InputId {
+    /// The one world.
+    World,
+    /// An object.
+    Object(ObjectId),
+}
+
+/// An input.
+#[derive(PartialEq, Debug)]
+pub(crate) enum Input {
+    /// What holds for everything.
+    World(World),
+    /// An object.
+    Object(Arc<Object>),
+}
+
+/// What holds for everything.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct World {
+    /// The operator's settings.
+    pub(crate) settings: Arc<Settings>,
+    /// Whether a Service without EndpointSlices takes the Pods that its selector matches.
+    pub(crate) pods_as_endpoints: bool,
+}
+
+/// Every index in which an input stands.
+pub(crate) fn indexes(input: &Input) -> Vec<Index> {
+    let Input::Object(object) = input else { return Vec::new() };
+    let meta = object.meta();
+    let kind = Index::Kind(object.kind());
+    match &**object {
+        Object::VirtualService(_) | Object::Gateway(_) => vec![kind],
+        Object::DestinationRule(_) => {
+            vec![Index::InNamespace(Kind::DestinationRule, meta.namespace.clone())]
+        }
+        Object::ServiceEntry(entry) => {
+            let mut all = vec![kind];
+            all.extend(entry.spec.hosts.iter().map(|h| Index::EntryHost(Hostname::new(h))));
+            all.sort();
+            all.dedup();
+            all
+        }
+        Object::Service(_) => vec![
+            kind,
+            Index::InNamespace(Kind::Service, meta.namespace.clone()),
+            Index::ServiceName(
+                meta.namespace.to_ascii_lowercase().into(),
+                meta.name.to_ascii_lowercase().into(),
+            ),
+        ],
+        Object::EndpointSlice(slice) => {
+            slice.service.iter().map(|s| Index::SlicesOf(meta.namespace.clone(), s.clone())).collect()
+        }
+        Object::Pod(_) => meta
+            .labels
+            .iter()
+            .map(|(k, v)| Index::PodsWithLabel(meta.namespace.clone(), k.as_str().into(), v.as_str().into()))
+            .collect(),
+        Object::Namespace(_) | Object::Node(_) => Vec::new(),
+    }
+}
