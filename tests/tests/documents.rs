@@ -145,7 +145,8 @@ fn cross_cluster_mirror() {
         a.wait_share("gateway-a", "mirror/A/clusterA/", 500_000).await;
         a.wait_status(":8000", &Ask::get(host, "/"), 200).await;
         a.settle().await;
-        (a.forget(), b.forget());
+        a.forget();
+        b.forget();
         let ask = Ask::post(host, "/rcmd.music_channel.MusicSongKtv/GetKtvLikeSong", "hello, world");
         let tally = a.send(":8000", &ask, 1000).await;
         assert!(tally.all_ok(1000) && tally.by("a") == 1000, "{tally:?}");

@@ -191,6 +191,19 @@ impl World {
         }
     }
 
+    /// Fails when an Envoy has rejected a configuration, or a request met a cluster that does not exist.
+    ///
+    /// # Panics
+    /// With the counters that should be zero.
+    pub async fn assert_clean(&self) {
+        for (name, proxy) in &self.proxies {
+            let bad = |stat: &str| [".update_rejected", ".no_cluster"].iter().any(|end| stat.ends_with(end));
+            let stats = ok(proxy.stats().await);
+            let bad: Vec<_> = stats.iter().filter(|(stat, n)| bad(stat) && **n > 0).collect();
+            assert!(bad.is_empty(), "{name}: {bad:?}");
+        }
+    }
+
     /// Waits for a condition.
     ///
     /// # Panics

@@ -1,0 +1,162 @@
+//! Gateways: hosts, several rules on one host, and what is not theirs.
+
+use umbra_testkit::client::Ask;
+use umbra_testkit::isolate::isolated;
+use umbra_testkit::world::World;
+use umbra_tests::manifests::{istio, web};
+
+const GATE: &str = ":8080";
+
+fn gateway(hosts: &str) -> String {
+    let server = format!("- hosts: [{hosts}]\n  port: {{number: 8080, name: http, protocol: HTTP}}");
+    istio("Gateway", "infra", "edge", &format!("selector:\n  istio: edge\nservers:\n{server}\n"))
+}
+
+/// A VirtualService on the Gateway `infra/edge`.
+fn on_gateway(name: &str, host: &str, http: &str) -> String {
+    istio(
+        "VirtualService",
+        "default",
+        name,
+        &format!("hosts: [\"{host}\"]\ngateways: [infra/edge]\nhttp:\n{http}"),
+    )
+}
+
+fn to(version: &str, path: &str, further: &str) -> String {
+    format!(
+        "- match:\n  - uri: {{prefix: {path}}}\n  route:\n  - destination: {{host: web, subset: {version}}}\n{further}"
+    )
+}
+
+/// A gateway Envoy, with these files beside `web`.
+async fn edge(files: &[(&str, &str)]) -> World {
+    let mut world = World::new();
+    for n in 1..=3 {
+        world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
+    }
+    world.write("web.yaml", &web());
+    for (name, text) in files {
+        world.write(name, text);
+    }
+    world.start_umbra().await;
+    world.start_proxy("edge", "router/infra/istio=edge").await;
+    world
+}
+
+async fn served(world: &World, table: &[(&str, &str, &str)]) {
+    for (host, path, by) in table {
+        let answer = world.ask(GATE, &Ask::get(host, path)).await;
+        let seen = if answer.status == 200 {
+            answer.served_by().to_owned()
+        } else {
+            answer.status.as_u16().to_string()
+        };
+        assert_eq!(seen, *by, "{host} {path}");
+    }
+    world.assert_clean().await;
+}
+
+#[test]
+fn rules_on_a_shared_host_are_merged_and_catch_alls_come_last() {
+    isolated(async {
+        let world = edge(&[
+            ("gateway.yaml", &gateway("\"*\"")),
+            (
+                "a.yaml",
+                &on_gateway("a", "shop.example", "- route:\n  - destination: {host: web, subset: v1}\n"),
+            ),
+            ("b.yaml", &on_gateway("b", "shop.example", &to("v2", "/cart", ""))),
+        ])
+        .await;
+        world.wait_status(GATE, &Ask::get("shop.example", "/cart"), 200).await;
+        world.wait_config("edge", "RoutesConfigDump", "/cart").await;
+        served(
+            &world,
+            &[("shop.example", "/cart", "v2"), ("shop.example", "/", "v1"), ("other.example", "/", "404")],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn the_closest_host_wins() {
+    isolated(async {
+        let rule = |version| format!("- route:\n  - destination: {{host: web, subset: {version}}}\n");
+        let world = edge(&[
+            ("gateway.yaml", &gateway("\"*\"")),
+            ("a.yaml", &on_gateway("a", "*", &rule("v1"))),
+            ("b.yaml", &on_gateway("b", "*.example", &rule("v2"))),
+            ("c.yaml", &on_gateway("c", "shop.example", &rule("v3"))),
+        ])
+        .await;
+        world.wait_config("edge", "RoutesConfigDump", "shop.example").await;
+        world.wait_status(GATE, &Ask::get("any", "/"), 200).await;
+        let table = [
+            ("shop.example", "/", "v3"),
+            ("x.example", "/", "v2"),
+            ("else", "/", "v1"),
+            ("SHOP.example:8080", "/", "v3"),
+        ];
+        served(&world, &table).await;
+    });
+}
+
+#[test]
+fn a_server_admits_its_hosts_and_their_shadows() {
+    isolated(async {
+        let rule = "- route:\n  - destination: {host: web, subset: v1}\n";
+        let world = edge(&[
+            ("gateway.yaml", &gateway("shop.example")),
+            ("a.yaml", &on_gateway("a", "shop.example-shadow", rule)),
+            ("b.yaml", &on_gateway("b", "other.example", rule)),
+        ])
+        .await;
+        world.wait_status(GATE, &Ask::get("shop.example-shadow", "/"), 200).await;
+        let table = [
+            ("shop.example-shadow", "/", "v1"),
+            ("shop.example-shadow:8080", "/", "v1"),
+            ("shop.example", "/", "404"),
+            ("other.example", "/", "404"),
+        ];
+        served(&world, &table).await;
+    });
+}
+
+#[test]
+fn a_gateway_mirrors() {
+    isolated(async {
+        let mirror = "  mirror: {host: web, subset: v3}\n  mirrorPercentage: {value: 100}\n";
+        let world = edge(&[
+            ("gateway.yaml", &gateway("\"*\"")),
+            ("a.yaml", &on_gateway("a", "shop.example", &to("v1", "/", mirror))),
+        ])
+        .await;
+        world.wait_share("edge", "|v3|web", 1_000_000).await;
+        world.wait_status(GATE, &Ask::get("shop.example", "/"), 200).await;
+        world.settle().await;
+        world.forget();
+        let tally = world.send(GATE, &Ask::get("shop.example", "/"), 100).await;
+        assert!(tally.all_ok(100) && tally.by("v1") == 100, "{tally:?}");
+        let copies = world.echo("v3").take();
+        assert!(copies.len() == 100 && copies[0].host == "shop.example-shadow", "{copies:?}");
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn a_gateway_that_no_rule_selects_is_ready_and_silent() {
+    isolated(async {
+        let elsewhere = gateway("\"*\"").replace("istio: edge", "istio: another");
+        // `edge` returns when Envoy is ready: with an empty configuration it is.
+        let world = edge(&[("gateway.yaml", &elsewhere)]).await;
+        assert!(world.proxy("edge").listeners().await.expect("listeners").is_empty());
+        world.write("gateway.yaml", &gateway("\"*\""));
+        world.write("a.yaml", &on_gateway("a", "*", "- route:\n  - destination: {host: web, subset: v2}\n"));
+        world
+            .wait_for("a listener", || async {
+                world.proxy("edge").listeners().await.is_ok_and(|all| all.len() == 1)
+            })
+            .await;
+        world.wait_status(GATE, &Ask::get("any", "/"), 200).await;
+    });
+}
