@@ -36,9 +36,17 @@ pub fn report_object(view: &dyn View, id: &ObjectId) -> Vec<Diagnostic> {
     found.into_iter().collect()
 }
 
-/// Ports that carry no HTTP get no listener.
+/// Hosts that another object defines first, and ports that carry no HTTP: those get no listener.
 fn report_ports(view: &dyn View, id: &ObjectId, found: &mut BTreeSet<Diagnostic>) {
     for head in view.service_heads(id).iter() {
+        let seen = view.resolve(&id.namespace, &id.namespace, &head.id.host);
+        if let Some(winner) = seen.filter(|winner| winner.id.object != *id) {
+            let message = format!(
+                "{} already defines {}: in this namespace it counts, not this one",
+                winner.id.object, head.spelling
+            );
+            found.insert(Diagnostic::warning("HostConflict", id, "spec.hosts", message));
+        }
         if matches!(head.resolution, Resolution::Alias(_)) {
             continue;
         }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{ClusterRef, Hostname, PortNumber, Protocol, Resolution, Role, ServiceHead, SubsetName};
+use umbra_ir::{
+    ClusterRef, Hostname, ObjectId, PortNumber, Protocol, Resolution, Role, RuleSetId, ServiceHead,
+    SubsetName,
+};
 
 use crate::view::{TargetQuery, View};
 
@@ -20,14 +23,27 @@ pub enum TargetProblem {
     #[error("service {0} has several ports and not the called port {1}; name one")]
     PortAmbiguous(Hostname, PortNumber),
     /// No DestinationRule that applies defines the subset.
-    #[error("no DestinationRule that applies to {0} defines the subset {1}")]
-    SubsetNotFound(Hostname, SubsetName),
+    #[error("no DestinationRule that applies to {0} defines the subset {1}{2}")]
+    SubsetNotFound(Hostname, SubsetName, Hidden),
     /// A kind of service that cannot be called yet.
     #[error("service {0} has {1}, which is accepted, not acted on yet")]
     Unsupported(Hostname, &'static str),
     /// The port speaks UDP.
     #[error("port {1} of service {0} is not TCP")]
     NotTcp(Hostname, PortNumber),
+}
+
+/// A DestinationRule that would define the subset, but another namespace's rules come before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hidden(pub Option<(ObjectId, ObjectId)>);
+
+impl std::fmt::Display for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            None => Ok(()),
+            Some((hider, hidden)) => write!(f, " ({hider} comes before {hidden}, which does, and hides it)"),
+        }
+    }
 }
 
 /// How many ExternalName Services may point at each other.
@@ -66,7 +82,8 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
     if let Some(subset) = &query.destination.subset {
         let known = policy.as_ref().is_some_and(|id| view.rule_set(id).subsets.contains_key(subset));
         if !known {
-            return Err(TargetProblem::SubsetNotFound(host, subset.clone()));
+            let hidden = hidden_subset(view, query, &service, policy.as_ref(), subset);
+            return Err(TargetProblem::SubsetNotFound(host, subset.clone(), hidden));
         }
     }
     Ok(ClusterRef {
@@ -77,6 +94,24 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
         policy,
         role: Role::Primary,
     })
+}
+
+/// Looks for the subset in the rules of the service's own namespace, which the applied ones may hide: the
+/// first namespace with any match wins completely.
+fn hidden_subset(
+    view: &dyn View,
+    query: &TargetQuery,
+    service: &ServiceHead,
+    applied: Option<&RuleSetId>,
+    subset: &SubsetName,
+) -> Hidden {
+    let rules = view.namespace_rules(&service.id.object.namespace);
+    let hider = applied.and_then(|set| set.0.first());
+    let owner = rules.0.get(&service.id.host).into_iter().flatten().find(|entry| {
+        entry.visibility.covers(&query.namespace)
+            && view.rule_set(&RuleSetId(Arc::from([entry.id.clone()]))).subsets.contains_key(subset)
+    });
+    Hidden(hider.cloned().zip(owner.map(|entry| entry.id.clone())))
 }
 
 fn lookup(view: &dyn View, query: &TargetQuery, host: &Hostname) -> Result<Arc<ServiceHead>, TargetProblem> {
