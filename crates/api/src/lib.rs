@@ -16,6 +16,13 @@ mod suggest;
 pub mod types;
 
 pub use change::Change;
+pub use check::headers::{
+    check_header_name, check_header_op, check_header_remove, check_header_value, check_text, is_authority,
+};
+pub use check::matching::check_match;
+pub use check::regex::check_regex;
+pub use check::rule::{MAX_DIRECT_BODY, check_rule};
+pub use check::{Problem, check_destination, check_duration, check_host, check_percent};
 pub use codes::CODES;
 pub use read::documents::{Located, Parsed, parse_documents, parse_value};
 pub use read::tree::{Position, Positions};

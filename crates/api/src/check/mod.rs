@@ -1,9 +1,16 @@
-//! Verdicts on single values, shared by validation (which says what is wrong) and translation (which leaves
-//! it out), so that the two cannot disagree.
+//! Verdicts on parts of an object, shared by validation (which says what is wrong) and translation (which
+//! leaves it out), so that the two cannot disagree.
 
+pub mod headers;
+pub mod matching;
 pub mod regex;
+pub mod rule;
 
-use umbra_ir::Severity;
+use umbra_ir::{PortNumber, Severity};
+
+use crate::codes;
+use crate::types::http_route::Destination;
+use crate::types::scalar::Duration;
 
 /// What is wrong with a value, without the place: the caller knows that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +24,73 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem that makes the value unusable.
+    /// A value that is wrong.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         Problem { severity: Severity::Error, code, message: message.into() }
     }
+
+    /// A value that is right but can't be served.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Problem { severity: Severity::Warning, code, message: message.into() }
+    }
+}
+
+/// A port that is none.
+pub(crate) fn bad_port(number: u32) -> Problem {
+    Problem::error(codes::INVALID_PORT, format!("{number} is no port (1 to 65535)"))
+}
+
+/// Where a rule or a mirror sends to: a host by name, a port that is one. Whether they exist is not asked.
+pub fn check_destination(destination: &Destination) -> Result<(), (&'static str, Problem)> {
+    let error = |message: &str| Err(("host", Problem::error(codes::INVALID_DESTINATION, message)));
+    if destination.host.is_empty() {
+        return error("a destination without a host");
+    }
+    if destination.host == "*" {
+        return error("* is no destination");
+    }
+    match destination.port {
+        Some(port) if PortNumber::new(port.number.into()).is_none() => {
+            Err(("port.number", bad_port(port.number)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A host name that a proxy can be told: there, and without line break or NUL. Its syntax is not judged.
+pub fn check_host(host: &str) -> Result<(), Problem> {
+    if host.is_empty() {
+        return Err(Problem::error(codes::INVALID_HOST, "an empty host name"));
+    }
+    headers::check_text(host)
+}
+
+/// The share of a mirror, in percent: 0, or from 0.0001 (one millionth) to 100.
+pub fn check_percent(percent: f64) -> Result<(), Problem> {
+    if umbra_ir::RuntimeFraction::from_percent(percent).is_some() {
+        return Ok(());
+    }
+    let message = if percent > 0.0 && percent < 0.0001 {
+        format!("{percent} % is less than one request in a million (0.0001 %), the smallest share there is")
+    } else {
+        format!("{percent} is no percentage (0 to 100)")
+    };
+    Err(Problem::error(codes::INVALID_PERCENTAGE, message))
+}
+
+/// A time limit: at least a millisecond, or 0 for none where `zero` is allowed. What fails counts as absent.
+pub fn check_duration(duration: Duration, zero: bool) -> Result<(), Problem> {
+    let problem = if duration.nanos() < 0 {
+        "is negative"
+    } else if duration.nanos() == 0 {
+        if zero {
+            return Ok(());
+        }
+        "must be more than 0"
+    } else if duration.to_std().is_none() {
+        "is shorter than a millisecond, the smallest step that there is"
+    } else {
+        return Ok(());
+    };
+    Err(Problem::error(codes::INVALID_DURATION, format!("{duration} {problem}")))
 }

@@ -44,8 +44,9 @@ pub struct Duration {
     nanos: i128,
 }
 
-/// The longest duration that protobuf can express: about 10,000 years.
-const MAX_SECONDS: i128 = 315_576_000_000;
+/// The longest duration, about 31 years. Protobuf can express more, but Envoy refuses what it cannot hold in
+/// nanoseconds, and with it everything else in the message.
+const MAX_SECONDS: i128 = 1_000_000_000;
 
 /// Units of Go's `time.ParseDuration`, longest spelling first so that `ms` is not read as `m`.
 const UNITS: [(&str, i128); 8] = [
@@ -80,8 +81,12 @@ impl Duration {
         self.nanos
     }
 
-    /// As the standard library's type; `None` when negative.
+    /// As the standard library's type; `None` when it cannot be served: negative, or above 0 and below a
+    /// millisecond, which Envoy would take for 0 and so for "no limit".
     pub fn to_std(self) -> Option<std::time::Duration> {
+        if (1..1_000_000).contains(&self.nanos) {
+            return None;
+        }
         let secs = u64::try_from(self.nanos.div_euclid(1_000_000_000)).ok()?;
         Some(std::time::Duration::new(secs, self.nanos.rem_euclid(1_000_000_000) as u32))
     }
