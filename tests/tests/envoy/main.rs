@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod broken;
+mod churn;
 mod copies;
 mod external;
 mod gateways;
@@ -59,4 +60,10 @@ async fn wait_share(world: &World, target: &str, share: u32) {
 /// Waits until the client's route tables contain this text.
 async fn wait_routes(world: &World, text: &str) {
     world.wait_config("client", "RoutesConfigDump", text).await;
+}
+
+/// A number below `n` from a small fixed generator: random, and the same in every run.
+fn random(state: &mut u64, n: u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) % n
 }

@@ -7,7 +7,7 @@ use umbra_testkit::isolate::isolated;
 use umbra_testkit::net::Net;
 use umbra_tests::manifests::to_v1;
 
-use super::{WEB, get, set_rules, wait_routes, wait_share, web};
+use super::{WEB, get, random, set_rules, wait_routes, wait_share, web};
 
 const TO_V2: &str = "mirror: {host: web, subset: v2}";
 
@@ -106,12 +106,9 @@ fn an_envoy_that_starts_before_umbra_is_ready_is_served_later() {
     });
 }
 
-/// A random change of the rules, from a small fixed generator: routes, mirrors, shares, weights, and breakage.
+/// A random change of the rules: routes, mirrors, shares, weights, and breakage.
 fn random_rules(state: &mut u64) -> String {
-    let mut draw = |n: u64| {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 33) % n
-    };
+    let mut draw = |n| random(state, n);
     let subsets = ["v1", "v2", "v3"];
     let mut out = String::new();
     for n in 0..draw(3) {
