@@ -7,7 +7,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 # Cargo's own folder for what it builds, wherever it was told to put it.
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KEEP ?=
 
 .DEFAULT_GOAL := help
@@ -29,10 +29,10 @@ build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
 
 test: tools build ## Every tier of tests, with the real Envoy
-	$(CARGO) test --workspace
+	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
 
 golden: tools build ## Write the golden files anew; look at the difference before you commit it
-	UPDATE_GOLDEN=1 $(CARGO) test --package umbra-tests --test golden
+	UMBRA_BIN=$(TARGET)/debug/umbra UPDATE_GOLDEN=1 $(CARGO) test --package umbra-tests --test golden
 
 fmt: ## Format all code
 	$(CARGO) fmt --all

@@ -46,7 +46,18 @@ fn build_umbra() -> Result<PathBuf> {
     let path = target_folder()?.join("umbra");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "umbra-server", "--bin", "umbra"]).current_dir(workspace());
+    // With the tests' package, so that cargo picks the features that it has just built the libraries with.
+    build.args([
+        "build",
+        "--quiet",
+        "--package",
+        "umbra-server",
+        "--package",
+        "umbra-tests",
+        "--bin",
+        "umbra",
+    ]);
+    build.current_dir(workspace());
     if path.parent().is_some_and(|p| p.ends_with("release")) {
         build.arg("--release");
     }
