@@ -50,7 +50,7 @@ impl Session {
         {
             return;
         }
-        let guarded = self.guard.is_some() && matches!(ty, ResourceType::Cluster | ResourceType::Endpoint);
+        let guarded = self.guard.is_some() && ty == ResourceType::Cluster;
         let mut plan = order::plan(ty, &self.types, snapshot, guarded, now);
         let held = &mut self.types[ty.index()];
         note_waiting(held, &plan, now);
@@ -110,8 +110,8 @@ impl Session {
             let gone: Vec<_> =
                 plan.send.iter().filter(|(_, it)| it.is_none()).map(|(name, _)| name.clone()).collect();
             for name in gone {
-                held.pending.remove(&name);
-                held.confirm(plan.send.remove_entry(&name).into_iter().collect());
+                plan.send.remove(&name);
+                held.orphan(&name);
             }
         }
         // A first complete response would take away from a reconnected proxy what must still wait.

@@ -84,6 +84,8 @@ pub(crate) struct Held {
     confirmed: ResourceMap,
     /// Names that the proxy has in an unknown version from an earlier stream.
     foreign: BTreeSet<Arc<str>>,
+    /// State-of-the-world: what no longer exists, but the proxy keeps, since the protocol cannot take it away.
+    orphans: BTreeMap<Arc<str>, Arc<Resource>>,
     pub pending: BTreeMap<Arc<str>, Pending>,
     flights: VecDeque<Flight>,
     pub refused: BTreeMap<Arc<str>, Refused>,
@@ -107,7 +109,7 @@ impl Held {
         } else if self.foreign.contains(name) {
             Current::Foreign
         } else {
-            Current::Known(self.confirmed.get(name))
+            Current::Known(self.confirmed.get(name).or_else(|| self.orphans.get(name)))
         }
     }
 
@@ -122,7 +124,7 @@ impl Held {
         let confirmed = self.confirmed.values().filter(|held| self.subscription.watches(&held.name));
         let flying = self.flights.iter().flat_map(|flight| flight.items.values().flatten());
         let refused = self.refused.values().filter_map(|refused| refused.content.as_ref());
-        confirmed.chain(flying).chain(refused)
+        confirmed.chain(flying).chain(refused).chain(self.orphans.values())
     }
 
     /// The names and versions that the proxy took.
@@ -146,6 +148,11 @@ impl Held {
     /// Everything was sent and answered.
     pub(crate) fn idle(&self) -> bool {
         self.answered && self.pending.is_empty() && self.flights.is_empty()
+    }
+
+    /// The proxy took some version of it; if not, nothing can have come to depend on it.
+    pub(crate) fn took(&self, name: &str) -> bool {
+        self.confirmed.contains_key(name) || self.refused.contains_key(name) || self.foreign.contains(name)
     }
 
     /// The present version of a name was answered, or the proxy's time for it is over.
@@ -189,13 +196,12 @@ impl Held {
             }
         }
         for (name, version) in std::mem::take(&mut self.initial) {
-            if !self.subscription.watches(&name) {
+            // The first EDS request of a stream is answered in full: clusters that were warming when the last
+            // stream broke need their assignments again, whatever version the proxy has of them.
+            if !self.subscription.watches(&name) || resource_type == ResourceType::Endpoint {
                 continue;
             }
             match snapshot.get(resource_type, &name) {
-                // The first EDS request of a stream is answered in full: clusters that were warming when the
-                // last stream broke need their assignments again, whatever version the proxy has of them.
-                Some(_) if resource_type == ResourceType::Endpoint => {}
                 Some(resource) if *resource.version == *version => {
                     self.pending.remove(&*name);
                     self.confirmed.insert_mut(resource.name.clone(), resource.clone());
@@ -236,6 +242,7 @@ impl Held {
             self.pending.retain(|name, _| subscription.watches(name));
             self.refused.retain(|name, _| subscription.watches(name));
             self.foreign.retain(|name| subscription.watches(name));
+            self.orphans.retain(|name, _| subscription.watches(name));
         }
         for name in change.asked {
             self.mark(name, snapshot.generation(), true);
@@ -274,10 +281,21 @@ impl Held {
         for (name, content) in items {
             self.foreign.remove(&name);
             self.refused.remove(&name);
+            self.orphans.remove(&name);
             match content {
                 Some(resource) => self.confirmed.insert_mut(name, resource),
                 None => drop(self.confirmed.remove_mut(&name)),
             }
+        }
+    }
+
+    /// A name is gone and nothing can say so to the proxy: what it has of it, it keeps until it stops watching.
+    pub(crate) fn orphan(&mut self, name: &Arc<str>) {
+        let kept = self.body(name).cloned().or_else(|| self.orphans.get(name).cloned());
+        self.pending.remove(name);
+        self.confirm(Items::from([(name.clone(), None)]));
+        if let Some(kept) = kept {
+            self.orphans.insert(name.clone(), kept);
         }
     }
 

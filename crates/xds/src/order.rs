@@ -85,7 +85,9 @@ pub(crate) fn plan(
     for name in removals {
         let Some(pending) = held.pending.get(&name) else { continue };
         let patient = pending.waiting_since.is_none_or(|since| now < since + ACK_DEADLINE);
-        if used.contains(&name) || guarded || (adding && patient) {
+        // What a warming cluster waits for is answered whatever the answer: its ACK may be what we wait for here.
+        let swap = adding && patient && held.took(&name);
+        if !pending.urgent && (used.contains(&name) || guarded || swap) {
             plan.leaving.insert(name);
         } else {
             plan.send(&name, None, pending);

@@ -26,7 +26,7 @@ pub struct Session {
     pub(crate) variant: Variant,
     pub(crate) types: Types,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
-    /// Until then nothing is removed that the proxy brought from an earlier stream, unless its listeners and
+    /// Until then no cluster is removed that the proxy brought from an earlier stream, unless its listeners and
     /// routes are known to be replaced sooner: what those name is unknown.
     pub(crate) guard: Option<Duration>,
     unserved: Unserved,
@@ -169,8 +169,8 @@ impl Session {
             if brought.len() > MAX_NAMES || brought.keys().map(String::len).sum::<usize>() > MAX_NAME_BYTES {
                 return Err(too_many(ty));
             }
-            if !brought.is_empty() && matches!(ty, ResourceType::Cluster | ResourceType::Endpoint) {
-                self.guard.get_or_insert(now + ACK_DEADLINE);
+            if !brought.is_empty() && ty == ResourceType::Cluster {
+                self.guard = Some(now + ACK_DEADLINE);
             }
             held.bring(brought);
         } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {

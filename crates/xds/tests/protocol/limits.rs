@@ -1,0 +1,44 @@
+//! Requests that no proxy sends.
+
+use std::time::Duration;
+
+use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use umbra_xds::{MAX_NAMES, Request, ResourceType, Session, SessionError, Variant};
+
+fn check(variant: Variant, request: impl Into<Request>, limit: bool) {
+    let error = Session::new(variant).on_request(request, Duration::ZERO).unwrap_err();
+    assert_eq!(error.is_limit(), limit, "{error}");
+}
+
+#[test]
+fn broken_and_hostile_requests_end_the_stream() {
+    let type_url = ResourceType::Endpoint.type_url().to_owned();
+    let many: Vec<String> = (0..=MAX_NAMES).map(|i| i.to_string()).collect();
+    let versions = many.iter().map(|name| (name.clone(), String::new())).collect();
+    let sotw =
+        |names| DiscoveryRequest { type_url: type_url.clone(), resource_names: names, ..Default::default() };
+    let delta = DeltaDiscoveryRequest { type_url: type_url.clone(), ..Default::default() };
+    check(Variant::Sotw, DiscoveryRequest::default(), false);
+    check(Variant::Delta, DeltaDiscoveryRequest::default(), false);
+    check(Variant::Delta, sotw(vec![]), false);
+    check(Variant::Sotw, delta.clone(), false);
+    check(Variant::Sotw, sotw(many.clone()), true);
+    check(Variant::Delta, DeltaDiscoveryRequest { resource_names_subscribe: many, ..delta.clone() }, true);
+    check(Variant::Delta, DeltaDiscoveryRequest { initial_resource_versions: versions, ..delta }, true);
+}
+
+#[test]
+fn names_add_up_over_requests() {
+    let mut session = Session::new(Variant::Delta);
+    let mut ask = |from: usize| {
+        let names = (from..from + 1000).map(|i| i.to_string()).collect();
+        let request = DeltaDiscoveryRequest {
+            type_url: ResourceType::Route.type_url().to_owned(),
+            resource_names_subscribe: names,
+            ..Default::default()
+        };
+        session.on_request(request, Duration::ZERO).map(|_| ())
+    };
+    assert!((0..100).all(|i| ask(i * 1000).is_ok()));
+    assert!(matches!(ask(100_000), Err(SessionError::TooManyNames { .. })));
+}

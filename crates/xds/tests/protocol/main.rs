@@ -1,0 +1,11 @@
+//! The protocol through its public interface: scripts for each rule, and a model of a proxy under random batches.
+#![allow(missing_docs)]
+
+mod delta;
+mod limits;
+mod model;
+mod order;
+mod script;
+mod sotw;
+mod unserved;
+mod worked;
