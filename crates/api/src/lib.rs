@@ -14,6 +14,7 @@ mod kinds;
 pub mod read;
 mod suggest;
 pub mod types;
+mod validate;
 
 pub use change::Change;
 pub use check::headers::{
@@ -51,3 +52,4 @@ pub use types::traffic_policy::*;
 pub use types::virtual_service::{
     L4Match, RouteDestination, TcpRoute, TlsMatch, TlsRoute, VirtualServiceSpec,
 };
+pub use validate::validate;

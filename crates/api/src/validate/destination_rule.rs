@@ -1,0 +1,37 @@
+//! DestinationRule: host, subsets.
+
+use super::{Report, traffic_policy};
+use crate::check::check_host;
+use crate::codes;
+use crate::types::destination_rule::DestinationRuleSpec;
+
+pub(super) fn validate(report: &mut Report, spec: &DestinationRuleSpec) {
+    report.check("spec.host", check_host(&spec.host), "the rule has no effect");
+    report.export_to(&spec.export_to, false);
+    if spec.workload_selector.is_some() {
+        report.not_acted_on("spec.workloadSelector", "the rule has no effect for any client");
+    }
+    if let Some(policy) = &spec.traffic_policy {
+        traffic_policy::validate(report, "spec.trafficPolicy", policy);
+    }
+    let mut seen = std::collections::HashMap::new();
+    for (index, subset) in spec.subsets.iter().enumerate() {
+        let path = format!("spec.subsets[{index}]");
+        if subset.name.is_empty() {
+            let message = "a subset without a name; it is left out";
+            report.error(codes::INVALID_SUBSET, format!("{path}.name"), message);
+        } else if subset.name.contains('|') || subset.name.chars().any(char::is_control) {
+            let message =
+                format!("{:?} cannot be part of a cluster's name; routes to it may fail", subset.name);
+            report.error(codes::INVALID_SUBSET, format!("{path}.name"), message);
+        }
+        if let Some(first) = seen.insert(subset.name.as_str(), index).filter(|_| !subset.name.is_empty()) {
+            let message =
+                format!("{} is already defined by spec.subsets[{first}]; the first counts", subset.name);
+            report.error(codes::DUPLICATE_NAME, format!("{path}.name"), message);
+        }
+        if let Some(policy) = &subset.traffic_policy {
+            traffic_policy::validate(report, &format!("{path}.trafficPolicy"), policy);
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! One HTTP rule of a VirtualService.
+
+use umbra_ir::RuntimeFraction;
+
+use super::Report;
+use crate::check::headers::{check_header_op, check_header_remove, is_authority};
+use crate::check::matching::check_match;
+use crate::check::regex::{STOCK_PROGRAM, check_regex};
+use crate::check::rule::{body_len, check_rule};
+use crate::check::{check_destination, check_percent};
+use crate::codes;
+use crate::read::path::join;
+use crate::types::http_action::{HttpFaultInjection, HttpRetry};
+use crate::types::http_route::{HeaderOperations, Headers, HttpMatch, HttpRoute, StringMatch};
+use crate::types::scalar::Percent;
+
+const RULE_LEFT_OUT: &str = "the rule is left out";
+const MIRROR_LEFT_OUT: &str = "the mirror is left out";
+
+pub(super) fn validate(report: &mut Report, path: &str, rule: &HttpRoute) {
+    for (field, problem) in check_rule(rule) {
+        let field = if field.is_empty() { path.to_owned() } else { format!("{path}.{field}") };
+        report.problem(field, problem, RULE_LEFT_OUT);
+    }
+    for (index, condition) in rule.matches.iter().enumerate() {
+        validate_match(report, &format!("{path}.match[{index}]"), condition);
+    }
+    actions(report, path, rule);
+    destinations(report, path, rule);
+    mirrors(report, path, rule);
+    headers(report, &format!("{path}.headers"), rule.headers.as_ref());
+    authority(report, path, rule);
+    report.duration(format!("{path}.timeout"), rule.timeout, true, "the route has no time limit");
+    if let Some(retries) = &rule.retries {
+        validate_retries(report, &format!("{path}.retries"), retries);
+    }
+    if let Some(fault) = &rule.fault {
+        validate_fault(report, &format!("{path}.fault"), fault);
+    }
+    if rule.cors_policy.is_some() {
+        report.not_acted_on(format!("{path}.corsPolicy"), "preflights and responses pass unchanged");
+    }
+}
+
+fn validate_match(report: &mut Report, path: &str, condition: &HttpMatch) {
+    for (field, problem) in check_match(condition) {
+        report.problem(format!("{path}.{field}"), problem, "the match is left out");
+    }
+    if condition.uri == Some(StringMatch::Present) {
+        let message = "no exact, prefix or regex; every path matches";
+        report.warning(codes::EMPTY_CONDITION, format!("{path}.uri"), message);
+    }
+    let texts = [&condition.scheme, &condition.method, &condition.authority].into_iter().flatten();
+    let maps = [&condition.headers, &condition.without_headers, &condition.query_params];
+    let all = condition.uri.iter().chain(texts).chain(maps.into_iter().flat_map(|m| m.values()));
+    for value in all {
+        if let StringMatch::Regex(pattern) = value {
+            program_size(report, path, pattern);
+        }
+    }
+    let sources = !condition.source_labels.is_empty() || !condition.source_namespace.is_empty();
+    if sources && !condition.gateways.is_empty() {
+        let message = "sourceLabels and sourceNamespace are not looked at beside gateways, as in Istio";
+        report.warning(codes::CONFLICTING_FIELDS, format!("{path}.gateways"), message);
+    }
+}
+
+/// Says so when a pattern is too large for an Envoy whose bootstrap is not umbra's.
+fn program_size(report: &mut Report, path: &str, pattern: &str) {
+    if let Ok(size) = check_regex(pattern)
+        && size > STOCK_PROGRAM
+    {
+        let message = format!(
+            "a regular expression of about {size} instructions: Envoy takes more than {STOCK_PROGRAM} only where its bootstrap raises re2.max_program_size.error_level, as umbra's does"
+        );
+        report.info(codes::LARGE_REGEX, path, message);
+    }
+}
+
+/// Which of the actions counts, and what is nothing beside it.
+fn actions(report: &mut Report, path: &str, rule: &HttpRoute) {
+    let mut ignored = |field: &str, present: bool, beside: &str| {
+        if present {
+            let message = format!("has no effect beside {beside}");
+            report.error(codes::CONFLICTING_FIELDS, format!("{path}.{field}"), message);
+        }
+    };
+    if rule.delegate.is_some() {
+        ignored("route", !rule.route.is_empty(), "delegate");
+        ignored("redirect", rule.redirect.is_some(), "delegate");
+        return;
+    }
+    let beside = match (&rule.redirect, &rule.direct_response) {
+        (Some(_), _) => "redirect",
+        (None, Some(_)) => "directResponse",
+        (None, None) => {
+            rewrite(report, path, rule);
+            return;
+        }
+    };
+    ignored("directResponse", rule.redirect.is_some() && rule.direct_response.is_some(), beside);
+    ignored("route", !rule.route.is_empty(), beside);
+    ignored("rewrite", rule.rewrite.is_some(), beside);
+    ignored("fault", rule.fault.is_some(), beside);
+    for (field, present) in [("mirror", rule.mirror.is_some()), ("mirrors", !rule.mirrors.is_empty())] {
+        if present {
+            let message = format!("ignored: a rule with {beside} sends nothing that could be copied");
+            report.warning(codes::MIRROR_IGNORED, format!("{path}.{field}"), message);
+        }
+    }
+    redirect(report, path, rule);
+    if let Some(body) = rule.direct_response.as_ref().and_then(|d| d.body.as_ref()) {
+        let field = format!("{path}.directResponse.body");
+        let both = [("string", body.string.is_some()), ("bytes", body.bytes.is_some())];
+        report.one_of(&field, &both, "string is served");
+        let length = body_len(body);
+        if (100 << 10..=crate::check::rule::MAX_DIRECT_BODY).contains(&length) {
+            let message = format!("a body of {length} bytes is sent to every proxy with every change");
+            report.warning(codes::BODY_TOO_LARGE, field, message);
+        }
+    }
+}
+
+fn redirect(report: &mut Report, path: &str, rule: &HttpRoute) {
+    let Some(redirect) = &rule.redirect else { return };
+    let path = format!("{path}.redirect");
+    let ports = [("port", redirect.port.is_some()), ("derivePort", redirect.derive_port.is_some())];
+    report.one_of(&path, &ports, "port counts");
+    let paths = [("uri", !redirect.uri.is_empty()), ("prefixRewrite", !redirect.prefix_rewrite.is_empty())];
+    report.one_of(&path, &paths, "prefixRewrite counts");
+    let prefix = |m: &HttpMatch| matches!(m.uri, None | Some(StringMatch::Prefix(_)));
+    if !redirect.prefix_rewrite.is_empty() && !rule.matches.iter().all(prefix) {
+        let message = "beside a match that is no prefix the whole path is replaced";
+        report.warning(codes::CONFLICTING_FIELDS, format!("{path}.prefixRewrite"), message);
+    }
+}
+
+fn rewrite(report: &mut Report, path: &str, rule: &HttpRoute) {
+    let Some(rewrite) = &rule.rewrite else { return };
+    let path = format!("{path}.rewrite");
+    let paths = [("uri", !rewrite.uri.is_empty()), ("uriRegexRewrite", rewrite.uri_regex_rewrite.is_some())];
+    report.one_of(&path, &paths, "uriRegexRewrite counts");
+    if let Some(regex) = &rewrite.uri_regex_rewrite {
+        program_size(report, &format!("{path}.uriRegexRewrite.match"), &regex.pattern);
+    } else if rewrite.uri.is_empty() && rewrite.authority.is_empty() {
+        report.error(codes::EMPTY_BLOCK, path, "nothing to rewrite; it has no effect");
+    }
+}
+
+fn destinations(report: &mut Report, path: &str, rule: &HttpRoute) {
+    if let [only] = rule.route.as_slice()
+        && only.weight == Some(0)
+    {
+        let message = "a single destination gets every request, whatever its weight";
+        report.warning(codes::WEIGHT_IGNORED, format!("{path}.route[0].weight"), message);
+    }
+    for (index, entry) in rule.route.iter().enumerate() {
+        let path = format!("{path}.route[{index}]");
+        match &entry.destination {
+            None => {
+                let message = "a destination is missing; requests for it get 503";
+                report.error(codes::INVALID_DESTINATION, format!("{path}.destination"), message);
+            }
+            Some(destination) => {
+                if let Err((field, problem)) = check_destination(destination) {
+                    let field = format!("{path}.destination.{field}");
+                    report.problem(field, problem, "requests for it get 503");
+                }
+            }
+        }
+        if let Some(weight) = entry.weight.filter(|w| *w < 0) {
+            let message = format!("{weight} is negative; it counts as 0");
+            report.error(codes::INVALID_WEIGHT, format!("{path}.weight"), message);
+        }
+        headers(report, &format!("{path}.headers"), entry.headers.as_ref());
+    }
+}
+
+fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
+    let percentage = format!("{path}.mirrorPercentage");
+    let percent = format!("{path}.mirrorPercent");
+    if rule.mirror.is_none() {
+        for (field, present) in
+            [(&percentage, rule.mirror_percentage.is_some()), (&percent, rule.mirror_percent.is_some())]
+        {
+            if present {
+                let hint = if rule.mirrors.is_empty() {
+                    ""
+                } else {
+                    "; entries of mirrors have their own percentage"
+                };
+                let message = format!("has no effect without mirror{hint}");
+                report.warning(codes::PERCENTAGE_WITHOUT_MIRROR, field, message);
+            }
+        }
+    }
+    match (rule.mirror_percentage, rule.mirror_percent) {
+        (Some(percentage), beaten) => {
+            mirror_share(report, &percent_field(path, "mirrorPercentage"), percentage);
+            if beaten.is_some() {
+                let message = "has no effect beside mirrorPercentage";
+                report.warning(codes::CONFLICTING_FIELDS, percent, message);
+            }
+        }
+        (None, Some(number)) => {
+            report.check(&percent, check_percent(number.into()), MIRROR_LEFT_OUT);
+            let message =
+                "mirrorPercent is the old field; mirrorPercentage also takes fractions of a percent";
+            report.info(codes::DEPRECATED, percent, message);
+        }
+        (None, None) => {}
+    }
+    if let Some(destination) = &rule.mirror
+        && let Err((field, problem)) = check_destination(destination)
+    {
+        report.problem(format!("{path}.mirror.{field}"), problem, MIRROR_LEFT_OUT);
+    }
+    if rule.mirror.is_some() && !rule.mirrors.is_empty() {
+        let message =
+            "beside mirror: both are served here, but Istio's admission check refuses the combination";
+        report.info(codes::MIRROR_AND_MIRRORS, format!("{path}.mirrors"), message);
+    }
+    for (index, entry) in rule.mirrors.iter().enumerate() {
+        let path = format!("{path}.mirrors[{index}]");
+        match &entry.destination {
+            None => {
+                let message = format!("a destination is missing; {MIRROR_LEFT_OUT}");
+                report.error(codes::INVALID_DESTINATION, format!("{path}.destination"), message);
+            }
+            Some(destination) => {
+                if let Err((field, problem)) = check_destination(destination) {
+                    report.problem(format!("{path}.destination.{field}"), problem, MIRROR_LEFT_OUT);
+                }
+            }
+        }
+        if let Some(percentage) = entry.percentage {
+            mirror_share(report, &percent_field(&path, "percentage"), percentage);
+        }
+    }
+}
+
+fn percent_field(path: &str, field: &str) -> String {
+    format!("{path}.{field}.value")
+}
+
+fn mirror_share(report: &mut Report, field: &str, percentage: Percent) {
+    report.check(field, check_percent(percentage.value), MIRROR_LEFT_OUT);
+}
+
+fn headers(report: &mut Report, path: &str, headers: Option<&Headers>) {
+    let Some(headers) = headers else { return };
+    if let Some(request) = &headers.request {
+        operations(report, &format!("{path}.request"), request, true);
+    }
+    if let Some(response) = &headers.response {
+        operations(report, &format!("{path}.response"), response, false);
+    }
+}
+
+fn operations(report: &mut Report, path: &str, operations: &HeaderOperations, request: bool) {
+    const INSTEAD: &str = "the operation is left out";
+    for (field, pairs) in [("set", &operations.set), ("add", &operations.add)] {
+        let path = format!("{path}.{field}");
+        for (name, value) in pairs {
+            if is_authority(name) && !request {
+                let message = format!("{name} is no header of a response; {INSTEAD}");
+                report.error(codes::INVALID_HEADER, join(&path, name), message);
+            } else {
+                report.check(join(&path, name), check_header_op(name, value), INSTEAD);
+            }
+        }
+    }
+    for (index, name) in operations.remove.iter().enumerate() {
+        report.check(format!("{path}.remove[{index}]"), check_header_remove(name), INSTEAD);
+    }
+}
+
+/// The request's host may be written in three places.
+fn authority(report: &mut Report, path: &str, rule: &HttpRoute) {
+    let request = rule.headers.as_ref().and_then(|h| h.request.as_ref());
+    let names = |pick: fn(&HeaderOperations) -> &std::collections::BTreeMap<String, String>| {
+        request.is_some_and(|r| pick(r).keys().any(|name| is_authority(name)))
+    };
+    let places = [
+        ("rewrite.authority", rule.rewrite.as_ref().is_some_and(|r| !r.authority.is_empty())),
+        ("headers.request.set", names(|r| &r.set)),
+        ("headers.request.add", names(|r| &r.add)),
+    ];
+    let present: Vec<&str> = places.iter().filter(|(_, present)| *present).map(|(name, _)| *name).collect();
+    if let [first, _, ..] = present.as_slice() {
+        let message = format!("the host is set in {}; {first} counts", present.join(" and "));
+        report.error(codes::CONFLICTING_FIELDS, path, message);
+    }
+}
+
+/// Conditions of Envoy's `retry_on` for HTTP and gRPC (`config.route.v3.RetryPolicy`).
+const RETRY_ON: &[&str] = &[
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "envoy-ratelimited",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];
+
+fn validate_retries(report: &mut Report, path: &str, retries: &HttpRetry) {
+    if retries.attempts < 0 {
+        let message = format!("{} is negative; nothing is retried", retries.attempts);
+        report.error(codes::INVALID_RETRIES, format!("{path}.attempts"), message);
+    }
+    let others = retries.per_try_timeout.is_some()
+        || !retries.retry_on.is_empty()
+        || retries.retry_remote_localities.is_some();
+    if retries.attempts == 0 && others {
+        let message = "without attempts nothing is retried, and the other fields have no effect";
+        report.error(codes::INVALID_RETRIES, path, message);
+    }
+    report.duration(
+        format!("{path}.perTryTimeout"),
+        retries.per_try_timeout,
+        true,
+        "attempts have no limit of their own",
+    );
+    report.duration(format!("{path}.backoff"), retries.backoff, false, "Envoy's default of 25ms counts");
+    for word in retries.retry_on.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+        let status = word.parse::<u32>().is_ok_and(|code| (100..600).contains(&code));
+        if !status && !RETRY_ON.contains(&word) {
+            let hint = crate::suggest::did_you_mean(word, RETRY_ON);
+            let word = crate::check::headers::quote(word);
+            let message = format!("{word} is no condition or status; it has no effect{hint}");
+            report.error(codes::INVALID_RETRIES, format!("{path}.retryOn"), message);
+        }
+    }
+    if retries.retry_remote_localities == Some(true) {
+        let field = format!("{path}.retryRemoteLocalities");
+        report.not_acted_on(field, "retries prefer no locality");
+    }
+}
+
+fn validate_fault(report: &mut Report, path: &str, fault: &HttpFaultInjection) {
+    report.not_acted_on(path, "no request is delayed or aborted");
+    if fault.delay.is_none() && fault.abort.is_none() {
+        report.error(codes::EMPTY_BLOCK, path, "neither delay nor abort; it has no effect");
+    }
+    let shares = [
+        ("delay.percentage.value", fault.delay.as_ref().and_then(|d| d.percentage)),
+        ("abort.percentage.value", fault.abort.as_ref().and_then(|a| a.percentage)),
+    ];
+    for (field, share) in shares {
+        if let Some(share) = share
+            && RuntimeFraction::from_percent(share.value).is_none()
+        {
+            report.check(format!("{path}.{field}"), check_percent(share.value), "it has no effect");
+        }
+    }
+    if let Some(delay) = &fault.delay {
+        let kinds = [
+            ("fixedDelay", delay.fixed_delay.is_some()),
+            ("exponentialDelay", delay.exponential_delay.is_some()),
+        ];
+        report.one_of(&format!("{path}.delay"), &kinds, "it has no effect");
+        report.duration(format!("{path}.delay.fixedDelay"), delay.fixed_delay, false, "it has no effect");
+    }
+    if let Some(abort) = &fault.abort {
+        let kinds = [
+            ("httpStatus", abort.http_status.is_some()),
+            ("grpcStatus", abort.grpc_status.is_some()),
+            ("http2Error", abort.http2_error.is_some()),
+        ];
+        report.one_of(&format!("{path}.abort"), &kinds, "it has no effect");
+        if let Some(status) = abort.http_status.filter(|s| !(200..600).contains(s)) {
+            let message = format!("{status} is no status from 200 to 599; it has no effect");
+            report.error(codes::INVALID_STATUS, format!("{path}.abort.httpStatus"), message);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One object judged on its own (istio-semantics "Validation, status, analysis").
+//!
+//! Istio's admission webhook refuses an object with any error. umbra serves the rest of it, so every
+//! message says what happens instead. What Istio refuses and umbra serves all the same is a warning.
+
+mod destination_rule;
+mod gateway;
+mod http_route;
+mod reach;
+mod service_entry;
+mod traffic_policy;
+mod virtual_service;
+
+use std::fmt::Display;
+
+use umbra_ir::{Diagnostic, ObjectId, PortNumber, Severity};
+
+use crate::check::{Problem, check_duration};
+use crate::codes;
+use crate::types::object::Object;
+use crate::types::scalar::Duration;
+
+/// Everything that is wrong with one object, that has no effect in it, or that its author should know.
+///
+/// Looks at nothing but the object: that a host or a subset exists is for `istio` to say.
+pub fn validate(object: &Object) -> Vec<Diagnostic> {
+    let mut report = Report { object: object.id(), found: Vec::new() };
+    match object {
+        Object::VirtualService(o) => virtual_service::validate(&mut report, &o.spec),
+        Object::DestinationRule(o) => destination_rule::validate(&mut report, &o.spec),
+        Object::ServiceEntry(o) => service_entry::validate(&mut report, &o.spec),
+        Object::Gateway(o) => gateway::validate(&mut report, &o.spec),
+        // Kubernetes validates its own kinds.
+        Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Pod(_)
+        | Object::Namespace(_)
+        | Object::Node(_) => {}
+    }
+    report.found
+}
+
+/// Collects diagnostics about one object.
+struct Report {
+    object: ObjectId,
+    found: Vec<Diagnostic>,
+}
+
+impl Report {
+    fn add(&mut self, severity: Severity, code: &'static str, field: impl Into<String>, message: String) {
+        self.found.push(Diagnostic::new(severity, code, &self.object, field, message));
+    }
+
+    fn error(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
+        self.add(Severity::Error, code, field, message.into());
+    }
+
+    fn warning(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
+        self.add(Severity::Warning, code, field, message.into());
+    }
+
+    fn info(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
+        self.add(Severity::Info, code, field, message.into());
+    }
+
+    fn not_acted_on(&mut self, field: impl Into<String>, consequence: &str) {
+        self.found.push(Diagnostic::not_acted_on(&self.object, field, consequence));
+    }
+
+    /// A problem that a shared check found, with what happens instead.
+    fn problem(&mut self, field: impl Into<String>, problem: Problem, instead: impl Display) {
+        let message = format!("{}; {instead}", problem.message);
+        self.add(problem.severity, problem.code, field, message);
+    }
+
+    /// Reports what `verdict` found wrong.
+    fn check(&mut self, field: impl Into<String>, verdict: Result<(), Problem>, instead: impl Display) {
+        if let Err(problem) = verdict {
+            self.problem(field, problem, instead);
+        }
+    }
+
+    /// A time limit that counts as absent when it is none.
+    fn duration(&mut self, field: impl Into<String>, duration: Option<Duration>, zero: bool, instead: &str) {
+        if let Some(duration) = duration {
+            self.check(field, check_duration(duration, zero), instead);
+        }
+    }
+
+    /// A port number of a listener or a service.
+    fn port(&mut self, field: impl Into<String>, number: u32, instead: &str) -> bool {
+        let good = PortNumber::new(number.into()).is_some();
+        if !good {
+            self.problem(field, crate::check::bad_port(number), instead);
+        }
+        good
+    }
+
+    /// At most one of the fields that are there may be.
+    fn one_of(&mut self, path: &str, fields: &[(&str, bool)], instead: &str) {
+        let present: Vec<&str> =
+            fields.iter().filter(|(_, present)| *present).map(|(name, _)| *name).collect();
+        if present.len() > 1 {
+            let message = format!("only one of {} may be set; {instead}", present.join(", "));
+            self.error(codes::CONFLICTING_FIELDS, path, message);
+        }
+    }
+
+    /// `exportTo`: namespaces, `.`, `*` and, where `none` is allowed, `~`.
+    fn export_to(&mut self, entries: &[String], none: bool) {
+        for (index, entry) in entries.iter().enumerate() {
+            let field = format!("spec.exportTo[{index}]");
+            if entry.is_empty() {
+                self.error(
+                    codes::INVALID_EXPORT_TO,
+                    field,
+                    "an empty entry means no namespace; it has no effect",
+                );
+            } else if entries[..index].contains(entry) {
+                self.warning(
+                    codes::INVALID_EXPORT_TO,
+                    field,
+                    format!("{entry} is given twice; once is enough"),
+                );
+            } else if entry == "~" && !none {
+                let message = "~ (visible to nobody) is not for this kind, Istio refuses it; without another entry the object has no effect";
+                self.error(codes::INVALID_EXPORT_TO, field, message);
+            } else if (entry == "*" || entry == "~") && entries.len() > 1 {
+                let message =
+                    format!("{entry} stands alone, Istio refuses it beside others; the widest entry counts");
+                self.warning(codes::INVALID_EXPORT_TO, field, message);
+            }
+        }
+    }
+}

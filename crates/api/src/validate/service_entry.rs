@@ -1,0 +1,163 @@
+//! ServiceEntry.
+
+use std::net::IpAddr;
+
+use super::Report;
+use crate::check::check_host;
+use crate::codes;
+use crate::read::path::join;
+use crate::types::service_entry::{Resolution, ServiceEntrySpec, WorkloadEntry};
+
+pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
+    if spec.hosts.is_empty() {
+        report.error(codes::INVALID_HOST, "spec.hosts", "no hosts; the entry has no effect");
+    }
+    for (index, host) in spec.hosts.iter().enumerate() {
+        let field = format!("spec.hosts[{index}]");
+        if host == "*" {
+            report.error(
+                codes::INVALID_HOST,
+                field,
+                "* would be every service there is, Istio refuses it; write the names that are meant",
+            );
+        } else {
+            report.check(field, check_host(host), "the host is left out");
+        }
+    }
+    resolution(report, spec);
+    report.export_to(&spec.export_to, true);
+    ports(report, spec);
+    for (index, endpoint) in spec.endpoints.iter().enumerate() {
+        validate_endpoint(report, &format!("spec.endpoints[{index}]"), endpoint, spec);
+    }
+    let dns = !matches!(spec.resolution, Resolution::None | Resolution::Static);
+    for (index, address) in spec.addresses.iter().enumerate() {
+        if dns && address.contains('/') && !address.ends_with("/32") && !address.ends_with("/128") {
+            let message = "a block of addresses goes with resolution NONE or STATIC only; it has no effect";
+            report.error(codes::CONFLICTING_FIELDS, format!("spec.addresses[{index}]"), message);
+        }
+    }
+    if !spec.subject_alt_names.is_empty() {
+        let consequence = "names are verified as the DestinationRule's tls says";
+        report.not_acted_on("spec.subjectAltNames", consequence);
+    }
+}
+
+fn resolution(report: &mut Report, spec: &ServiceEntrySpec) {
+    if spec.workload_selector.is_some() {
+        report.not_acted_on("spec.workloadSelector", "the hosts have no endpoints");
+        if !spec.endpoints.is_empty() {
+            let message = "has no effect beside workloadSelector";
+            report.error(codes::CONFLICTING_FIELDS, "spec.endpoints", message);
+        }
+        return;
+    }
+    let wildcard = spec.hosts.iter().any(|h| h.starts_with('*'));
+    match spec.resolution {
+        Resolution::None => {
+            report.not_acted_on("spec.resolution", "NONE (also when absent): the hosts have no endpoints");
+            if !spec.endpoints.is_empty() {
+                let message = "endpoints go with resolution STATIC or DNS; they have no effect";
+                report.error(codes::CONFLICTING_FIELDS, "spec.endpoints", message);
+            }
+        }
+        Resolution::Static if spec.endpoints.is_empty() => {
+            let message = "resolution STATIC without endpoints; requests get 503";
+            report.warning(codes::NO_ENDPOINTS_WRITTEN, "spec.endpoints", message);
+        }
+        Resolution::Dns if spec.endpoints.is_empty() && wildcard => {
+            let message = "a wildcard cannot be looked up in DNS; write endpoints, or whole names as hosts";
+            report.error(codes::INVALID_HOST, "spec.hosts", message);
+        }
+        Resolution::Static | Resolution::Dns => {}
+        Resolution::DnsRoundRobin | Resolution::DynamicDns => {
+            let consequence = format!("{}: the hosts have no endpoints", spec.resolution.as_str());
+            report.not_acted_on("spec.resolution", &consequence);
+        }
+    }
+}
+
+fn ports(report: &mut Report, spec: &ServiceEntrySpec) {
+    let mut numbers = std::collections::HashMap::new();
+    let mut names = std::collections::HashMap::new();
+    for (index, port) in spec.ports.iter().enumerate() {
+        let path = format!("spec.ports[{index}]");
+        if report.port(format!("{path}.number"), port.number, "the port is left out")
+            && let Some(first) = numbers.insert(port.number, index)
+        {
+            let message = format!("{} is already spec.ports[{first}]; the first counts", port.number);
+            report.error(codes::DUPLICATE_NAME, format!("{path}.number"), message);
+        }
+        if port.name.is_empty() {
+            let message = "a port without a name, Istio refuses it; it is served all the same";
+            report.warning(codes::MISSING_NAME, format!("{path}.name"), message);
+        } else if let Some(first) = names.insert(port.name.as_str(), index) {
+            let message =
+                format!("{} is already spec.ports[{first}]; endpoints cannot tell the two apart", port.name);
+            report.error(codes::DUPLICATE_NAME, format!("{path}.name"), message);
+        }
+        if port.target_port != 0 {
+            report.port(
+                format!("{path}.targetPort"),
+                port.target_port,
+                "endpoints without a port of their own are left out",
+            );
+        }
+        protocol(report, &format!("{path}.protocol"), &port.protocol);
+    }
+}
+
+/// Protocols that Istio knows, in upper case.
+const PROTOCOLS: &[&str] = &[
+    "HTTP",
+    "HTTP2",
+    "HTTP_PROXY",
+    "GRPC",
+    "GRPC-WEB",
+    "HTTPS",
+    "TLS",
+    "TCP",
+    "UDP",
+    "MONGO",
+    "REDIS",
+    "MYSQL",
+];
+
+pub(super) fn protocol(report: &mut Report, field: &str, protocol: &str) {
+    if !protocol.is_empty() && !PROTOCOLS.contains(&protocol.to_ascii_uppercase().as_str()) {
+        let hint = crate::suggest::did_you_mean(protocol, PROTOCOLS);
+        let protocol = crate::check::headers::quote(protocol);
+        let message = format!("{protocol} is no protocol; it is detected, and the port served as HTTP{hint}");
+        report.error(codes::UNKNOWN_PROTOCOL, field, message);
+    }
+}
+
+fn validate_endpoint(report: &mut Report, path: &str, endpoint: &WorkloadEntry, spec: &ServiceEntrySpec) {
+    const LEFT_OUT: &str = "the endpoint is left out";
+    let address = format!("{path}.address");
+    if endpoint.address.is_empty() {
+        report.error(codes::INVALID_ADDRESS, address, format!("an address is missing; {LEFT_OUT}"));
+    } else if endpoint.address.starts_with("unix:") {
+        report.not_acted_on(address, &format!("sockets of the Unix domain; {LEFT_OUT}"));
+    } else if spec.resolution == Resolution::Static && endpoint.address.parse::<IpAddr>().is_err() {
+        let message = format!("resolution STATIC takes IP addresses only; {LEFT_OUT}");
+        report.error(codes::INVALID_ADDRESS, address, message);
+    }
+    for (name, number) in &endpoint.ports {
+        let field = join(&format!("{path}.ports"), name);
+        if !spec.ports.iter().any(|p| p.name == *name) {
+            let message = format!("no port of the entry is called {name}; it has no effect");
+            report.error(codes::UNKNOWN_PORT, field, message);
+        } else {
+            report.port(field, *number, LEFT_OUT);
+        }
+    }
+    for (field, value, consequence) in [
+        ("network", &endpoint.network, "every endpoint is taken to be reachable directly"),
+        ("serviceAccount", &endpoint.service_account, "nobody's identity is verified"),
+    ] {
+        if !value.is_empty() {
+            report.not_acted_on(format!("{path}.{field}"), consequence);
+        }
+    }
+}

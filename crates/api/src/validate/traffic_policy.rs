@@ -1,0 +1,224 @@
+//! DestinationRule's `trafficPolicy`, at every level.
+
+use super::Report;
+use crate::codes;
+use crate::types::traffic_policy::{
+    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings,
+    SimpleLb, TrafficPolicy,
+};
+
+pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) {
+    if *policy == TrafficPolicy::default() {
+        report.error(codes::EMPTY_BLOCK, path, "no field is set; it has no effect");
+    }
+    blocks(
+        report,
+        path,
+        policy.load_balancer.as_ref(),
+        policy.connection_pool.as_ref(),
+        policy.tls.as_ref(),
+        policy.outlier_detection.is_some(),
+    );
+    if policy.tunnel.is_some() {
+        report.not_acted_on(format!("{path}.tunnel"), "connections are not tunnelled");
+    }
+    if policy.proxy_protocol.is_some() {
+        report.not_acted_on(format!("{path}.proxyProtocol"), "connections begin without PROXY protocol");
+    }
+    if policy.tunnel.is_some() && policy.proxy_protocol.is_some() {
+        report.one_of(path, &[("tunnel", true), ("proxyProtocol", true)], "neither has an effect yet");
+    }
+    if policy.retry_budget.is_some() {
+        report.not_acted_on(
+            format!("{path}.retryBudget"),
+            "retries are limited by connectionPool.http.maxRetries",
+        );
+    }
+    let mut ports = std::collections::HashMap::new();
+    for (index, entry) in policy.port_level_settings.iter().enumerate() {
+        let path = format!("{path}.portLevelSettings[{index}]");
+        match entry.port {
+            None => {
+                report.error(
+                    codes::INVALID_PORT,
+                    format!("{path}.port"),
+                    "a port is missing; the entry is left out",
+                );
+            }
+            Some(port) => {
+                let field = format!("{path}.port.number");
+                if report.port(&field, port.number, "the entry is left out")
+                    && let Some(first) = ports.insert(port.number, index)
+                {
+                    let message = format!(
+                        "port {} already has portLevelSettings[{first}]; the first counts",
+                        port.number
+                    );
+                    report.error(codes::DUPLICATE_NAME, field, message);
+                }
+            }
+        }
+        let empty = entry.load_balancer.is_none()
+            && entry.connection_pool.is_none()
+            && entry.outlier_detection.is_none()
+            && entry.tls.is_none();
+        if empty {
+            let message = "no field is set; the port gets the defaults, not the policy above";
+            report.error(codes::EMPTY_BLOCK, path.as_str(), message);
+        }
+        blocks(
+            report,
+            &path,
+            entry.load_balancer.as_ref(),
+            entry.connection_pool.as_ref(),
+            entry.tls.as_ref(),
+            entry.outlier_detection.is_some(),
+        );
+    }
+}
+
+/// The four blocks that a policy and a port-level entry share.
+fn blocks(
+    report: &mut Report,
+    path: &str,
+    balancer: Option<&LoadBalancerSettings>,
+    pool: Option<&ConnectionPoolSettings>,
+    tls: Option<&ClientTlsSettings>,
+    outliers: bool,
+) {
+    if let Some(balancer) = balancer {
+        load_balancer(report, &format!("{path}.loadBalancer"), balancer);
+    }
+    if let Some(pool) = pool {
+        connection_pool(report, &format!("{path}.connectionPool"), pool);
+    }
+    if let Some(tls) = tls {
+        client_tls(report, &format!("{path}.tls"), tls);
+    }
+    if outliers {
+        report.not_acted_on(format!("{path}.outlierDetection"), "no endpoint is ejected");
+    }
+}
+
+fn load_balancer(report: &mut Report, path: &str, balancer: &LoadBalancerSettings) {
+    let kinds =
+        [("simple", balancer.simple.is_some()), ("consistentHash", balancer.consistent_hash.is_some())];
+    report.one_of(path, &kinds, "simple counts");
+    if balancer.simple == Some(SimpleLb::Passthrough) {
+        report.not_acted_on(format!("{path}.simple"), "PASSTHROUGH; LEAST_REQUEST is used");
+    }
+    if let Some(hash) = &balancer.consistent_hash {
+        let field = format!("{path}.consistentHash");
+        let keys = [
+            ("httpHeaderName", hash.http_header_name.is_some()),
+            ("httpCookie", hash.http_cookie.is_some()),
+            ("useSourceIp", hash.use_source_ip.is_some()),
+            ("httpQueryParameterName", hash.http_query_parameter_name.is_some()),
+        ];
+        report.one_of(&field, &keys, "none has an effect yet");
+        report.one_of(
+            &field,
+            &[("ringHash", hash.ring_hash.is_some()), ("maglev", hash.maglev.is_some())],
+            "none has an effect yet",
+        );
+        report.not_acted_on(field, "requests are spread by LEAST_REQUEST, without affinity");
+    }
+    if balancer.locality_lb_setting.is_some() {
+        report.not_acted_on(format!("{path}.localityLbSetting"), "requests are spread over all localities");
+    }
+    for (field, present) in [
+        ("warmup", balancer.warmup.is_some()),
+        ("warmupDurationSecs", balancer.warmup_duration_secs.is_some()),
+    ] {
+        if present {
+            report.not_acted_on(format!("{path}.{field}"), "new endpoints get their full share at once");
+        }
+    }
+}
+
+fn connection_pool(report: &mut Report, path: &str, pool: &ConnectionPoolSettings) {
+    if pool.tcp.is_none() && pool.http.is_none() {
+        report.error(codes::EMPTY_BLOCK, path, "neither tcp nor http is set; it has no effect");
+    }
+    let mut numbers = Vec::new();
+    let mut durations = Vec::new();
+    if let Some(tcp) = &pool.tcp {
+        numbers.push(("tcp.maxConnections", tcp.max_connections));
+        durations.extend([
+            ("tcp.connectTimeout", tcp.connect_timeout, false),
+            ("tcp.maxConnectionDuration", tcp.max_connection_duration, false),
+            ("tcp.idleTimeout", tcp.idle_timeout, true),
+        ]);
+        if let Some(keepalive) = &tcp.tcp_keepalive {
+            durations.push(("tcp.tcpKeepalive.time", keepalive.time, false));
+            durations.push(("tcp.tcpKeepalive.interval", keepalive.interval, false));
+        }
+    }
+    if let Some(http) = &pool.http {
+        numbers.extend([
+            ("http.http1MaxPendingRequests", http.http1_max_pending_requests),
+            ("http.http2MaxRequests", http.http2_max_requests),
+            ("http.maxRequestsPerConnection", http.max_requests_per_connection),
+            ("http.maxRetries", http.max_retries),
+            ("http.maxConcurrentStreams", http.max_concurrent_streams),
+        ]);
+        durations.push(("http.idleTimeout", http.idle_timeout, true));
+        if http.h2_upgrade_policy == H2UpgradePolicy::Upgrade && http.use_client_protocol {
+            let message = "has no effect beside useClientProtocol";
+            report.error(codes::CONFLICTING_FIELDS, format!("{path}.http.h2UpgradePolicy"), message);
+        }
+        if let Some(keepalive) = &http.http2_keep_alive {
+            durations.push(("http.http2KeepAlive.interval", keepalive.interval, false));
+            durations.push(("http.http2KeepAlive.timeout", keepalive.timeout, false));
+            if keepalive.interval.is_none() || keepalive.timeout.is_none() {
+                let message = "needs both interval and timeout; no pings are sent";
+                report.error(codes::CONFLICTING_FIELDS, format!("{path}.http.http2KeepAlive"), message);
+            }
+        }
+    }
+    for (field, number) in numbers {
+        if number < 0 {
+            let message = format!("{number} is negative; it counts as not set");
+            report.error(codes::NEGATIVE_NUMBER, format!("{path}.{field}"), message);
+        }
+    }
+    for (field, duration, zero) in durations {
+        report.duration(format!("{path}.{field}"), duration, zero, "it counts as not set");
+    }
+}
+
+/// What TLS needs that cannot be given yet is reported with the clusters that it closes (`istio`).
+fn client_tls(report: &mut Report, path: &str, tls: &ClientTlsSettings) {
+    let files = [
+        ("clientCertificate", &tls.client_certificate),
+        ("privateKey", &tls.private_key),
+        ("caCertificates", &tls.ca_certificates),
+    ];
+    let written: Vec<&str> =
+        files.iter().filter(|(_, text)| !text.is_empty()).map(|(name, _)| *name).collect();
+    match tls.mode {
+        ClientTlsMode::IstioMutual if !written.is_empty() || !tls.credential_name.is_empty() => {
+            let message = "ISTIO_MUTUAL brings its own certificates; those written here have no effect";
+            report.error(codes::CONFLICTING_FIELDS, path, message);
+        }
+        ClientTlsMode::Simple if written.iter().any(|name| *name != "caCertificates") => {
+            let message = "SIMPLE shows no client certificate; clientCertificate and privateKey have no effect (MUTUAL uses them)";
+            report.warning(codes::CONFLICTING_FIELDS, path, message);
+        }
+        ClientTlsMode::Disable if *tls != ClientTlsSettings::default() => {
+            let message = "mode is DISABLE (also when absent): connections are plaintext, and the other fields have no effect";
+            report.warning(codes::CONFLICTING_FIELDS, path, message);
+        }
+        _ if !tls.credential_name.is_empty() && !written.is_empty() => {
+            report.one_of(path, &[("credentialName", true), (written[0], true)], "credentialName counts");
+        }
+        _ => {}
+    }
+    if tls.insecure_skip_verify == Some(true) && tls.mode != ClientTlsMode::Disable {
+        let message = "any certificate is trusted: whoever answers can read and change what is sent";
+        report.info(codes::INSECURE, format!("{path}.insecureSkipVerify"), message);
+    }
+    if !tls.ca_crl.is_empty() {
+        report.not_acted_on(format!("{path}.caCrl"), "certificates that were revoked are accepted");
+    }
+}

@@ -1,0 +1,91 @@
+//! VirtualService: hosts, gateways, kinds of rules.
+
+use umbra_ir::Hostname;
+
+use super::{Report, http_route, reach};
+use crate::check::check_host;
+use crate::codes;
+use crate::types::virtual_service::VirtualServiceSpec;
+
+pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
+    if spec.hosts.is_empty() {
+        delegate(report, spec);
+    }
+    hosts(report, spec);
+    gateways(report, spec);
+    report.export_to(&spec.export_to, false);
+    if !spec.tls.is_empty() {
+        report.not_acted_on("spec.tls", "rules for passed-through TLS; such connections are not served");
+    }
+    if !spec.tcp.is_empty() {
+        report.not_acted_on("spec.tcp", "rules for TCP; such connections are not served");
+    }
+    if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
+        report.error(codes::NO_RULES, "spec", "no rules at all; the object has no effect");
+    }
+    for (index, rule) in spec.http.iter().enumerate() {
+        http_route::validate(report, &format!("spec.http[{index}]"), rule);
+    }
+    reach::validate(report, &spec.http);
+}
+
+/// A VirtualService without hosts is a delegate: only other VirtualServices can give its rules an effect.
+fn delegate(report: &mut Report, spec: &VirtualServiceSpec) {
+    report.not_acted_on("spec.hosts", "no hosts make it a delegate, and rules of delegates are not served");
+    for (field, present) in [
+        ("gateways", !spec.gateways.is_empty()),
+        ("tls", !spec.tls.is_empty()),
+        ("tcp", !spec.tcp.is_empty()),
+    ] {
+        if present {
+            let message = "a delegate (no hosts) may not have it; it has no effect".to_owned();
+            report.error(codes::CONFLICTING_FIELDS, format!("spec.{field}"), message);
+        }
+    }
+}
+
+fn hosts(report: &mut Report, spec: &VirtualServiceSpec) {
+    let mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|g| g == "mesh");
+    let mut seen: Vec<Hostname> = Vec::new();
+    for (index, text) in spec.hosts.iter().enumerate() {
+        let field = format!("spec.hosts[{index}]");
+        if let Err(problem) = check_host(text) {
+            report.problem(field, problem, "the host is left out");
+            continue;
+        }
+        if text == "*" && mesh {
+            let message = "* for the whole mesh, Istio refuses it; the rules apply to every service that no more specific host names";
+            report.warning(codes::WILDCARD_IN_MESH, field.as_str(), message);
+        }
+        let host = Hostname::new(text);
+        // Every host overlaps with *; a long list of wildcards is compared in full, so bound it.
+        if seen.contains(&host) {
+            let message = format!("{text} is given twice (names compare without case); once is enough");
+            report.warning(codes::DUPLICATE_HOST, field, message);
+        } else if let Some(other) = seen.iter().take(MAX_COMPARED).find(|other| other.matches(&host)) {
+            let message =
+                format!("{text} overlaps with {other}, Istio refuses that; the more specific host wins");
+            report.warning(codes::DUPLICATE_HOST, field, message);
+        }
+        if seen.len() < MAX_COMPARED {
+            seen.push(host);
+        }
+    }
+}
+
+/// Hosts compared with each other: bounds the work on a hostile list.
+const MAX_COMPARED: usize = 500;
+
+fn gateways(report: &mut Report, spec: &VirtualServiceSpec) {
+    for (index, name) in spec.gateways.iter().enumerate() {
+        let field = format!("spec.gateways[{index}]");
+        if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
+            let message =
+                "not the name of a gateway (name, namespace/name or mesh); the rules are not served there";
+            report.error(codes::INVALID_GATEWAY_NAME, field, message);
+        } else if !name.contains('/') && name.contains('.') {
+            let message = format!("{name} is an old spelling; it is taken for namespace/name");
+            report.info(codes::LEGACY_GATEWAY_NAME, field, message);
+        }
+    }
+}
