@@ -63,5 +63,6 @@ codes! {
     NO_SERVERS = "NoServers": "A Gateway without servers; it has no effect.",
     SHORT_HOST = "ShortHost": "A short name as a Gateway's host; Istio refuses it.",
     DEPRECATED = "Deprecated": "A field that has a better successor.",
+    MORE_DIAGNOSTICS = "MoreDiagnostics": "An object with so many problems that not all are shown.",
     NOT_ACTED_ON = "NotActedOn": "A field that is understood and kept but has no effect yet.",
 }

@@ -109,16 +109,18 @@ impl Tree {
         let children = match &self.value {
             _ if depth == 0 => Children::None,
             Value::List(items) => Children::List(items.iter().map(|i| i.positions(depth - 1)).collect()),
-            Value::Map(entries) => Children::Map(
-                entries
+            Value::Map(entries) => {
+                let mut children: Vec<(Box<str>, Positions)> = entries
                     .iter()
                     .map(|e| {
                         let mut positions = e.value.positions(depth - 1);
                         positions.at = e.at;
                         (e.key.as_str().into(), positions)
                     })
-                    .collect(),
-            ),
+                    .collect();
+                children.sort_by(|a, b| a.0.cmp(&b.0));
+                Children::Map(children.into())
+            }
             _ => Children::None,
         };
         Positions { at: self.at, children }
@@ -137,7 +139,20 @@ enum Children {
     #[default]
     None,
     List(Box<[Positions]>),
+    /// Sorted by key.
     Map(Box<[(Box<str>, Positions)]>),
+}
+
+/// Messages have fewer fields; larger maps are maps, whose keys have one spelling.
+const MAX_FIELDS: usize = 64;
+
+/// The entry of a map or of a message, which may spell its fields in snake_case.
+fn find<'a>(entries: &'a [(Box<str>, Positions)], key: &str) -> Option<&'a Positions> {
+    let exact = entries.binary_search_by(|(k, _)| (**k).cmp(key)).ok().map(|index| &entries[index].1);
+    exact.or_else(|| {
+        let few = entries.get(..MAX_FIELDS.min(entries.len()))?;
+        few.iter().find(|(k, _)| path::same_field(k, key)).map(|(_, positions)| positions)
+    })
 }
 
 impl Positions {
@@ -149,9 +164,7 @@ impl Positions {
         for segment in path::parse(field_path) {
             let child = match (&node.children, &segment) {
                 (Children::List(items), Segment::Index(index)) => items.get(*index),
-                (Children::Map(entries), Segment::Key(key)) => {
-                    entries.iter().find(|(k, _)| path::same_field(k, key)).map(|(_, p)| p)
-                }
+                (Children::Map(entries), Segment::Key(key)) => find(entries, key),
                 _ => None,
             };
             match child {

@@ -24,7 +24,7 @@ use crate::types::scalar::Duration;
 ///
 /// Looks at nothing but the object: that a host or a subset exists is for `istio` to say.
 pub fn validate(object: &Object) -> Vec<Diagnostic> {
-    let mut report = Report { object: object.id(), found: Vec::new() };
+    let mut report = Report { object: object.id(), found: Vec::new(), more: 0 };
     match object {
         Object::VirtualService(o) => virtual_service::validate(&mut report, &o.spec),
         Object::DestinationRule(o) => destination_rule::validate(&mut report, &o.spec),
@@ -37,18 +37,39 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         | Object::Namespace(_)
         | Object::Node(_) => {}
     }
-    report.found
+    report.finish()
 }
+
+/// The most diagnostics about one object: beyond them the point is made, and a hostile object stays small.
+const MAX_DIAGNOSTICS: usize = 1000;
 
 /// Collects diagnostics about one object.
 struct Report {
     object: ObjectId,
     found: Vec<Diagnostic>,
+    /// How many were not kept.
+    more: usize,
 }
 
 impl Report {
     fn add(&mut self, severity: Severity, code: &'static str, field: impl Into<String>, message: String) {
-        self.found.push(Diagnostic::new(severity, code, &self.object, field, message));
+        self.push(Diagnostic::new(severity, code, &self.object, field, message));
+    }
+
+    fn push(&mut self, diagnostic: Diagnostic) {
+        if self.found.len() < MAX_DIAGNOSTICS {
+            self.found.push(diagnostic);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn finish(mut self) -> Vec<Diagnostic> {
+        if self.more > 0 {
+            let message = format!("{} more diagnostics about this object are not shown", self.more);
+            self.found.push(Diagnostic::error(codes::MORE_DIAGNOSTICS, &self.object, "", message));
+        }
+        self.found
     }
 
     fn error(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
@@ -64,7 +85,7 @@ impl Report {
     }
 
     fn not_acted_on(&mut self, field: impl Into<String>, consequence: &str) {
-        self.found.push(Diagnostic::not_acted_on(&self.object, field, consequence));
+        self.push(Diagnostic::not_acted_on(&self.object, field, consequence));
     }
 
     /// A problem that a shared check found, with what happens instead.

@@ -1,0 +1,123 @@
+//! One object judged on its own: every rule of validation with its place and words.
+
+mod others;
+mod virtual_service;
+
+use std::collections::BTreeSet;
+
+use others::{DESTINATION_RULE, GATEWAY, SERVICE_ENTRY};
+use umbra_api::{parse_documents, validate};
+use virtual_service::VIRTUAL_SERVICE;
+
+/// What a spec is about, the spec in YAML, and each complaint: `severity Code field~words`.
+type Case = (&'static str, &'static str, &'static [&'static str]);
+
+fn object(kind: &str, spec: &str) -> String {
+    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    format!("apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n{spec}")
+}
+
+/// The complaints about a manifest, reading and validation together.
+fn complaints(text: &str) -> Vec<umbra_ir::Diagnostic> {
+    let parsed = parse_documents(text, "f.yaml");
+    let mut found = parsed.diagnostics;
+    for object in &parsed.objects {
+        found.extend(validate(&object.value).into_iter().map(|d| object.place(d)));
+    }
+    found
+}
+
+fn check(kind: &str, cases: &[Case]) {
+    for (about, spec, want) in cases {
+        let text = object(kind, spec);
+        let found: Vec<String> = complaints(&text)
+            .iter()
+            .map(|d| {
+                assert!(d.line.is_some(), "{d}");
+                assert!(umbra_api::CODES.iter().any(|(code, _)| *code == d.code), "{} is not listed", d.code);
+                format!("{} {} {}: {}", d.severity, d.code, d.field, d.message)
+            })
+            .collect();
+        assert_eq!(found.len(), want.len(), "{about}: {found:#?}");
+        for (found, want) in found.iter().zip(*want) {
+            let (start, words) = want.split_once('~').unwrap_or((want, ""));
+            assert!(
+                found.starts_with(&format!("{start}: ")) && found.contains(words),
+                "{about}:\n{found}\nis not\n{want}"
+            );
+        }
+    }
+}
+
+const KINDS: &[(&str, &[Case])] = &[
+    ("VirtualService", VIRTUAL_SERVICE),
+    ("DestinationRule", DESTINATION_RULE),
+    ("ServiceEntry", SERVICE_ENTRY),
+    ("Gateway", GATEWAY),
+];
+
+#[test]
+fn virtual_services() {
+    check("VirtualService", VIRTUAL_SERVICE);
+}
+
+#[test]
+fn destination_rules() {
+    check("DestinationRule", DESTINATION_RULE);
+}
+
+#[test]
+fn service_entries() {
+    check("ServiceEntry", SERVICE_ENTRY);
+}
+
+#[test]
+fn gateways() {
+    check("Gateway", GATEWAY);
+}
+
+#[test]
+fn many_problems() {
+    let spec = format!("hosts: [a]\nhttp:\n{}", "- name: x\n".repeat(1500));
+    let found = complaints(&object("VirtualService", &spec));
+    assert_eq!(found.len(), 1001);
+    assert_eq!((found[1000].code, found[1000].message.split(' ').next()), ("MoreDiagnostics", Some("500")));
+}
+
+#[test]
+fn a_large_body() {
+    let body = |bytes: usize| {
+        let spec = format!(
+            "hosts: [a]\nhttp:\n- directResponse: {{status: 200, body: {{string: {}}}}}",
+            "x".repeat(bytes)
+        );
+        complaints(&object("VirtualService", &spec))
+            .iter()
+            .map(|d| d.to_string())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(body(1000), "");
+    assert!(body(200 << 10).contains("warning"));
+    assert!(body((1 << 20) + 1).contains("the rule is left out"));
+}
+
+/// Every code of the table is one that somebody can get, here or in the tests of reading.
+#[test]
+fn every_code_is_shown() {
+    let reading = include_str!("../parse.rs");
+    let mut shown: BTreeSet<&str> = BTreeSet::new();
+    for (kind, cases) in KINDS {
+        for (_, spec, _) in *cases {
+            shown.extend(complaints(&object(kind, spec)).iter().map(|d| d.code));
+        }
+    }
+    for (code, meaning) in umbra_api::CODES {
+        let elsewhere =
+            reading.contains(&format!(" {code} ")) || ["BodyTooLarge", "MoreDiagnostics"].contains(code);
+        assert!(shown.contains(code) || elsewhere, "nobody shows {code}");
+        assert!(meaning.ends_with('.') && !meaning.contains('\n'), "{code}");
+    }
+    let codes: BTreeSet<&str> = umbra_api::CODES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes.len(), umbra_api::CODES.len(), "a code twice");
+}

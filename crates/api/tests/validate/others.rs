@@ -1,0 +1,222 @@
+//! Cases of DestinationRule, ServiceEntry and Gateway.
+
+use super::Case;
+
+pub(crate) const DESTINATION_RULE: &[Case] = &[
+    ("plain", "host: a\nsubsets: [{name: v1, labels: {version: v1}}]", &[]),
+    (
+        "a policy",
+        "host: a\ntrafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}, connectionPool: {tcp: {maxConnections: 5, connectTimeout: 1s}}, tls: {mode: SIMPLE}}",
+        &[],
+    ),
+    ("no host", "subsets: []", &["error InvalidHost spec.host"]),
+    (
+        "subsets",
+        "host: a\nsubsets: [{name: v1}, {name: v1}, {}, {name: 'a|b'}]",
+        &[
+            "error DuplicateName spec.subsets[1].name~spec.subsets[0]",
+            "error InvalidSubset spec.subsets[2].name",
+            "error InvalidSubset spec.subsets[3].name",
+        ],
+    ),
+    ("an empty policy", "host: a\ntrafficPolicy: {}", &["error EmptyBlock spec.trafficPolicy"]),
+    (
+        "not acted on",
+        "host: a\nworkloadSelector: {matchLabels: {a: b}}\ntrafficPolicy:\n  outlierDetection: {consecutive5xxErrors: 1}\n  tunnel: {targetHost: x}\n  proxyProtocol: {version: V2}\n  retryBudget: {percent: 10}\n  loadBalancer: {consistentHash: {useSourceIp: true}, localityLbSetting: {enabled: true}, warmup: {duration: 1s}}",
+        &[
+            "warning NotActedOn spec.workloadSelector",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.consistentHash",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.localityLbSetting",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.warmup",
+            "warning NotActedOn spec.trafficPolicy.outlierDetection",
+            "warning NotActedOn spec.trafficPolicy.tunnel",
+            "warning NotActedOn spec.trafficPolicy.proxyProtocol",
+            "error ConflictingFields spec.trafficPolicy~tunnel, proxyProtocol",
+            "warning NotActedOn spec.trafficPolicy.retryBudget",
+        ],
+    ),
+    (
+        "load balancers",
+        "host: a\ntrafficPolicy: {loadBalancer: {simple: PASSTHROUGH, warmupDurationSecs: 1s, consistentHash: {httpHeaderName: a, useSourceIp: true, maglev: {}, ringHash: {}}}}",
+        &[
+            "error ConflictingFields spec.trafficPolicy.loadBalancer~simple counts",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.simple",
+            "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~httpHeaderName, useSourceIp",
+            "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~ringHash, maglev",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.consistentHash",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.warmupDurationSecs",
+        ],
+    ),
+    (
+        "ports",
+        "host: a\ntrafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {}}, {port: {number: 80}, tls: {}}, {tls: {}}, {port: {number: 0}}]}",
+        &[
+            "error DuplicateName spec.trafficPolicy.portLevelSettings[1].port.number",
+            "error InvalidPort spec.trafficPolicy.portLevelSettings[2].port",
+            "error InvalidPort spec.trafficPolicy.portLevelSettings[3].port.number",
+            "error EmptyBlock spec.trafficPolicy.portLevelSettings[3]",
+        ],
+    ),
+    (
+        "a connection pool",
+        "host: a\nsubsets:\n- name: v1\n  trafficPolicy:\n    connectionPool:\n      tcp: {maxConnections: -1, connectTimeout: 0s, tcpKeepalive: {time: 0.1ms}}\n      http: {h2UpgradePolicy: UPGRADE, useClientProtocol: true, http2KeepAlive: {interval: 1s}}\n- name: v2\n  trafficPolicy: {connectionPool: {}}",
+        &[
+            "error ConflictingFields spec.subsets[0].trafficPolicy.connectionPool.http.h2UpgradePolicy",
+            "error ConflictingFields spec.subsets[0].trafficPolicy.connectionPool.http.http2KeepAlive",
+            "error NegativeNumber spec.subsets[0].trafficPolicy.connectionPool.tcp.maxConnections",
+            "error InvalidDuration spec.subsets[0].trafficPolicy.connectionPool.tcp.connectTimeout",
+            "error InvalidDuration spec.subsets[0].trafficPolicy.connectionPool.tcp.tcpKeepalive.time",
+            "error EmptyBlock spec.subsets[1].trafficPolicy.connectionPool",
+        ],
+    ),
+    (
+        "tls",
+        "host: a\ntrafficPolicy: {tls: {sni: x}, portLevelSettings: [{port: {number: 1}, tls: {mode: ISTIO_MUTUAL, privateKey: /k}}, {port: {number: 2}, tls: {mode: SIMPLE, clientCertificate: /c, insecureSkipVerify: true, caCrl: /crl}}, {port: {number: 3}, tls: {mode: MUTUAL, credentialName: x, privateKey: /k}}]}",
+        &[
+            "warning ConflictingFields spec.trafficPolicy.tls~plaintext",
+            "error ConflictingFields spec.trafficPolicy.portLevelSettings[0].tls",
+            "warning ConflictingFields spec.trafficPolicy.portLevelSettings[1].tls",
+            "info Insecure spec.trafficPolicy.portLevelSettings[1].tls.insecureSkipVerify",
+            "warning NotActedOn spec.trafficPolicy.portLevelSettings[1].tls.caCrl",
+            "error ConflictingFields spec.trafficPolicy.portLevelSettings[2].tls",
+        ],
+    ),
+];
+
+pub(crate) const SERVICE_ENTRY: &[Case] = &[
+    (
+        "static",
+        "hosts: [a.com]\nports: [{number: 80, name: http, protocol: HTTP}]\nresolution: STATIC\nendpoints: [{address: 10.0.0.1, ports: {http: 8080}}]",
+        &[],
+    ),
+    (
+        "DNS",
+        "hosts: [a.com]\nlocation: MESH_EXTERNAL\nports: [{number: 80, name: http, protocol: http}]\nresolution: DNS",
+        &[],
+    ),
+    ("no hosts", "resolution: DNS", &["error InvalidHost spec.hosts"]),
+    (
+        "bad hosts",
+        "hosts: ['*', '']\nresolution: STATIC\nexportTo: ['~']",
+        &[
+            "error InvalidHost spec.hosts[0]",
+            "error InvalidHost spec.hosts[1]",
+            "warning NoEndpointsWritten spec.endpoints",
+        ],
+    ),
+    (
+        "NONE",
+        "hosts: [a.com]\nendpoints: [{address: 10.0.0.1}]",
+        &["warning NotActedOn spec.resolution", "error ConflictingFields spec.endpoints"],
+    ),
+    (
+        "round robin",
+        "hosts: [a.com]\nresolution: DNS_ROUND_ROBIN",
+        &["warning NotActedOn spec.resolution~DNS_ROUND_ROBIN"],
+    ),
+    (
+        "dynamic",
+        "hosts: ['*.a.com']\nresolution: DYNAMIC_DNS",
+        &["warning NotActedOn spec.resolution~DYNAMIC_DNS"],
+    ),
+    (
+        "a wildcard in DNS",
+        "hosts: ['*.a.com']\nresolution: DNS\naddresses: [10.0.0.0/8, 10.0.0.1/32]",
+        &["error InvalidHost spec.hosts", "error ConflictingFields spec.addresses[0]"],
+    ),
+    (
+        "a selector",
+        "hosts: [a.com]\nresolution: STATIC\nworkloadSelector: {labels: {a: b}}\nendpoints: [{address: 10.0.0.1}]\nsubjectAltNames: [x]",
+        &[
+            "warning NotActedOn spec.workloadSelector",
+            "error ConflictingFields spec.endpoints",
+            "warning NotActedOn spec.subjectAltNames",
+        ],
+    ),
+    (
+        "ports",
+        "hosts: [a.com]\nresolution: DNS\nports: [{number: 80, name: a, protocol: HTPP}, {number: 80, name: a}, {number: 0, targetPort: 70000}]",
+        &[
+            "error UnknownProtocol spec.ports[0].protocol~did you mean HTTP?",
+            "error DuplicateName spec.ports[1].number",
+            "error DuplicateName spec.ports[1].name",
+            "error InvalidPort spec.ports[2].number",
+            "warning MissingName spec.ports[2].name",
+            "error InvalidPort spec.ports[2].targetPort",
+        ],
+    ),
+    (
+        "endpoints",
+        "hosts: [a.com]\nresolution: STATIC\nports: [{number: 80, name: a}]\nendpoints: [{}, {address: b.com}, {address: 'unix:///x'}, {address: '::1', ports: {b: 1, a: 0}, network: n, serviceAccount: s}]",
+        &[
+            "error InvalidAddress spec.endpoints[0].address",
+            "error InvalidAddress spec.endpoints[1].address",
+            "warning NotActedOn spec.endpoints[2].address",
+            "error InvalidPort spec.endpoints[3].ports.a",
+            "error UnknownPort spec.endpoints[3].ports.b",
+            "warning NotActedOn spec.endpoints[3].network",
+            "warning NotActedOn spec.endpoints[3].serviceAccount",
+        ],
+    ),
+];
+
+pub(crate) const GATEWAY: &[Case] = &[
+    (
+        "plain",
+        "selector: {istio: ingressgateway}\nservers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*', ns/a.com, ./b.com]}]",
+        &[],
+    ),
+    (
+        "a redirect to https",
+        "servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*'], tls: {httpsRedirect: true}}]",
+        &[],
+    ),
+    ("no servers", "selector: {a: b}", &["error NoServers spec.servers"]),
+    (
+        "nothing in a server",
+        "servers: [{}]",
+        &["error InvalidPort spec.servers[0].port", "error InvalidHost spec.servers[0].hosts"],
+    ),
+    (
+        "ports",
+        "servers:\n- {port: {number: 0, protocol: HTPP, targetPort: 5}, hosts: ['*'], bind: x}\n- {port: {number: 1, name: a}, hosts: ['*'], bind: 'unix:///x', defaultEndpoint: y}\n- {port: {number: 2, name: a, protocol: tcp}, hosts: ['*']}",
+        &[
+            "error InvalidPort spec.servers[0].port.number",
+            "warning MissingName spec.servers[0].port.name",
+            "warning Deprecated spec.servers[0].port.targetPort",
+            "error UnknownProtocol spec.servers[0].port.protocol",
+            "error InvalidAddress spec.servers[0].bind",
+            "warning NotActedOn spec.servers[1].bind",
+            "warning NotActedOn spec.servers[1].defaultEndpoint",
+            "warning NotActedOn spec.servers[2].port.protocol~TCP",
+            "warning DuplicateName spec.servers[2].port.name",
+        ],
+    ),
+    (
+        "hosts",
+        "servers: [{port: {number: 1, name: a}, hosts: [short, /a.com, a/b/c.com, 'ns/']}]",
+        &[
+            "warning ShortHost spec.servers[0].hosts[0]",
+            "error InvalidHost spec.servers[0].hosts[1]",
+            "error InvalidHost spec.servers[0].hosts[2]",
+            "error InvalidHost spec.servers[0].hosts[3]",
+        ],
+    ),
+    (
+        "tls",
+        "servers:\n- {port: {number: 1, name: a, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: x}}\n- {port: {number: 2, name: b, protocol: HTTPS}, hosts: ['*'], tls: {mode: MUTUAL}}\n- {port: {number: 3, name: c, protocol: HTTPS}, hosts: ['*']}\n- {port: {number: 4, name: d, protocol: HTTP}, hosts: ['*'], tls: {mode: SIMPLE}}\n- {port: {number: 5, name: e, protocol: TLS}, hosts: ['*'], tls: {credentialName: x}}",
+        &[
+            "warning NotActedOn spec.servers[0].port.protocol",
+            "warning NotActedOn spec.servers[0].tls",
+            "warning NotActedOn spec.servers[1].port.protocol",
+            "warning NotActedOn spec.servers[1].tls",
+            "error ConflictingFields spec.servers[1].tls~MUTUAL needs a certificate",
+            "warning NotActedOn spec.servers[2].port.protocol",
+            "error ConflictingFields spec.servers[2].tls",
+            "error ConflictingFields spec.servers[3].tls~httpsRedirect or nothing",
+            "warning NotActedOn spec.servers[4].port.protocol",
+            "warning NotActedOn spec.servers[4].tls",
+            "warning ConflictingFields spec.servers[4].tls",
+        ],
+    ),
+];
