@@ -1,4 +1,4 @@
-//! From text or JSON to objects: text -> [`tree`] with positions -> types ([`decode`]) -> [`documents`].
+//! From text or JSON to objects: text -> [`tree`] with positions -> types (`decode`) -> [`documents`].
 
 pub(crate) mod decode;
 pub mod documents;

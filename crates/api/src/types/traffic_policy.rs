@@ -98,6 +98,8 @@ pub struct LoadBalancerSettings {
     pub consistent_hash: Option<ConsistentHashLb>,
     /// By distance.
     pub locality_lb_setting: Option<LocalityLbSetting>,
+    /// By zone, in proportion to the endpoints there.
+    pub zone_aware_lb_setting: Option<ZoneAwareLbSetting>,
     /// Old spelling of `warmup.duration`.
     pub warmup_duration_secs: Option<Duration>,
     /// Slow start of new endpoints.
@@ -206,6 +208,20 @@ pub struct LocalityLbSetting {
     pub failover_priority: Vec<String>,
     /// Whether any of it counts.
     pub enabled: Option<bool>,
+}
+
+/// By zone (`ZoneAwareLoadBalancerSetting`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ZoneAwareLbSetting {
+    /// Whether any of it counts.
+    pub enabled: Option<bool>,
+    /// Where to when a region fails.
+    pub failover: Vec<LocalityFailover>,
+    /// Labels in order of priority.
+    pub failover_priority: Vec<String>,
+    /// Fewest endpoints for which it counts.
+    pub min_cluster_size: Option<u32>,
 }
 
 /// Shares for clients in one locality.

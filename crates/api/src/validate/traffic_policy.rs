@@ -123,8 +123,13 @@ fn load_balancer(report: &mut Report, path: &str, balancer: &LoadBalancerSetting
         );
         report.not_acted_on(field, "requests are spread by LEAST_REQUEST, without affinity");
     }
-    if balancer.locality_lb_setting.is_some() {
-        report.not_acted_on(format!("{path}.localityLbSetting"), "requests are spread over all localities");
+    for (field, present) in [
+        ("localityLbSetting", balancer.locality_lb_setting.is_some()),
+        ("zoneAwareLbSetting", balancer.zone_aware_lb_setting.is_some()),
+    ] {
+        if present {
+            report.not_acted_on(format!("{path}.{field}"), "requests are spread over all localities");
+        }
     }
     for (field, present) in [
         ("warmup", balancer.warmup.is_some()),

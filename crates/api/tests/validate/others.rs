@@ -22,11 +22,12 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
     ("an empty policy", "host: a\ntrafficPolicy: {}", &["error EmptyBlock spec.trafficPolicy"]),
     (
         "not acted on",
-        "host: a\nworkloadSelector: {matchLabels: {a: b}}\ntrafficPolicy:\n  outlierDetection: {consecutive5xxErrors: 1}\n  tunnel: {targetHost: x}\n  proxyProtocol: {version: V2}\n  retryBudget: {percent: 10}\n  loadBalancer: {consistentHash: {useSourceIp: true}, localityLbSetting: {enabled: true}, warmup: {duration: 1s}}",
+        "host: a\nworkloadSelector: {matchLabels: {a: b}}\ntrafficPolicy:\n  outlierDetection: {consecutive5xxErrors: 1}\n  tunnel: {targetHost: x}\n  proxyProtocol: {version: V2}\n  retryBudget: {percent: 10}\n  loadBalancer: {consistentHash: {useSourceIp: true}, localityLbSetting: {enabled: true}, warmup: {duration: 1s}, zoneAwareLbSetting: {enabled: true, minClusterSize: 6}}",
         &[
             "warning NotActedOn spec.workloadSelector",
             "warning NotActedOn spec.trafficPolicy.loadBalancer.consistentHash",
             "warning NotActedOn spec.trafficPolicy.loadBalancer.localityLbSetting",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
             "warning NotActedOn spec.trafficPolicy.loadBalancer.warmup",
             "warning NotActedOn spec.trafficPolicy.outlierDetection",
             "warning NotActedOn spec.trafficPolicy.tunnel",
