@@ -1,1 +1,23 @@
-//! The binary umbra
+//! The binary `umbra`: arguments, wiring, gRPC and HTTP adapters, command line verbs, shutdown.
+//!
+//! Owns: processes, sockets, clocks, logs, metrics, what people type and what they are told.
+//! Does not own: any content of a configuration (`istio`, `envoy`), the protocol (`xds`), when to recompute
+//! (`engine`), which files to read (`source`).
+//! Invariants: one task owns the engine and nobody else touches it; what it publishes is immutable; every
+//! channel is bounded and a client that does not read is closed, never waited for; no lock is held across an
+//! await; nothing a file, a proxy or a person sends ends the process.
+//! Start reading at: [`cli::run`], then `serve.rs`, then `ads/stream.rs`.
+
+pub mod admin;
+pub mod ads;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod diagnostics;
+pub mod engine_task;
+pub mod logging;
+pub mod metrics;
+pub mod proxies;
+mod reload;
+pub mod resources;
+pub mod serve;

@@ -1,2 +1,7 @@
-//! The binary umbra.
-fn main() {}
+//! The binary `umbra`. Everything is in the library, so that tests can run it in their own process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    umbra_server::cli::run()
+}

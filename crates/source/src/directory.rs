@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_api::{Located, Object};
+use umbra_api::{Change, Located, Object};
 use umbra_ir::{Diagnostic, ObjectId};
 
+use crate::Reading;
 use crate::problem;
-use crate::{Change, Reading};
 
 /// Where an object stands: the document it was read from.
 pub type Place = Arc<Located<Object>>;
@@ -150,7 +150,7 @@ impl Directory {
             match (&place, before) {
                 (Some(now), Some(before)) if Arc::ptr_eq(now, before) => continue,
                 (Some(now), Some(before)) if now.value == before.value => {}
-                (Some(now), _) => update.changes.push(Change::Upsert(Box::new(now.value.clone()))),
+                (Some(now), _) => update.changes.push(Change::Upsert(now.value.clone().into())),
                 (None, Some(_)) => update.changes.push(Change::Delete(id.clone())),
                 (None, None) => continue,
             }

@@ -21,12 +21,3 @@ pub use directory::{Directory, Place, Update};
 pub use load::{LoadError, Loaded, load};
 pub use reading::Reading;
 pub use watch::{StartError, Watch, watch};
-
-/// One change of the world.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The object is there, as new or in place of an older version.
-    Upsert(Box<umbra_api::Object>),
-    /// The object is gone.
-    Delete(umbra_ir::ObjectId),
-}

@@ -180,7 +180,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::Change;
+    use umbra_api::Change;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::Change;
+use umbra_api::Change;
 
 struct World {
     folder: tempfile::TempDir,

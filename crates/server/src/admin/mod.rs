@@ -1,0 +1,91 @@
+//! The admin HTTP interface: health, metrics, debug views. It reads, and changes nothing.
+
+mod debug;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine_task::EngineHandle;
+use crate::metrics::{self, Metrics};
+use crate::proxies::Proxies;
+
+/// What the views show.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Objects and diagnostics.
+    pub engine: EngineHandle,
+    /// Connected proxies.
+    pub proxies: Arc<Proxies>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the process should end.
+    pub shutdown: CancellationToken,
+}
+
+const INDEX: &str = "<!doctype html><title>umbra</title><h1>umbra</h1><ul>
+<li><a href=/debug/objects>/debug/objects</a> every object with its diagnostics; <code>?kind=</code>, <code>?namespace=</code>, <code>?name=</code>
+<li><a href=/debug/diagnostics>/debug/diagnostics</a> everything that is wrong; <code>?severity=error</code>
+<li><a href=/debug/proxies>/debug/proxies</a> connected proxies: how far each has come, what it rejected
+<li>/debug/proxies/ID one proxy and its resources; ID is its number or its node id
+<li><a href=/metrics>/metrics</a> for Prometheus
+<li><a href=/readyz?verbose>/readyz?verbose</a>, <a href=/healthz>/healthz</a>
+</ul>
+";
+
+impl Admin {
+    /// Every path that is served.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/", get(async || Html(INDEX)))
+            .route("/debug", get(async || Html(INDEX)))
+            .route("/debug/", get(async || Html(INDEX)))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .route("/debug/objects", get(debug::objects))
+            .route("/debug/diagnostics", get(debug::diagnostics))
+            .route("/debug/proxies", get(debug::proxies))
+            .route("/debug/proxies/{id}", get(debug::proxy))
+            .fallback(async || (StatusCode::NOT_FOUND, "not here; see /debug/\n"))
+            .with_state(self)
+    }
+
+    /// Serves until `stop`.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+        axum::serve(listener, self.router()).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}
+
+async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let state = admin.engine.published();
+    let leaving = admin.shutdown.is_cancelled();
+    let ok = state.ready && !leaving;
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    if !verbose {
+        return (status, if ok { "ok\n" } else { "not ready; see /readyz?verbose\n" }).into_response();
+    }
+    let sign = |ok: bool| if ok { "[+]" } else { "[-]" };
+    let objects: usize = state.objects.values().sum();
+    let loaded = if state.ready {
+        format!("loaded: {objects} objects, generation {}", state.generation)
+    } else {
+        "the first load is not done; proxies wait unanswered".to_owned()
+    };
+    let serving = if leaving { "shutting down" } else { "serving" };
+    (status, format!("{} {loaded}\n{} {serving}\n", sign(state.ready), sign(!leaving))).into_response()
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], admin.metrics.encode()).into_response()
+}

@@ -1,0 +1,194 @@
+//! TCP connections that can be closed from within, whatever their client does.
+//!
+//! Ending a gRPC stream needs the client to read; a client that does not would keep its connection and what is
+//! queued for it for ever. So each connection carries a token, and cancelling it fails the next read.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+/// How long a connection may take to open its first stream.
+pub(super) const FIRST_STREAM: Duration = Duration::from_secs(10);
+
+/// What a stream knows of its connection; an extension of its request.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// Who.
+    pub peer: SocketAddr,
+    close: CancellationToken,
+    used: Arc<AtomicBool>,
+}
+
+impl ConnectionInfo {
+    /// Closes the connection at once, with all its streams.
+    pub fn close(&self) {
+        self.close.cancel();
+    }
+
+    /// Notes that a stream was opened: the connection may stay.
+    pub fn use_it(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A connection that can be closed.
+pub(super) struct Connection {
+    stream: TcpStream,
+    info: ConnectionInfo,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, peer: SocketAddr, parent: &CancellationToken, patience: Duration) -> Self {
+        let close = parent.child_token();
+        let closed = Box::pin(close.clone().cancelled_owned());
+        let info = ConnectionInfo { peer, close, used: Arc::default() };
+        Connection { stream, info, closed, patience: Some(Box::pin(tokio::time::sleep(patience))) }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by umbra"));
+        }
+        let used = self.info.used.load(Ordering::Relaxed);
+        if used {
+            self.patience = None;
+        }
+        let out_of_patience = self.patience.as_mut().is_some_and(|it| it.as_mut().poll(cx).is_ready());
+        if out_of_patience {
+            return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "no stream was opened"));
+        }
+        Poll::Pending
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ConnectionInfo;
+
+    fn connect_info(&self) -> ConnectionInfo {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_end(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// The connections that a listener accepts, each a child of `close`: cancelling that closes them all.
+pub(super) fn incoming(
+    listener: TcpListener,
+    close: CancellationToken,
+) -> impl Stream<Item = io::Result<Connection>> {
+    futures::stream::unfold((listener, close), |(listener, close)| async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Small messages go out at once.
+                    let _ = stream.set_nodelay(true);
+                    let connection = Connection::new(stream, peer, &close, FIRST_STREAM);
+                    return Some((Ok(connection), (listener, close)));
+                }
+                Err(error) => {
+                    // Out of file descriptors, for example: it passes when others leave.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    async fn pair(patience: Duration) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        (Connection::new(stream, peer, &CancellationToken::new(), patience), client)
+    }
+
+    #[tokio::test]
+    async fn a_waiting_read_ends_when_the_connection_is_closed() {
+        let (mut connection, _client) = pair(FIRST_STREAM).await;
+        let info = connection.connect_info();
+        let read = tokio::spawn(async move { connection.read_u8().await });
+        info.close();
+        assert_eq!(read.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_stream_is_closed_and_one_with_a_stream_is_not() {
+        let (mut connection, _client) = pair(Duration::from_millis(1)).await;
+        assert_eq!(connection.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut connection, client) = pair(Duration::from_millis(1)).await;
+        connection.connect_info().use_it();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        drop(client);
+        assert_eq!(connection.read_u8().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn closing_the_parent_closes_every_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let close = CancellationToken::new();
+        let mut incoming = Box::pin(incoming(listener, close.clone()));
+        let _client = TcpStream::connect(address).await.unwrap();
+        let mut connection = incoming.next().await.unwrap().unwrap();
+        close.cancel();
+        assert!(connection.read_u8().await.is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Who asks: Envoy's node message, turned into plain JSON with limits.
+
+use serde_json::{Map, Number, Value};
+use umbra_proto::envoy::config::core::v3::Node;
+use umbra_proto::google::protobuf::{self, value::Kind};
+
+/// Ids and metadata larger than this (encoded) are refused: a real one has a few KiB, and it is kept as long as
+/// the stream lives.
+const MAX_BYTES: usize = 128 << 10;
+
+/// A node's id and metadata.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Identity {
+    /// `node.id`.
+    pub(super) id: String,
+    /// `node.metadata` as JSON; an object.
+    pub(super) metadata: Value,
+}
+
+/// Reads what identifies a proxy.
+///
+/// # Errors
+/// There is no node, or it is too large; the text is for the proxy's log.
+pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
+    let Some(node) = node else {
+        return Err("the first request of a stream must carry the node".to_owned());
+    };
+    let metadata = node.metadata.unwrap_or_default();
+    let bytes = node.id.len() + prost::Message::encoded_len(&metadata);
+    if bytes > MAX_BYTES {
+        return Err(format!("node id and metadata have {bytes} bytes, more than the {MAX_BYTES} allowed"));
+    }
+    Ok(Identity { id: node.id, metadata: Value::Object(object(metadata)) })
+}
+
+/// The depth is bounded: the protobuf decoder refuses messages nested more than 100 deep.
+fn object(from: protobuf::Struct) -> Map<String, Value> {
+    from.fields.into_iter().map(|(key, value)| (key, json(value))).collect()
+}
+
+fn json(from: protobuf::Value) -> Value {
+    match from.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::NumberValue(number)) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+        Some(Kind::StringValue(text)) => Value::String(text),
+        Some(Kind::BoolValue(value)) => Value::Bool(value),
+        Some(Kind::StructValue(inner)) => Value::Object(object(inner)),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(json).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn value(kind: Kind) -> protobuf::Value {
+        protobuf::Value { kind: Some(kind) }
+    }
+
+    fn node(fields: impl IntoIterator<Item = (&'static str, protobuf::Value)>) -> Node {
+        let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Node { id: "n".to_owned(), metadata: Some(protobuf::Struct { fields }), ..Default::default() }
+    }
+
+    #[test]
+    fn metadata_become_json() {
+        let labels = node([("app", value(Kind::StringValue("a".to_owned())))]).metadata.unwrap();
+        let from = node([
+            ("LABELS", value(Kind::StructValue(labels))),
+            ("N", value(Kind::NumberValue(1.5))),
+            ("NAN", value(Kind::NumberValue(f64::NAN))),
+            ("B", value(Kind::BoolValue(true))),
+            ("L", value(Kind::ListValue(protobuf::ListValue { values: vec![value(Kind::NullValue(0))] }))),
+            ("EMPTY", protobuf::Value::default()),
+        ]);
+        let metadata = identity(Some(from)).unwrap().metadata;
+        let expected =
+            json!({"LABELS": {"app": "a"}, "N": 1.5, "NAN": null, "B": true, "L": [null], "EMPTY": null});
+        assert_eq!(metadata, expected);
+        assert_eq!(identity(Some(Node::default())).unwrap().metadata, json!({}));
+    }
+
+    #[test]
+    fn no_node_and_a_huge_node_are_refused_with_words() {
+        assert!(identity(None).unwrap_err().contains("must carry the node"));
+        let huge = node([("X", value(Kind::StringValue("x".repeat(MAX_BYTES))))]);
+        assert!(identity(Some(huge)).unwrap_err().contains("bytes"));
+    }
+}

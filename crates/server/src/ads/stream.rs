@@ -1,0 +1,277 @@
+//! One ADS stream: requests, snapshots and the clock into a session; its responses out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tonic::codec::Streaming;
+use tonic::{Code, Status};
+use tracing::{debug, info, warn};
+use umbra_xds::{Output, SessionError, SessionEvent, Snapshot};
+
+use super::Ads;
+use super::connection::ConnectionInfo;
+use super::node;
+use super::wire::Wire;
+use crate::metrics::ByReason;
+use crate::proxies::{Proxy, variant_name};
+
+/// How long a stream may take to say who it is.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// How long a client may leave a response unread before its connection is closed. Its session costs nobody
+/// else anything meanwhile.
+const SLOW_READER: Duration = Duration::from_secs(20);
+
+/// Why a stream ended.
+enum End {
+    /// The proxy left, or its connection broke.
+    Client,
+    /// umbra is going down.
+    Shutdown,
+    /// It did not say who it is in time.
+    FirstRequest,
+    /// Its node cannot be understood.
+    Refused(String),
+    /// It broke the protocol or a limit.
+    Fault(SessionError),
+    /// It stopped reading.
+    SlowReader,
+}
+
+impl End {
+    fn reason(&self) -> &'static str {
+        match self {
+            End::Client => "client",
+            End::Shutdown => "shutdown",
+            End::FirstRequest => "first_request_timeout",
+            End::Refused(_) => "refused",
+            End::Fault(_) => "error",
+            End::SlowReader => "slow_reader",
+        }
+    }
+
+    /// What the proxy is told; `None` ends the stream as it is, and Envoy comes back elsewhere.
+    fn status(&self) -> Option<Status> {
+        match self {
+            End::Client | End::Shutdown => None,
+            End::FirstRequest => {
+                let text = format!("no request within {} s of opening the stream", FIRST_REQUEST.as_secs());
+                Some(Status::deadline_exceeded(text))
+            }
+            End::Refused(text) => Some(Status::invalid_argument(text.clone())),
+            End::Fault(error) => {
+                let code = if error.is_limit() { Code::ResourceExhausted } else { Code::InvalidArgument };
+                Some(Status::new(code, error.to_string()))
+            }
+            End::SlowReader => Some(Status::resource_exhausted("responses were not read in time")),
+        }
+    }
+}
+
+type Out<W> = mpsc::Sender<Result<<W as Wire>::Response, Status>>;
+
+/// Serves one stream to its end.
+pub(super) async fn run<W: Wire>(
+    ads: Ads,
+    mut requests: Streaming<W::Request>,
+    out: Out<W>,
+    connection: Option<ConnectionInfo>,
+) {
+    let peer = connection.as_ref().map_or_else(|| "unknown".to_owned(), |info| info.peer.to_string());
+    let end = match hello::<W>(&ads, &mut requests, &peer).await {
+        Ok((proxy, first)) => {
+            let name = proxy.node_id.clone();
+            let end =
+                Driver::<W> { ads: &ads, proxy, out: &out, published: None }.drive(requests, first).await;
+            info!(proxy = name, %peer, reason = end.reason(), "proxy gone");
+            end
+        }
+        Err(end) => {
+            match &end {
+                End::Refused(why) => warn!(%peer, why, "proxy refused"),
+                end => debug!(%peer, reason = end.reason(), "stream ended before its first request"),
+            }
+            end
+        }
+    };
+    ads.metrics.streams_closed.get_or_create(&ByReason { reason: end.reason() }).inc();
+    if matches!(end, End::SlowReader) {
+        // It would not read a status either.
+        if let Some(connection) = connection {
+            connection.close();
+        }
+    } else if let Some(status) = end.status() {
+        let _ = out.send_timeout(Err(status), SLOW_READER).await;
+    }
+}
+
+/// Waits for the first request and understands who asks.
+async fn hello<W: Wire>(
+    ads: &Ads,
+    requests: &mut Streaming<W::Request>,
+    peer: &str,
+) -> Result<(Arc<Proxy>, W::Request), End> {
+    let mut first = tokio::select! {
+        first = tokio::time::timeout(FIRST_REQUEST, requests.message()) => match first {
+            Err(_) => return Err(End::FirstRequest),
+            Ok(Ok(Some(first))) => first,
+            Ok(Ok(None) | Err(_)) => return Err(End::Client),
+        },
+        () = ads.shutdown.cancelled() => return Err(End::Shutdown),
+    };
+    let identity = node::identity(W::take_node(&mut first)).map_err(End::Refused)?;
+    let node = umbra_istio::parse_node(&identity.id, &identity.metadata)
+        .map_err(|error| End::Refused(error.to_string()))?;
+    let proxy = Proxy::new(ads.engine.next_id(), identity.id, node, W::VARIANT, peer.to_owned());
+    Ok((Arc::new(proxy), first))
+}
+
+struct Driver<'a, W: Wire> {
+    ads: &'a Ads,
+    proxy: Arc<Proxy>,
+    out: &'a Out<W>,
+    /// The generation that is on its way to the proxy, and when it was taken up.
+    published: Option<(u64, Instant)>,
+}
+
+impl<W: Wire> Driver<'_, W> {
+    async fn drive(mut self, mut requests: Streaming<W::Request>, first: W::Request) -> End {
+        let proxy = self.proxy.clone();
+        let rtds = W::asks_for_runtime(&first);
+        if rtds {
+            proxy.set_rtds();
+        }
+        info!(
+            proxy = proxy.node_id,
+            kind = proxy.node.kind.as_str(),
+            namespace = &*proxy.node.namespace,
+            variant = variant_name(W::VARIANT),
+            peer = proxy.peer,
+            "proxy connected"
+        );
+        let _entry = self.ads.proxies.enter(proxy.clone());
+        let Some(mut connection) = self.ads.engine.connect(proxy.id, proxy.node.clone(), rtds).await else {
+            return End::Shutdown;
+        };
+        let start = Instant::now();
+        if let Err(end) = self.request(first, start).await {
+            return end;
+        }
+        loop {
+            let deadline = proxy.with_session(|session| session.next_deadline());
+            let timer = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until((start + deadline).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let step = tokio::select! {
+                () = self.ads.shutdown.cancelled() => Err(End::Shutdown),
+                () = self.out.closed() => Err(End::Client),
+                request = requests.message() => match request {
+                    Ok(Some(mut request)) => {
+                        W::take_node(&mut request);
+                        if W::asks_for_runtime(&request) && proxy.set_rtds() {
+                            connection.set_rtds().await;
+                        }
+                        self.request(request, start).await
+                    }
+                    Ok(None) | Err(_) => Err(End::Client),
+                },
+                snapshot = next(&mut connection.snapshots) => match snapshot {
+                    Some(snapshot) => self.snapshot(snapshot, start).await,
+                    None => Err(End::Shutdown),
+                },
+                () = timer => {
+                    let output = proxy.with_session(|session| session.on_timer(start.elapsed()));
+                    self.send(output).await
+                }
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn request(&mut self, request: W::Request, start: Instant) -> Result<(), End> {
+        let output = self.proxy.with_session(|session| session.on_request(request, start.elapsed()));
+        self.send(output.map_err(End::Fault)?).await
+    }
+
+    async fn snapshot(&mut self, snapshot: Arc<Snapshot>, start: Instant) -> Result<(), End> {
+        let generation = snapshot.generation();
+        let output = self.proxy.with_session(|session| session.on_snapshot(snapshot, start.elapsed()));
+        if !output.responses.is_empty() && self.published.is_none() {
+            self.published = Some((generation, Instant::now()));
+        }
+        self.send(output).await
+    }
+
+    async fn send(&mut self, output: Output) -> Result<(), End> {
+        for event in &output.events {
+            self.proxy.note(event, &self.ads.metrics);
+            self.say(event);
+        }
+        self.converge();
+        for response in output.responses.into_iter().filter_map(W::response) {
+            match self.out.send_timeout(Ok(response), SLOW_READER).await {
+                Ok(()) => {}
+                Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(End::SlowReader),
+                Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(End::Client),
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures how long a change took to be acknowledged.
+    fn converge(&mut self) {
+        if let Some((generation, since)) = self.published
+            && self.proxy.with_session(|session| session.acked_generation()) >= generation
+        {
+            self.ads.metrics.convergence.observe(since.elapsed().as_secs_f64());
+            self.published = None;
+        }
+    }
+
+    fn say(&self, event: &SessionEvent) {
+        let proxy = &self.proxy.node_id;
+        match event {
+            SessionEvent::Push { resource_type, resources, removed, bytes, generation } => {
+                debug!(proxy, r#type = %resource_type, resources, removed, bytes, generation, "push");
+            }
+            SessionEvent::Ack { resource_type, generation } => {
+                debug!(proxy, r#type = %resource_type, generation, "ACK");
+            }
+            SessionEvent::Nack { resource_type, message, names, generation } => {
+                let names = listed(names);
+                warn!(proxy, r#type = %resource_type, generation, names, message, "NACK: the proxy keeps what it had");
+            }
+            SessionEvent::Lag { resource_type, names, waiting_for } => {
+                let (names, waiting_for) = (listed(names), listed(waiting_for));
+                warn!(proxy, r#type = %resource_type, names, waiting_for, "the proxy has not answered in time; going on");
+            }
+        }
+    }
+}
+
+/// The next snapshot; `None` when there will be none. Older ones that were not looked at are skipped.
+async fn next(snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>) -> Option<Arc<Snapshot>> {
+    loop {
+        snapshots.changed().await.ok()?;
+        if let Some(snapshot) = snapshots.borrow_and_update().clone() {
+            return Some(snapshot);
+        }
+    }
+}
+
+/// A few names for a log line.
+fn listed(names: &[Arc<str>]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names.iter().take(SHOWN).map(|name| &**name).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,80 @@
+//! What differs between the two variants of ADS.
+
+use umbra_envoy::RUNTIME_LAYER;
+use umbra_proto::envoy::config::core::v3::Node;
+use umbra_proto::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use umbra_xds::{ResourceType, Response, Variant};
+
+/// A variant's messages.
+pub(crate) trait Wire: 'static {
+    /// From the proxy.
+    type Request: Into<umbra_xds::Request> + Send + 'static;
+    /// To the proxy.
+    type Response: Send + 'static;
+    /// Which it is.
+    const VARIANT: Variant;
+
+    /// Takes the node out, so that nobody keeps it.
+    fn take_node(request: &mut Self::Request) -> Option<Node>;
+    /// The type asked for, and the names it adds.
+    fn asks(request: &Self::Request) -> (&str, &[String]);
+    /// The message of this variant; a session of this variant makes no other.
+    fn response(response: Response) -> Option<Self::Response>;
+
+    /// Whether it asks for umbra's runtime layer.
+    fn asks_for_runtime(request: &Self::Request) -> bool {
+        let (type_url, names) = Self::asks(request);
+        type_url == ResourceType::Runtime.type_url()
+            && names.iter().any(|name| name == RUNTIME_LAYER || name == "*")
+    }
+}
+
+/// State of the world.
+pub(crate) enum Sotw {}
+
+impl Wire for Sotw {
+    type Request = DiscoveryRequest;
+    type Response = DiscoveryResponse;
+    const VARIANT: Variant = Variant::Sotw;
+
+    fn take_node(request: &mut DiscoveryRequest) -> Option<Node> {
+        request.node.take()
+    }
+
+    fn asks(request: &DiscoveryRequest) -> (&str, &[String]) {
+        (&request.type_url, &request.resource_names)
+    }
+
+    fn response(response: Response) -> Option<DiscoveryResponse> {
+        match response {
+            Response::Sotw(response) => Some(response),
+            Response::Delta(_) => None,
+        }
+    }
+}
+
+/// Incremental.
+pub(crate) enum Delta {}
+
+impl Wire for Delta {
+    type Request = DeltaDiscoveryRequest;
+    type Response = DeltaDiscoveryResponse;
+    const VARIANT: Variant = Variant::Delta;
+
+    fn take_node(request: &mut DeltaDiscoveryRequest) -> Option<Node> {
+        request.node.take()
+    }
+
+    fn asks(request: &DeltaDiscoveryRequest) -> (&str, &[String]) {
+        (&request.type_url, &request.resource_names_subscribe)
+    }
+
+    fn response(response: Response) -> Option<DeltaDiscoveryResponse> {
+        match response {
+            Response::Delta(response) => Some(response),
+            Response::Sotw(_) => None,
+        }
+    }
+}

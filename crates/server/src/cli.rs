@@ -1,0 +1,260 @@
+//! What people type.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::commands;
+use crate::logging::LogFormat;
+
+/// Wrong usage, an unreadable path included.
+pub const USAGE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Try it:
+  umbra serve --dir deploy/examples/httpbin-mirror/mesh
+  umbra bootstrap --proxy sidecar/default/app=sleep --server 127.0.0.1:15010 > envoy.yaml
+  envoy -c envoy.yaml --service-node sleep-1 --service-cluster sleep
+
+See what a proxy would get, and what is wrong with your rules, without any server:
+  umbra validate deploy/examples/httpbin-mirror/mesh
+  umbra dump --dir deploy/examples/httpbin-mirror/mesh --proxy sidecar/default/app=sleep --type rds,rtds";
+
+/// A control plane for traffic mirroring: Istio's VirtualServices in, configuration for stock Envoy out.
+///
+/// Every option can also be given as an environment variable (named behind it), and those of `serve` in
+/// umbra.yaml (see `umbra serve --help`). An option wins over its variable, and both win over the file.
+#[derive(Debug, Parser)]
+#[command(name = "umbra", version, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve proxies from a directory of YAML, until SIGTERM or SIGINT
+    Serve(ServeArgs),
+    /// Print a complete bootstrap for a stock Envoy
+    Bootstrap(BootstrapArgs),
+    /// Check files: every mistake, with file and line
+    Validate(ValidateArgs),
+    /// Print what a proxy would get; no server needed
+    Dump(DumpArgs),
+    /// Print the version
+    Version(VersionArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// How results are printed for machines and people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Output {
+    /// Lines for people
+    Text,
+    /// JSON for tools
+    Json,
+}
+
+/// How resources are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum DumpOutput {
+    /// YAML, easier to read
+    Yaml,
+    /// JSON for tools
+    Json,
+}
+
+const SERVE_HELP: &str = "\
+umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it changes:
+  rootNamespace: istio-system
+  clusterDomain: cluster.local
+  mirror:
+    shadowSuffix: true            # Host: httpbin-shadow:8000
+    maxStreamDuration: 60s        # how long one copy may take
+    circuitBreakers: {maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}
+  accessLog: {path: \"\", format: json}   # e.g. /dev/stdout; empty: none; format json or text
+and, read at the start only, the options of this command:
+  dir: manifests
+  xds: 127.0.0.1:15010
+  admin: 127.0.0.1:15014
+  log: info
+  logFormat: text";
+
+/// Arguments of `umbra serve`.
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_HELP)]
+pub struct ServeArgs {
+    /// The folder of manifests: *.yaml, *.yml and *.json below it, reloaded as they change
+    #[arg(long, env = "UMBRA_DIR", value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+    /// Where proxies connect (plaintext gRPC) [default: 127.0.0.1:15010]
+    #[arg(long, env = "UMBRA_XDS", value_name = "ADDR")]
+    pub xds: Option<String>,
+    /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/ [default: 127.0.0.1:15014]
+    #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// The settings file umbra.yaml; none is read otherwise
+    #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// error, warn, info, debug, trace, or a filter such as `info,umbra_source=debug` [default: info]
+    #[arg(long, env = "UMBRA_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Log lines for people or JSON for tools; logs go to standard error [default: text]
+    #[arg(long, env = "UMBRA_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+const PROXY_FORM: &str = "\
+A proxy is written as KIND/NAMESPACE[/LABEL=VALUE,...], for example
+  sidecar/default/app=sleep     beside an application, for its calls
+  router/istio-system/istio=ingressgateway     a gateway";
+
+/// Arguments of `umbra bootstrap`.
+#[derive(Debug, Args)]
+#[command(after_help = PROXY_FORM)]
+pub struct BootstrapArgs {
+    /// What the Envoy is: sidecar/NS/k=v[,k=v] or router/NS/k=v[,k=v]
+    #[arg(long, env = "UMBRA_PROXY", value_name = "PROXY")]
+    pub proxy: String,
+    /// Where umbra is, as the Envoy reaches it
+    #[arg(long, env = "UMBRA_SERVER", value_name = "HOST:PORT", default_value = "127.0.0.1:15010")]
+    pub server: String,
+    /// Write this node id into the file; without it, start Envoy with --service-node, one id for each replica
+    #[arg(long, env = "UMBRA_NODE_ID", value_name = "ID")]
+    pub node_id: Option<String>,
+    /// Envoy's own admin address
+    #[arg(long, env = "UMBRA_ENVOY_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    pub envoy_admin: String,
+    /// The form of the bootstrap; Envoy reads both
+    #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "yaml")]
+    pub output: DumpOutput,
+}
+
+const VALIDATE_HELP: &str = "\
+Exit code: 0 nothing that is an error, 1 an error, 2 wrong usage (a path that cannot be read included).
+What another object may still supply, such as an unknown host or subset, is a warning.";
+
+/// Arguments of `umbra validate`.
+#[derive(Debug, Args)]
+#[command(after_help = VALIDATE_HELP)]
+pub struct ValidateArgs {
+    /// Files and folders; - is standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The settings file umbra.yaml; none is read otherwise
+    #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Lines for people or JSON for tools
+    #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "text")]
+    pub output: Output,
+}
+
+/// Arguments of `umbra dump`.
+#[derive(Debug, Args)]
+#[command(after_help = PROXY_FORM)]
+pub struct DumpArgs {
+    /// The folder of manifests (or one file; - is standard input)
+    #[arg(long, env = "UMBRA_DIR", value_name = "PATH")]
+    pub dir: PathBuf,
+    /// What the proxy is: sidecar/NS/k=v[,k=v] or router/NS/k=v[,k=v]
+    #[arg(long, env = "UMBRA_PROXY", value_name = "PROXY", required_unless_present = "node")]
+    pub proxy: Option<String>,
+    /// Its xDS node instead, as JSON: {"id": ..., "metadata": {...}}
+    #[arg(long, env = "UMBRA_NODE", value_name = "FILE", conflicts_with = "proxy")]
+    pub node: Option<PathBuf>,
+    /// Only these resource types
+    #[arg(long = "type", env = "UMBRA_TYPE", value_name = "TYPE,...", value_delimiter = ',')]
+    pub types: Vec<DumpType>,
+    /// The settings file umbra.yaml; none is read otherwise
+    #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The form
+    #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "yaml")]
+    pub output: DumpOutput,
+}
+
+/// A resource type on the command line and in metrics.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
+pub enum DumpType {
+    /// Clusters
+    Cds,
+    /// Endpoints (load assignments)
+    Eds,
+    /// Listeners
+    Lds,
+    /// Routes (route configurations)
+    Rds,
+    /// Runtime layers
+    Rtds,
+}
+
+/// Arguments of `umbra version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Lines for people or JSON for tools
+    #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "text")]
+    pub output: Output,
+}
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(args) => commands::serve(args),
+        Command::Bootstrap(args) => commands::bootstrap(&args),
+        Command::Validate(args) => commands::validate(&args),
+        Command::Dump(args) => commands::dump(&args),
+        Command::Version(args) => commands::version(args.output),
+        Command::Completion { shell } => commands::completion(shell),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("umbra: {error:#}");
+            ExitCode::from(if error.is::<commands::WrongUsage>() { USAGE } else { 1 })
+        }
+    }
+}
+
+/// `umbra dump | head` is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every option is an environment variable too.
+    #[test]
+    fn every_option_has_a_variable() {
+        for verb in Cli::command().get_subcommands() {
+            for arg in verb.get_arguments().filter(|a| a.get_long().is_some()) {
+                let name = arg.get_long().unwrap_or_default();
+                if !["help", "version"].contains(&name) {
+                    let variable = arg.get_env().and_then(|v| v.to_str()).unwrap_or_default();
+                    assert!(variable.starts_with("UMBRA_"), "{} --{name}", verb.get_name());
+                }
+            }
+        }
+    }
+}

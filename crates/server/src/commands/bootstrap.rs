@@ -1,0 +1,78 @@
+//! `umbra bootstrap`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use umbra_envoy::BootstrapOptions;
+
+use super::proxy::ProxySpec;
+use super::{print, usage};
+use crate::cli::{BootstrapArgs, DumpOutput};
+
+/// Prints a bootstrap.
+pub fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
+    let proxy: ProxySpec = args.proxy.parse().map_err(usage)?;
+    let (server_host, server_port) =
+        host_port(&args.server).map_err(|why| usage(format!("--server: {why}")))?;
+    let admin = args.envoy_admin.parse().context("--envoy-admin: expected IP:PORT").map_err(usage)?;
+    let options = BootstrapOptions {
+        kind: proxy.kind,
+        namespace: proxy.namespace,
+        labels: proxy.labels,
+        server_host,
+        server_port,
+        admin,
+        node_id: args.node_id.clone(),
+        state_of_the_world: false,
+    };
+    let value = umbra_envoy::bootstrap_json(&options)?;
+    match args.output {
+        DumpOutput::Json => print(&format!("{}\n", serde_json::to_string_pretty(&value)?))?,
+        DumpOutput::Yaml => {
+            let start = match &args.node_id {
+                Some(_) => "envoy -c FILE",
+                None => "envoy -c FILE --service-node NAME (a name of its own for each replica)",
+            };
+            let yaml = serde_saphyr::to_string(&value)?;
+            print(&format!(
+                "# A bootstrap for stock Envoy, made by: umbra bootstrap --proxy {}\n# Start it with: {start}\n{yaml}",
+                args.proxy
+            ))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `HOST:PORT`; an IPv6 address stands in brackets.
+fn host_port(text: &str) -> Result<(String, u16), String> {
+    let wrong = || format!("{text:?} is not HOST:PORT");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || (host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err()) {
+        return Err(wrong());
+    }
+    Ok((host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_port;
+
+    #[test]
+    fn hosts_and_ports() {
+        for (text, expected) in [
+            ("127.0.0.1:15010", Some(("127.0.0.1", 15010))),
+            ("umbra.umbra-system.svc:15010", Some(("umbra.umbra-system.svc", 15010))),
+            ("[::1]:15010", Some(("::1", 15010))),
+            ("umbra", None),
+            (":15010", None),
+            ("umbra:0", None),
+            ("umbra:http", None),
+            ("a:b:1", None),
+        ] {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(host_port(text).ok(), expected, "{text}");
+        }
+    }
+}

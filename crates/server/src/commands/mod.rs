@@ -1,0 +1,85 @@
+//! The verbs of the command line.
+
+mod bootstrap;
+mod dump;
+mod proxy;
+mod validate;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use serde_json::json;
+
+use crate::cli::{Cli, Output, ServeArgs};
+use crate::config::{self, Config};
+use crate::{logging, serve};
+
+pub use bootstrap::bootstrap;
+pub use dump::dump;
+pub use validate::validate;
+
+/// The command line cannot be carried out as it is written: exit code 2.
+#[derive(Debug)]
+pub struct WrongUsage(pub String);
+
+impl std::fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
+/// Says that the command line is at fault.
+pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow::Error::new(WrongUsage(format!("{error:#}")))
+}
+
+/// The settings of `--config`.
+pub(crate) fn load_config(path: Option<&Path>) -> anyhow::Result<Config> {
+    Config::load(path).map_err(usage)
+}
+
+/// Writes a result to standard output.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// `umbra serve`.
+pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = load_config(args.config.as_deref())?;
+    let level = args.log.as_deref().or(config.options.log.as_deref()).unwrap_or("info");
+    let format = args.log_format.or(config.options.log_format).unwrap_or_default();
+    logging::start(level, format).map_err(usage)?;
+    let flags = config::Options { dir: args.dir, xds: args.xds, admin: args.admin, ..Default::default() };
+    let options = serve::options(flags, args.config, config).map_err(usage)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let result = runtime.block_on(serve::run(options));
+    // The watching thread ends by itself; nothing worth waiting for is left.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// `umbra version`.
+pub(crate) fn version(output: Output) -> anyhow::Result<ExitCode> {
+    let version = env!("CARGO_PKG_VERSION");
+    match output {
+        Output::Text => print(&format!("umbra {version}\n"))?,
+        Output::Json => print(&format!("{}\n", json!({ "version": version })))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `umbra completion`.
+pub(crate) fn completion(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "umbra", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}

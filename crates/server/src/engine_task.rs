@@ -1,0 +1,316 @@
+//! The one owner of the engine: takes changes and proxies in, publishes snapshots and diagnostics.
+//!
+//! Conflate, never debounce: everything that is queued goes in, then it is settled once. It is a thread of its
+//! own, because settling a large change must not hold up the streams of other proxies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info};
+use umbra_api::{Change, Object};
+use umbra_engine::{Engine, ProxyId};
+use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyNode, Settings};
+use umbra_source::{Place, Update};
+use umbra_xds::Snapshot;
+
+use crate::diagnostics;
+use crate::metrics::{ByObject, Metrics};
+
+/// Commands that wait; senders wait when it is full.
+const QUEUE: usize = 1024;
+
+/// What everybody may see of the engine's state, immutable.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// The first load is done: proxies are answered.
+    pub ready: bool,
+    /// The newest generation.
+    pub generation: u64,
+    /// How many objects there are.
+    pub objects: BTreeMap<Kind, usize>,
+    /// All that is wrong, with file and line, in the order of listings.
+    pub diagnostics: Arc<Vec<Diagnostic>>,
+}
+
+/// An object as `/debug/objects` lists it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Which.
+    pub id: ObjectId,
+    /// Where it stands.
+    pub place: Option<Place>,
+}
+
+type Snapshots = Option<Arc<Snapshot>>;
+
+enum Command {
+    Files(Update),
+    Settings(Settings),
+    Connect(ProxyId, ProxyNode, bool, watch::Sender<Snapshots>),
+    Rtds(ProxyId),
+    Disconnect(ProxyId),
+    Objects(oneshot::Sender<Vec<Listed>>),
+}
+
+/// How the rest of the process speaks to the engine. The thread ends when the last handle is dropped.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    commands: mpsc::Sender<Command>,
+    published: watch::Receiver<Published>,
+    ids: Arc<AtomicU64>,
+}
+
+/// A proxy's connection to the engine; dropping it takes the proxy out.
+#[derive(Debug)]
+pub struct Connected {
+    /// The newest snapshot; `None` before the first load.
+    pub snapshots: watch::Receiver<Snapshots>,
+    id: ProxyId,
+    commands: mpsc::Sender<Command>,
+}
+
+impl EngineHandle {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(engine: Engine, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        let (publish, published) = watch::channel(Published::default());
+        let owner = Owner::new(engine, metrics, publish);
+        std::thread::Builder::new().name("engine".to_owned()).spawn(move || owner.run(inbox))?;
+        Ok(EngineHandle { commands, published, ids: Arc::default() })
+    }
+
+    /// A number for a new stream.
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Takes in what files say now; waits while the engine is behind. The first makes the engine ready.
+    pub async fn files(&self, update: Update) {
+        let _ = self.commands.send(Command::Files(update)).await;
+    }
+
+    /// Replaces the settings.
+    pub async fn settings(&self, settings: Settings) {
+        let _ = self.commands.send(Command::Settings(settings)).await;
+    }
+
+    /// Takes a proxy in; `None` when the engine is gone.
+    pub async fn connect(&self, id: u64, node: ProxyNode, rtds: bool) -> Option<Connected> {
+        let (sender, snapshots) = watch::channel(None);
+        let id = ProxyId(id);
+        // From here on the drop tells the engine, even when this future is never finished.
+        let connected = Connected { snapshots, id, commands: self.commands.clone() };
+        self.commands.send(Command::Connect(id, node, rtds, sender)).await.ok()?;
+        Some(connected)
+    }
+
+    /// Every object and where it stands.
+    pub async fn objects(&self) -> Vec<Listed> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Objects(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// The state as of the last settle.
+    pub fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// Waits until the engine's thread has ended, which it should not while a handle is left.
+    pub async fn closed(&self) {
+        self.commands.closed().await;
+    }
+
+    /// Waits until the first load is done.
+    pub async fn ready(&self) {
+        let _ = self.published.clone().wait_for(|published| published.ready).await;
+    }
+}
+
+impl Connected {
+    /// Notes that the proxy subscribes to the runtime layer.
+    pub async fn set_rtds(&self) {
+        let _ = self.commands.send(Command::Rtds(self.id)).await;
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if let Err(mpsc::error::TrySendError::Full(command)) =
+            self.commands.try_send(Command::Disconnect(self.id))
+        {
+            let commands = self.commands.clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { commands.send(command).await });
+            }
+        }
+    }
+}
+
+struct Owner {
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    publish: watch::Sender<Published>,
+    proxies: BTreeMap<ProxyId, watch::Sender<Snapshots>>,
+    places: BTreeMap<ObjectId, Place>,
+    file_diagnostics: Vec<Diagnostic>,
+    /// Mirrors of each VirtualService.
+    mirrors: BTreeMap<ObjectId, usize>,
+    /// What has been logged, so that it is not repeated.
+    said: BTreeSet<Diagnostic>,
+    shown: Arc<Vec<Diagnostic>>,
+    loaded: bool,
+    /// Files or places changed, so diagnostics may read otherwise.
+    relocate: bool,
+    work: bool,
+    questions: Vec<oneshot::Sender<Vec<Listed>>>,
+}
+
+impl Owner {
+    fn new(engine: Engine, metrics: Arc<Metrics>, publish: watch::Sender<Published>) -> Self {
+        Owner {
+            engine,
+            metrics,
+            publish,
+            proxies: BTreeMap::new(),
+            places: BTreeMap::new(),
+            file_diagnostics: Vec::new(),
+            mirrors: BTreeMap::new(),
+            said: BTreeSet::new(),
+            shown: Arc::default(),
+            loaded: false,
+            relocate: false,
+            work: false,
+            questions: Vec::new(),
+        }
+    }
+
+    fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.blocking_recv() {
+            self.take(command);
+            while let Ok(command) = inbox.try_recv() {
+                self.take(command);
+            }
+            if self.loaded && std::mem::take(&mut self.work) {
+                self.settle();
+            }
+            self.answer();
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        self.work |= !matches!(command, Command::Objects(_));
+        match command {
+            Command::Files(update) => self.files(update),
+            Command::Settings(settings) => self.engine.set_settings(settings),
+            Command::Connect(id, node, rtds, sender) => {
+                self.engine.connect(id, node, rtds);
+                self.proxies.insert(id, sender);
+            }
+            Command::Rtds(id) => self.engine.set_rtds(id),
+            Command::Disconnect(id) => {
+                self.engine.disconnect(id);
+                self.proxies.remove(&id);
+            }
+            Command::Objects(reply) => self.questions.push(reply),
+        }
+    }
+
+    fn files(&mut self, update: Update) {
+        let Update { changes, places, diagnostics, files } = update;
+        let (mut put, mut deleted) = (0_usize, 0_usize);
+        self.metrics.changes.inc_by(changes.len() as u64);
+        self.metrics.files.set(i64::try_from(files).unwrap_or(i64::MAX));
+        for change in changes {
+            match &change {
+                Change::Upsert(object) => {
+                    put += 1;
+                    let count = count_mirrors(object);
+                    match count {
+                        0 => self.mirrors.remove(&object.id()),
+                        count => self.mirrors.insert(object.id(), count),
+                    };
+                }
+                Change::Delete(id) => {
+                    deleted += 1;
+                    self.mirrors.remove(id);
+                }
+            }
+            self.engine.apply(change);
+        }
+        self.relocate |= !places.is_empty() || diagnostics != self.file_diagnostics;
+        for (id, place) in places {
+            match place {
+                Some(place) => self.places.insert(id, place),
+                None => self.places.remove(&id),
+            };
+        }
+        self.file_diagnostics = diagnostics;
+        if !self.loaded {
+            self.loaded = true;
+            info!(objects = put, files, "loaded");
+        } else if put + deleted > 0 {
+            info!(changed = put, deleted, files, "files changed");
+        }
+    }
+
+    fn settle(&mut self) {
+        let start = Instant::now();
+        let settled = self.engine.settle();
+        let took = start.elapsed();
+        self.metrics.settled(took, settled.recomputed, settled.generation);
+        debug!(
+            generation = settled.generation,
+            recomputed = settled.recomputed,
+            snapshots = settled.snapshots.len(),
+            ?took,
+            "settled"
+        );
+        for (id, snapshot) in settled.snapshots {
+            if let Some(proxy) = self.proxies.get(&id) {
+                proxy.send_replace(Some(snapshot));
+            }
+        }
+        if settled.diagnostics_changed || std::mem::take(&mut self.relocate) {
+            self.relocate = false;
+            self.diagnose();
+        }
+        let objects: BTreeMap<_, _> = self.engine.object_counts().clone();
+        for (kind, count) in &objects {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            self.metrics.objects.get_or_create(&ByObject { kind: kind.as_str() }).set(count);
+        }
+        self.metrics.mirrors.set(i64::try_from(self.mirrors.values().sum::<usize>()).unwrap_or(i64::MAX));
+        self.metrics.ready.set(1);
+        let diagnostics = self.shown.clone();
+        let published = Published { ready: true, generation: settled.generation, objects, diagnostics };
+        self.publish.send_replace(published);
+    }
+
+    fn diagnose(&mut self) {
+        let all = diagnostics::assemble(self.engine.diagnostics(), &self.file_diagnostics, &self.places);
+        self.metrics.set_diagnostics(&diagnostics::count(&all));
+        self.said = diagnostics::log_new(&all, &self.said);
+        self.shown = Arc::new(all);
+    }
+
+    fn answer(&mut self) {
+        for reply in std::mem::take(&mut self.questions) {
+            let objects = self.engine.objects().into_iter();
+            let listed = objects.map(|(id, _)| Listed { place: self.places.get(&id).cloned(), id });
+            let _ = reply.send(listed.collect());
+        }
+    }
+}
+
+/// Mirrors as written, broken and switched off ones included.
+fn count_mirrors(object: &Object) -> usize {
+    let Object::VirtualService(service) = object else { return 0 };
+    service.spec.http.iter().map(|rule| usize::from(rule.mirror.is_some()) + rule.mirrors.len()).sum()
+}

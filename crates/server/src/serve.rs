@@ -1,0 +1,240 @@
+//! The wiring of `umbra serve`: source, engine, ADS, admin, and their end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use umbra_engine::{Engine, Options};
+
+use crate::admin::Admin;
+use crate::ads::Ads;
+use crate::config::{self, Config};
+use crate::engine_task::EngineHandle;
+use crate::metrics::Metrics;
+use crate::proxies::Proxies;
+use crate::reload;
+
+/// How long streams may take to end by themselves.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Where `--xds` listens unless told otherwise.
+pub const DEFAULT_XDS: &str = "127.0.0.1:15010";
+/// Where `--admin` listens unless told otherwise.
+pub const DEFAULT_ADMIN: &str = "127.0.0.1:15014";
+
+/// What a server needs to start.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The folder of manifests.
+    pub dir: PathBuf,
+    /// Where proxies connect; port 0 takes a free one.
+    pub xds: String,
+    /// Where people look; port 0 takes a free one.
+    pub admin: String,
+    /// The settings file, to be looked after.
+    pub config_file: Option<PathBuf>,
+    /// What that file said, or the defaults.
+    pub config: Config,
+}
+
+impl ServeOptions {
+    /// A server on free local ports without a settings file, for tests.
+    pub fn local(dir: impl Into<PathBuf>) -> Self {
+        ServeOptions {
+            dir: dir.into(),
+            xds: "127.0.0.1:0".to_owned(),
+            admin: "127.0.0.1:0".to_owned(),
+            config_file: None,
+            config: Config::default(),
+        }
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where proxies connect.
+    pub xds: SocketAddr,
+    /// Where people look.
+    pub admin: SocketAddr,
+    /// Its counters.
+    pub metrics: Arc<Metrics>,
+    engine: EngineHandle,
+    shutdown: CancellationToken,
+    end: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Waits until the first load is done.
+    pub async fn ready(&self) {
+        self.engine.ready().await;
+    }
+
+    /// Asks it to end: it stops listening, ends the streams, and [`Running::wait`] returns within a few seconds.
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// The token of [`Running::stop`].
+    pub fn shutdown_token(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// Something ended that should not have.
+    pub async fn wait(self) -> anyhow::Result<()> {
+        self.end.await.context("the server")?
+    }
+}
+
+/// Starts a server in this tokio runtime.
+///
+/// # Errors
+/// The folder cannot be listed, or an address cannot be bound; the message says which option.
+pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
+    let mut watch = umbra_source::watch(&options.dir).with_context(|| "--dir".to_owned())?;
+    let xds_listener = bind("--xds", &options.xds).await?;
+    let admin_listener = bind("--admin", &options.admin).await?;
+    let (xds, admin) = (xds_listener.local_addr()?, admin_listener.local_addr()?);
+    let metrics = Arc::new(Metrics::new());
+    let settings = options.config.settings.clone();
+    let engine = Engine::new(Options { settings, pods_as_endpoints: true });
+    let engine = EngineHandle::start(engine, metrics.clone()).context("cannot start the engine's thread")?;
+    let proxies = Proxies::new(metrics.clone());
+    let shutdown = CancellationToken::new();
+    info!(%xds, %admin, dir = %options.dir.display(), version = env!("CARGO_PKG_VERSION"), "umbra starts");
+
+    let files = {
+        let engine = engine.clone();
+        async move {
+            while let Some(update) = watch.updates.recv().await {
+                engine.files(update).await;
+            }
+        }
+    };
+    let reload = reload::follow(options.config_file, options.config, engine.clone(), metrics.clone());
+    let ads = Ads {
+        engine: engine.clone(),
+        proxies: proxies.clone(),
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let views =
+        Admin { engine: engine.clone(), proxies, metrics: metrics.clone(), shutdown: shutdown.clone() };
+    let servers = Servers { ads, views, xds: xds_listener, admin: admin_listener };
+    let background = {
+        let engine = engine.clone();
+        async move {
+            tokio::select! {
+                ((), ()) = async { tokio::join!(files, reload) } => bail!("the directory is no longer watched"),
+                () = engine.closed() => bail!("the engine has stopped"),
+            }
+        }
+    };
+    let end = tokio::spawn(servers.run(shutdown.clone(), background));
+    Ok(Running { xds, admin, metrics, engine, shutdown, end })
+}
+
+struct Servers {
+    ads: Ads,
+    views: Admin,
+    xds: TcpListener,
+    admin: TcpListener,
+}
+
+impl Servers {
+    /// Runs until `shutdown`, or until something ends that should not.
+    async fn run(
+        self,
+        shutdown: CancellationToken,
+        background: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let (close, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let mut ads = tokio::spawn(self.ads.serve(self.xds, close.clone()));
+        let admin = tokio::spawn(self.views.serve(self.admin, stop_admin.clone()));
+        let background = tokio::spawn(background);
+        let background_end = background.abort_handle();
+        let result = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            result = background => result.context("a background task").and_then(|result| result),
+        };
+        shutdown.cancel();
+        if tokio::time::timeout(GRACE, &mut ads).await.is_err() {
+            warn!("closing connections that did not end in time");
+            close.cancel();
+            let _ = tokio::time::timeout(GRACE, &mut ads).await;
+        }
+        stop_admin.cancel();
+        // Somebody's browser may keep its connection.
+        let _ = tokio::time::timeout(Duration::from_millis(200), admin).await;
+        background_end.abort();
+        result
+    }
+}
+
+/// Listens on `HOST:PORT` or `:PORT` (all addresses).
+async fn bind(option: &str, address: &str) -> anyhow::Result<TcpListener> {
+    let what = || format!("{option}: cannot listen on {address:?} (expected HOST:PORT or :PORT)");
+    match address.strip_prefix(':') {
+        // Both IP versions where the machine has both.
+        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await.with_context(what),
+        },
+        None => TcpListener::bind(address).await.with_context(what),
+    }
+}
+
+/// Runs a server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// As [`start`], and when something ended that should not have.
+pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = start(options).await?;
+    let shutdown = running.shutdown_token();
+    let wait = running.wait();
+    tokio::pin!(wait);
+    loop {
+        let name = tokio::select! {
+            result = &mut wait => return result,
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        if shutdown.is_cancelled() {
+            warn!(signal = name, "leaving at once");
+            return Ok(());
+        }
+        info!(signal = name, "shutting down");
+        shutdown.cancel();
+    }
+}
+
+/// What the command line, the environment and the settings file say together.
+///
+/// # Errors
+/// No directory is named.
+pub fn options(
+    flags: config::Options,
+    config_file: Option<PathBuf>,
+    config: Config,
+) -> Result<ServeOptions, &'static str> {
+    let file = &config.options;
+    let dir = flags.dir.or_else(|| file.dir.clone()).ok_or(
+        "nothing to serve: name the folder of manifests with --dir PATH (or UMBRA_DIR, or `dir:` in umbra.yaml)",
+    )?;
+    let xds = flags.xds.or_else(|| file.xds.clone()).unwrap_or_else(|| DEFAULT_XDS.to_owned());
+    let admin = flags.admin.or_else(|| file.admin.clone()).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
+    Ok(ServeOptions { dir, xds, admin, config_file, config })
+}
