@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// The version of Envoy that umbra is tested with; `tests/tools/fetch_envoy.py` pins its hash.
 pub const ENVOY_VERSION: &str = "1.40.0";
@@ -29,8 +29,8 @@ pub fn envoy() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// The `umbra` binary: `UMBRA_BIN`, else built by cargo (a moment when nothing changed, so that a test never
-/// runs a binary that is older than the code).
+/// The `umbra` binary: `UMBRA_BIN`, else the one beside this program. Tests have it built by cargo first (a moment when
+/// nothing changed), so that they never run a binary that is older than the code.
 ///
 /// # Errors
 /// When the build fails; the message is the compiler's.
@@ -43,7 +43,15 @@ pub fn umbra() -> Result<PathBuf> {
 }
 
 fn build_umbra() -> Result<PathBuf> {
-    let path = target_folder()?.join("umbra");
+    let exe = std::env::current_exe()?;
+    let folder = exe.parent().context("the program has no folder")?;
+    // Tests are in target/…/deps, programs one level above.
+    if !folder.ends_with("deps") {
+        let beside = folder.join("umbra");
+        ensure!(beside.is_file(), "no umbra beside {}; run `make build`", exe.display());
+        return Ok(beside);
+    }
+    let path = folder.with_file_name("umbra");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     // With the tests' package, so that cargo picks the features that it has just built the libraries with.
@@ -66,17 +74,4 @@ fn build_umbra() -> Result<PathBuf> {
         bail!("building umbra failed:\n{}", String::from_utf8_lossy(&out.stderr));
     }
     Ok(path)
-}
-
-/// The folder with the workspace's binaries, beside the program that runs now.
-///
-/// # Errors
-/// When the running program is not in a target folder.
-pub fn target_folder() -> Result<PathBuf> {
-    let exe = std::env::current_exe()?;
-    let mut folder = exe.parent().context("the program has no folder")?;
-    if folder.ends_with("deps") {
-        folder = folder.parent().context("the program has no target folder")?;
-    }
-    Ok(folder.to_path_buf())
 }
