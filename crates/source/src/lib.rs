@@ -1,4 +1,4 @@
-//! Where changes come from: a directory of YAML.
+//! Where changes come from: a directory of YAML, an API server.
 //!
 //! Owns: which files of a directory are read and when, what a half-written, broken, emptied or deleted file
 //! means, and which file wins when two hold the same object.
@@ -7,9 +7,10 @@
 //! Invariants: nothing that a file can contain ends the process or takes away an object that was good; only a
 //! deleted file, or a document taken out of a file that reads well, does that. The core ([`Directory`]) does no
 //! IO and has no clock; the channel out is bounded, and while it is full changes merge.
-//! Start reading at: [`Directory`], then `scan.rs`, then [`watch`].
+//! Start reading at: [`Directory`], then `scan.rs`, then [`watch`]; for the API server, [`kubernetes`].
 
 mod directory;
+pub mod kubernetes;
 mod load;
 mod problem;
 mod reading;

@@ -1,0 +1,247 @@
+//! The core of one watch: what the API server tells, turned into steps. No IO, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use umbra_api::{Change, Object};
+use umbra_ir::{Diagnostic, Kind, ObjectId};
+
+use super::health::{Failure, WatchHealth, WatchState};
+use super::problem;
+use super::resource::Resource;
+
+/// What a watch tells, in the words of the Kubernetes API (list, watch, bookmark).
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A list begins.
+    Init,
+    /// An object of the list.
+    Listed(Value),
+    /// The list is complete, as of this resource version: what was not in it is gone.
+    InitDone(String),
+    /// The watch that follows the list, or goes on after a break, was accepted.
+    Watching,
+    /// An object was added or modified.
+    Apply(Value),
+    /// An object was deleted.
+    Delete(Value),
+    /// A bookmark, or the end of a watch in its time.
+    Heard(Option<String>),
+    /// It went wrong. Never takes anything away.
+    Failed(Failure),
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Step {
+    pub(crate) id: ObjectId,
+    /// `None`: it means what it meant.
+    pub(crate) change: Option<Change>,
+    /// What is wrong with its text now.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// What one watch knows. Only what [`umbra_api`] keeps of an object stays in memory.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    resource: Resource,
+    held: BTreeMap<ObjectId, Held>,
+    /// How many of them were understood.
+    objects: usize,
+    /// What the list that is being read holds.
+    listed: Option<BTreeSet<ObjectId>>,
+    /// The newest resource version seen: a watch is ordered, so nothing older follows.
+    newest: u64,
+    listed_once: bool,
+    /// A missing kind must be missing twice before it counts as absent.
+    missed: bool,
+    stalled: bool,
+    state: WatchState,
+    reason: String,
+    failures: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// `None`: it has never been understood.
+    object: Option<Arc<Object>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Cache {
+    pub(crate) fn new(resource: Resource) -> Self {
+        Cache {
+            resource,
+            held: BTreeMap::new(),
+            objects: 0,
+            listed: None,
+            newest: 0,
+            listed_once: false,
+            missed: false,
+            stalled: false,
+            state: WatchState::Starting,
+            reason: String::new(),
+            failures: 0,
+        }
+    }
+
+    pub(crate) fn health(&self) -> WatchHealth {
+        let (reason, objects) = (self.reason.clone(), self.objects);
+        WatchHealth { state: self.state, reason, objects, failures: self.failures }
+    }
+
+    /// Takes one event in.
+    ///
+    /// # Errors
+    /// An event is older than one before it: the stream cannot be trusted, and nothing of it was taken in.
+    pub(crate) fn take(&mut self, event: Event) -> Result<Vec<Step>, Failure> {
+        match event {
+            Event::Init => self.listed = Some(BTreeSet::new()),
+            Event::Listed(value) => {
+                let (id, step) = self.apply(value);
+                if let (Some(listed), Some(id)) = (&mut self.listed, id) {
+                    listed.insert(id);
+                }
+                return Ok(step.into_iter().collect());
+            }
+            Event::InitDone(version) => {
+                self.newest = number(&version);
+                self.listed_once = true;
+                let Some(listed) = self.listed.take() else { return Ok(Vec::new()) };
+                let gone: Vec<_> = self.held.keys().filter(|id| !listed.contains(*id)).cloned().collect();
+                return Ok(gone.into_iter().filter_map(|id| self.delete(id)).collect());
+            }
+            Event::Watching => {
+                if !self.stalled {
+                    self.in_step();
+                }
+            }
+            Event::Apply(value) => {
+                self.in_order(version_of(&value))?;
+                self.in_step();
+                return Ok(self.apply(value).1.into_iter().collect());
+            }
+            Event::Delete(value) => {
+                self.in_order(version_of(&value))?;
+                self.in_step();
+                let id = identity(self.resource.kind, &value);
+                return Ok(id.and_then(|id| self.delete(id)).into_iter().collect());
+            }
+            Event::Heard(version) => {
+                if let Some(version) = version {
+                    self.in_order(number(&version))?;
+                }
+                self.in_step();
+            }
+            Event::Failed(failure) => self.fail(&failure),
+        }
+        Ok(Vec::new())
+    }
+
+    /// Checks the order by the resource version. Version 0 is one that is no number: it says nothing.
+    fn in_order(&mut self, version: u64) -> Result<(), Failure> {
+        if version != 0 && version < self.newest {
+            return Err(Failure::Disorder);
+        }
+        self.newest = self.newest.max(version);
+        Ok(())
+    }
+
+    fn in_step(&mut self) {
+        self.stalled = false;
+        self.missed = false;
+        if self.listed_once {
+            self.state = WatchState::Synced;
+            self.reason.clear();
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.listed = None;
+        self.failures += 1;
+        self.reason = failure.to_string();
+        self.stalled = matches!(failure, Failure::Stalled(_));
+        let missing = *failure == Failure::NoKind;
+        self.state = match self.state {
+            WatchState::Starting if missing && self.missed => WatchState::Absent,
+            WatchState::Absent if missing => WatchState::Absent,
+            WatchState::Starting | WatchState::Absent => self.state,
+            WatchState::Synced | WatchState::Degraded => WatchState::Degraded,
+        };
+        self.missed = missing;
+    }
+
+    /// Which object the text is, and what that changes.
+    fn apply(&mut self, mut value: Value) -> (Option<ObjectId>, Option<Step>) {
+        let Some(id) = identity(self.resource.kind, &value) else { return (None, None) };
+        slim(&mut value, self.resource);
+        let parsed = umbra_api::parse_value(value);
+        let new = parsed.objects.into_iter().next().map(|located| Arc::new(located.value));
+        let understood = new.is_some();
+        let old = self.held.get(&id);
+        let object = new.or_else(|| old.and_then(|held| held.object.clone()));
+        let mut diagnostics = parsed.diagnostics;
+        if !understood && object.is_some() {
+            diagnostics.push(problem::kept(&id));
+        }
+        let same = match old {
+            Some(held) => held.object == object,
+            None => object.is_none(),
+        };
+        let quiet = old.map_or(&[][..], |held| &held.diagnostics) == diagnostics;
+        let change = object.clone().filter(|_| !same).map(Change::Upsert);
+        let step =
+            (!same || !quiet).then(|| Step { id: id.clone(), change, diagnostics: diagnostics.clone() });
+        if same && quiet && old.is_some() {
+            // The old allocation is the one that everybody shares.
+            return (Some(id), None);
+        }
+        let (now, before) = (object.is_some(), self.held.insert(id.clone(), Held { object, diagnostics }));
+        let before = before.is_some_and(|held| held.object.is_some());
+        self.objects += usize::from(now && !before);
+        (Some(id), step)
+    }
+
+    fn delete(&mut self, id: ObjectId) -> Option<Step> {
+        let held = self.held.remove(&id)?;
+        self.objects -= usize::from(held.object.is_some());
+        let change = held.object.is_some().then(|| Change::Delete(id.clone()));
+        Some(Step { id, change, diagnostics: Vec::new() })
+    }
+}
+
+/// A resource version as a number; 0 when it is none.
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or(0)
+}
+
+fn version_of(value: &Value) -> u64 {
+    value.pointer("/metadata/resourceVersion").and_then(Value::as_str).map_or(0, number)
+}
+
+fn identity(kind: Kind, value: &Value) -> Option<ObjectId> {
+    let text = |path: &str| value.pointer(path).and_then(Value::as_str);
+    let namespace = if kind.is_namespaced() { text("/metadata/namespace")? } else { "" };
+    Some(ObjectId::new(kind, namespace, text("/metadata/name")?))
+}
+
+/// Drops what umbra never reads, and says what the items of a list leave out.
+fn slim(value: &mut Value, resource: Resource) {
+    let Value::Object(object) = value else { return };
+    if resource.kind != Kind::Pod {
+        object.remove("status");
+    }
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.remove("managedFields");
+    }
+    for (key, text) in [
+        ("apiVersion", resource.api_version(resource.versions[0])),
+        ("kind", resource.kind.as_str().to_owned()),
+    ] {
+        object.entry(key).or_insert(Value::String(text));
+    }
+}
+
+#[cfg(test)]
+mod tests;

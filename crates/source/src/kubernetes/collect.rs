@@ -1,0 +1,119 @@
+//! All watches and the directory together, as one stream of updates.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use umbra_ir::Kind;
+
+use super::connect::ApiServer;
+use super::health::{Health, WatchHealth, WatchId, WatchState};
+use super::listwatch::{ListWatch, Message};
+use super::merge::Merge;
+use super::resource::Resource;
+use crate::{Update, Watch};
+
+/// Updates that wait for their reader; while they do, changes merge.
+const UPDATES: usize = 2;
+/// Messages of watches that wait for the collector; the watches wait when it is full.
+const MESSAGES: usize = 64;
+
+/// What is watched.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scope {
+    /// Only these namespaces; empty: all. When there are any, neither Namespaces nor Nodes are read, so that
+    /// a Role in each of them is enough.
+    pub namespaces: Vec<Arc<str>>,
+    /// Only VirtualServices, DestinationRules, ServiceEntries and Gateways with these labels, written as for
+    /// `kubectl --selector`. Services, EndpointSlices and Pods are not limited: they don't carry the labels of rules.
+    pub selector: Option<String>,
+}
+
+impl Scope {
+    fn watches(&self) -> Vec<WatchId> {
+        if self.namespaces.is_empty() {
+            return Kind::ALL.into_iter().map(|kind| WatchId { kind, namespace: None }).collect();
+        }
+        let mut namespaces = self.namespaces.clone();
+        namespaces.sort();
+        namespaces.dedup();
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_namespaced());
+        kinds
+            .flat_map(|kind| {
+                namespaces.iter().map(move |name| WatchId { kind, namespace: Some(name.clone()) })
+            })
+            .collect()
+    }
+}
+
+/// A cluster that is being watched; dropping it ends the watches.
+#[derive(Debug)]
+pub struct Cluster {
+    /// What changed, in order. The first update is the whole state, once every watch has been in step.
+    pub updates: mpsc::Receiver<Update>,
+    /// How the watches are, from the start on.
+    pub health: watch::Receiver<Health>,
+}
+
+/// Watches the cluster, with the objects of `files` beside it: the file wins over the same object.
+pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>) -> Cluster {
+    let (out, updates) = mpsc::channel(UPDATES);
+    let (sender, inbox) = mpsc::channel(MESSAGES);
+    let watches = scope.watches();
+    let start = watches.iter().map(|id| (id.clone(), WatchHealth::default())).collect();
+    let (publish, health) = watch::channel(start);
+    let mut tasks = JoinSet::new();
+    for id in watches {
+        let selector = scope.selector.clone().filter(|_| Resource::of(id.kind).is_istio());
+        tasks.spawn(ListWatch::new(server.client.clone(), id, selector, sender.clone()).run());
+    }
+    tokio::spawn(collect(tasks, inbox, files, publish, out));
+    Cluster { updates, health }
+}
+
+/// Runs until nobody takes updates any more; the watches end with it.
+async fn collect(
+    _tasks: JoinSet<()>,
+    mut inbox: mpsc::Receiver<Message>,
+    mut files: Option<Watch>,
+    health: watch::Sender<Health>,
+    out: mpsc::Sender<Update>,
+) {
+    let mut merge = Merge::default();
+    // The first update is sent even when it is empty: it says that there is nothing.
+    let (mut first, mut synced, mut loaded) = (true, false, files.is_none());
+    loop {
+        let due = synced && loaded && (first || merge.is_dirty());
+        tokio::select! {
+            biased;
+            message = inbox.recv() => {
+                let Some(Message { id, steps, health: now }) = message else { return };
+                steps.into_iter().for_each(|step| merge.cluster(step));
+                health.send_modify(|health| {
+                    health.insert(id, now);
+                });
+                synced = synced || health.borrow().values().all(|now| now.state != WatchState::Starting);
+            }
+            update = next(&mut files) => {
+                let Some(update) = update else { return };
+                merge.files(update);
+                loaded = true;
+            }
+            permit = out.reserve(), if due => {
+                let Ok(permit) = permit else { return };
+                permit.send(merge.take());
+                first = false;
+            }
+            () = out.closed(), if !due => return,
+        }
+    }
+}
+
+async fn next(files: &mut Option<Watch>) -> Option<Update> {
+    match files {
+        Some(watch) => watch.updates.recv().await,
+        None => pending().await,
+    }
+}
+

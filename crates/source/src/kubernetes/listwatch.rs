@@ -1,0 +1,283 @@
+//! One watch as a task: lists, watches, waits and tries again, for ever. What it hears goes through the
+//! [`Cache`]; what that says goes out.
+//!
+//! The `watcher` of kube-runtime is not used: it hides bookmarks, so that a connection that went silent
+//! looks like a quiet cluster, and opens a watch that ends at once again without a pause.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::Client;
+use kube::core::params::{ListParams, WatchParams};
+use kube::core::{ObjectList, Request, WatchEvent};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::cache::{Cache, Event, Step};
+use super::health::{Failure, WatchHealth, WatchId, WatchState};
+use super::resource::Resource;
+
+/// How long one watch lasts. The API server sends a bookmark about 2 s before its end, so this bounds how
+/// long a dead connection looks like a quiet one.
+const WINDOW: u32 = 12;
+/// How much later than [`WINDOW`] the end may come before the connection counts as dead.
+const MARGIN: Duration = Duration::from_secs(3);
+/// A watch that ends earlier has failed; opening it again without a pause would be a flood.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// How long the answer to a watch request may take to begin.
+const OPEN: Duration = Duration::from_secs(5);
+/// How long one page of a list may take.
+const PAGE: Duration = Duration::from_secs(30);
+/// Objects in a page.
+const PAGE_SIZE: u32 = 500;
+/// The first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after a failure: what a user waits at most once the API server is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// What a watch tells the collector.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) id: WatchId,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) health: WatchHealth,
+}
+
+/// One watch.
+pub(crate) struct ListWatch {
+    client: Client,
+    id: WatchId,
+    resource: Resource,
+    selector: Option<String>,
+    cache: Cache,
+    out: mpsc::Sender<Message>,
+    told: WatchHealth,
+    pause: Duration,
+}
+
+/// Nobody listens any more.
+struct Closed;
+
+/// How a step of the loop ended.
+enum Problem {
+    Closed,
+    Failed(Failure),
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Problem::Failed(failure)
+    }
+}
+
+impl From<Closed> for Problem {
+    fn from(Closed: Closed) -> Self {
+        Problem::Closed
+    }
+}
+
+/// Where a list ended and the watch goes on.
+struct Position {
+    path: String,
+    version: String,
+}
+
+impl ListWatch {
+    /// `selector` limits which objects are seen.
+    pub(crate) fn new(
+        client: Client,
+        id: WatchId,
+        selector: Option<String>,
+        out: mpsc::Sender<Message>,
+    ) -> Self {
+        let resource = Resource::of(id.kind);
+        let (cache, told) = (Cache::new(resource), WatchHealth::default());
+        ListWatch { client, id, resource, selector, cache, out, told, pause: FIRST_PAUSE }
+    }
+
+    /// Runs until nobody listens.
+    pub(crate) async fn run(mut self) {
+        let mut position = None;
+        loop {
+            let result = match &mut position {
+                None => self.list().await.map(|listed| position = Some(listed)),
+                Some(at) => self.watch(at).await,
+            };
+            let failure = match result {
+                Ok(()) => continue,
+                Err(Problem::Closed) => return,
+                Err(Problem::Failed(failure)) => failure,
+            };
+            if failure.needs_list() {
+                position = None;
+            }
+            if self.fail(failure).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Notes a failure and waits, the longer the more often.
+    async fn fail(&mut self, failure: Failure) -> Result<(), Closed> {
+        debug!(watch = %self.id, %failure, "watch failed");
+        // Failures never take anything away and are never out of order.
+        self.take(Event::Failed(failure)).await.map_err(|_| Closed)?;
+        // Half of it by chance, so that many watches and replicas don't come back at once.
+        sleep(self.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// Takes one event in and tells what it changed.
+    async fn take(&mut self, event: Event) -> Result<(), Problem> {
+        let steps = self.cache.take(event)?;
+        self.tell(steps).await.map_err(Into::into)
+    }
+
+    async fn tell(&mut self, steps: Vec<Step>) -> Result<(), Closed> {
+        let health = self.cache.health();
+        if steps.is_empty() && health == self.told {
+            return Ok(());
+        }
+        if (health.state, &health.reason) != (self.told.state, &self.told.reason) {
+            match health.state {
+                WatchState::Synced if self.told.state == WatchState::Degraded => {
+                    info!(watch = %self.id, "watch is in step again");
+                }
+                WatchState::Synced | WatchState::Absent => {
+                    debug!(watch = %self.id, state = health.state.as_str(), "watch");
+                }
+                WatchState::Starting => warn!(watch = %self.id, reason = health.reason, "not in step yet"),
+                WatchState::Degraded => {
+                    warn!(watch = %self.id, reason = health.reason, "watch failed; what it read last stays");
+                }
+            }
+        }
+        self.told = health.clone();
+        self.out.send(Message { id: self.id.clone(), steps, health }).await.map_err(|_| Closed)
+    }
+
+    /// Lists in the best version that the server has.
+    async fn list(&mut self) -> Result<Position, Problem> {
+        for version in self.resource.versions {
+            let path = self.resource.path(version, self.id.namespace.as_deref());
+            match self.pages(&path).await {
+                Ok(version) => return Ok(Position { path, version }),
+                Err(Problem::Failed(Failure::NoKind)) => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        Err(Failure::NoKind.into())
+    }
+
+    async fn pages(&mut self, path: &str) -> Result<String, Problem> {
+        let mut params = ListParams::default().limit(PAGE_SIZE);
+        params.label_selector = self.selector.clone();
+        loop {
+            let request = Request::new(path).list(&params).map_err(|e| unreachable(&e))?;
+            let page = timeout(PAGE, self.client.request::<ObjectList<Value>>(request)).await;
+            let page = page.map_err(|_| Failure::Stalled(PAGE.as_secs()))?;
+            let page = page.map_err(|error| self.failure(error, "list"))?;
+            let first = params.continue_token.is_none();
+            if first {
+                self.cache.take(Event::Init)?;
+            }
+            let mut steps = Vec::new();
+            for item in page.items {
+                steps.extend(self.cache.take(Event::Listed(item))?);
+            }
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_some() {
+                self.tell(steps).await?;
+                continue;
+            }
+            let Some(version) = page.metadata.resource_version.filter(|version| !version.is_empty()) else {
+                let message = "a list without a resource version".to_owned();
+                return Err(Failure::Refused { code: 200, message }.into());
+            };
+            steps.extend(self.cache.take(Event::InitDone(version.clone()))?);
+            self.tell(steps).await?;
+            return Ok(version);
+        }
+    }
+
+    /// One watch, to its end in its time.
+    async fn watch(&mut self, at: &mut Position) -> Result<(), Problem> {
+        let mut params = WatchParams::default().timeout(WINDOW);
+        params.label_selector = self.selector.clone();
+        let request = Request::new(&at.path).watch(&params, &at.version).map_err(|e| unreachable(&e))?;
+        let begun = Instant::now();
+        let open = timeout(OPEN, self.client.request_events::<Value>(request)).await;
+        let open = open.map_err(|_| Failure::Stalled(OPEN.as_secs()))?;
+        let events = open.map_err(|error| self.failure(error, "watch"))?;
+        let mut events = std::pin::pin!(events);
+        self.take(Event::Watching).await?;
+        let silence = Duration::from_secs(WINDOW.into()) + MARGIN;
+        loop {
+            let next = timeout_at(Instant::now() + silence, events.next()).await;
+            let event = match next {
+                Err(_) => return Err(Failure::Stalled(silence.as_secs()).into()),
+                Ok(None) if begun.elapsed() >= SHORTEST => return self.take(Event::Heard(None)).await,
+                Ok(None) => return Err(Failure::Ended.into()),
+                Ok(Some(Err(error))) => return Err(self.failure(error, "watch").into()),
+                Ok(Some(Ok(event))) => event,
+            };
+            let (event, version) = match event {
+                WatchEvent::Added(value) | WatchEvent::Modified(value) => {
+                    let version = version_of(&value);
+                    (Event::Apply(value), version)
+                }
+                WatchEvent::Deleted(value) => {
+                    let version = version_of(&value);
+                    (Event::Delete(value), version)
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    let version = bookmark.metadata.resource_version;
+                    (Event::Heard(Some(version.clone())), Some(version))
+                }
+                WatchEvent::Error(status) => {
+                    return Err(self.failure(kube::Error::Api(status), "watch").into());
+                }
+            };
+            self.take(event).await?;
+            // Only what was taken in need not be sent again.
+            if let Some(version) = version.filter(|version| !version.is_empty()) {
+                at.version = version;
+            }
+            self.pause = FIRST_PAUSE;
+        }
+    }
+
+    fn failure(&self, error: kube::Error, verb: &str) -> Failure {
+        let status = match error {
+            kube::Error::Api(status) => status,
+            error => return unreachable(&error),
+        };
+        match status.code {
+            403 => Failure::Forbidden(self.resource.rule(verb, self.id.namespace.as_deref())),
+            404 => Failure::NoKind,
+            410 => Failure::Gone,
+            code => Failure::Refused { code, message: status.message },
+        }
+    }
+}
+
+fn version_of(value: &Value) -> Option<String> {
+    value.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// With all causes: the outermost words alone ("service error") say nothing.
+fn unreachable(error: &dyn std::error::Error) -> Failure {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = error.source();
+    }
+    Failure::Unreachable(words)
+}

@@ -1,0 +1,97 @@
+//! Files beside the cluster, and what waits to be taken: the core of the collector. No IO, no clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use umbra_api::{Change, Object};
+use umbra_ir::{Diagnostic, ObjectId};
+
+use super::cache::Step;
+use super::problem;
+use crate::{Place, Update};
+
+/// Joins steps of the cluster and updates of a directory: of the same object the file wins. Changes merge
+/// until they are taken.
+#[derive(Debug, Default)]
+pub(crate) struct Merge {
+    files: BTreeMap<ObjectId, Place>,
+    cluster: BTreeMap<ObjectId, Arc<Object>>,
+    file_diagnostics: Vec<Diagnostic>,
+    file_count: usize,
+    cluster_diagnostics: BTreeMap<ObjectId, Vec<Diagnostic>>,
+    changes: BTreeMap<ObjectId, Change>,
+    places: BTreeMap<ObjectId, Option<Place>>,
+    dirty: bool,
+}
+
+impl Merge {
+    /// Takes in what changed in the cluster.
+    pub(crate) fn cluster(&mut self, step: Step) {
+        let Step { id, change, diagnostics } = step;
+        if diagnostics.is_empty() {
+            self.dirty |= self.cluster_diagnostics.remove(&id).is_some();
+        } else {
+            self.dirty = true;
+            self.cluster_diagnostics.insert(id.clone(), diagnostics);
+        }
+        let Some(change) = change else { return };
+        match &change {
+            Change::Upsert(object) => self.cluster.insert(id.clone(), object.clone()),
+            Change::Delete(id) => self.cluster.remove(id),
+        };
+        self.dirty = true;
+        if !self.files.contains_key(&id) {
+            self.changes.insert(id, change);
+        }
+    }
+
+    /// Takes in what changed in the files.
+    pub(crate) fn files(&mut self, update: Update) {
+        let Update { changes, places, diagnostics, files } = update;
+        self.dirty = true;
+        self.file_diagnostics = diagnostics;
+        self.file_count = files;
+        for (id, place) in places {
+            match &place {
+                Some(place) => self.files.insert(id.clone(), place.clone()),
+                None => self.files.remove(&id),
+            };
+            self.places.insert(id, place);
+        }
+        for change in changes {
+            let (id, change) = match change {
+                Change::Upsert(object) => (object.id(), Change::Upsert(object)),
+                // The cluster's own comes to light again.
+                Change::Delete(id) => match self.cluster.get(&id) {
+                    Some(object) => (id, Change::Upsert(object.clone())),
+                    None => (id.clone(), Change::Delete(id)),
+                },
+            };
+            self.changes.insert(id, change);
+        }
+    }
+
+    /// Whether there is anything to take.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// What changed since the last call, and all that is wrong now.
+    pub(crate) fn take(&mut self) -> Update {
+        self.dirty = false;
+        let mut diagnostics = self.file_diagnostics.clone();
+        diagnostics.extend(self.cluster_diagnostics.values().flatten().cloned());
+        for (id, place) in self.files.iter().filter(|(id, _)| self.cluster.contains_key(*id)) {
+            diagnostics.push(problem::also_in_cluster(id, place));
+        }
+        Update {
+            changes: std::mem::take(&mut self.changes).into_values().collect(),
+            places: std::mem::take(&mut self.places).into_iter().collect(),
+            diagnostics,
+            files: self.file_count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

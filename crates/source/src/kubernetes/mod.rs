@@ -1,0 +1,19 @@
+//! Changes from an API server: list and watch of every kind that umbra reads.
+//!
+//! A watch never takes objects away because something failed; only the API server's word does that: a deletion,
+//! or a complete list in which an object is missing. Nothing is told before every watch has been in step once.
+//! Start reading at: [`watch_cluster`], then `cache.rs` (one watch, pure), `merge.rs` (files beside it, pure),
+//! then `listwatch.rs` (one watch as a task).
+
+mod cache;
+mod collect;
+mod connect;
+mod health;
+mod listwatch;
+mod merge;
+mod problem;
+mod resource;
+
+pub use collect::{Cluster, Scope, watch_cluster};
+pub use connect::{Access, ApiServer, ConnectError};
+pub use health::{Health, WatchHealth, WatchId, WatchState};

@@ -1,0 +1,22 @@
+//! What is said about objects of the cluster. `docs/diagnostics.md` lists the codes.
+
+use umbra_ir::{Diagnostic, ObjectId};
+
+use crate::Place;
+
+/// A version that does not fit its type, of an object that was understood before.
+pub(crate) fn kept(id: &ObjectId) -> Diagnostic {
+    let message = "this version cannot be understood; its last good version stays in force";
+    Diagnostic::warning("KeptLastGood", id, "", message)
+}
+
+/// The same object as a file and in the cluster.
+pub(crate) fn also_in_cluster(id: &ObjectId, place: &Place) -> Diagnostic {
+    let message = "the cluster has this object too; the file wins, the cluster's is left out";
+    let line = place.locate("metadata.name").or_else(|| place.locate("")).map(|(line, _)| line);
+    Diagnostic {
+        file: Some(place.file.clone()),
+        line,
+        ..Diagnostic::warning("DuplicateObject", id, "", message)
+    }
+}
