@@ -29,6 +29,7 @@ use umbra_proto::envoy::extensions::upstreams::http::v3::{
         ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
     },
 };
+use umbra_proto::google::protobuf::{Struct, Value, value::Kind};
 use umbra_proto::json::{JsonError, to_json};
 use umbra_proto::pack_any;
 
@@ -148,11 +149,20 @@ fn ads_config(options: &BootstrapOptions) -> ApiConfigSource {
     }
 }
 
+/// Stock Envoy refuses regular expressions that compile to more than 100 instructions, and with one of them a
+/// whole route table. This is the limit that Istio's bootstrap sets and that `umbra_api::check_regex` holds
+/// rules to.
+fn regex_limit() -> Struct {
+    let limit = Value { kind: Some(Kind::NumberValue(32_768.0)) };
+    Struct { fields: BTreeMap::from([("re2.max_program_size.error_level".to_owned(), limit)]) }
+}
+
 /// Later layers win.
 fn runtime_layers() -> Vec<RuntimeLayer> {
     let rtds = RtdsLayer { name: RUNTIME_LAYER.to_owned(), rtds_config: Some(ads(RUNTIME_TIMEOUT)) };
     let layer = |name: &str, layer| RuntimeLayer { name: name.to_owned(), layer_specifier: Some(layer) };
     vec![
+        layer("static", LayerSpecifier::StaticLayer(regex_limit())),
         layer(RUNTIME_LAYER, LayerSpecifier::RtdsLayer(rtds)),
         layer("admin", LayerSpecifier::AdminLayer(AdminLayer {})),
     ]

@@ -69,7 +69,8 @@ fn service_endpoints(view: &dyn View, service: &Service, number: PortNumber) -> 
         .filter(|pod| pod.ready || service.spec.publish_not_ready_addresses)
         .filter_map(|pod| {
             let target = pod_port(pod, port)?;
-            let ip = pod.ips.first()?;
+            // What is no address would cost Envoy the whole assignment.
+            let ip = pod.ips.iter().find(|ip| ip.parse::<IpAddr>().is_ok())?;
             Some(pod_endpoint(view, Some(pod), Some(pod.node_name.as_str()), None, ip, target))
         })
         .collect()

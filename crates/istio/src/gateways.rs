@@ -63,7 +63,7 @@ fn resolve_hosts(written: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
             Some((".", host)) => (Some(namespace.clone()), host),
             Some((other, host)) => (Some(other.into()), host),
         };
-        if host.is_empty() {
+        if umbra_api::check_host(host).is_err() {
             continue;
         }
         let mut push = |host: String| {

@@ -15,8 +15,9 @@ pub(crate) fn resolve_headers(written: Option<&Headers>) -> HeaderOps {
 
 fn resolve_changes(written: Option<&HeaderOperations>) -> HeaderChanges {
     let Some(written) = written else { return HeaderChanges::default() };
-    let usable =
-        |(name, value): &(&String, &String)| !is_host(name) && crate::usable::header_is_usable(name, value);
+    let usable = |(name, value): &(&String, &String)| {
+        !umbra_api::is_authority(name) && umbra_api::check_header_op(name, value).is_ok()
+    };
     let pair = |(name, value): (&String, &String)| (name.clone(), value.clone());
     HeaderChanges {
         set: written.set.iter().filter(usable).map(pair).collect(),
@@ -24,15 +25,10 @@ fn resolve_changes(written: Option<&HeaderOperations>) -> HeaderChanges {
         remove: written
             .remove
             .iter()
-            .filter(|name| !is_host(name) && crate::usable::header_is_usable(name, ""))
+            .filter(|name| umbra_api::check_header_remove(name).is_ok())
             .cloned()
             .collect(),
     }
-}
-
-/// Names that header operations must not touch: they go through the Host rewrite.
-fn is_host(name: &str) -> bool {
-    name.starts_with(':') || name.eq_ignore_ascii_case("host")
 }
 
 /// The Host that request operations set: `set` beats `add`.
@@ -41,8 +37,7 @@ pub(crate) fn host_rewrite(written: Option<&Headers>) -> Option<String> {
     [&request.set, &request.add].into_iter().find_map(|ops| {
         ops.iter()
             .find(|(name, value)| {
-                (name.as_str() == ":authority" || name.eq_ignore_ascii_case("host"))
-                    && crate::usable::header_is_usable("host", value)
+                umbra_api::is_authority(name) && !value.is_empty() && umbra_api::check_text(value).is_ok()
             })
             .map(|(_, value)| value.clone())
     })

@@ -23,7 +23,6 @@ mod scope;
 mod services;
 mod sidecar;
 mod target;
-mod usable;
 mod view;
 
 pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters, uses_load_assignment};

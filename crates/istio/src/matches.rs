@@ -24,7 +24,7 @@ pub(crate) fn match_everything() -> RequestMatch {
 /// Translates one match of a VirtualService in `namespace`; `None` when it cannot be served (validation has
 /// said why): leaving a condition out would widen the match.
 pub(crate) fn resolve_match(written: &HttpMatch, namespace: &Arc<str>) -> Option<RuleMatch> {
-    if !crate::usable::match_is_usable(written) {
+    if !umbra_api::check_match(written).is_empty() {
         return None;
     }
     Some(RuleMatch {

@@ -19,7 +19,7 @@ use crate::view::View;
 /// All diagnostics of one object, sorted, without repetitions.
 pub fn report_object(view: &dyn View, id: &ObjectId) -> Vec<Diagnostic> {
     let Some(object) = view.object(id) else { return Vec::new() };
-    let mut found: BTreeSet<Diagnostic> = crate::usable::validate(&object).into_iter().collect();
+    let mut found: BTreeSet<Diagnostic> = umbra_api::validate(&object).into_iter().collect();
     match &*object {
         Object::VirtualService(_) => report_rules(view, id, &mut found),
         Object::DestinationRule(rule) => report_destination_rule(view, id, rule, &mut found),

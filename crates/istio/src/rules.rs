@@ -19,7 +19,6 @@ use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
 use crate::matches::resolve_match;
 use crate::mirrors::written_mirrors;
 use crate::names::{resolve_gateway, resolve_host};
-use crate::usable;
 
 /// Where the VirtualService applies.
 pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, domain: &str) -> RuleHead {
@@ -35,9 +34,9 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
         gateways.push(GatewayRef::Mesh);
     }
     let mut hosts: Vec<Hostname> = Vec::new();
-    for written in &vs.spec.hosts {
+    for written in vs.spec.hosts.iter().filter(|h| umbra_api::check_host(h).is_ok()) {
         let host = resolve_host(written, namespace, domain);
-        if !host.as_str().is_empty() && !hosts.contains(&host) {
+        if !hosts.contains(&host) {
             hosts.push(host);
         }
     }
@@ -64,6 +63,9 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
 pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules {
     let mirrors = written_mirrors(vs, domain);
     let rules = vs.spec.http.iter().enumerate().filter_map(|(index, written)| {
+        if !umbra_api::check_rule(written).is_empty() {
+            return None;
+        }
         let matches = usable_matches(written, &vs.meta.namespace)?;
         let field = format!("spec.http[{index}]");
         let mirrors = mirrors
@@ -107,9 +109,6 @@ fn resolve_action(
     namespace: &Arc<str>,
     domain: &str,
 ) -> Option<RuleAction> {
-    if written.delegate.is_some() {
-        return None;
-    }
     if let Some(redirect) = &written.redirect {
         return resolve_redirect(redirect).map(RuleAction::Redirect);
     }
@@ -130,9 +129,7 @@ fn resolve_action(
     }
     let rewrite = written.rewrite.as_ref();
     let path_rewrite = rewrite.and_then(|r| match &r.uri_regex_rewrite {
-        Some(regex) if usable::regex_is_usable(&regex.pattern) => {
-            Some(PathRewrite::Regex(regex.pattern.clone(), regex.rewrite.clone()))
-        }
+        Some(regex) => Some(PathRewrite::Regex(regex.pattern.clone(), regex.rewrite.clone())),
         _ if !r.uri.is_empty() => Some(PathRewrite::Prefix(r.uri.clone())),
         _ => None,
     });
@@ -146,7 +143,7 @@ fn resolve_action(
             retry: resolve_retry(written.retries.as_ref()),
             path_rewrite,
             host_rewrite: authority
-                .filter(|a| usable::header_is_usable("host", a))
+                .filter(|a| !a.is_empty())
                 .or_else(|| host_rewrite(written.headers.as_ref())),
         },
     }))
@@ -195,10 +192,8 @@ pub(crate) fn resolve_destination(
         None => None,
         Some(port) => Some(PortNumber::new(port.number.into())?),
     };
+    umbra_api::check_host(&written.host).ok()?;
     let host = resolve_host(&written.host, namespace, domain);
-    if host.as_str().is_empty() {
-        return None;
-    }
     Some(Destination { host, port, subset: SubsetName::new(&written.subset) })
 }
 
@@ -230,11 +225,5 @@ fn resolve_direct(written: &HttpDirectResponse) -> Option<DirectResponse> {
         (None, Some(bytes)) => Some(bytes.0.clone()),
         (None, None) => None,
     });
-    if body.as_ref().is_some_and(|b| b.len() > MAX_DIRECT_BODY) {
-        return None;
-    }
     Some(DirectResponse { status, body })
 }
-
-/// The limit that every route configuration carries (`max_direct_response_body_size_bytes`).
-const MAX_DIRECT_BODY: usize = 1 << 20;

@@ -111,7 +111,7 @@ fn entry_heads(id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
         .collect();
     let namespace = &entry.meta.namespace;
     let mut heads: Vec<Arc<ServiceHead>> = Vec::new();
-    for written in spec.hosts.iter().filter(|h| !h.is_empty()) {
+    for written in spec.hosts.iter().filter(|h| umbra_api::check_host(h).is_ok()) {
         let host = Hostname::new(written);
         if heads.iter().any(|h| h.id.host == host) {
             continue;
@@ -178,10 +178,13 @@ pub fn resolve_service(
 /// Every object that defines `host`.
 pub(crate) fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
     let mut ids = view.ids(&Index::EntryHost(host.clone()));
-    let suffix = format!(".svc.{}", view.settings().cluster_domain.to_ascii_lowercase());
-    // A Service's name has no dot, so the rest up to the suffix is its namespace.
-    if let Some((name, namespace)) = host.as_str().strip_suffix(&suffix).and_then(|h| h.split_once('.')) {
-        ids.extend(view.ids(&Index::ServiceName(namespace.into(), name.into())));
+    let domain = view.settings().cluster_domain.to_ascii_lowercase();
+    let suffix = if domain.is_empty() { domain } else { format!(".svc.{domain}") };
+    // Names in files are not judged, so a dot may belong to the Service's name or to the namespace's.
+    if let Some(rest) = host.as_str().strip_suffix(&suffix) {
+        for (dot, _) in rest.match_indices('.') {
+            ids.extend(view.ids(&Index::ServiceName(rest[dot + 1..].into(), rest[..dot].into())));
+        }
     }
     ids
 }

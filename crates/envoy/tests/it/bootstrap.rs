@@ -38,6 +38,7 @@ fn a_sidecar_in_delta() {
             (
                 "/layeredRuntime/layers",
                 json!([
+                    {"name": "static", "staticLayer": {"re2.max_program_size.error_level": 32_768.0}},
                     {"name": "umbra", "rtdsLayer": {"name": "umbra", "rtdsConfig": rtds}},
                     {"name": "admin", "adminLayer": {}},
                 ]),

@@ -172,7 +172,7 @@ fn everything() -> Value {
     let shares = BTreeMap::from([(RuntimeKey::new("mirror/d/v/r/|v2|h.d"), RuntimeFraction::ALL)]);
     let runtime = json(type_url::RUNTIME, &build_runtime(&shares).body);
     let layers = bootstrap["layeredRuntime"]["layers"].as_array_mut().unwrap();
-    layers.insert(0, json!({"name": "static", "staticLayer": runtime["layer"]}));
+    layers.insert(0, json!({"name": "shares", "staticLayer": runtime["layer"]}));
     bootstrap
 }
 
