@@ -127,22 +127,15 @@ impl EnvoyProcess {
         self.stats().await.ok().and_then(|stats| stats.get(name).copied()).unwrap_or_default()
     }
 
-    /// Every resource with endpoints, as Envoy holds it.
-    ///
-    /// # Errors
-    /// When the admin interface does not answer.
-    pub async fn config_dump(&self) -> Result<Value> {
-        self.json("/config_dump?include_eds").await
-    }
-
-    /// The configuration sections whose type ends in `kind` (such as `RoutesConfigDump`).
+    /// The configuration's section of this type (such as `RoutesConfigDump`).
     ///
     /// # Errors
     /// When the admin interface does not answer.
     pub async fn section(&self, kind: &str) -> Result<Value> {
-        let dump = self.config_dump().await?;
+        let dump = self.json("/config_dump").await?;
         let sections = dump["configs"].as_array().into_iter().flatten();
-        let mut found = sections.filter(|s| s["@type"].as_str().is_some_and(|t| t.ends_with(kind)));
+        let mut found =
+            sections.filter(|s| s["@type"].as_str().is_some_and(|t| t.rsplit('.').next() == Some(kind)));
         Ok(found.next().cloned().unwrap_or_default())
     }
 

@@ -41,11 +41,11 @@ impl Process {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// The last lines that it has written, under its name: what a failed test shows.
+    /// The last lines that it has written but for access logs, under its name: what a failed test shows.
     pub fn tail(&self) -> String {
         const LINES: usize = 40;
         let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
+        let lines: Vec<_> = log.lines().filter(|line| !line.starts_with("{\"authority\"")).collect();
         let from = lines.len().saturating_sub(LINES);
         format!(
             "--- {} (pid {}, {})\n{}",

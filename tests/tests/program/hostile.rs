@@ -109,3 +109,48 @@ fn resident_megabytes(umbra: &UmbraProcess) -> u64 {
     let line = status.lines().find(|l| l.starts_with("VmHWM:")).expect("a line");
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") / 1024
 }
+
+#[tokio::test]
+async fn garbage_on_the_ports_hurts_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mesh = folder.path().join("mesh");
+    write(&mesh, "web.yaml", &web()).expect("manifests");
+    let umbra = UmbraProcess::start(&Net::here(), &mesh, None, folder.path()).await.expect("umbra");
+    let quiet = resident_megabytes(&umbra);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // A HEADERS frame that says it is 16 MB long.
+    let huge = [0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 1];
+    let garbage = [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(10_000_000)).into_bytes(),
+        format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(500_000)).into_bytes(),
+        vec![0; 1_000_000],
+        (0..1_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect(),
+        [preface.clone(), settings.to_vec(), huge.to_vec(), vec![0; 1_000_000]].concat(),
+        [preface, settings.repeat(100_000)].concat(),
+        Vec::new(),
+    ];
+    for address in [umbra.xds(), umbra.admin()] {
+        for bytes in &garbage {
+            let mut stream = Net::here().connect(address).await.expect("a connection");
+            // Refused halfway is fine.
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
+            let mut answer = Vec::new();
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(2), stream.read_to_end(&mut answer))
+                .await;
+        }
+    }
+    // Connections that say nothing, all at once.
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(Net::here().connect(umbra.xds()).await.expect("a connection"));
+    }
+    assert!(umbra.ready().await);
+    assert!(!umbra.process().log().contains("panicked"), "{}", umbra.process().tail());
+    let grown = resident_megabytes(&umbra).saturating_sub(quiet);
+    assert!(grown < 100, "{grown} MB more than before");
+}
