@@ -16,16 +16,29 @@ impl Session {
     pub(crate) fn flush(&mut self, now: Duration, output: &mut Output) {
         let Some(snapshot) = self.snapshot.clone() else { return };
         self.lapse(now, output);
-        let settled = |ty| self.held(ty).idle();
-        if self.guard.is_some_and(|until| now >= until)
-            || (settled(ResourceType::Listener) && settled(ResourceType::Route))
-        {
-            self.guard = None;
-        }
+        self.unguard(now);
         for ty in ResourceType::ALL {
             self.flush_type(ty, &snapshot, now, output);
+        }
+        // That may have shown that nothing was left to do for the routes.
+        if self.unguard(now) {
+            self.flush_type(ResourceType::Cluster, &snapshot, now, output);
+        }
+        for ty in ResourceType::ALL {
             self.types[ty.index()].share(snapshot.map(ty));
         }
+    }
+
+    /// Ends the guard when what the proxy brought from an earlier stream was replaced, or its time is over.
+    fn unguard(&mut self, now: Duration) -> bool {
+        let over = self.guard.is_some_and(|until| {
+            now >= until
+                || (self.held(ResourceType::Listener).idle() && self.held(ResourceType::Route).idle())
+        });
+        if over {
+            self.guard = None;
+        }
+        over
     }
 
     /// Ends the wait for the ACK of CDS responses: Envoy withholds it while any cluster warms, and a name that
@@ -151,6 +164,7 @@ fn note_waiting(held: &mut Held, plan: &Plan, now: Duration) {
     for name in &plan.done {
         held.pending.remove(name);
     }
+    held.confirm(plan.adopt.clone());
     for name in plan.wait.keys().chain(&plan.leaving) {
         let Some(pending) = held.pending.get_mut(name) else { continue };
         match pending.waiting_since {

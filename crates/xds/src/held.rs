@@ -1,6 +1,6 @@
 //! What a stream has of one type: taken, on its way, refused, and still to be sent.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ pub(crate) enum Current<'a> {
     Known(Option<&'a Arc<Resource>>),
     /// It refused this content.
     Refused(&'a Content),
-    /// Something from an earlier stream, of another version than ours.
-    Foreign,
+    /// This version, from an earlier stream: we have not seen its content.
+    Foreign(&'a str),
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +82,8 @@ pub(crate) struct Held {
     /// Content that the proxy took. Entries for names that it does not watch have no meaning: when nothing is
     /// open this becomes the snapshot's own map, so that streams share the memory.
     confirmed: ResourceMap,
-    /// Names that the proxy has in an unknown version from an earlier stream.
-    foreign: BTreeSet<Arc<str>>,
+    /// What the proxy has from an earlier stream, and its version, where ours is another.
+    foreign: BTreeMap<Arc<str>, String>,
     /// State-of-the-world: what no longer exists, but the proxy keeps, since the protocol cannot take it away.
     orphans: BTreeMap<Arc<str>, Arc<Resource>>,
     pub pending: BTreeMap<Arc<str>, Pending>,
@@ -106,8 +106,8 @@ impl Held {
             Current::Known(content.as_ref())
         } else if let Some(refused) = self.refused.get(name) {
             Current::Refused(&refused.content)
-        } else if self.foreign.contains(name) {
-            Current::Foreign
+        } else if let Some(version) = self.foreign.get(name) {
+            Current::Foreign(version)
         } else {
             Current::Known(self.confirmed.get(name).or_else(|| self.orphans.get(name)))
         }
@@ -152,7 +152,9 @@ impl Held {
 
     /// The proxy took some version of it; if not, nothing can have come to depend on it.
     pub(crate) fn took(&self, name: &str) -> bool {
-        self.confirmed.contains_key(name) || self.refused.contains_key(name) || self.foreign.contains(name)
+        self.confirmed.contains_key(name)
+            || self.refused.contains_key(name)
+            || self.foreign.contains_key(name)
     }
 
     /// The present version of a name was answered, or the proxy's time for it is over.
@@ -166,9 +168,13 @@ impl Held {
         self.confirmed.contains_key(name) || self.refused.contains_key(name) || self.settled(name)
     }
 
-    /// Some version of a name was sent on this stream.
-    pub(crate) fn was_sent(&self, name: &str) -> bool {
-        self.reached(name) || self.flights.iter().any(|flight| flight.items.contains_key(name))
+    /// The proxy has some version of a name, or will when it has read what was sent.
+    pub(crate) fn arrives(&self, name: &str) -> bool {
+        match self.current(name) {
+            Current::Known(content) => content.is_some(),
+            Current::Refused(content) => content.is_some(),
+            Current::Foreign(_) => true,
+        }
     }
 
     /// Asks for a look at a name in the next flush.
@@ -208,7 +214,7 @@ impl Held {
                 }
                 _ => {
                     let name: Arc<str> = name.into();
-                    self.foreign.insert(name.clone());
+                    self.foreign.insert(name.clone(), version);
                     self.mark(name, 1, false);
                 }
             }
@@ -241,7 +247,7 @@ impl Held {
             let subscription = &self.subscription;
             self.pending.retain(|name, _| subscription.watches(name));
             self.refused.retain(|name, _| subscription.watches(name));
-            self.foreign.retain(|name| subscription.watches(name));
+            self.foreign.retain(|name, _| subscription.watches(name));
             self.orphans.retain(|name, _| subscription.watches(name));
         }
         for name in change.asked {

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub since: u64,
     /// Nothing to do: the proxy has it, or refused just this.
     pub done: Vec<Arc<str>>,
+    /// Of these, what it has from an earlier stream, now that we know the content.
+    pub adopt: Items,
     /// Waits, with what it waits for. Additions and changes; the wait has a deadline.
     pub wait: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Removals that wait for those who use it.
@@ -62,9 +64,12 @@ pub(crate) fn plan(
         let same = match held.current(name) {
             Current::Known(known) => known.is_some_and(|known| known.version == resource.version),
             Current::Refused(content) => content.as_ref().is_some_and(|it| it.version == resource.version),
-            Current::Foreign => false,
+            Current::Foreign(version) => *version == *resource.version,
         };
         if same && !pending.force {
+            if matches!(held.current(name), Current::Foreign(_)) {
+                plan.adopt.insert(name.clone(), Some(resource.clone()));
+            }
             plan.done.push(name.clone());
             continue;
         }
@@ -72,7 +77,7 @@ pub(crate) fn plan(
         let over = pending.waiting_since.is_some_and(|since| now >= since + ACK_DEADLINE);
         if missing.is_empty() {
             plan.send(name, Some(resource.clone()), pending);
-        } else if over && all_sent(resource, types, snapshot) {
+        } else if over && all_arrive(resource, types, snapshot) {
             plan.send(name, Some(resource.clone()), pending);
             plan.late.insert(name.clone(), missing);
         } else {
@@ -142,11 +147,12 @@ fn watched<'a>(
     if held.subscription.watches(name) { snapshot.get(resource_type, name) } else { None }
 }
 
-/// Every cluster that a resource names was sent, in whatever version: the least a late route needs.
-fn all_sent(resource: &Resource, types: &Types, snapshot: &Snapshot) -> bool {
+/// The proxy has every cluster that a resource names, in whatever version, when it reads that resource: the least
+/// that a late route needs.
+fn all_arrive(resource: &Resource, types: &Types, snapshot: &Snapshot) -> bool {
     let clusters = &types[ResourceType::Cluster.index()];
     resource.requires.iter().all(|name| {
-        watched(clusters, ResourceType::Cluster, name, snapshot).is_none() || clusters.was_sent(name)
+        watched(clusters, ResourceType::Cluster, name, snapshot).is_none() || clusters.arrives(name)
     })
 }
 

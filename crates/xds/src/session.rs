@@ -143,7 +143,12 @@ impl Session {
                 }
             }
             // A request that crossed a newer response: the one that answers that response brings the names again.
+            // If it brings one that is missing here, the proxy let it go in between and needs it anew.
             if stale {
+                if let Some(snapshot) = &self.snapshot {
+                    let change = held.subscription.shrink(&request.resource_names);
+                    held.follow(change, ty, snapshot);
+                }
                 return Ok(());
             }
         }
@@ -166,11 +171,12 @@ impl Session {
         let first = !held.subscription.asked();
         if first {
             let brought = request.initial_resource_versions;
-            if brought.len() > MAX_NAMES || brought.keys().map(String::len).sum::<usize>() > MAX_NAME_BYTES {
+            let bytes: usize = brought.iter().map(|(name, version)| name.len() + version.len()).sum();
+            if brought.len() > MAX_NAMES || bytes > MAX_NAME_BYTES {
                 return Err(too_many(ty));
             }
-            if !brought.is_empty() && ty == ResourceType::Cluster {
-                self.guard = Some(now + ACK_DEADLINE);
+            if !brought.is_empty() {
+                self.guard.get_or_insert(now + ACK_DEADLINE);
             }
             held.bring(brought);
         } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {

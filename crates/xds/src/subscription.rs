@@ -75,6 +75,21 @@ impl Subscription {
         self.apply(wildcard, &dropped, &added)
     }
 
+    /// A state-of-the-world list that is no longer the newest: only what it leaves out counts.
+    pub(crate) fn shrink(&mut self, list: &[String]) -> Delta {
+        let wanted: BTreeSet<&str> = list.iter().map(String::as_str).collect();
+        let mut delta = Delta::default();
+        self.names.retain(|name| {
+            let keep = wanted.contains(&**name);
+            if !keep {
+                self.name_bytes -= name.len();
+                delta.dropped.insert(name.clone());
+            }
+            keep
+        });
+        delta
+    }
+
     /// A delta request: what to watch besides, and no longer. An empty first request means everything for the
     /// types where `empty_is_all`, until `*` is unsubscribed.
     pub(crate) fn change(

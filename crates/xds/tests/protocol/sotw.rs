@@ -99,6 +99,20 @@ fn nonces() {
     );
     check(
         Sotw,
+        "a name that was let go and taken again while a response was on its way is sent again",
+        "> put rds/r=r1 rds/s=s1
+         > names rds r s
+         < rds#1 r1 s1
+         > ack rds
+         > put rds/s=s2
+         < rds#2 s2
+         > names #1 rds s
+         > names #1 rds r s
+         > names #2 rds r s
+         < rds#3 r1",
+    );
+    check(
+        Sotw,
         "an ACK of the newest stands for those before it, an invented nonce for none",
         "> put cds/a=a1:e eds/e=e1
          > names eds e

@@ -14,7 +14,8 @@ fn strings(names: &[&str]) -> Vec<String> {
 #[test]
 fn delta_says_that_the_names_do_not_exist() {
     let mut session = Session::new(Variant::Delta);
-    let cases: &[(&[&str], &str, Option<&[&str]>)] = &[
+    type Case = (&'static [&'static str], &'static str, Option<&'static [&'static str]>);
+    let cases: &[Case] = &[
         (&["a", "b"], "", Some(&["a", "b"])),
         (&[], "1", None),
         (&["c"], "", Some(&["c"])),
