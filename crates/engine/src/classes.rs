@@ -34,7 +34,8 @@ impl Classes {
             return false;
         }
         self.lineages += 1;
-        let snapshot = Arc::new(Snapshot::empty(self.lineages, generation));
+        // Its first contents belong to this generation.
+        let snapshot = Arc::new(Snapshot::empty(self.lineages, generation.saturating_sub(1)));
         let new = Class { proxies: BTreeSet::from([proxy]), manifest: Arc::default(), snapshot };
         self.classes.insert(class.clone(), new);
         true

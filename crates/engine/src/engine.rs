@@ -226,7 +226,7 @@ impl Engine {
                 }
             }
             for id in std::mem::take(&mut self.unclassed) {
-                more |= self.reclass(id);
+                more |= self.reclass(id, &mut pending);
                 updated.insert(id);
             }
             if !more {
@@ -244,7 +244,7 @@ impl Engine {
     }
 
     /// Puts a proxy into its class; true when something new has to be computed for it.
-    fn reclass(&mut self, id: ProxyId) -> bool {
+    fn reclass(&mut self, id: ProxyId, pending: &mut Pending) -> bool {
         let Some(proxy) = self.proxies.get_mut(&id) else { return false };
         let value = self.memo.value(&proxy.key());
         let Some(Value::Class(class)) = value.as_deref() else { return false };
@@ -255,6 +255,8 @@ impl Engine {
         let new = self.classes.join(class, id, self.generation);
         if new {
             self.memo.demand(&Key::Manifest(class.clone()));
+            // Published even when it turns out to hold nothing: an empty answer is an answer.
+            pending.0.entry(class.clone()).or_default();
         }
         if let Some(old) = old {
             self.leave(&old, id);

@@ -103,6 +103,7 @@ fn a_mirror_has_its_own_cluster_and_shares_the_endpoints() {
     assert_eq!(names(&snapshot, ResourceType::Route), ["8000"]);
     assert_eq!(names(&snapshot, ResourceType::Runtime), ["umbra"]);
     assert_eq!(engine.diagnostics(), []);
+    assert_eq!(snapshot.generation(), engine.generation());
 }
 
 /// What one edit publishes to the sidecar, and how many keys it computes at most.

@@ -6,6 +6,7 @@ use umbra_api::{HttpRoute, VirtualService};
 use umbra_ir::{Destination, RuntimeFraction, RuntimeKey};
 
 use crate::matches::fingerprint;
+use crate::names::resolve_spelling;
 use crate::rules::{resolve_destination, usable_matches};
 
 /// One mirror of one rule.
@@ -29,8 +30,8 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
     let mut mirrors = Vec::new();
     for (rule, written) in vs.spec.http.iter().enumerate() {
         let mut rule_name = None;
-        for (field, destination, percent) in entries(written) {
-            let Some(destination) = resolve_destination(destination, namespace, domain) else { continue };
+        for (field, named, percent) in entries(written) {
+            let Some(destination) = resolve_destination(named, namespace, domain) else { continue };
             let rule_name = rule_name.get_or_insert_with(|| {
                 if written.name.is_empty() {
                     fingerprint(&usable_matches(written, namespace).unwrap_or_default())
@@ -45,7 +46,7 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
                 rule_name,
                 destination.port.map(|p| p.to_string()).unwrap_or_default(),
                 destination.subset.as_ref().map(|s| s.as_str()).unwrap_or_default(),
-                destination.host,
+                resolve_spelling(&named.host, namespace, domain),
             );
             let nth = seen.entry(key.clone()).or_default();
             *nth += 1;

@@ -10,10 +10,15 @@ use umbra_ir::{GatewayRef, Hostname, Kind, ObjectId};
 /// `*`, IP literals and anything with a dot stay as they are; a single label gets
 /// `.<namespace>.svc.<domain>`.
 pub fn resolve_host(host: &str, namespace: &str, domain: &str) -> Hostname {
+    Hostname::new(&resolve_spelling(host, namespace, domain))
+}
+
+/// As [`resolve_host`], in the author's spelling.
+pub(crate) fn resolve_spelling(host: &str, namespace: &str, domain: &str) -> String {
     if host.is_empty() || host == "*" || host.contains('.') || host.parse::<IpAddr>().is_ok() {
-        return Hostname::new(host);
+        return host.to_owned();
     }
-    Hostname::new(&service_host(host, namespace, domain))
+    service_host(host, namespace, domain)
 }
 
 /// The full host of a Kubernetes Service, as spelled by its object.
