@@ -13,7 +13,7 @@ pub struct Built {
     /// The encoded message, without an `Any` around it.
     pub body: Bytes,
     /// The resources of the next type down that it names, sorted: of a cluster its load assignment, of a route
-    /// configuration its clusters. Only such as exist.
+    /// configuration its clusters, whether they exist or not. So it follows from the body alone.
     pub requires: Vec<Arc<str>>,
 }
 

@@ -85,7 +85,7 @@ fn cluster_weight(target: &Target, weight: u32) -> ClusterWeight {
     }
 }
 
-fn target_name(target: &TargetCluster) -> String {
+pub(crate) fn target_name(target: &TargetCluster) -> String {
     match target {
         TargetCluster::Known(reference) => cluster_name(reference).to_string(),
         TargetCluster::Unknown(name) if name.is_empty() => NO_CLUSTER.to_owned(),

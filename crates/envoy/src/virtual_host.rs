@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use umbra_ir::{Route, RouteAction, TargetCluster, VirtualHost};
+use umbra_ir::{Route, RouteAction, VirtualHost};
 use umbra_proto::envoy::config::route::v3::{
     self as api, RouteConfiguration, virtual_host::TlsRequirementType,
 };
@@ -15,6 +15,7 @@ use crate::Built;
 use crate::convert::{boolean, uint32};
 use crate::names::cluster_name;
 use crate::route::build_route;
+use crate::route_action::target_name;
 
 /// The largest `directResponse` body, in bytes (Istio's limit too).
 const MAX_DIRECT_RESPONSE_BODY: u32 = 1024 * 1024;
@@ -27,7 +28,8 @@ const VIRTUAL_HOSTS_FIELD: u32 = 2;
 pub struct EncodedVirtualHost {
     /// The encoded `envoy.config.route.v3.VirtualHost`.
     pub body: Bytes,
-    /// The clusters that it names and that exist, copies' too; sorted.
+    /// The clusters that it names, copies' too; sorted. Also such as don't exist: the body is the same whether they
+    /// do, and equal bodies must say the same of themselves.
     pub clusters: Vec<Arc<str>>,
 }
 
@@ -47,16 +49,12 @@ pub fn build_virtual_host(host: &VirtualHost) -> EncodedVirtualHost {
 
 fn clusters(route: &Route) -> Vec<Arc<str>> {
     let RouteAction::Forward(forward) = &route.action else { return Vec::new() };
-    let targets = forward.targets.iter().filter_map(|target| match &target.cluster {
-        TargetCluster::Known(reference) => Some(reference),
-        TargetCluster::Unknown(_) => None,
-    });
-    let mirrors = forward.mirrors.iter().map(|mirror| &mirror.cluster);
-    targets.chain(mirrors).map(cluster_name).collect()
+    let targets = forward.targets.iter().map(|target| target_name(&target.cluster).into());
+    targets.chain(forward.mirrors.iter().map(|mirror| cluster_name(&mirror.cluster))).collect()
 }
 
 /// A table of virtual hosts (`envoy.config.route.v3.RouteConfiguration`), in the given order. It requires every
-/// cluster that its virtual hosts name and that exists.
+/// cluster that its virtual hosts name.
 pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) -> Built {
     // A message is the concatenation of its fields: the bytes equal those of encoding it whole.
     let head = RouteConfiguration { name: name.to_owned(), ..Default::default() };

@@ -94,10 +94,11 @@ fn a_virtual_host_in_full_and_what_its_table_requires() {
         routes: vec![route(RouteAction::Forward(mirrored)), route(RouteAction::Forward(forward()))],
         require_tls: true,
     };
-    let names = ["mirror|8000|v2|", "outbound|8000|v1|", "outbound|8000|v3|"]
-        .map(|name| Arc::from(format!("{name}httpbin.default.svc.cluster.local")));
+    let host_name = "httpbin.default.svc.cluster.local";
+    let names = ["mirror|8000|v2|", "outbound|1||gone", "outbound|8000|v1|", "outbound|8000|v3|"]
+        .map(|name| Arc::from(if name.ends_with('|') { format!("{name}{host_name}") } else { name.to_owned() }));
     let encoded = Arc::new(build_virtual_host(&host));
-    assert_eq!(encoded.clusters, names, "without the one that does not exist");
+    assert_eq!(encoded.clusters, names, "the one that does not exist too: equal bodies require the same");
     let table = build_route_configuration("8000", &[encoded.clone(), encoded]);
     assert_eq!((&*table.name, &table.requires[..]), ("8000", &names[..]));
     let got = json(type_url::ROUTE, &table.body);
