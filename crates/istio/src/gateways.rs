@@ -149,7 +149,10 @@ impl TableBuilder {
     }
 
     /// Adds a rule's routes to every host that both it and the server name. Rules that share a host are
-    /// concatenated; the same rule twice (two servers on one port) once.
+    /// concatenated; a rule that comes twice (two servers or two Gateways on one port) counts once.
+    ///
+    /// DIVERGES: Istio appends its routes twice. The second ones are never reached, unless the rule says
+    /// which gateways or ports they are for.
     fn add(&mut self, rule: &RuleHead, server: &Server, class: &ProxyClass, gateway: &GatewayRef) {
         let client = RouteClient {
             kind: ProxyKind::Router,
@@ -166,11 +169,19 @@ impl TableBuilder {
         if !applies {
             return;
         }
-        let source = RouteSource::Rules(rule.id.clone(), client);
+        // A port left out is the called one, so another server's number can mean another cluster.
+        let by_gateway = rule.filters.iter().any(|f| !f.gateways.is_empty());
+        let is_same = |other: &RouteSource| match other {
+            RouteSource::Rules(id, c) => {
+                *id == rule.id && c.port == client.port && (!by_gateway || c.gateway == client.gateway)
+            }
+            RouteSource::Service(..) => false,
+        };
         for host in intersection(server, rule) {
             let spec = self.host(&host, server.port);
-            if !spec.sources.contains(&source) {
-                spec.sources.push(source.clone());
+            if !spec.sources.iter().any(is_same) {
+                let source = RouteSource::Rules(rule.id.clone(), client.clone());
+                spec.sources.push(source);
             }
         }
     }

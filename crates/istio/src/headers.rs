@@ -1,7 +1,7 @@
 //! Header operations and retries of rules and destinations (istio `TranslateHeadersOperations`, `retry.go`).
 
 use umbra_api::{HeaderOperations, Headers, HttpRetry};
-use umbra_ir::{HeaderChanges, HeaderOps, RetryPolicy};
+use umbra_ir::{HeaderChanges, HeaderOps, HeaderValue, RetryPolicy};
 
 /// Translates header operations; Host and pseudo headers are left to [`host_rewrite`], operations that
 /// Envoy would refuse are left out (validation has said so).
@@ -18,10 +18,14 @@ fn resolve_changes(written: Option<&HeaderOperations>) -> HeaderChanges {
     let usable = |(name, value): &(&String, &String)| {
         !umbra_api::is_authority(name) && umbra_api::check_header_op(name, value).is_ok()
     };
-    let pair = |(name, value): (&String, &String)| (name.clone(), value.clone());
+    let set = written.set.iter().map(|pair| (pair, false));
+    let add = written.add.iter().map(|pair| (pair, true));
     HeaderChanges {
-        set: written.set.iter().filter(usable).map(pair).collect(),
-        add: written.add.iter().filter(usable).map(pair).collect(),
+        values: set
+            .chain(add)
+            .filter(|(pair, _)| usable(pair))
+            .map(|((name, value), append)| HeaderValue { name: name.clone(), value: value.clone(), append })
+            .collect(),
         remove: written
             .remove
             .iter()

@@ -191,8 +191,7 @@ fn assemble(
 /// A lone destination's operations come after the route's.
 fn append(headers: &mut HeaderOps, more: &HeaderOps) {
     for (to, from) in [(&mut headers.request, &more.request), (&mut headers.response, &more.response)] {
-        to.set.extend(from.set.iter().cloned());
-        to.add.extend(from.add.iter().cloned());
+        to.values.extend(from.values.iter().cloned());
         to.remove.extend(from.remove.iter().cloned());
     }
 }
