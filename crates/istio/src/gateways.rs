@@ -179,6 +179,7 @@ impl TableBuilder {
         };
         for host in intersection(server, rule) {
             let spec = self.host(&host, server.port);
+            spec.require_tls |= server.https_redirect;
             if !spec.sources.iter().any(is_same) {
                 let source = RouteSource::Rules(rule.id.clone(), client.clone());
                 spec.sources.push(source);

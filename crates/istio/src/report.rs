@@ -119,6 +119,7 @@ fn report_at_gateway(
     let Some(gateway_head) = view.gateway_head(gateway) else {
         let message = format!("{gateway} does not exist: the rules are not served there");
         found.insert(Diagnostic::warning("GatewayNotFound", &head.id, field, message));
+        report_unbound(view, head, rules, gateway, found);
         return;
     };
     let mut admitted = false;
@@ -136,7 +137,24 @@ fn report_at_gateway(
             "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"
         );
         found.insert(Diagnostic::warning("HostNotAdmitted", &head.id, field, message));
+        report_unbound(view, head, rules, gateway, found);
     }
+}
+
+/// Looks up what rules name although nobody serves them yet, but for what depends on the port being called.
+fn report_unbound(
+    view: &dyn View,
+    head: &RuleHead,
+    rules: &Rules,
+    gateway: &ObjectId,
+    found: &mut BTreeSet<Diagnostic>,
+) {
+    let Some(port) = PortNumber::new(80) else { return };
+    let reference = GatewayRef::Named(gateway.clone());
+    let client = client(ProxyKind::Router, &head.id.namespace, reference, port);
+    let mut all = BTreeSet::new();
+    report_targets(view, &head.id, rules, &client, &mut all);
+    found.extend(all.into_iter().filter(|d| d.code != "PortAmbiguous"));
 }
 
 fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
