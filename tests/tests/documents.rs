@@ -243,8 +243,8 @@ fn canary() {
         // The mirror is switched off, and the canary gets a growing share.
         let weights = read(paths::example("canary/steps/2-weights.yaml"));
         for (old, new) in [(80, 20), (60, 40), (40, 60), (20, 80), (0, 100)] {
-            let step = weights.replace("weight: 80 #", &format!("weight: {old} #"));
-            world.write("virtualservice.yaml", &step.replace("weight: 20 #", &format!("weight: {new} #")));
+            let step = weights.replace("80 # [60, 40, 20, 0]", &old.to_string());
+            world.write("virtualservice.yaml", &step.replace("20 # [40, 60, 80, 100]", &new.to_string()));
             world.wait_share("gateway", "mirror/default/reviews/", 0).await;
             let wanted = share::expected(1000, f64::from(new) / 100.0);
             // Until the new weights are there, samples show the old ones.

@@ -32,9 +32,11 @@ impl EnvoyProcess {
         config["admin"]["address"] = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         let file = |suffix: &str| -> PathBuf { folder.join(format!("{node}.{suffix}")) };
         std::fs::write(file("json"), serde_json::to_vec_pretty(&config)?)?;
+        // That of a predecessor of the same name would be taken for this one's.
+        let _ = std::fs::remove_file(file("admin"));
         let mut command = net.command(binary);
         command.arg("--config-path").arg(file("json")).arg("--admin-address-path").arg(file("admin"));
-        command.args(["--service-node", node, "--service-cluster", "test", "--log-level", "info"]);
+        command.args(["--service-node", node, "--service-cluster", "test", "--log-level", "warning"]);
         command.args(["--reject-unknown-dynamic-fields", "--disable-hot-restart", "--concurrency", "1"]);
         // A copy that is still open must not hold up the end of a test.
         command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);

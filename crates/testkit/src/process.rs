@@ -43,9 +43,11 @@ impl Process {
 
     /// The last lines that it has written but for access logs, under its name: what a failed test shows.
     pub fn tail(&self) -> String {
-        const LINES: usize = 40;
+        const LINES: usize = 25;
+        const LENGTH: usize = 300;
         let log = self.log();
-        let lines: Vec<_> = log.lines().filter(|line| !line.starts_with("{\"authority\"")).collect();
+        let lines = log.lines().filter(|line| !line.starts_with("{\"authority\""));
+        let lines: Vec<String> = lines.map(|line| line.chars().take(LENGTH).collect()).collect();
         let from = lines.len().saturating_sub(LINES);
         format!(
             "--- {} (pid {}, {})\n{}",

@@ -5,10 +5,10 @@ use umbra_testkit::isolate::isolated;
 use umbra_testkit::world::World;
 use umbra_tests::manifests::{istio, web};
 
-const GATE: &str = ":8080";
+const GATE: &str = ":8888";
 
 fn gateway(hosts: &str) -> String {
-    let server = format!("- hosts: [{hosts}]\n  port: {{number: 8080, name: http, protocol: HTTP}}");
+    let server = format!("- hosts: [{hosts}]\n  port: {{number: 8888, name: http, protocol: HTTP}}");
     istio("Gateway", "infra", "edge", &format!("selector:\n  istio: edge\nservers:\n{server}\n"))
 }
 
@@ -95,7 +95,7 @@ fn the_closest_host_wins() {
             ("shop.example", "/", "v3"),
             ("x.example", "/", "v2"),
             ("else", "/", "v1"),
-            ("SHOP.example:8080", "/", "v3"),
+            ("SHOP.example:8888", "/", "v3"),
         ];
         served(&world, &table).await;
     });
@@ -114,7 +114,7 @@ fn a_server_admits_its_hosts_and_their_shadows() {
         world.wait_status(GATE, &Ask::get("shop.example-shadow", "/"), 200).await;
         let table = [
             ("shop.example-shadow", "/", "v1"),
-            ("shop.example-shadow:8080", "/", "v1"),
+            ("shop.example-shadow:8888", "/", "v1"),
             ("shop.example", "/", "404"),
             ("other.example", "/", "404"),
         ];
