@@ -143,6 +143,28 @@ fn work_follows_the_change() {
     check_change(|t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s"), &["rds 8000"], 9);
 }
 
+/// How many keys one edit computes beside `others` services, rules and pods that it does not concern.
+fn work_beside(others: usize, edit: impl Fn(&str) -> String) -> u64 {
+    let mut engine = engine(MIRROR);
+    for n in 0..others {
+        apply(&mut engine, &MIRROR.replace("httpbin", &format!("other{n}")));
+    }
+    apply(&mut engine, &edit(MIRROR)).recomputed
+}
+
+#[test]
+fn work_does_not_grow_with_the_mesh() {
+    let edits: [(&str, fn(&str) -> String); 4] = [
+        ("a pod's readiness", |t| t.replace("podIP: 10.0.0.2", "podIP: 10.0.0.2, phase: Failed")),
+        ("a percentage", |t| t.replace("value: 50", "value: 10")),
+        ("an edited rule", |t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s")),
+        ("metadata only", |t| t.replace("name: httpbin}", "name: httpbin, resourceVersion: '7'}")),
+    ];
+    for (what, edit) in edits {
+        assert_eq!(work_beside(1, edit), work_beside(20, edit), "{what}");
+    }
+}
+
 #[test]
 fn a_deleted_object_leaves_nothing_behind() {
     let mut engine = engine(MIRROR);
