@@ -11,11 +11,11 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help check build test demo golden fmt lint deny clean tools
+.PHONY: help check build test demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
-	  /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: tools build ## See a real Envoy mirror live traffic, in half a minute (KEEP=1: leave it running until Ctrl-C)
 	@$(TARGET)/debug/umbra-demo $(if $(KEEP),--keep)
@@ -28,7 +28,7 @@ check: ## The fast loop: formats, lints, unit tests
 build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
 
-test: tools build ## Every tier of tests, with the real Envoy
+test: tools controlplane build ## Every tier of tests, with the real Envoy
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
 
 golden: tools build ## Write the golden files anew; look at the difference before you commit it
@@ -47,6 +47,10 @@ deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny)
 tools: ## Fetch what tests and demo need (Envoy) into .tools/
 	@$(PYTHON) tests/tools/fetch_envoy.py >/dev/null || \
 	  { [ -z "$$REQUIRE_ENVOY" ] && echo "SKIPPED: no Envoy, so nothing that needs one will run" >&2; }
+
+controlplane: ## Build what the Kubernetes tests start (etcd, kube-apiserver, helm, Flagger ...) into .tools/; needs Go
+	@$(PYTHON) tests/tools/build_go.py || \
+	  { [ -z "$$REQUIRE_APISERVER" ] && echo "SKIPPED: no Kubernetes control plane, so nothing that needs one will run" >&2; }
 
 clean: ## Remove what was built (fetched tools stay)
 	$(CARGO) clean

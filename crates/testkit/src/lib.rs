@@ -9,6 +9,7 @@
 //! *Start reading at*: [`world::World`], then [`isolate::isolated`].
 
 pub mod client;
+pub mod cluster;
 pub mod dns;
 pub mod echo;
 pub mod envoy;

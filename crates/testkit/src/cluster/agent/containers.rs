@@ -1,0 +1,131 @@
+//! Starts what stands for a container: the real binary for the images of umbra and Envoy, echo services for all others.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::{Container, Pod};
+
+use super::environment::{expand, variables};
+use super::network::Network;
+use super::objects::Objects;
+use super::pod::{PodState, held};
+use super::volumes::Volumes;
+use crate::echo::Echo;
+use crate::net::Net;
+use crate::paths;
+use crate::process::Process;
+
+/// Builds the container's root and starts its program in it.
+const ROOT: &str = include_str!("root.sh");
+
+/// What is run for a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An echo service for each of its TCP ports.
+    Echo,
+    /// This binary.
+    Process(PathBuf),
+}
+
+/// The binary that an image stands for: the last part of its name, without tag and digest, says it.
+pub(super) fn kind(image: &str) -> Result<Kind> {
+    let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    Ok(match name.split(':').next().unwrap_or_default() {
+        "umbra" => Kind::Process(paths::umbra()?),
+        "envoy" => Kind::Process(paths::envoy().context("no Envoy; run `make tools`")?),
+        _ => Kind::Echo,
+    })
+}
+
+/// The name of a Pod's echo services in their answers: its label `version`, else the Pod's own name.
+fn version(pod: &PodState) -> String {
+    pod.labels().remove("version").unwrap_or_else(|| pod.name.clone())
+}
+
+/// Starts an echo service for every TCP port of the container.
+pub(super) fn start_echoes(state: &PodState, container: &Container, network: &Network) -> Result<()> {
+    for port in container.ports.iter().flatten() {
+        if port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
+            continue;
+        }
+        let port = u16::try_from(port.container_port)?;
+        // Inside its own network an application listens everywhere, as most do: a sidecar beside it calls 127.0.0.1.
+        let address = match network.link {
+            Some(_) => SocketAddr::from(([0, 0, 0, 0], port)),
+            None => (network.address, port).into(),
+        };
+        held(&state.echoes).push(Echo::start(&network.net, &version(state), address)?);
+    }
+    Ok(())
+}
+
+/// Starts the binary with the container's arguments, variables and mounts in its own root.
+pub(super) async fn start_process(
+    state: &PodState,
+    pod: &Pod,
+    container: &Container,
+    network: &Network,
+    binary: &Path,
+    objects: &Objects,
+) -> Result<()> {
+    let variables = variables(pod, container, &network.address.to_string(), objects).await?;
+    let folder = &state.folder;
+    let root = folder.join(format!("{}.root", container.name));
+    std::fs::create_dir_all(&root)?;
+    let (hosts, resolv) = (folder.join("hosts"), folder.join("resolv.conf"));
+    std::fs::write(&hosts, format!("127.0.0.1 localhost\n{} {}\n", network.address, state.name))?;
+    std::fs::write(&resolv, resolv_conf(&state.namespace))?;
+    let script = folder.join("root.sh");
+    std::fs::write(&script, ROOT)?;
+    let mut arguments: Vec<OsString> =
+        vec!["-m".into(), "--".into(), "sh".into(), script.into(), root.into()];
+    arguments.extend([binary.into(), hosts.into(), resolv.into()]);
+    for mount in container.volume_mounts.iter().flatten() {
+        let source = Volumes::folder(folder, &mount.name);
+        let source = mount.sub_path.as_ref().map_or(source.clone(), |path| source.join(path));
+        arguments.extend([source.into(), (&mount.mount_path).into()]);
+    }
+    arguments.extend(["--".into(), "/image/program".into()]);
+    // The first word of `command` is the program, which the image's binary stands for.
+    let command = container.command.iter().flatten().skip(1);
+    let words = command.chain(container.args.iter().flatten());
+    arguments.extend(words.map(|word| expand(word, &variables).into()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut command: Command = network.net.command(Path::new("unshare"));
+    command.args(arguments).env_clear().envs(variables).env("PATH", path);
+    let log = folder.join(format!("{}.log", container.name));
+    let name = format!("{}/{} {}", state.namespace, state.name, container.name);
+    let process = Process::start(&name, command, &log)?;
+    held(&state.processes).insert(container.name.clone(), process);
+    Ok(())
+}
+
+/// Where the Pods of a namespace ask for names.
+fn resolv_conf(namespace: &str) -> String {
+    format!(
+        "nameserver {}\nsearch {namespace}.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n",
+        super::super::dns::ADDRESS
+    )
+}
+
+/// The network that a container's ports are reached from: the node's own.
+pub(super) fn prober() -> Net {
+    Net::here()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images() {
+        for image in
+            ["nginx", "docker.io/kennethreitz/httpbin", "example.com/umbra-app:1", "envoyproxy/envoy-build:x"]
+        {
+            assert_eq!(kind(image).ok(), Some(Kind::Echo), "{image}");
+        }
+    }
+}

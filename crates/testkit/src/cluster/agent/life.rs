@@ -1,0 +1,349 @@
+//! The life of one Pod: bound, started, probed, ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::super::control_plane::HOST;
+use super::containers::{self, Kind};
+use super::network::Network;
+use super::node::NODE;
+use super::objects::Objects;
+use super::pod::{PodState, held};
+use super::probe::{self, Readiness};
+use super::status::{self, ContainerStatus, Times, now};
+use super::volumes::Volumes;
+
+/// How often a Pod is looked after.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often the files of its volumes are compared with what the API server has.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// How long a container that has ended stays so at first; then twice as long each time.
+const RESTART: Duration = Duration::from_millis(250);
+
+/// The Pod is gone from the API server: nothing more is to be said to it.
+struct Gone;
+
+/// One Pod and what looks after it.
+pub(super) struct Life {
+    state: Arc<PodState>,
+    /// The newest object; the sender is dropped when the Pod is gone.
+    news: watch::Receiver<Pod>,
+    pods: Api<Pod>,
+    objects: Objects,
+    volumes: Volumes,
+    refreshed: Instant,
+    times: Times,
+    containers: BTreeMap<String, Running>,
+    written: Option<Value>,
+}
+
+/// A started container.
+struct Running {
+    container: Container,
+    kind: Kind,
+    readiness: Readiness,
+    status: ContainerStatus,
+    again: Option<Instant>,
+    init: bool,
+}
+
+/// Looks after a Pod until it is gone.
+pub(super) async fn live(client: Client, state: Arc<PodState>, news: watch::Receiver<Pod>) {
+    let pods = Api::namespaced(client.clone(), &state.namespace);
+    let objects = Objects::new(client, &state.namespace);
+    let times = Times { start: now(), ready: now() };
+    let (volumes, containers) = (Volumes::default(), BTreeMap::new());
+    let refreshed = Instant::now();
+    let mut life = Life { state, news, pods, objects, volumes, refreshed, times, containers, written: None };
+    // Whether it was deleted or has gone, nothing of it may stay.
+    let _ = life.run().await;
+    life.state.end();
+}
+
+impl Life {
+    fn pod(&self) -> Pod {
+        self.news.borrow().clone()
+    }
+
+    fn spec(&self) -> PodSpec {
+        self.pod().spec.unwrap_or_default()
+    }
+
+    /// The Pod's grace period, once somebody has deleted it.
+    fn deleted(&self) -> Option<Duration> {
+        let meta = &self.news.borrow().metadata;
+        meta.deletion_timestamp.as_ref()?;
+        Some(Duration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(30).max(0) as u64))
+    }
+
+    fn check(&self) -> Result<(), Gone> {
+        if self.news.has_changed().is_err() { Err(Gone) } else { Ok(()) }
+    }
+
+    async fn run(&mut self) -> Result<(), Gone> {
+        if self.spec().node_name.is_none() {
+            self.bind().await?;
+        }
+        if self.start().await? {
+            while self.deleted().is_none() {
+                self.check()?;
+                self.look_after().await?;
+                tokio::time::sleep(TICK).await;
+            }
+        }
+        self.finish().await
+    }
+
+    /// Does what a scheduler would.
+    async fn bind(&self) -> Result<(), Gone> {
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": self.state.name},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": NODE},
+        });
+        self.say(|| async {
+            let bound: Result<Value, _> = self
+                .pods
+                .create_subresource("binding", &self.state.name, &PostParams::default(), &binding)
+                .await;
+            match bound {
+                // Bound already: by an answer that was lost, or by somebody else.
+                Err(kube::Error::Api(error)) if error.code == 409 => Ok(()),
+                bound => bound.map(|_| ()),
+            }
+        })
+        .await
+    }
+
+    /// Starts the containers; false when the Pod was deleted before that could happen.
+    async fn start(&mut self) -> Result<bool, Gone> {
+        loop {
+            self.check()?;
+            if self.deleted().is_some() {
+                return Ok(false);
+            }
+            match self.try_start().await {
+                Ok(()) => return Ok(true),
+                Err(why) => self.write_waiting(&format!("{why:#}")).await?,
+            }
+            tokio::time::sleep(TICK * 4).await;
+        }
+    }
+
+    async fn try_start(&mut self) -> Result<()> {
+        let (pod, spec) = (self.pod(), self.spec());
+        std::fs::create_dir_all(&self.state.folder)?;
+        if self.state.network.get().is_none() {
+            let host = spec.host_network == Some(true);
+            let made = move || if host { Ok(Network::of_host()) } else { Network::make() };
+            let network = tokio::task::spawn_blocking(made).await??;
+            let _ = self.state.network.set(network);
+        }
+        let address = self.address();
+        self.volumes.update(&self.state.folder, &pod, &address, &self.objects).await?;
+        let init = spec.init_containers.iter().flatten().map(|c| (c, true));
+        for (container, init) in init.chain(spec.containers.iter().map(|c| (c, false))) {
+            if self.containers.contains_key(&container.name) {
+                continue;
+            }
+            let kind = containers::kind(container.image.as_deref().unwrap_or_default())?;
+            // An init container that is not a sidecar has nothing to do here: no volume or network needs preparing.
+            if !init || container.restart_policy.as_deref() == Some("Always") {
+                self.start_container(container, &kind).await?;
+            }
+            let status = ContainerStatus { started: Some(now()), ..ContainerStatus::waiting(container) };
+            let mut readiness = Readiness::started(container);
+            readiness.look(container, &self.network()?).await;
+            let (container, again) = (container.clone(), None);
+            let running = Running { kind, readiness, status, again, init, container };
+            self.containers.insert(running.container.name.clone(), running);
+        }
+        Ok(())
+    }
+
+    async fn start_container(&self, container: &Container, kind: &Kind) -> Result<()> {
+        let network = self.network()?;
+        match kind {
+            Kind::Echo => containers::start_echoes(&self.state, container, &network),
+            Kind::Process(binary) => {
+                let (state, pod) = (&self.state, self.pod());
+                containers::start_process(state, &pod, container, &network, binary, &self.objects).await
+            }
+        }
+    }
+
+    fn network(&self) -> Result<Network> {
+        self.state.network.get().cloned().ok_or_else(|| anyhow::anyhow!("no network yet"))
+    }
+
+    fn address(&self) -> String {
+        self.state.address().map(|a| a.to_string()).unwrap_or_default()
+    }
+
+    /// Probes, starts again what has ended, keeps the volumes fresh, and says what has changed.
+    async fn look_after(&mut self) -> Result<(), Gone> {
+        let Ok(network) = self.network() else { return Ok(()) };
+        *held(&self.state.labels) = self.pod().metadata.labels.unwrap_or_default();
+        if self.refreshed.elapsed() > REFRESH {
+            let (pod, address) = (self.pod(), self.address());
+            // A ConfigMap that is gone or an API server that is away: the files stay as they are.
+            let _ = self.volumes.update(&self.state.folder, &pod, &address, &self.objects).await;
+            self.refreshed = Instant::now();
+        }
+        let names: Vec<_> = self.containers.keys().cloned().collect();
+        for name in names {
+            self.revive(&name).await;
+            let Some(running) = self.containers.get_mut(&name) else { continue };
+            if running.status.started.is_some() {
+                running.readiness.look(&running.container, &network).await;
+            }
+            running.status.ready = running.status.started.is_some() && running.readiness.ready;
+        }
+        let forced = *held(&self.state.forced);
+        let ready = forced.unwrap_or_else(|| self.containers.values().all(|c| c.status.ready));
+        if self.state.ready.swap(ready, Ordering::Relaxed) != ready {
+            self.times.ready = now();
+        }
+        self.write_running(ready).await
+    }
+
+    /// Starts a process again that has ended, after a while.
+    async fn revive(&mut self, name: &str) {
+        let Some(running) = self.containers.get_mut(name) else { return };
+        if running.init && running.container.restart_policy.is_none() || running.kind == Kind::Echo {
+            return;
+        }
+        let alive =
+            held(&self.state.processes).get_mut(name).is_some_and(|process| process.check_alive().is_ok());
+        if alive {
+            return;
+        }
+        match running.again {
+            None => {
+                let doublings = running.status.restarts.clamp(0, 5) as u32;
+                running.again = Some(Instant::now() + RESTART * 2_u32.pow(doublings));
+                running.status.started = None;
+            }
+            Some(at) if Instant::now() >= at => {
+                let (container, kind) = (running.container.clone(), running.kind.clone());
+                if self.start_container(&container, &kind).await.is_ok()
+                    && let Some(running) = self.containers.get_mut(name)
+                {
+                    running.readiness = Readiness::started(&container);
+                    running.status.started = Some(now());
+                    running.status.restarts += 1;
+                    running.again = None;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    async fn write_running(&mut self, ready: bool) -> Result<(), Gone> {
+        let list = |init: bool| -> Vec<_> {
+            let wanted = self.containers.values().filter(|c| c.init == init);
+            // A forced readiness is what the containers say too, else the Pod would contradict itself.
+            wanted.map(|c| ContainerStatus { ready: c.status.ready || ready, ..c.status.clone() }).collect()
+        };
+        let patch = status::running(
+            &HOST.to_string(),
+            &self.address(),
+            &self.times,
+            ready,
+            &list(false),
+            &list(true),
+        );
+        self.write(patch).await
+    }
+
+    async fn write_waiting(&mut self, why: &str) -> Result<(), Gone> {
+        let spec = self.spec();
+        let containers: Vec<_> = spec.containers.iter().map(ContainerStatus::waiting).collect();
+        let patch = status::waiting(&HOST.to_string(), &self.times, &containers, why);
+        self.write(patch).await
+    }
+
+    async fn write(&mut self, patch: Value) -> Result<(), Gone> {
+        if self.written.as_ref() == Some(&patch) {
+            return Ok(());
+        }
+        // The uid keeps a successor of the same name from getting it.
+        let mut guarded = patch.clone();
+        guarded["metadata"] = json!({"uid": self.state.uid});
+        let params = PatchParams::default();
+        // An API server that is away is asked again at the next tick, with what is true then.
+        match self.pods.patch_status(&self.state.name, &params, &Patch::Strategic(&guarded)).await {
+            Ok(_) => self.written = Some(patch),
+            Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => return Err(Gone),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the containers as their grace period allows, then takes the object away.
+    async fn finish(&mut self) -> Result<(), Gone> {
+        let end = Instant::now() + self.deleted().unwrap_or_default();
+        let stops: Vec<_> = self.containers.values().map(|c| (c.container.clone(), self.network())).collect();
+        let hooks = stops.iter().map(|(container, network)| async move {
+            if let Ok(network) = network {
+                before_stop(container, network).await;
+            }
+        });
+        let _ = tokio::time::timeout_at(end.into(), futures::future::join_all(hooks)).await;
+        let processes = std::mem::take(&mut *held(&self.state.processes));
+        let left = end.saturating_duration_since(Instant::now());
+        let stopping = processes.into_values().map(|process| process.terminate(left));
+        // Who does not end in time is killed.
+        let _ = futures::future::join_all(stopping).await;
+        self.state.end();
+        let preconditions = Preconditions { uid: Some(self.state.uid.clone()), ..Preconditions::default() };
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        self.say(|| async { self.pods.delete(&self.state.name, &now).await.map(|_| ()) }).await
+    }
+
+    /// Says something to the API server until it has heard.
+    async fn say<F: Future<Output = Result<(), kube::Error>>>(
+        &self,
+        what: impl Fn() -> F,
+    ) -> Result<(), Gone> {
+        loop {
+            match what().await {
+                Ok(()) => return Ok(()),
+                Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => return Err(Gone),
+                Err(_) => tokio::time::sleep(TICK * 4).await,
+            }
+            self.check()?;
+        }
+    }
+}
+
+/// The hook `preStop`: `sleep` in either form, or an HTTP request.
+async fn before_stop(container: &Container, network: &Network) {
+    let hook = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
+    let Some(hook) = hook else { return };
+    if let Some(get) = &hook.http_get {
+        let _ = probe::http(get, container, network).await;
+    }
+    let command = hook.exec.as_ref().and_then(|exec| exec.command.clone()).unwrap_or_default();
+    let words: Vec<_> = command.iter().flat_map(|word| word.split_whitespace()).collect();
+    let spoken = match words[..] {
+        ["sleep" | "/bin/sleep", seconds] | [.., "-c", "sleep", seconds] => seconds.parse().ok(),
+        _ => None,
+    };
+    let seconds = hook.sleep.as_ref().map(|sleep| sleep.seconds.max(0) as u64).or(spoken);
+    tokio::time::sleep(Duration::from_secs(seconds.unwrap_or_default())).await;
+}
