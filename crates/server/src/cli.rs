@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -37,7 +38,7 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve proxies from a directory of YAML, until SIGTERM or SIGINT
+    /// Serve proxies from a cluster or a directory of YAML, until SIGTERM or SIGINT
     Serve(ServeArgs),
     /// Print a complete bootstrap for a stock Envoy
     Bootstrap(BootstrapArgs),
@@ -85,6 +86,10 @@ and, read at the start only, the options of this command:
   dir: manifests
   xds: 127.0.0.1:15010
   admin: 127.0.0.1:15014
+  probe: 0.0.0.0:15020
+  kubeconfig: kubeconfig.yaml     # or inCluster: true
+  watchNamespaces: [shop, payment]
+  watchSelector: team=shop
   log: info
   logFormat: text";
 
@@ -95,12 +100,27 @@ pub struct ServeArgs {
     /// The folder of manifests: *.yaml, *.yml and *.json below it, reloaded as they change
     #[arg(long, env = "UMBRA_DIR", value_name = "PATH")]
     pub dir: Option<PathBuf>,
+    /// Read the cluster of this file's current context; with --dir too, files win over the cluster's objects
+    #[arg(long, env = "UMBRA_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Read the cluster that umbra runs in, as its pod's service account
+    #[arg(long, env = "UMBRA_IN_CLUSTER", value_parser = BoolishValueParser::new())]
+    pub in_cluster: bool,
+    /// Read only these namespaces of the cluster, and neither Namespaces nor Nodes: Roles are enough
+    #[arg(long, env = "UMBRA_WATCH_NAMESPACES", value_name = "NS,...", value_delimiter = ',')]
+    pub watch_namespaces: Option<Vec<String>>,
+    /// Read only VirtualServices, DestinationRules, ServiceEntries and Gateways with these labels
+    #[arg(long, env = "UMBRA_WATCH_SELECTOR", value_name = "LABELS")]
+    pub watch_selector: Option<String>,
     /// Where proxies connect (plaintext gRPC) [default: 127.0.0.1:15010]
     #[arg(long, env = "UMBRA_XDS", value_name = "ADDR")]
     pub xds: Option<String>,
     /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/ [default: 127.0.0.1:15014]
     #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
     pub admin: Option<String>,
+    /// Only /healthz, /readyz and /metrics, for kubelets and Prometheus on a pod's network [default: none]
+    #[arg(long, env = "UMBRA_PROBE", value_name = "ADDR")]
+    pub probe: Option<String>,
     /// The settings file umbra.yaml; none is read otherwise
     #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,

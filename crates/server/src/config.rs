@@ -20,6 +20,11 @@ struct File {
     dir: Option<PathBuf>,
     xds: Option<String>,
     admin: Option<String>,
+    probe: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    in_cluster: Option<bool>,
+    watch_namespaces: Option<Vec<String>>,
+    watch_selector: Option<String>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -73,6 +78,16 @@ pub struct Options {
     pub xds: Option<String>,
     /// `--admin`.
     pub admin: Option<String>,
+    /// `--probe`.
+    pub probe: Option<String>,
+    /// `--kubeconfig`, relative to the working directory.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--in-cluster`.
+    pub in_cluster: Option<bool>,
+    /// `--watch-namespaces`.
+    pub watch_namespaces: Option<Vec<String>>,
+    /// `--watch-selector`.
+    pub watch_selector: Option<String>,
     /// `--log`.
     pub log: Option<String>,
     /// `--log-format`.
@@ -98,7 +113,9 @@ impl Config {
     pub fn parse(text: &str) -> anyhow::Result<Config> {
         // An empty file, or one of comments only, says nothing.
         let file: Option<File> = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
-        let File { root_namespace, cluster_domain, mirror, access_log, dir, xds, admin, log, log_format } =
+        let File { root_namespace, cluster_domain, mirror, access_log, dir, xds, admin, .. } =
+            file.clone().unwrap_or_default();
+        let File { probe, kubeconfig, in_cluster, watch_namespaces, watch_selector, log, log_format, .. } =
             file.unwrap_or_default();
         let mut settings = Settings::default();
         if let Some(namespace) = root_namespace {
@@ -120,7 +137,19 @@ impl Config {
             };
             Some(AccessLog { path: path.into(), format })
         });
-        Ok(Config { settings, options: Options { dir, xds, admin, log, log_format } })
+        let options = Options {
+            dir,
+            xds,
+            admin,
+            probe,
+            kubeconfig,
+            in_cluster,
+            watch_namespaces,
+            watch_selector,
+            log,
+            log_format,
+        };
+        Ok(Config { settings, options })
     }
 }
 
@@ -175,6 +204,11 @@ accessLog: {path: /dev/stdout, format: text}
 dir: manifests
 xds: 0.0.0.0:1
 admin: 0.0.0.0:2
+probe: 0.0.0.0:3
+kubeconfig: k
+inCluster: true
+watchNamespaces: [a, b]
+watchSelector: rev=a
 log: debug
 logFormat: json
 ";
@@ -199,6 +233,11 @@ logFormat: json
             dir: Some("manifests".into()),
             xds: Some("0.0.0.0:1".to_owned()),
             admin: Some("0.0.0.0:2".to_owned()),
+            probe: Some("0.0.0.0:3".to_owned()),
+            kubeconfig: Some("k".into()),
+            in_cluster: Some(true),
+            watch_namespaces: Some(vec!["a".to_owned(), "b".to_owned()]),
+            watch_selector: Some("rev=a".to_owned()),
             log: Some("debug".to_owned()),
             log_format: Some(LogFormat::Json),
         };

@@ -244,7 +244,8 @@ impl Owner {
             }
             self.engine.apply(change);
         }
-        self.relocate |= !places.is_empty() || diagnostics != self.file_diagnostics;
+        let from_files = !places.is_empty();
+        self.relocate |= from_files || diagnostics != self.file_diagnostics;
         for (id, place) in places {
             match place {
                 Some(place) => self.places.insert(id, place),
@@ -256,7 +257,11 @@ impl Owner {
             self.loaded = true;
             info!(objects = put, files, "loaded");
         } else if put + deleted > 0 {
-            info!(changed = put, deleted, files, "files changed");
+            match from_files {
+                true => info!(changed = put, deleted, files, "files changed"),
+                // Pods come and go: nobody acts on that.
+                false => debug!(changed = put, deleted, "cluster changed"),
+            }
         }
     }
 

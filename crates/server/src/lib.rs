@@ -21,3 +21,4 @@ pub mod proxies;
 mod reload;
 pub mod resources;
 pub mod serve;
+pub mod sources;

@@ -45,6 +45,15 @@ pub struct ByDiagnostic {
     pub code: &'static str,
 }
 
+/// By watch of the API server.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByWatch {
+    /// `VirtualService`, …
+    pub kind: &'static str,
+    /// Its namespace; empty: all.
+    pub namespace: String,
+}
+
 /// By why a stream ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByReason {
@@ -98,6 +107,10 @@ pub struct Metrics {
     pub objects: Family<ByObject, Gauge>,
     /// `umbra_files`.
     pub files: Gauge,
+    /// `umbra_watch_in_step`.
+    pub watch_in_step: Family<ByWatch, Gauge>,
+    /// `umbra_watch_failures`.
+    pub watch_failures: Family<ByWatch, Counter>,
     /// `umbra_mirrors`.
     pub mirrors: Gauge,
     /// `umbra_diagnostics`.
@@ -171,6 +184,16 @@ impl Metrics {
             ),
             objects: on.one("objects", "Objects in force", Family::default()),
             files: on.one("files", "Files that hold objects", Gauge::default()),
+            watch_in_step: on.one(
+                "watch_in_step",
+                "1 while a watch of the API server is in step with it",
+                Family::default(),
+            ),
+            watch_failures: on.one(
+                "watch_failures",
+                "Failures of watches of the API server; what they read last stays",
+                Family::default(),
+            ),
             mirrors: on.one("mirrors", "Mirrors in VirtualServices", Gauge::default()),
             diagnostics: on.one(
                 "diagnostics",

@@ -34,7 +34,9 @@ pub(crate) async fn follow(
                 metrics.reloads.inc();
                 info!(file = %path.display(), settings_changed, "umbra.yaml reloaded");
                 if restart_needed {
-                    warn!("dir, xds, admin, log and logFormat take effect at the next start only");
+                    warn!(
+                        "the options of serve (dir, xds, admin, log and the like) take effect at the next start only"
+                    );
                 }
                 if settings_changed {
                     engine.settings(follower.config.settings.clone()).await;

@@ -20,6 +20,7 @@ use crate::engine_task::EngineHandle;
 use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::reload;
+use crate::sources::{self, Sources, Started};
 
 /// How long streams may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
@@ -32,12 +33,14 @@ pub const DEFAULT_ADMIN: &str = "127.0.0.1:15014";
 /// What a server needs to start.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// The folder of manifests.
-    pub dir: PathBuf,
+    /// Where objects come from.
+    pub sources: Sources,
     /// Where proxies connect; port 0 takes a free one.
     pub xds: String,
     /// Where people look; port 0 takes a free one.
     pub admin: String,
+    /// Where only probes and metrics are answered.
+    pub probe: Option<String>,
     /// The settings file, to be looked after.
     pub config_file: Option<PathBuf>,
     /// What that file said, or the defaults.
@@ -48,9 +51,10 @@ impl ServeOptions {
     /// A server on free local ports without a settings file, for tests.
     pub fn local(dir: impl Into<PathBuf>) -> Self {
         ServeOptions {
-            dir: dir.into(),
+            sources: Sources { dir: Some(dir.into()), cluster: None },
             xds: "127.0.0.1:0".to_owned(),
             admin: "127.0.0.1:0".to_owned(),
+            probe: None,
             config_file: None,
             config: Config::default(),
         }
@@ -64,6 +68,8 @@ pub struct Running {
     pub xds: SocketAddr,
     /// Where people look.
     pub admin: SocketAddr,
+    /// Where only probes and metrics are answered.
+    pub probe: Option<SocketAddr>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
     engine: EngineHandle,
@@ -99,24 +105,29 @@ impl Running {
 /// Starts a server in this tokio runtime.
 ///
 /// # Errors
-/// The folder cannot be listed, or an address cannot be bound; the message says which option.
+/// A source cannot be read at all, or an address cannot be bound; the message says which option.
 pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
-    let mut watch = umbra_source::watch(&options.dir).with_context(|| "--dir".to_owned())?;
     let xds_listener = bind("--xds", &options.xds).await?;
     let admin_listener = bind("--admin", &options.admin).await?;
+    let probe_listener = match &options.probe {
+        Some(address) => Some(bind("--probe", address).await?),
+        None => None,
+    };
     let (xds, admin) = (xds_listener.local_addr()?, admin_listener.local_addr()?);
+    let probe = probe_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let Started { mut updates, health } = options.sources.start().await?;
     let metrics = Arc::new(Metrics::new());
     let settings = options.config.settings.clone();
-    let engine = Engine::new(Options { settings, pods_as_endpoints: true });
+    let engine = Engine::new(Options { settings, pods_as_endpoints: options.sources.pods_as_endpoints() });
     let engine = EngineHandle::start(engine, metrics.clone()).context("cannot start the engine's thread")?;
     let proxies = Proxies::new(metrics.clone());
     let shutdown = CancellationToken::new();
-    info!(%xds, %admin, dir = %options.dir.display(), version = env!("CARGO_PKG_VERSION"), "umbra starts");
+    info!(%xds, %admin, from = %options.sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
     let files = {
         let engine = engine.clone();
         async move {
-            while let Some(update) = watch.updates.recv().await {
+            while let Some(update) = updates.recv().await {
                 engine.files(update).await;
             }
         }
@@ -128,20 +139,27 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
-    let views =
-        Admin { engine: engine.clone(), proxies, metrics: metrics.clone(), shutdown: shutdown.clone() };
-    let servers = Servers { ads, views, xds: xds_listener, admin: admin_listener };
+    let watches = sources::report(health.clone(), metrics.clone());
+    let views = Admin {
+        engine: engine.clone(),
+        proxies,
+        health,
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let servers = Servers { ads, views, xds: xds_listener, admin: admin_listener, probe: probe_listener };
     let background = {
         let engine = engine.clone();
         async move {
             tokio::select! {
-                ((), ()) = async { tokio::join!(files, reload) } => bail!("the directory is no longer watched"),
+                () = files => bail!("the sources are no longer watched"),
+                _ = async { tokio::join!(reload, watches) } => bail!("the settings are no longer watched"),
                 () = engine.closed() => bail!("the engine has stopped"),
             }
         }
     };
     let end = tokio::spawn(servers.run(shutdown.clone(), background));
-    Ok(Running { xds, admin, metrics, engine, shutdown, end })
+    Ok(Running { xds, admin, probe, metrics, engine, shutdown, end })
 }
 
 struct Servers {
@@ -149,6 +167,7 @@ struct Servers {
     views: Admin,
     xds: TcpListener,
     admin: TcpListener,
+    probe: Option<TcpListener>,
 }
 
 impl Servers {
@@ -160,7 +179,10 @@ impl Servers {
     ) -> anyhow::Result<()> {
         let (close, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let mut ads = tokio::spawn(self.ads.serve(self.xds, close.clone()));
-        let admin = tokio::spawn(self.views.serve(self.admin, stop_admin.clone()));
+        if let Some(listener) = self.probe {
+            tokio::spawn(Admin::serve(self.views.clone().probe_router(), listener, stop_admin.clone()));
+        }
+        let admin = tokio::spawn(Admin::serve(self.views.router(), self.admin, stop_admin.clone()));
         let background = tokio::spawn(background);
         let background_end = background.abort_handle();
         let result = tokio::select! {
@@ -224,17 +246,16 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
 /// What the command line, the environment and the settings file say together.
 ///
 /// # Errors
-/// No directory is named.
+/// No source is named, or two clusters are.
 pub fn options(
     flags: config::Options,
     config_file: Option<PathBuf>,
     config: Config,
 ) -> Result<ServeOptions, &'static str> {
     let file = &config.options;
-    let dir = flags.dir.or_else(|| file.dir.clone()).ok_or(
-        "nothing to serve: name the folder of manifests with --dir PATH (or UMBRA_DIR, or `dir:` in umbra.yaml)",
-    )?;
+    let sources = Sources::choose(&flags, file)?;
     let xds = flags.xds.or_else(|| file.xds.clone()).unwrap_or_else(|| DEFAULT_XDS.to_owned());
     let admin = flags.admin.or_else(|| file.admin.clone()).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
-    Ok(ServeOptions { dir, xds, admin, config_file, config })
+    let probe = flags.probe.or_else(|| file.probe.clone());
+    Ok(ServeOptions { sources, xds, admin, probe, config_file, config })
 }

@@ -10,11 +10,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine_task::EngineHandle;
 use crate::metrics::{self, Metrics};
 use crate::proxies::Proxies;
+use crate::sources;
 
 /// What the views show.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Admin {
     pub engine: EngineHandle,
     /// Connected proxies.
     pub proxies: Arc<Proxies>,
+    /// How the watches of the cluster are; `None` without one.
+    pub health: Option<watch::Receiver<umbra_source::kubernetes::Health>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Cancelled when the process should end.
@@ -57,12 +61,25 @@ impl Admin {
             .with_state(self)
     }
 
+    /// What is meant for kubelets and Prometheus, on a network that others are on too: no views.
+    pub fn probe_router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .with_state(self)
+    }
+
     /// Serves until `stop`.
     ///
     /// # Errors
     /// Those of the listener.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
-        axum::serve(listener, self.router()).with_graceful_shutdown(stop.cancelled_owned()).await
+    pub async fn serve(
+        router: Router,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
+        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
 
@@ -83,7 +100,9 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
         "the first load is not done; proxies wait unanswered".to_owned()
     };
     let serving = if leaving { "shutting down" } else { "serving" };
-    (status, format!("{} {loaded}\n{} {serving}\n", sign(state.ready), sign(!leaving))).into_response()
+    let watches = admin.health.map(|health| sources::describe(&health.borrow())).unwrap_or_default();
+    (status, format!("{} {loaded}\n{watches}{} {serving}\n", sign(state.ready), sign(!leaving)))
+        .into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -57,7 +57,17 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let level = args.log.as_deref().or(config.options.log.as_deref()).unwrap_or("info");
     let format = args.log_format.or(config.options.log_format).unwrap_or_default();
     logging::start(level, format).map_err(usage)?;
-    let flags = config::Options { dir: args.dir, xds: args.xds, admin: args.admin, ..Default::default() };
+    let flags = config::Options {
+        dir: args.dir,
+        xds: args.xds,
+        admin: args.admin,
+        probe: args.probe,
+        kubeconfig: args.kubeconfig,
+        in_cluster: Some(args.in_cluster),
+        watch_namespaces: args.watch_namespaces,
+        watch_selector: args.watch_selector,
+        ..Default::default()
+    };
     let options = serve::options(flags, args.config, config).map_err(usage)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(serve::run(options));

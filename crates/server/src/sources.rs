@@ -1,0 +1,225 @@
+//! Where objects come from: a directory, an API server, or both.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::{mpsc, watch};
+use umbra_source::Update;
+use umbra_source::kubernetes::{Access, ApiServer, Health, Scope, WatchState, watch_cluster};
+
+use crate::config::Options;
+use crate::metrics::{ByWatch, Metrics};
+
+/// What is served; at least one of the two is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sources {
+    /// The folder of manifests.
+    pub dir: Option<PathBuf>,
+    /// The cluster; with a folder beside it, the folder's objects win.
+    pub cluster: Option<ClusterSource>,
+}
+
+/// A cluster to be watched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterSource {
+    /// Who umbra is there.
+    pub access: Access,
+    /// What it watches.
+    pub scope: Scope,
+}
+
+impl Sources {
+    /// What the command line and the settings file name together.
+    ///
+    /// # Errors
+    /// Nothing is named, or two clusters are.
+    pub fn choose(flags: &Options, file: &Options) -> Result<Self, &'static str> {
+        let dir = flags.dir.clone().or_else(|| file.dir.clone());
+        let access = match access(flags)? {
+            Some(access) => Some(access),
+            None => access(file)?,
+        };
+        if dir.is_none() && access.is_none() {
+            return Err(
+                "nothing to serve: name the folder of manifests with --dir PATH (or UMBRA_DIR, or `dir:` in \
+                        umbra.yaml), or a cluster with --kubeconfig FILE or --in-cluster",
+            );
+        }
+        let scope = Scope {
+            namespaces: or(&flags.watch_namespaces, &file.watch_namespaces)
+                .unwrap_or_default()
+                .into_iter()
+                .map(Arc::from)
+                .collect(),
+            selector: or(&flags.watch_selector, &file.watch_selector).filter(|text| !text.is_empty()),
+        };
+        if access.is_none() && scope != Scope::default() {
+            return Err(
+                "--watch-namespaces and --watch-selector are about a cluster: name one with --kubeconfig FILE \
+                        or --in-cluster",
+            );
+        }
+        Ok(Sources { dir, cluster: access.map(|access| ClusterSource { access, scope }) })
+    }
+
+    /// True when a Service without EndpointSlices gets its endpoints from Pods: nobody else makes slices.
+    pub fn pods_as_endpoints(&self) -> bool {
+        self.cluster.is_none()
+    }
+
+    /// Starts reading.
+    ///
+    /// # Errors
+    /// The folder cannot be listed, or the cluster's credentials cannot be used; the message says which option.
+    pub async fn start(&self) -> anyhow::Result<Started> {
+        let files = self.dir.as_deref().map(umbra_source::watch).transpose().context("--dir")?;
+        let Some(cluster) = &self.cluster else {
+            let files = files.context("nothing to serve")?;
+            return Ok(Started { updates: files.updates, health: None });
+        };
+        let option = match cluster.access {
+            Access::Kubeconfig(_) => "--kubeconfig",
+            Access::InCluster => "--in-cluster",
+        };
+        let server = ApiServer::new(&cluster.access).await.context(option)?;
+        let watched = watch_cluster(&server, &cluster.scope, files);
+        Ok(Started { updates: watched.updates, health: Some(watched.health) })
+    }
+}
+
+impl std::fmt::Display for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let dir = self.dir.as_ref().map(|path| format!("folder {}", path.display()));
+        let cluster = self.cluster.as_ref().map(|cluster| match &cluster.access {
+            Access::Kubeconfig(path) => format!("cluster of {}", path.display()),
+            Access::InCluster => "this cluster".to_owned(),
+        });
+        let all: Vec<String> = dir.into_iter().chain(cluster).collect();
+        f.write_str(&all.join(" and "))
+    }
+}
+
+/// The first that says something.
+fn or<T: Clone>(flag: &Option<T>, file: &Option<T>) -> Option<T> {
+    flag.clone().or_else(|| file.clone())
+}
+
+fn access(options: &Options) -> Result<Option<Access>, &'static str> {
+    match (&options.kubeconfig, options.in_cluster.unwrap_or_default()) {
+        (Some(_), true) => Err("--kubeconfig and --in-cluster name two ways to a cluster: give one"),
+        (Some(path), false) => Ok(Some(Access::Kubeconfig(path.clone()))),
+        (None, true) => Ok(Some(Access::InCluster)),
+        (None, false) => Ok(None),
+    }
+}
+
+/// Sources that are being read.
+#[derive(Debug)]
+pub struct Started {
+    /// What changed; the first is the whole state.
+    pub updates: mpsc::Receiver<Update>,
+    /// How the watches of the cluster are; `None` without one.
+    pub health: Option<watch::Receiver<Health>>,
+}
+
+/// Shows the health of the watches in the metrics, as long as there are watches.
+pub(crate) async fn report(health: Option<watch::Receiver<Health>>, metrics: Arc<Metrics>) {
+    let Some(mut health) = health else { return std::future::pending().await };
+    loop {
+        for (id, now) in health.borrow_and_update().iter() {
+            let labels = ByWatch {
+                kind: id.kind.as_str(),
+                namespace: id.namespace.as_deref().unwrap_or_default().to_owned(),
+            };
+            let in_step = matches!(now.state, WatchState::Synced | WatchState::Absent);
+            metrics.watch_in_step.get_or_create(&labels).set(in_step.into());
+            let failures = metrics.watch_failures.get_or_create(&labels);
+            failures.inc_by(now.failures.saturating_sub(failures.get()));
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The lines of `/readyz?verbose` about the watches.
+pub(crate) fn describe(health: &Health) -> String {
+    let line = |(id, now): (&umbra_source::kubernetes::WatchId, &umbra_source::kubernetes::WatchHealth)| {
+        let objects = now.objects;
+        match now.state {
+            WatchState::Synced => format!("[+] watch {id}: {objects} objects\n"),
+            WatchState::Absent => format!("[+] watch {id}: no objects; {}\n", now.reason),
+            WatchState::Degraded => {
+                format!("[!] watch {id}: degraded, its {objects} objects stay; {}\n", now.reason)
+            }
+            WatchState::Starting if now.reason.is_empty() => format!("[-] watch {id}: starting\n"),
+            WatchState::Starting => format!("[-] watch {id}: {}\n", now.reason),
+        }
+    };
+    health.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(words: &str) -> Options {
+        let mut options = Options::default();
+        for word in words.split_whitespace() {
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("dir", value) => options.dir = Some(value.into()),
+                ("kubeconfig", value) => options.kubeconfig = Some(value.into()),
+                ("in-cluster", value) => options.in_cluster = Some(value != "false"),
+                ("namespaces", value) => {
+                    options.watch_namespaces = Some(value.split(',').map(str::to_owned).collect());
+                }
+                ("selector", value) => options.watch_selector = Some(value.to_owned()),
+                other => panic!("{other:?}"),
+            }
+        }
+        options
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        for (flags, file, want) in [
+            ("dir=a", "dir=b", Ok("a none")),
+            ("", "dir=b", Ok("b none")),
+            ("dir=a kubeconfig=k", "", Ok("a k")),
+            ("in-cluster", "kubeconfig=k", Ok("- in-cluster")),
+            ("kubeconfig=k", "in-cluster", Ok("- k")),
+            ("in-cluster=false", "kubeconfig=k", Ok("- k")),
+            ("kubeconfig=k namespaces=x,y", "namespaces=z", Ok("- k x,y")),
+            ("kubeconfig=k", "namespaces=z selector=a=b", Ok("- k z a=b")),
+            ("", "", Err("nothing to serve")),
+            ("in-cluster kubeconfig=k", "", Err("give one")),
+            ("dir=a namespaces=x", "", Err("about a cluster")),
+        ] {
+            let got = Sources::choose(&options(flags), &options(file));
+            match (got, want) {
+                (Ok(sources), Ok(want)) => {
+                    let dir = sources.dir.as_deref().map_or("-".to_owned(), |p| p.display().to_string());
+                    let mut words = vec![dir];
+                    match &sources.cluster {
+                        None => words.push("none".to_owned()),
+                        Some(cluster) => {
+                            words.push(match &cluster.access {
+                                Access::Kubeconfig(path) => path.display().to_string(),
+                                Access::InCluster => "in-cluster".to_owned(),
+                            });
+                            if !cluster.scope.namespaces.is_empty() {
+                                words.push(cluster.scope.namespaces.join(","));
+                            }
+                            words.extend(cluster.scope.selector.clone());
+                        }
+                    }
+                    assert_eq!(words.join(" "), want, "{flags} | {file}");
+                    assert_eq!(sources.pods_as_endpoints(), sources.cluster.is_none());
+                }
+                (Err(error), Err(part)) => assert!(error.contains(part), "{flags} | {file}: {error}"),
+                (got, want) => panic!("{flags} | {file}: {got:?}, not {want:?}"),
+            }
+        }
+    }
+}
