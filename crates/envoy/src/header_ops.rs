@@ -1,20 +1,27 @@
 //! Header changes of a route or a weighted cluster.
 
-use umbra_ir::HeaderChanges;
+use umbra_ir::{HeaderChanges, HeaderValue};
 use umbra_proto::envoy::config::core::v3::{
-    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
+    self as core, HeaderValueOption, header_value_option::HeaderAppendAction,
 };
 
-/// Overwriting changes first, then appending ones, each in the given order.
+/// Envoy makes the changes one after the other, so their order is kept.
 pub(crate) fn to_add(changes: &HeaderChanges) -> Vec<HeaderValueOption> {
-    let set = changes.set.iter().map(|pair| option(pair, HeaderAppendAction::OverwriteIfExistsOrAdd));
-    let add = changes.add.iter().map(|pair| option(pair, HeaderAppendAction::AppendIfExistsOrAdd));
-    set.chain(add).collect()
+    changes.values.iter().map(option).collect()
 }
 
-fn option((key, value): &(String, String), action: HeaderAppendAction) -> HeaderValueOption {
+fn option(value: &HeaderValue) -> HeaderValueOption {
+    let action = if value.append {
+        HeaderAppendAction::AppendIfExistsOrAdd
+    } else {
+        HeaderAppendAction::OverwriteIfExistsOrAdd
+    };
     HeaderValueOption {
-        header: Some(HeaderValue { key: key.clone(), value: value.clone(), ..Default::default() }),
+        header: Some(core::HeaderValue {
+            key: value.name.clone(),
+            value: value.value.clone(),
+            ..Default::default()
+        }),
         append_action: action.into(),
         ..Default::default()
     }

@@ -14,7 +14,7 @@ use umbra_proto::envoy::extensions::upstreams::http::v3::{
 use umbra_proto::google::protobuf::Any;
 use umbra_proto::pack_any;
 
-use crate::convert::{duration, uint32};
+use crate::convert::{duration, positive_duration, uint32};
 
 const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -45,6 +45,13 @@ fn protocol(cluster: &Cluster) -> UpstreamProtocolOptions {
         UpstreamProtocol::Http2 => {
             explicit(ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions {
                 max_concurrent_streams: cluster.connection_pool.max_concurrent_streams.map(uint32),
+                connection_keepalive: cluster.connection_pool.http2_keepalive.map(|(interval, timeout)| {
+                    core::KeepaliveSettings {
+                        interval: Some(positive_duration(interval)),
+                        timeout: Some(positive_duration(timeout)),
+                        ..Default::default()
+                    }
+                }),
                 ..Default::default()
             }))
         }

@@ -36,7 +36,7 @@ pub use route::{
 };
 pub use rule::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, HeaderChanges, HeaderMatch,
-    HeaderOps, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath, RedirectPort,
+    HeaderOps, HeaderValue, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath, RedirectPort,
     RequestMatch, RetryPolicy, Rule, RuleAction, RuleHead, RuleMatch, Rules, Shares, StaticFilter, TextMatch,
     WeightedDestination,
 };

@@ -241,15 +241,24 @@ pub struct HeaderOps {
     pub response: HeaderChanges,
 }
 
-/// Changes in the order in which they are emitted.
+/// Changes in the order in which they are made.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HeaderChanges {
-    /// Overwrite or add, sorted by name.
-    pub set: Vec<(String, String)>,
-    /// Append, sorted by name.
-    pub add: Vec<(String, String)>,
+    /// Values given: of each author first what is set, then what is added, both sorted by name.
+    pub values: Vec<HeaderValue>,
     /// Remove, in the author's order.
     pub remove: Vec<String>,
+}
+
+/// One value that a header gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeaderValue {
+    /// The header.
+    pub name: String,
+    /// Its value; Envoy's `%...%` substitutions work.
+    pub value: String,
+    /// `add`: beside what is there; else `set`: instead of it.
+    pub append: bool,
 }
 
 /// `retries` over the default policy (`envoy.config.route.v3.RetryPolicy`).

@@ -94,18 +94,12 @@ fn a_dns_cluster_carries_its_endpoints_and_requires_nothing() {
     let mut input = cluster();
     input.discovery = Discovery::StrictDns(vec![endpoint("up.example", "", 1)]);
     assert!(build_cluster(&input).requires.is_empty());
-    let dns = json!({
-        "name": "envoy.cluster.dns",
-        "typedConfig": {
-            "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
-            "dnsRefreshRate": "60s", "respectDnsTtl": true, "dnsLookupFamily": "V4_PREFERRED",
-        },
-    });
     let address = "/loadAssignment/endpoints/0/lbEndpoints/0/endpoint/address/socketAddress";
     check(
         |c| *c = input,
         &[
-            ("/clusterType", dns),
+            ("/type", json!("STRICT_DNS")),
+            ("/dnsLookupFamily", json!("V4_PREFERRED")),
             (address, json!({"address": "up.example", "portValue": 80})),
             ("/edsClusterConfig", Value::Null),
         ],
@@ -140,8 +134,10 @@ fn connection_pool() {
         }),
         max_requests_per_connection: Some(6),
         max_concurrent_streams: Some(8),
+        http2_keepalive: Some((Duration::from_secs(10), Duration::ZERO)),
         ..Default::default()
     };
+    let pings = json!({"interval": "10s", "timeout": "0.001s"});
     let common = format!("{OPTIONS}/commonHttpProtocolOptions");
     let with_pool = |protocol| {
         let pool = pool.clone();
@@ -157,11 +153,15 @@ fn connection_pool() {
         with_pool(UpstreamProtocol::Http1),
         &[("/upstreamConnectionOptions/tcpKeepalive", alive), (&common, common_want)],
     );
-    // The number of streams means something in HTTP/2 only.
+    // The number of streams and pings mean something in HTTP/2 only.
     let explicit = format!("{OPTIONS}/explicitHttpConfig");
     for (protocol, pointer, want) in [
         (UpstreamProtocol::Http1, &explicit, json!({"httpProtocolOptions": {}})),
-        (UpstreamProtocol::Http2, &explicit, json!({"http2ProtocolOptions": {"maxConcurrentStreams": 8}})),
+        (
+            UpstreamProtocol::Http2,
+            &explicit,
+            json!({"http2ProtocolOptions": {"maxConcurrentStreams": 8, "connectionKeepalive": pings}}),
+        ),
         (
             UpstreamProtocol::Downstream,
             &format!("{OPTIONS}/useDownstreamProtocolConfig"),

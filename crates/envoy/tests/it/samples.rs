@@ -105,16 +105,18 @@ pub(crate) fn route(action: RouteAction) -> Route {
 }
 
 pub(crate) fn every_header_op() -> HeaderOps {
-    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let value = |name: &str, value: &str, append| HeaderValue {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        append,
+    };
     HeaderOps {
         request: HeaderChanges {
-            set: vec![pair("x-set", "%DOWNSTREAM_REMOTE_ADDRESS%")],
-            add: vec![pair("x-add", "1")],
+            values: vec![value("x-set", "%DOWNSTREAM_REMOTE_ADDRESS%", false), value("x-add", "1", true)],
             remove: vec!["x-gone".to_owned()],
         },
         response: HeaderChanges {
-            set: vec![pair("x-set-r", "2")],
-            add: Vec::new(),
+            values: vec![value("x-set-r", "2", false)],
             remove: vec!["server".to_owned()],
         },
     }
