@@ -12,6 +12,7 @@ pub mod assets;
 mod certificates;
 pub mod control_plane;
 pub mod dns;
+pub mod mesh;
 mod part;
 pub mod stage;
 pub mod traffic;
@@ -20,4 +21,5 @@ mod world;
 
 pub use control_plane::{ControlPlane, Part};
 pub use dns::Resolver;
+pub use mesh::Mesh;
 pub use world::Cluster;

@@ -16,7 +16,7 @@ use super::{ControlPlane, assets};
 use crate::{gate, wait};
 
 /// How long something may take that several controllers have a part in.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module. Dropped, it ends everything; after a panic its folder stays and the logs are printed.
 pub struct Cluster {

@@ -1,0 +1,8 @@
+//! A real etcd, API server and controllers, with `kubectl` and `helm` as their user.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod manifests;
+mod node;
+mod outage;
+mod workloads;
