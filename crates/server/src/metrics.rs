@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry};
+use umbra_ir::{Kind, ProxyKind};
+use umbra_xds::ResourceType;
 
 /// Content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -156,7 +158,7 @@ impl Metrics {
             Family::<Build, Gauge>::default(),
         );
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        Metrics {
+        let metrics = Metrics {
             ready: on.one("ready", "1 after the first load, when proxies are answered", Gauge::default()),
             proxies: on.one("proxies", "Proxies connected now", Family::default()),
             streams_closed: on.one("streams_closed", "Streams that ended, by reason", Family::default()),
@@ -213,6 +215,24 @@ impl Metrics {
             registry: on.registry,
             declared: on.declared,
             diagnostics_shown: Mutex::new(Vec::new()),
+        };
+        metrics.start_at_zero();
+        metrics
+    }
+
+    /// Shows what is known to exist before it happens: an alarm on an increase needs the zero before it.
+    fn start_at_zero(&self) {
+        for kind in [ProxyKind::Sidecar, ProxyKind::Router] {
+            self.proxies.get_or_create(&ByProxy { kind: kind.as_str() }).set(0);
+        }
+        for resource_type in ResourceType::ALL {
+            let labels = ByType { r#type: resource_type.short_name() };
+            for family in [&self.pushes, &self.push_bytes, &self.acks, &self.nacks] {
+                family.get_or_create(&labels).inc_by(0);
+            }
+        }
+        for kind in Kind::ALL {
+            self.objects.get_or_create(&ByObject { kind: kind.as_str() }).set(0);
         }
     }
 

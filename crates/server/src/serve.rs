@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use umbra_engine::{Engine, Options};
 
 use crate::admin::Admin;
-use crate::ads::Ads;
+use crate::ads::{Ads, Patience};
 use crate::config::{self, Config};
 use crate::engine_task::EngineHandle;
 use crate::metrics::Metrics;
@@ -45,6 +45,8 @@ pub struct ServeOptions {
     pub config_file: Option<PathBuf>,
     /// What that file said, or the defaults.
     pub config: Config,
+    /// With clients that do not answer.
+    pub patience: Patience,
 }
 
 impl ServeOptions {
@@ -57,6 +59,7 @@ impl ServeOptions {
             probe: None,
             config_file: None,
             config: Config::default(),
+            patience: Patience::default(),
         }
     }
 }
@@ -137,6 +140,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         engine: engine.clone(),
         proxies: proxies.clone(),
         metrics: metrics.clone(),
+        patience: options.patience,
         shutdown: shutdown.clone(),
     };
     let watches = sources::report(health.clone(), metrics.clone());
@@ -257,5 +261,6 @@ pub fn options(
     let xds = flags.xds.or_else(|| file.xds.clone()).unwrap_or_else(|| DEFAULT_XDS.to_owned());
     let admin = flags.admin.or_else(|| file.admin.clone()).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
     let probe = flags.probe.or_else(|| file.probe.clone());
-    Ok(ServeOptions { sources, xds, admin, probe, config_file, config })
+    let patience = Patience::default();
+    Ok(ServeOptions { sources, xds, admin, probe, config_file, config, patience })
 }

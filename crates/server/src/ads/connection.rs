@@ -19,9 +19,6 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-/// How long a connection may take to open its first stream.
-pub(super) const FIRST_STREAM: Duration = Duration::from_secs(10);
-
 /// What a stream knows of its connection; an extension of its request.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
@@ -122,18 +119,20 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The connections that a listener accepts, each a child of `close`: cancelling that closes them all.
+/// The connections that a listener accepts, each a child of `close`: cancelling that closes them all. Each has
+/// `patience` to open its first stream.
 pub(super) fn incoming(
     listener: TcpListener,
     close: CancellationToken,
+    patience: Duration,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((listener, close), |(listener, close)| async move {
+    futures::stream::unfold((listener, close), move |(listener, close)| async move {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     // Small messages go out at once.
                     let _ = stream.set_nodelay(true);
-                    let connection = Connection::new(stream, peer, &close, FIRST_STREAM);
+                    let connection = Connection::new(stream, peer, &close, patience);
                     return Some((Ok(connection), (listener, close)));
                 }
                 Err(error) => {
@@ -153,6 +152,8 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     async fn pair(patience: Duration) -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -162,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiting_read_ends_when_the_connection_is_closed() {
-        let (mut connection, _client) = pair(FIRST_STREAM).await;
+        let (mut connection, _client) = pair(LONG).await;
         let info = connection.connect_info();
         let read = tokio::spawn(async move { connection.read_u8().await });
         info.close();
@@ -185,7 +186,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let close = CancellationToken::new();
-        let mut incoming = Box::pin(incoming(listener, close.clone()));
+        let mut incoming = Box::pin(incoming(listener, close.clone(), LONG));
         let _client = TcpStream::connect(address).await.unwrap();
         let mut connection = incoming.next().await.unwrap().unwrap();
         close.cancel();

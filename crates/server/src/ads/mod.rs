@@ -40,6 +40,27 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// Responses that wait in a stream for its client to read.
 const QUEUE: usize = 4;
 
+/// How patient umbra is with clients. Tests shorten it.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a connection may take to open its first stream.
+    pub first_stream: Duration,
+    /// How long a stream may take to say who it is.
+    pub first_request: Duration,
+    /// How long a client may leave a response unread before its connection is closed.
+    pub slow_reader: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            first_stream: Duration::from_secs(10),
+            first_request: Duration::from_secs(10),
+            slow_reader: Duration::from_secs(20),
+        }
+    }
+}
+
 /// What every stream needs.
 #[derive(Clone, Debug)]
 pub struct Ads {
@@ -49,6 +70,8 @@ pub struct Ads {
     pub proxies: Arc<Proxies>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// With clients.
+    pub patience: Patience,
     /// Cancelled when the process should end: streams end by themselves.
     pub shutdown: CancellationToken,
 }
@@ -65,6 +88,7 @@ impl Ads {
         close: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let shutdown = self.shutdown.clone();
+        let incoming = connection::incoming(listener, close, self.patience.first_stream);
         let service =
             AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES);
         tonic::transport::Server::builder()
@@ -75,7 +99,7 @@ impl Ads {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW)
             .add_service(service)
-            .serve_with_incoming_shutdown(connection::incoming(listener, close), shutdown.cancelled_owned())
+            .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
             .await
     }
 

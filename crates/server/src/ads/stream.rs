@@ -1,7 +1,7 @@
 //! One ADS stream: requests, snapshots and the clock into a session; its responses out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::sync::watch;
@@ -10,19 +10,12 @@ use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 use umbra_xds::{Output, SessionError, SessionEvent, Snapshot};
 
-use super::Ads;
 use super::connection::ConnectionInfo;
 use super::node;
 use super::wire::Wire;
+use super::{Ads, QUEUE};
 use crate::metrics::ByReason;
 use crate::proxies::{Proxy, variant_name};
-
-/// How long a stream may take to say who it is.
-const FIRST_REQUEST: Duration = Duration::from_secs(10);
-
-/// How long a client may leave a response unread before its connection is closed. Its session costs nobody
-/// else anything meanwhile.
-const SLOW_READER: Duration = Duration::from_secs(20);
 
 /// Why a stream ended.
 enum End {
@@ -34,6 +27,8 @@ enum End {
     FirstRequest,
     /// Its node cannot be understood.
     Refused(String),
+    /// It sent what is no request: too large, too deep, garbage.
+    Malformed(Status),
     /// It broke the protocol or a limit.
     Fault(SessionError),
     /// It stopped reading.
@@ -41,13 +36,23 @@ enum End {
 }
 
 impl End {
+    /// A failed read: tonic's decoder says `OUT_OF_RANGE` to what is too large and `INTERNAL` to what is no message;
+    /// anything else is a connection that broke.
+    fn of(status: &Status) -> Self {
+        match status.code() {
+            Code::OutOfRange => End::Malformed(Status::resource_exhausted(status.message())),
+            Code::Internal => End::Malformed(Status::invalid_argument(status.message())),
+            _ => End::Client,
+        }
+    }
+
     fn reason(&self) -> &'static str {
         match self {
             End::Client => "client",
             End::Shutdown => "shutdown",
             End::FirstRequest => "first_request_timeout",
             End::Refused(_) => "refused",
-            End::Fault(_) => "error",
+            End::Malformed(_) | End::Fault(_) => "error",
             End::SlowReader => "slow_reader",
         }
     }
@@ -57,15 +62,16 @@ impl End {
         match self {
             End::Client | End::Shutdown => None,
             End::FirstRequest => {
-                let text = format!("no request within {} s of opening the stream", FIRST_REQUEST.as_secs());
-                Some(Status::deadline_exceeded(text))
+                Some(Status::deadline_exceeded("the stream was opened, and no request came in time"))
             }
             End::Refused(text) => Some(Status::invalid_argument(text.clone())),
+            End::Malformed(status) => Some(status.clone()),
             End::Fault(error) => {
                 let code = if error.is_limit() { Code::ResourceExhausted } else { Code::InvalidArgument };
                 Some(Status::new(code, error.to_string()))
             }
-            End::SlowReader => Some(Status::resource_exhausted("responses were not read in time")),
+            // It would not read a status either.
+            End::SlowReader => None,
         }
     }
 }
@@ -83,14 +89,16 @@ pub(super) async fn run<W: Wire>(
     let end = match hello::<W>(&ads, &mut requests, &peer).await {
         Ok((proxy, first)) => {
             let name = proxy.node_id.clone();
-            let end =
-                Driver::<W> { ads: &ads, proxy, out: &out, published: None }.drive(requests, first).await;
+            let end = Driver::<W> { ads: &ads, proxy, out: &out, published: None, unread: None }
+                .drive(requests, first)
+                .await;
             info!(proxy = name, %peer, reason = end.reason(), "proxy gone");
             end
         }
         Err(end) => {
             match &end {
                 End::Refused(why) => warn!(%peer, why, "proxy refused"),
+                End::Malformed(status) => warn!(%peer, why = status.message(), "proxy refused"),
                 end => debug!(%peer, reason = end.reason(), "stream ended before its first request"),
             }
             end
@@ -98,12 +106,11 @@ pub(super) async fn run<W: Wire>(
     };
     ads.metrics.streams_closed.get_or_create(&ByReason { reason: end.reason() }).inc();
     if matches!(end, End::SlowReader) {
-        // It would not read a status either.
         if let Some(connection) = connection {
             connection.close();
         }
     } else if let Some(status) = end.status() {
-        let _ = out.send_timeout(Err(status), SLOW_READER).await;
+        let _ = out.send_timeout(Err(status), ads.patience.slow_reader).await;
     }
 }
 
@@ -114,10 +121,11 @@ async fn hello<W: Wire>(
     peer: &str,
 ) -> Result<(Arc<Proxy>, W::Request), End> {
     let mut first = tokio::select! {
-        first = tokio::time::timeout(FIRST_REQUEST, requests.message()) => match first {
+        first = tokio::time::timeout(ads.patience.first_request, requests.message()) => match first {
             Err(_) => return Err(End::FirstRequest),
             Ok(Ok(Some(first))) => first,
-            Ok(Ok(None) | Err(_)) => return Err(End::Client),
+            Ok(Ok(None)) => return Err(End::Client),
+            Ok(Err(status)) => return Err(End::of(&status)),
         },
         () = ads.shutdown.cancelled() => return Err(End::Shutdown),
     };
@@ -134,6 +142,8 @@ struct Driver<'a, W: Wire> {
     out: &'a Out<W>,
     /// The generation that is on its way to the proxy, and when it was taken up.
     published: Option<(u64, Instant)>,
+    /// Since when responses have been waiting in the queue.
+    unread: Option<Instant>,
 }
 
 impl<W: Wire> Driver<'_, W> {
@@ -167,6 +177,17 @@ impl<W: Wire> Driver<'_, W> {
                     None => std::future::pending().await,
                 }
             };
+            let out = self.out;
+            let unread = self.unread;
+            let slow = async {
+                match unread {
+                    Some(since) => {
+                        let deadline = since + self.ads.patience.slow_reader;
+                        tokio::time::timeout_at(deadline.into(), out.reserve_many(QUEUE)).await.map(drop)
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             let step = tokio::select! {
                 () = self.ads.shutdown.cancelled() => Err(End::Shutdown),
                 () = self.out.closed() => Err(End::Client),
@@ -178,12 +199,17 @@ impl<W: Wire> Driver<'_, W> {
                         }
                         self.request(request, start).await
                     }
-                    Ok(None) | Err(_) => Err(End::Client),
+                    Ok(None) => Err(End::Client),
+                    Err(status) => Err(End::of(&status)),
                 },
                 snapshot = next(&mut connection.snapshots) => match snapshot {
                     Some(snapshot) => self.snapshot(snapshot, start).await,
                     None => Err(End::Shutdown),
                 },
+                taken = slow => {
+                    self.unread = None;
+                    taken.map_err(|_| End::SlowReader)
+                }
                 () = timer => {
                     let output = proxy.with_session(|session| session.on_timer(start.elapsed()));
                     self.send(output).await
@@ -216,11 +242,12 @@ impl<W: Wire> Driver<'_, W> {
         }
         self.converge();
         for response in output.responses.into_iter().filter_map(W::response) {
-            match self.out.send_timeout(Ok(response), SLOW_READER).await {
+            match self.out.send_timeout(Ok(response), self.ads.patience.slow_reader).await {
                 Ok(()) => {}
                 Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(End::SlowReader),
                 Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(End::Client),
             }
+            self.unread.get_or_insert_with(Instant::now);
         }
         Ok(())
     }

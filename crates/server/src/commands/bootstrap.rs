@@ -8,6 +8,7 @@ use umbra_envoy::BootstrapOptions;
 use super::proxy::ProxySpec;
 use super::{print, usage};
 use crate::cli::{BootstrapArgs, DumpOutput};
+use crate::resources;
 
 /// Prints a bootstrap.
 pub fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
@@ -33,7 +34,7 @@ pub fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
                 Some(_) => "envoy -c FILE",
                 None => "envoy -c FILE --service-node NAME (a name of its own for each replica)",
             };
-            let yaml = serde_saphyr::to_string(&value)?;
+            let yaml = resources::to_yaml(&value)?;
             print(&format!(
                 "# A bootstrap for stock Envoy, made by: umbra bootstrap --proxy {}\n# Start it with: {start}\n{yaml}",
                 args.proxy

@@ -30,7 +30,7 @@ pub fn dump(args: &DumpArgs) -> anyhow::Result<ExitCode> {
     let value = Value::Object(resources::to_json(&snapshot, &types(&args.types))?);
     match args.output {
         DumpOutput::Json => print(&format!("{}\n", serde_json::to_string_pretty(&value)?))?,
-        DumpOutput::Yaml => print(&serde_saphyr::to_string(&value)?)?,
+        DumpOutput::Yaml => print(&resources::to_yaml(&value)?)?,
     }
     let errors = assemble(&engine).iter().filter(|d| d.severity == Severity::Error).count();
     if errors > 0 {
