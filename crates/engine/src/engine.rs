@@ -10,7 +10,7 @@ use umbra_xds::{Resource, Snapshot};
 use crate::classes::{Classes, Pending};
 use crate::domain::Mesh;
 use crate::input::{Input, InputId, World};
-use crate::key::{Key, Value};
+use crate::key::{Key, Manifest, Value};
 use crate::memo::Memo;
 
 /// A connected stream; the caller never uses a number twice in a process.
@@ -194,6 +194,7 @@ impl Engine {
         let mut settled = Settled::default();
         let mut pending = Pending::default();
         let mut updated: BTreeSet<ProxyId> = BTreeSet::new();
+        let mut touched: BTreeMap<Diagnostic, bool> = BTreeMap::new();
         if self.dirty || !self.unclassed.is_empty() {
             self.generation += 1;
         }
@@ -202,7 +203,7 @@ impl Engine {
             let round = self.memo.settle();
             settled.recomputed += round.recomputed;
             for change in round.notes {
-                settled.diagnostics_changed |= self.count_notes(&change.before, &change.after);
+                self.count_notes(&change.before, &change.after, &mut touched);
             }
             let mut more = false;
             for (key, value) in round.changed {
@@ -212,14 +213,7 @@ impl Engine {
                     }
                     Some(Value::Manifest(manifest)) => {
                         let Key::Manifest(class) = &key else { continue };
-                        let (added, removed) = self.classes.replace_manifest(class, manifest, &mut pending);
-                        more |= !added.is_empty() || !removed.is_empty();
-                        for key in &added {
-                            self.memo.demand(key);
-                        }
-                        for key in &removed {
-                            self.memo.release(key);
-                        }
+                        more |= self.hold(class, manifest, &mut pending);
                     }
                     Some(Value::Resource(_)) => self.classes.content_changed(&key, &mut pending),
                     _ => {}
@@ -238,9 +232,24 @@ impl Engine {
         for class in published {
             updated.extend(self.classes.get(&class).into_iter().flat_map(|c| &c.proxies));
         }
+        // One key may take over from another what it says: that is no change.
+        settled.diagnostics_changed =
+            touched.iter().any(|(note, was)| self.diagnostics.contains_key(note) != *was);
         settled.generation = self.generation;
         settled.snapshots = updated.into_iter().filter_map(|id| Some((id, self.snapshot(id)?))).collect();
         settled
+    }
+
+    /// Asks for what a class's manifest names, and no longer for what it named before; true when that differs.
+    fn hold(&mut self, class: &ProxyClass, manifest: &Arc<Manifest>, pending: &mut Pending) -> bool {
+        let (added, removed) = self.classes.replace_manifest(class, manifest, pending);
+        for key in &added {
+            self.memo.demand(key);
+        }
+        for key in &removed {
+            self.memo.release(key);
+        }
+        !added.is_empty() || !removed.is_empty()
     }
 
     /// Puts a proxy into its class; true when something new has to be computed for it.
@@ -254,9 +263,14 @@ impl Engine {
         let old = proxy.class.replace(class.clone());
         let new = self.classes.join(class, id, self.generation);
         if new {
-            self.memo.demand(&Key::Manifest(class.clone()));
+            let key = Key::Manifest(class.clone());
+            self.memo.demand(&key);
             // Published even when it turns out to hold nothing: an empty answer is an answer.
             pending.0.entry(class.clone()).or_default();
+            // The class's last proxy may have left a moment ago: then its manifest is here still, and no change.
+            if let Some(Value::Manifest(manifest)) = self.memo.value(&key).as_deref() {
+                self.hold(class, manifest, pending);
+            }
         }
         if let Some(old) = old {
             self.leave(&old, id);
@@ -264,24 +278,27 @@ impl Engine {
         true
     }
 
-    /// Adds and takes away; true when the set of diagnostics is another one.
-    fn count_notes(&mut self, before: &[Diagnostic], after: &[Diagnostic]) -> bool {
-        let mut changed = false;
+    /// Adds and takes away. `touched` keeps whether each was there before the first time it was counted.
+    fn count_notes(
+        &mut self,
+        before: &[Diagnostic],
+        after: &[Diagnostic],
+        touched: &mut BTreeMap<Diagnostic, bool>,
+    ) {
         for note in after {
             let count = self.diagnostics.entry(note.clone()).or_default();
-            changed |= *count == 0;
+            touched.entry(note.clone()).or_insert(*count > 0);
             *count += 1;
         }
         for note in before {
             if let Some(count) = self.diagnostics.get_mut(note) {
+                touched.entry(note.clone()).or_insert(*count > 0);
                 *count -= 1;
                 if *count == 0 {
                     self.diagnostics.remove(note);
-                    changed = true;
                 }
             }
         }
-        changed
     }
 
     /// What a proxy should have as of the last settle.

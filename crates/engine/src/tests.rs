@@ -193,3 +193,18 @@ fn a_proxy_is_reclassed_when_it_asks_for_the_runtime_layer() {
     engine.apply(Change::Delete(missing));
     assert!(engine.settle().snapshots.is_empty());
 }
+
+#[test]
+fn a_class_that_one_proxy_leaves_and_another_joins_keeps_its_resources() {
+    let mut engine = engine(MIRROR);
+    engine.connect(ProxyId(2), sidecar("default"), false);
+    engine.settle();
+    let before = engine.snapshot(ProxyId(2)).unwrap();
+    engine.connect(ProxyId(3), sidecar("default"), false);
+    engine.set_rtds(ProxyId(2));
+    engine.settle();
+    let after = engine.snapshot(ProxyId(3)).unwrap();
+    for ty in ResourceType::ALL {
+        assert_eq!(names(&after, ty), names(&before, ty));
+    }
+}
