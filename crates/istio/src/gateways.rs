@@ -32,7 +32,8 @@ pub fn resolve_gateway_head(id: &ObjectId, gateway: &Gateway) -> GatewayHead {
         }
         let bind = match server.bind.as_str() {
             "" => None,
-            text => Some(text.parse::<IpAddr>().ok()?),
+            // All addresses is what no `bind` means: one listener and one table, not two of the same address.
+            text => Some(text.parse::<IpAddr>().ok()?).filter(|ip| *ip != Ipv4Addr::UNSPECIFIED),
         };
         Some(Server {
             field: format!("spec.servers[{index}]"),
