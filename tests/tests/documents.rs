@@ -160,8 +160,8 @@ fn cross_cluster_mirror() {
         // What the reader of the document greps for in the log of B's gateway.
         let logged = || async {
             let log = b.proxy("gateway-b").process().log();
-            log.lines().filter(|l| l.contains("\"authority\"") && l.contains("-shadow:8000")).count()
-                == copies.len()
+            let of_these = log.lines().filter(|l| l.contains("-shadow:8000") && l.contains("GetKtvLikeSong"));
+            of_these.count() == copies.len()
         };
         b.wait_for("one line with -shadow in the gateway's log for each copy", logged).await;
         // No route is made up for the host without the suffix.

@@ -52,7 +52,7 @@ fn a_proxy_without_runtime_discovery_gets_the_share_in_its_route() {
         world.stop_proxy("client");
         let text = umbra::bootstrap("sidecar/default/app=client", world.umbra().xds()).expect("a bootstrap");
         let mut config: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
-        config.as_object_mut().expect("an object").remove("layered_runtime");
+        config.as_object_mut().expect("an object").remove("layeredRuntime").expect("a runtime layer");
         world.start_envoy("client", &config.to_string()).await;
         wait_routes(&world, "300000").await;
         let tally = world.send(WEB, &get(), 1000).await;

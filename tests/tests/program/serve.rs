@@ -21,7 +21,7 @@ async fn the_admin_port_answers() {
     }
     let metrics = umbra.get("/metrics").await.expect("metrics");
     for part in
-        ["umbra_ready 1", "umbra_objects{kind=\"VirtualService\"} 1", "umbra_proxies", "umbra_diagnostics{"]
+        ["umbra_ready 1", "umbra_objects{kind=\"VirtualService\"} 1", "umbra_files 1", "umbra_diagnostics{"]
     {
         assert!(metrics.contains(part), "{part}: {metrics}");
     }

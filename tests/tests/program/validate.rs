@@ -50,7 +50,7 @@ fn each_mistake_names_its_object_and_field() {
         ("mirror: {host: web, subset: v2}\nmirrorPercent: 101", "error", "mirrorPercent", "101"),
         ("mirror: {host: web, subset: v9}", "warning", "mirror", "v9"),
         ("mirror: {host: nobody}", "warning", "mirror", "nobody"),
-        ("mirorr: {host: web}", "", "mirorr", "mirorr"),
+        ("mirorr: {host: web}", "warning", "mirorr", "mirror"),
         ("fault: {abort: {httpStatus: 500, percentage: {value: 1}}}", "warning", "fault", "not acted on"),
     ] {
         let (found, code) = diagnostics(&all(&[web(), rules("web", "web", &to_v1(rule))]));
