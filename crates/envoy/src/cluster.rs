@@ -7,22 +7,16 @@ use umbra_proto::envoy::config::cluster::v3::{
     self as api, CircuitBreakers, UpstreamConnectionOptions,
     circuit_breakers::Thresholds,
     cluster::{
-        ClusterDiscoveryType, CommonLbConfig, CustomClusterType, DiscoveryType, EdsClusterConfig, LbPolicy,
+        ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
     },
 };
 use umbra_proto::envoy::config::core::v3 as core;
-use umbra_proto::envoy::extensions::clusters::{common::dns::v3::DnsLookupFamily, dns::v3::DnsCluster};
 use umbra_proto::envoy::r#type::v3::Percent;
-use umbra_proto::pack_any;
 
-use crate::convert::{ads, duration, positive_duration, uint32};
+use crate::convert::{ads, positive_duration, uint32};
 use crate::load_assignment::load_assignment;
 use crate::names::{cluster_name, load_assignment_name};
 use crate::{Built, http_options, tls};
-
-/// How often a name is resolved again when its answer says nothing of a time to live, or failed (Istio's
-/// `dnsRefreshRate`).
-const DNS_REFRESH_RATE: Duration = Duration::from_secs(60);
 
 /// One cluster (`envoy.config.cluster.v3.Cluster`).
 ///
@@ -62,20 +56,14 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
     Built::new(name, &message, requires)
 }
 
-/// Strict DNS: every address of every answer is an endpoint. This is the cluster extension; the fields of
-/// `Cluster` that say the same are deprecated.
+/// Strict DNS: every address of every answer is an endpoint. A name that has both kinds of addresses is reached
+/// by IPv4, one that has only IPv6 is reached too.
+///
+/// DIVERGES: Istio also writes a refresh rate and asks for the answers' own time to live, by fields that Envoy has
+/// deprecated; here names are resolved again every 5 s, Envoy's default.
 fn resolve_names(message: &mut api::Cluster, endpoints: &[Endpoint]) {
-    let dns = DnsCluster {
-        dns_refresh_rate: Some(duration(DNS_REFRESH_RATE)),
-        respect_dns_ttl: true,
-        // A name that has both kinds of addresses is reached by IPv4, one that has only IPv6 is reached too.
-        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
-        ..Default::default()
-    };
-    message.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(CustomClusterType {
-        name: "envoy.cluster.dns".to_owned(),
-        typed_config: Some(pack_any(&dns)),
-    }));
+    message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into()));
+    message.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
     message.load_assignment = Some(load_assignment(&message.name, endpoints));
 }
 
