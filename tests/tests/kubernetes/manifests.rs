@@ -39,3 +39,36 @@ spec:
 "
     )
 }
+
+/// A Deployment of one Pod with these labels (`k: v, k: v`), which listens on `port`; 0 is none. It is neither probed
+/// nor does it wait at its end, as those of the documents.
+pub(crate) fn plain(name: &str, labels: &str, image: &str, port: u16) -> String {
+    let ports = if port == 0 { String::new() } else { format!("{{containerPort: {port}}}") };
+    let container = name.rsplit_once("-v").map_or(name, |(name, _)| name);
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{{labels}}}}}
+  template:
+    metadata: {{labels: {{{labels}}}}}
+    spec: {{containers: [{{name: {container}, image: \"{image}\", ports: [{ports}]}}]}}
+---
+"
+    )
+}
+
+/// The Service `name` on `port`, which is `target` at the Pods with this label.
+pub(crate) fn plain_service(name: &str, selector: &str, port: u16, target: u16) -> String {
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{{selector}}}
+  ports: [{{name: http, port: {port}, targetPort: {target}}}]
+---
+"
+    )
+}
