@@ -37,10 +37,6 @@ pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
             report.error(codes::CONFLICTING_FIELDS, format!("spec.addresses[{index}]"), message);
         }
     }
-    if !spec.subject_alt_names.is_empty() {
-        let consequence = "names are verified as the DestinationRule's tls says";
-        report.not_acted_on("spec.subjectAltNames", consequence);
-    }
 }
 
 fn resolution(report: &mut Report, spec: &ServiceEntrySpec) {

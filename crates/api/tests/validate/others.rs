@@ -131,7 +131,6 @@ pub(crate) const SERVICE_ENTRY: &[Case] = &[
         &[
             "warning NotActedOn spec.workloadSelector",
             "error ConflictingFields spec.endpoints",
-            "warning NotActedOn spec.subjectAltNames",
         ],
     ),
     (

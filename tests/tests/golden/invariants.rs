@@ -1,0 +1,222 @@
+//! What holds for every configuration, whatever the objects say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use umbra_ir::ProxyKind;
+
+use crate::case::Proxy;
+
+/// The total of weights beside copies: prime, so that shares of a million are independent of it.
+const TOTAL: u64 = 999_983;
+
+/// Every broken rule, in words.
+pub(crate) fn broken(proxy: &Proxy, config: &Value) -> Vec<String> {
+    let mut check = Check { proxy, config, broken: Vec::new(), keys: BTreeSet::new() };
+    check.clusters();
+    check.listeners();
+    check.tables();
+    check.runtime();
+    check.broken
+}
+
+struct Check<'a> {
+    proxy: &'a Proxy,
+    config: &'a Value,
+    broken: Vec<String>,
+    /// The runtime keys that routes hold.
+    keys: BTreeSet<String>,
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value[key].as_array().into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+fn names<'a>(config: &'a Value, key: &str, field: &str) -> BTreeSet<&'a str> {
+    list(config, key).map(|item| text(item, field)).collect()
+}
+
+impl Check<'_> {
+    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(what());
+        }
+    }
+
+    fn clusters(&mut self) {
+        let config = self.config;
+        let assignments = names(config, "endpoints", "clusterName");
+        let mut used = BTreeSet::new();
+        for cluster in list(config, "clusters") {
+            let name = text(cluster, "name");
+            let parts: Vec<&str> = name.split('|').collect();
+            let mirror = parts[0] == "mirror";
+            let formed = parts.len() == 4
+                && (mirror || parts[0] == "outbound")
+                && parts[1].parse::<u16>().is_ok_and(|port| port > 0)
+                && !parts[3].is_empty();
+            self.expect(formed, || format!("{name:?} is no cluster name"));
+            self.expect(!cluster.to_string().contains("httpFilters"), || format!("{name} has HTTP filters"));
+            if cluster["type"] == "EDS" {
+                let assignment = text(&cluster["edsClusterConfig"], "serviceName");
+                let primary = name.replacen("mirror|", "outbound|", 1);
+                self.expect(assignment == primary, || {
+                    format!("{name} takes the endpoints of {assignment:?}")
+                });
+                self.expect(assignments.contains(assignment), || format!("{name} has no load assignment"));
+                used.insert(assignment);
+            } else {
+                self.expect(!cluster["loadAssignment"].is_null(), || {
+                    format!("{name} has no endpoints inline")
+                });
+            }
+            if mirror {
+                self.limits(name, cluster);
+            }
+        }
+        for unused in assignments.difference(&used) {
+            self.expect(false, || format!("the load assignment {unused} is nobody's"));
+        }
+    }
+
+    /// A target that hangs holds a bounded number of copies for a bounded time.
+    fn limits(&mut self, name: &str, cluster: &Value) {
+        let thresholds = &cluster["circuitBreakers"]["thresholds"][0];
+        for key in ["maxConnections", "maxPendingRequests", "maxRequests", "maxRetries"] {
+            let limit = thresholds[key].as_u64();
+            self.expect(limit.is_some_and(|n| n < u64::from(u32::MAX)), || {
+                format!("{name}: {key} is {limit:?}")
+            });
+        }
+        let options = &cluster["typedExtensionProtocolOptions"];
+        let common =
+            &options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["commonHttpProtocolOptions"];
+        let end = text(common, "maxStreamDuration");
+        self.expect(!end.is_empty() && end != "0s", || format!("{name}: maxStreamDuration is {end:?}"));
+    }
+
+    fn listeners(&mut self) {
+        let config = self.config;
+        let tables = names(config, "routes", "name");
+        for listener in list(config, "listeners") {
+            let name = text(listener, "name");
+            let socket = &listener["address"]["socketAddress"];
+            let address = text(socket, "address");
+            let port = socket["portValue"].as_u64().unwrap_or_default();
+            self.expect(name == format!("{address}_{port}"), || {
+                format!("{name} listens on {address}:{port}")
+            });
+            let manager = &listener["filterChains"][0]["filters"][0]["typedConfig"];
+            let table = text(&manager["rds"], "routeConfigName");
+            let wanted = match self.proxy.node.kind {
+                ProxyKind::Sidecar => port.to_string(),
+                ProxyKind::Router if address == "0.0.0.0" => format!("http.{port}"),
+                ProxyKind::Router => format!("http.{port}.{address}"),
+            };
+            self.expect(table == wanted, || format!("{name} asks for the table {table:?}, not {wanted}"));
+            self.expect(tables.contains(table), || format!("{name} asks for a table that is not there"));
+            let loopback = address == "127.0.0.1" || self.proxy.node.kind == ProxyKind::Router;
+            self.expect(loopback, || format!("a sidecar listens on {address}"));
+        }
+    }
+
+    fn tables(&mut self) {
+        let config = self.config;
+        for table in list(config, "routes") {
+            let mut domains = BTreeMap::new();
+            let mut hosts: Vec<&str> = Vec::new();
+            for host in list(table, "virtualHosts") {
+                let name = text(host, "name");
+                let last = hosts.last().copied();
+                self.expect(last.is_none_or(|last| last < name), || format!("{name} comes after {last:?}"));
+                hosts.push(name);
+                let formed = name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                self.expect(formed, || format!("{name:?} is no virtual host name"));
+                self.expect(list(host, "domains").count() > 0, || format!("{name} has no domain"));
+                for domain in list(host, "domains").filter_map(Value::as_str) {
+                    self.expect(domain == domain.to_lowercase(), || format!("{domain} is not in lower case"));
+                    let other = domains.insert(domain, name);
+                    self.expect(other.is_none(), || format!("{domain} is in {name} and {other:?}"));
+                }
+                for route in list(host, "routes") {
+                    self.route(name, route);
+                }
+            }
+        }
+    }
+
+    fn route(&mut self, host: &str, route: &Value) {
+        let place = format!("{host} route {:?}", text(route, "name"));
+        let actions =
+            ["route", "redirect", "directResponse"].iter().filter(|a| !route[**a].is_null()).count();
+        self.expect(actions == 1, || format!("{place} has {actions} actions"));
+        let action = &route["route"];
+        if action.is_null() {
+            return;
+        }
+        let weighted = &action["weightedClusters"];
+        let targets: Vec<&str> = if weighted.is_null() {
+            vec![text(action, "cluster")]
+        } else {
+            list(weighted, "clusters").map(|c| text(c, "name")).collect()
+        };
+        self.expect(!targets.is_empty() && !targets.contains(&""), || {
+            format!("{place} has the targets {targets:?}")
+        });
+        let known = names(self.config, "clusters", "name");
+        let mirrors: Vec<&Value> = list(action, "requestMirrorPolicies").collect();
+        let total: u64 = list(weighted, "clusters").map(|c| c["weight"].as_u64().unwrap_or_default()).sum();
+        if !mirrors.is_empty() && targets.len() > 1 {
+            self.expect(total == TOTAL, || format!("{place}: weights beside copies total {total}"));
+        }
+        for mirror in mirrors {
+            let cluster = text(mirror, "cluster");
+            self.expect(cluster.starts_with("mirror|"), || format!("{place} copies to {cluster:?}"));
+            self.expect(known.contains(cluster), || {
+                format!("{place} copies to {cluster}, which is not there")
+            });
+            self.share(&place, &mirror["runtimeFraction"]);
+        }
+    }
+
+    /// By key with a default of 0 under RTDS, else a fraction that is not 0; always of a million.
+    fn share(&mut self, place: &str, fraction: &Value) {
+        let default = &fraction["defaultValue"];
+        let numerator = default["numerator"].as_u64().unwrap_or_default();
+        let key = text(fraction, "runtimeKey");
+        self.expect(default["denominator"] == "MILLION", || {
+            format!("{place}: {fraction} is not of a million")
+        });
+        if self.proxy.rtds {
+            self.expect(numerator == 0, || format!("{place} copies before it is told to"));
+            let parts = key.splitn(5, '/').count();
+            let formed = key.starts_with("mirror/") && parts == 5 && key.matches('|').count() == 2;
+            self.expect(formed, || format!("{place}: {key:?} is no runtime key"));
+            self.keys.insert(key.to_owned());
+        } else {
+            self.expect(numerator > 0 && numerator <= 1_000_000, || format!("{place}: copies {numerator}"));
+            self.expect(key.is_empty(), || format!("{place}: the key {key} is never set"));
+        }
+    }
+
+    fn runtime(&mut self) {
+        let config = self.config;
+        let layers: Vec<&Value> = list(config, "runtime").collect();
+        self.expect(layers.len() == usize::from(self.proxy.rtds), || {
+            format!("{} runtime layers", layers.len())
+        });
+        let mut set = BTreeSet::new();
+        for (key, value) in layers.iter().filter_map(|layer| layer["layer"].as_object()).flatten() {
+            let numerator = value["numerator"].as_f64();
+            let whole = numerator.is_some_and(|n| n.fract() == 0.0 && (0.0..=1e6).contains(&n));
+            self.expect(whole && value["denominator"] == "MILLION", || format!("{key} is {value}"));
+            set.insert(key.clone());
+        }
+        let keys = std::mem::take(&mut self.keys);
+        self.expect(set == keys, || format!("routes hold the keys {keys:?}, the layer {set:?}"));
+    }
+}
