@@ -5,6 +5,7 @@
 mod broken;
 mod churn;
 mod copies;
+mod endpoints;
 mod external;
 mod gateways;
 mod limits;
@@ -12,6 +13,7 @@ mod percentages;
 mod reload;
 mod routing;
 mod sampling;
+mod settings;
 mod updates;
 
 use umbra_testkit::client::Ask;

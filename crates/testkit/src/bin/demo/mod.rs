@@ -77,7 +77,7 @@ pub(crate) async fn run(keep: bool) -> Result<bool> {
     }
     if keep {
         stage.v2().set_mode(Mode::Normal);
-        stage.mirror(25).await?;
+        stage.mirror(50).await?;
         stage.invite(&screen);
         std::future::pending::<()>().await;
     }

@@ -141,7 +141,7 @@ impl Stage {
 
     /// What to try with KEEP=1.
     pub(super) fn invite(&self, screen: &Screen) {
-        screen.title("Everything goes on running, with mirrorPercent: 25, until Ctrl-C. Try:");
+        screen.title("Everything goes on running, with mirrorPercent: 50, until Ctrl-C. Try:");
         screen.line(&format!("curl -H 'Host: {}' http://{}/headers", self.host, self.sidecar));
         screen.line(&format!("change mirrorPercent in {}", self.rule().display()));
         screen.line(&format!(

@@ -1,0 +1,93 @@
+//! Where requests and copies go: slices, named ports, headless Services.
+
+use umbra_testkit::isolate::isolated;
+use umbra_testkit::world::World;
+use umbra_tests::manifests::{all, pod, rules, service};
+
+use super::{WEB, get, wait_share, web_with};
+
+/// A slice of `web` with one port called `http`; endpoints are (address, version, ready).
+fn slice(name: &str, port: u16, endpoints: &[(&str, &str, bool)]) -> String {
+    let endpoint = |(address, version, ready): &(&str, &str, bool)| {
+        format!(
+            "- addresses: [{address}]\n  conditions: {{ready: {ready}}}\n  targetRef: {{kind: Pod, name: web-{version}, \
+             namespace: default}}\n"
+        )
+    };
+    let endpoints: String = endpoints.iter().map(endpoint).collect();
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata:\n  name: {name}\n  \
+         namespace: default\n  labels: {{kubernetes.io/service-name: web}}\nports:\n- {{name: http, port: {port}}}\n\
+         endpoints:\n{endpoints}"
+    )
+}
+
+/// Waits until requests to `web` reach exactly these services.
+async fn wait_served(world: &World, by: &[&str]) {
+    world
+        .wait_for(&format!("{by:?} to serve"), || async {
+            world.forget();
+            let tally = world.send(WEB, &get(), 60).await;
+            tally.all_ok(60) && by.iter().all(|name| tally.by(name) > 0) && tally.servers.len() == by.len()
+        })
+        .await;
+}
+
+#[test]
+fn slices_are_joined_and_followed() {
+    isolated(async {
+        let base = all(&[
+            service("default", "web", &[("http", 8000, 1)]),
+            pod("default", "web", "v1", "127.0.1.1", true),
+            pod("default", "web", "v2", "127.0.1.2", true),
+            pod("default", "web", "v3", "127.0.1.3", true),
+        ]);
+        let one = slice("one", 8080, &[("127.0.1.1", "v1", true), ("127.0.1.2", "v2", false)]);
+        // Pods of another slice listen on another port under the same name.
+        let two = slice("two", 8081, &[("127.0.1.3", "v3", true)]);
+        let mut world = web_with(&[("web.yaml", &base), ("one.yaml", &one), ("two.yaml", &two)], "").await;
+        world.start_echo("other", "127.0.1.3:8081");
+        wait_served(&world, &["v1", "other"]).await;
+        world.write("one.yaml", &slice("one", 8080, &[("127.0.1.1", "v1", true), ("127.0.1.2", "v2", true)]));
+        wait_served(&world, &["v1", "v2", "other"]).await;
+        world.remove("two.yaml");
+        wait_served(&world, &["v1", "v2"]).await;
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn a_target_port_can_have_a_name() {
+    isolated(async {
+        let web =
+            service("default", "web", &[("http", 8000, 1)]).replace("targetPort: 1", "targetPort: serving");
+        let named = |version: &str, ip: &str, port: u16| {
+            pod("default", "web", version, ip, true).replace(
+                "  - name: main\n",
+                &format!("  - name: main\n    ports:\n    - {{name: serving, containerPort: {port}}}\n"),
+            )
+        };
+        let base = all(&[web, named("v1", "127.0.1.1", 8080), named("v2", "127.0.1.2", 8082)]);
+        let mut world = web_with(&[("web.yaml", &base)], "").await;
+        world.start_echo("other", "127.0.1.2:8082");
+        wait_served(&world, &["v1", "other"]).await;
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn copies_reach_a_headless_service() {
+    isolated(async {
+        let headless = service("default", "peers", &[("http", 9000, 8080)])
+            .replace("spec:\n  selector", "spec:\n  clusterIP: None\n  selector");
+        let peers = all(&[headless, pod("default", "peers", "a", "127.0.1.9", true)]);
+        let http = "- route:\n  - destination: {host: web, subset: v1}\n  mirror: {host: peers, port: {number: 9000}}\n";
+        let rule = rules("web", "web", http);
+        let mut world = web_with(&[("rules.yaml", &rule), ("peers.yaml", &peers)], "").await;
+        world.start_echo("peer", "127.0.1.9:8080");
+        wait_share(&world, "|peers.default", 1_000_000).await;
+        let tally = world.send(WEB, &get(), 40).await;
+        assert!(tally.all_ok(40) && world.echo("peer").count() == 40, "{:?}", world.counts());
+        world.assert_clean().await;
+    });
+}

@@ -1,0 +1,159 @@
+//! `umbra.yaml` at work: reloads, access logs; and what umbra says when Envoy refuses.
+
+use umbra_testkit::isolate::isolated;
+use umbra_testkit::world::World;
+use umbra_tests::manifests::{rules, to_v1, web};
+
+use super::{WEB, get, wait_routes, wait_share, web_with};
+
+const TO_V2: &str = "mirror: {host: web, subset: v2}";
+
+#[test]
+fn settings_are_reloaded() {
+    isolated(async {
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let world = web_with(&[("rules.yaml", &rule)], "mirror: {shadowSuffix: true}\n").await;
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        let carry = |host: &'static str| {
+            let world = &world;
+            async move {
+                world.forget();
+                world.send(WEB, &get(), 3).await;
+                let copies = world.echo("v2").take();
+                copies.len() == 3 && copies.iter().all(|copy| copy.host == host)
+            }
+        };
+        for (n, suffix, host) in
+            [(1, true, "web-shadow:8000"), (2, false, "web:8000"), (3, true, "web-shadow:8000")]
+        {
+            world.write_config(&format!("mirror: {{shadowSuffix: {suffix}}}\n"));
+            world.wait_for(&format!("copies for {host}"), || carry(host)).await;
+            // Settings that are refused change nothing.
+            world.write_config("mirror: {shadowSufix: false}\n");
+            world
+                .wait_for("the refusal to be counted", || async {
+                    let metrics = world.umbra().get("/metrics").await.unwrap_or_default();
+                    metrics.lines().any(|line| line == format!("umbra_config_reload_failures_total {n}"))
+                })
+                .await;
+            assert!(carry(host).await, "{host} in spite of settings that are refused");
+        }
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn access_logs_in_both_formats() {
+    isolated(async {
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let settings = |format: &str| format!("accessLog: {{path: /dev/stdout, format: {format}}}\n");
+        let world = web_with(&[("rules.yaml", &rule)], &settings("text")).await;
+        let logged = |part: &'static str| {
+            let world = &world;
+            async move {
+                world
+                    .wait_for(&format!("{part} in the access log"), || async {
+                        world.send(WEB, &get().header("user-agent", "log-test"), 1).await;
+                        world.proxy("client").process().log().contains(part)
+                    })
+                    .await;
+            }
+        };
+        logged("\"GET / HTTP/1.1\" 200 - via_upstream").await;
+        world.write_config(&settings("json"));
+        logged("\"upstream_cluster\":\"outbound|8000|v1|web.default.svc.cluster.local\"").await;
+        world.write_config("accessLog: {path: \"\"}\n");
+        world
+            .wait_for("no access log", || async {
+                let listeners =
+                    world.proxy("client").section("ListenersConfigDump").await.unwrap_or_default();
+                !listeners.to_string().contains("access_log")
+            })
+            .await;
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn what_envoy_refuses_is_reported_in_its_own_words() {
+    isolated(async {
+        let mut world = World::new();
+        for n in 1..=2 {
+            world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
+        }
+        // Somebody has the port that the sidecar's listener needs.
+        world.start_echo("squatter", "127.0.0.1:8000");
+        world.write("web.yaml", &web());
+        world.start_umbra().await;
+        world.start_proxy("client", "sidecar/default/app=client").await;
+        world
+            .wait_for("the refusal at umbra", || async {
+                world
+                    .umbra()
+                    .get("/debug/proxies")
+                    .await
+                    .is_ok_and(|text| text.contains("cannot bind '127.0.0.1:8000'"))
+            })
+            .await;
+        let metrics = || async { world.umbra().get("/metrics").await.unwrap_or_default() };
+        let nacks = "umbra_xds_nacks_total{type=\"lds\"} 1";
+        assert!(metrics().await.lines().any(|l| l == nacks), "{}", metrics().await);
+        // The same is not sent again, and everything else goes on.
+        world.write("rules.yaml", &rules("web", "web", &to_v1(TO_V2)));
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        assert!(metrics().await.lines().any(|l| l == nacks), "{}", metrics().await);
+        assert_eq!(world.proxy("client").stat("listener_manager.lds.update_rejected").await, 1);
+    });
+}
+
+#[test]
+fn a_proxy_that_cannot_be_understood_is_told_why() {
+    isolated(async {
+        let mut world = World::new();
+        world.write("web.yaml", &web());
+        world.start_umbra().await;
+        let text = umbra_testkit::umbra::bootstrap("sidecar/default/app=client", world.umbra().xds());
+        let mut config: serde_json::Value =
+            serde_saphyr::from_str(&text.expect("a bootstrap")).expect("YAML");
+        config["node"]["metadata"]["INTERCEPTION_MODE"] = "REDIRECT".into();
+        config["node"]["id"] = "odd".into();
+        let binary = umbra_testkit::paths::envoy().expect("Envoy");
+        let folder = tempfile::tempdir().expect("a folder");
+        let started = umbra_testkit::envoy::EnvoyProcess::start(
+            world.net(),
+            &binary,
+            folder.path(),
+            "odd",
+            &config.to_string(),
+        )
+        .await
+        .expect("Envoy");
+        world
+            .wait_for("Envoy to log the refusal", || async { started.process().log().contains("REDIRECT") })
+            .await;
+        assert!(!started.ready().await);
+    });
+}
+
+#[test]
+fn an_example_serves_on_while_its_proxy_comes_and_goes() {
+    isolated(async {
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let mut world = web_with(&[("rules.yaml", &rule)], "").await;
+        for _ in 0..3 {
+            wait_share(&world, "|v2|web", 1_000_000).await;
+            wait_routes(&world, "mirror|8000|v2|web").await;
+            world.forget();
+            let tally = world.send(WEB, &get(), 20).await;
+            assert!(tally.all_ok(20) && world.echo("v2").count() == 20, "{tally:?}");
+            world.stop_proxy("client");
+            world
+                .wait_for("umbra to see it go", || async {
+                    let proxies = world.umbra().json("/debug/proxies").await.unwrap_or_default();
+                    proxies["proxies"].as_array().is_some_and(Vec::is_empty)
+                })
+                .await;
+            world.start_proxy("client", "sidecar/default/app=client").await;
+        }
+    });
+}
