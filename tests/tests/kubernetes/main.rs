@@ -2,8 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod away;
+mod changes;
 mod documents;
 mod manifests;
 mod node;
 mod outage;
+mod web;
 mod workloads;

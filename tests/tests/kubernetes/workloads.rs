@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use umbra_testkit::client::{Ask, Client, Tally};
+use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::cluster::stage::on_cluster;
 use umbra_testkit::cluster::traffic::Traffic;
 use umbra_testkit::cluster::{Cluster, Resolver};
@@ -23,11 +23,6 @@ fn traffic(resolver: Resolver) -> Traffic {
             Client::new(&Net::here(), (address, 8080).into()).ask(&Ask::get("web", "/")).await
         }
     })
-}
-
-fn assert_no_failure(tally: &Tally) {
-    let n: usize = tally.statuses.values().sum();
-    assert!(n > 20 && tally.all_ok(n), "{n} requests: {:?} {:?}", tally.statuses, tally.failures);
 }
 
 async fn wait_slices(cluster: &Cluster, n: usize) {
@@ -62,8 +57,7 @@ fn a_deployment_comes_changes_and_goes_without_a_failed_request() {
         wait_slices(&cluster, 2).await;
         new[0].set_ready(None);
         wait_slices(&cluster, 3).await;
-        let tally = requests.stop().await.expect("the traffic");
-        assert_no_failure(&tally);
+        let tally = requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
         let seen: usize = cluster.agent().all("default", "app=web").iter().map(|p| p.requests().len()).sum();
         assert_eq!(seen, tally.by("v1"), "every request reached one Pod, probes apart");
 

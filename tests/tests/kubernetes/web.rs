@@ -1,0 +1,118 @@
+//! A small mesh that several tests start from: a Service `web` in two versions, a rule that copies from v1 to v2, and a
+//! client with a sidecar.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use umbra_testkit::client::Ask;
+use umbra_testkit::cluster::traffic::Traffic;
+use umbra_testkit::cluster::{Cluster, Mesh};
+
+use super::manifests::{deployment, plain, service};
+
+/// The port of `web` at the client's sidecar.
+pub(crate) const PORT: u16 = 8000;
+
+pub(crate) fn ask() -> Ask {
+    Ask::get("web:8000", "/")
+}
+
+/// The rule for `web`: v1 answers, v2 gets this share of copies.
+pub(crate) fn rule(percent: f64) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web}}
+spec:
+  hosts: [web]
+  http:
+  - route: [{{destination: {{host: web, subset: v1}}}}]
+    mirror: {{host: web, subset: v2}}
+    mirrorPercentage: {{value: {percent}}}
+---
+"
+    )
+}
+
+/// The DestinationRule with the subsets v1 and v2.
+pub(crate) const SUBSETS: &str = "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web}
+spec:
+  host: web
+  subsets:
+  - {name: v1, labels: {version: v1}}
+  - {name: v2, labels: {version: v2}}
+---
+";
+
+/// Three Pods of v1, one of v2, the rules, umbra and the client's sidecar, which copies every request already.
+pub(crate) async fn start(cluster: &Cluster) -> Mesh {
+    cluster.install_crds("istio");
+    let started = Mesh::start(&cluster.admin(), cluster.folder(), &[]).await;
+    let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
+    let workloads = deployment("web-v1", "web", "v1", 3)
+        + &deployment("web-v2", "web", "v2", 1)
+        + &service("web", "web")
+        + &plain("client", "app: client", "pause", 0);
+    cluster.apply(&(workloads + SUBSETS + &rule(100.0)));
+    cluster.wait_ready("default", "app=web", 4).await;
+    let client = cluster.wait_ready("default", "app=client", 1).await;
+    mesh.start_proxy("sidecar", &client[0]).await;
+    wait_share(&mesh, 100.0).await;
+    mesh.wait_status("client", PORT, &ask(), 200).await;
+    mesh
+}
+
+/// Waits until the client's sidecar copies this share.
+pub(crate) async fn wait_share(mesh: &Mesh, percent: f64) {
+    mesh.wait_share("client", "mirror/default/web/", (percent * 10_000.0) as u32).await;
+}
+
+/// Requests of the client until they are stopped.
+pub(crate) fn traffic(mesh: &Mesh) -> Traffic {
+    Traffic::through(mesh.client("client", PORT), ask(), Duration::from_millis(2))
+}
+
+/// The endpoints of a cluster of the client's Envoy.
+pub(crate) async fn endpoints(mesh: &Mesh, cluster: &str) -> BTreeSet<String> {
+    let text = mesh.proxy("client").get("/clusters").await.unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.strip_prefix(cluster)?.strip_prefix("::"));
+    lines.filter_map(|rest| Some(rest.split_once("::cx_active")?.0.to_owned())).collect()
+}
+
+/// Waits until the client's Envoy has so many endpoints of a subset of `web`.
+pub(crate) async fn wait_endpoints(mesh: &Mesh, subset: &str, n: usize) {
+    let cluster = format!("outbound|8000|{subset}|web.default.svc.cluster.local");
+    mesh.wait_for(&format!("{n} endpoints of {subset}"), || async {
+        endpoints(mesh, &cluster).await.len() == n
+    })
+    .await;
+}
+
+/// Every resource that umbra has given to the client's Envoy: section, name, version.
+pub(crate) async fn resources(mesh: &Mesh) -> BTreeSet<(String, String, String)> {
+    fn walk(section: &str, value: &Value, found: &mut BTreeSet<(String, String, String)>) {
+        if let Some(version) = value["version_info"].as_str().filter(|version| !version.is_empty()) {
+            let inner = ["cluster", "route_config", "endpoint_config", "listener", "active_state"].iter();
+            let inner = inner.map(|key| &value[*key]).find(|inner| inner.is_object()).unwrap_or(value);
+            let name = ["cluster_name", "name"]
+                .iter()
+                .filter_map(|key| inner[*key].as_str().or(value[*key].as_str()));
+            let name = name.take(1).collect::<String>();
+            found.insert((section.to_owned(), name, version.to_owned()));
+        }
+        let fields = value.as_object().into_iter().flat_map(|o| o.values());
+        for inner in fields.chain(value.as_array().into_iter().flatten()) {
+            walk(section, inner, found);
+        }
+    }
+    let dump =
+        mesh.proxy("client").json("/config_dump?include_eds").await.unwrap_or_else(|e| panic!("{e:#}"));
+    let mut found = BTreeSet::new();
+    for config in dump["configs"].as_array().into_iter().flatten() {
+        walk(config["@type"].as_str().unwrap_or_default(), config, &mut found);
+    }
+    found
+}
