@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::held::{Flight, Held};
 use crate::message::{Output, Response, SessionEvent, Variant};
 use crate::order::{self, Plan};
-use crate::resource::ResourceType;
+use crate::resource::{Resource, ResourceType};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::{ACK_DEADLINE, delta, sotw};
@@ -139,6 +139,9 @@ impl Session {
             held.refuse(std::mem::take(&mut plan.send), plan.since);
             return None;
         }
+        if ty.is_complete() {
+            offer_again(held, plan, &resources);
+        }
         let nonce = self.next_nonce();
         Some((nonce, version.clone(), Response::Sotw(sotw::response(ty, &resources, &version, nonce))))
     }
@@ -155,6 +158,18 @@ impl Session {
                     pending.urgent = true;
                 }
             }
+        }
+    }
+}
+
+/// A complete response says everything again, also what was refused before and has not changed: if the proxy takes
+/// the response now, it has taken that too.
+fn offer_again(held: &Held, plan: &mut Plan, resources: &[Arc<Resource>]) {
+    for (name, refused) in &held.refused {
+        let said = resources.binary_search_by(|it| it.name.cmp(name)).ok().map(|at| &resources[at].version);
+        if !plan.send.contains_key(name) && said == refused.content.as_ref().map(|it| &it.version) {
+            plan.send.insert(name.clone(), refused.content.clone());
+            plan.since = plan.since.min(refused.since);
         }
     }
 }

@@ -166,3 +166,26 @@ fn equal_content_has_an_equal_version_on_every_stream() {
     assert_ne!(version(&[("a", "1"), ("b", "2")]), version(&[("a", "2"), ("b", "1")]));
     assert_ne!(version(&[("a", "1")]), version(&[("b", "1")]));
 }
+
+#[test]
+fn an_ack_takes_what_was_refused_before_and_said_again() {
+    check(
+        Sotw,
+        "refused, unchanged, taken",
+        "> put lds/a=a1 lds/b=b1 lds/c=c1
+         > names lds
+         < lds#1 a1 b1 c1
+         > ack lds
+         > put lds/b=b2 -lds/c
+         < lds#2 a1 b2
+         > nack lds why
+         < nack lds b c: why
+         > acked
+         < acked 1
+         > put lds/a=a2
+         < lds#3 a2 b2
+         > ack lds
+         > acked
+         < acked 3",
+    );
+}

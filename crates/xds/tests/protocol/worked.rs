@@ -174,7 +174,7 @@ fn a_refused_version_is_not_repeated_and_the_next_one_is_sent() {
          > put cds/b=b2
          < cds#3 bad b2
          > nack cds why
-         < nack cds b: why
+         < nack cds a b: why
          > put cds/a=a3
          < cds#4 a3 b2
          > ack cds
