@@ -5,6 +5,7 @@
 mod away;
 mod changes;
 mod documents;
+mod flagger;
 mod manifests;
 mod node;
 mod outage;

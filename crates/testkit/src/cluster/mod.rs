@@ -14,6 +14,7 @@ pub mod control_plane;
 pub mod dns;
 pub mod mesh;
 mod part;
+pub mod prometheus;
 pub mod stage;
 pub mod traffic;
 pub mod user;
