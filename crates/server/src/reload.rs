@@ -51,6 +51,8 @@ pub(crate) async fn follow(
 }
 
 fn refuse(path: &Path, why: &str) {
+    // The rest is a picture of the place, good on a terminal.
+    let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
     error!(file = %path.display(), why, "umbra.yaml refused; the settings before stay");
 }
 

@@ -1,6 +1,7 @@
 //! The admin HTTP interface: health, metrics, debug views. It reads, and changes nothing.
 
 mod debug;
+mod listen;
 
 use std::sync::Arc;
 
@@ -71,15 +72,8 @@ impl Admin {
     }
 
     /// Serves until `stop`.
-    ///
-    /// # Errors
-    /// Those of the listener.
-    pub async fn serve(
-        router: Router,
-        listener: TcpListener,
-        stop: CancellationToken,
-    ) -> std::io::Result<()> {
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    pub async fn serve(router: Router, listener: TcpListener, stop: CancellationToken) {
+        listen::serve(listener, router, listen::Limits::default(), stop).await;
     }
 }
 
