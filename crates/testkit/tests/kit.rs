@@ -46,9 +46,9 @@ fn bootstrap(primary: &str, shadow: &str) -> String {
 fn a_real_envoy_mirrors_a_quarter() {
     isolated(async {
         let mut world = World::new();
-        world.start_echo("v1", "127.0.1.1:80");
-        world.start_echo("v2", "127.0.1.2:80");
-        world.start_envoy("proxy", &bootstrap("127.0.1.1:80", "127.0.1.2:80")).await;
+        world.start_echo("v1", "127.0.1.1:8080");
+        world.start_echo("v2", "127.0.1.2:8080");
+        world.start_envoy("proxy", &bootstrap("127.0.1.1:8080", "127.0.1.2:8080")).await;
         let tally = world.send(":8000", &Ask::get("httpbin:8000", "/headers"), 1000).await;
         assert!(tally.all_ok(1000), "{tally:?}");
         assert_eq!(tally.by("v1"), 1000);
