@@ -118,11 +118,12 @@ pub fn merge_rule_set(view: &dyn View, id: &RuleSetId) -> RuleSet {
     merged
 }
 
-/// The subsets that one rule defines; of two with one name the first stays.
+/// The subsets that one rule defines; of two with one name the first stays. A `|` would make the name of a cluster
+/// that of another.
 fn resolve_subsets(id: &ObjectId, rule: &DestinationRule) -> Vec<(SubsetName, Subset)> {
     let subset = |written: &umbra_api::Subset| {
         Some((
-            SubsetName::new(&written.name)?,
+            SubsetName::new(&written.name).filter(|name| !name.as_str().contains('|'))?,
             Subset {
                 labels: written.labels.clone(),
                 policy: written.traffic_policy.as_ref().map(resolve_policy_levels),

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use umbra_api::{DestinationRule, Object};
 use umbra_ir::{
     ClientTls, Diagnostic, GatewayRef, Hostname, LeveledPolicy, ObjectId, PortNumber, ProxyKind, Resolution,
-    Role, RuleAction, RuleHead, Rules,
+    Role, RuleAction, RuleHead, Rules, ServiceHead,
 };
 
 use crate::endpoints::unknown_pods;
 use crate::gateways::intersection;
 use crate::names::resolve_host;
 use crate::routes::{RouteClient, broken_destination, broken_mirror, query};
+use crate::sidecar::LITERAL_PORT;
 use crate::view::View;
 
 /// All diagnostics of one object, sorted, without repetitions.
@@ -85,9 +86,18 @@ fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, found: &mut BTre
             matched.iter().flat_map(|s| s.ports.iter().filter(|p| p.protocol.is_http()).map(|p| p.number)),
         );
         if matched.is_empty() {
-            called.extend(PortNumber::new(80));
-            let message =
-                format!("no visible service is called {host}: in the mesh the rules apply on port 80 only");
+            called.extend(PortNumber::new(LITERAL_PORT.into()));
+            let listens = |s: &ServiceHead| {
+                !matches!(s.resolution, Resolution::Alias(_))
+                    && s.ports.iter().any(|p| p.protocol.is_http() && p.number.get() == LITERAL_PORT)
+            };
+            let message = if services.iter().any(|s| listens(s)) {
+                format!("no visible service is called {host}: in the mesh the rules apply on port 80 only")
+            } else {
+                format!(
+                    "no visible service is called {host}, and none has HTTP on port 80, where sidecars would take rules for other hosts: in the mesh they are not served"
+                )
+            };
             found.insert(Diagnostic::warning("HostNotFound", &head.id, field.as_str(), message));
         }
         if let Some(winner) = earlier_owner(view, head, host) {

@@ -337,7 +337,8 @@ fn mirror_host(view: &dyn View, cluster: &ClusterRef) -> MirrorHost {
     if !external || cluster.service.host.is_wildcard() {
         return if suffix { MirrorHost::Suffix } else { MirrorHost::Keep };
     }
-    let mut host = cluster.spelling.to_string();
+    // The dot that ends an absolute name means nothing in a Host.
+    let mut host = cluster.spelling.trim_end_matches('.').to_owned();
     if suffix {
         host.push_str("-shadow");
     }

@@ -15,7 +15,7 @@ use crate::scope::{Scope, Table, VirtualHostSpec, mentioned};
 use crate::view::View;
 
 /// The port on which rules for hosts that are no service count too.
-const LITERAL_PORT: u16 = 80;
+pub(crate) const LITERAL_PORT: u16 = 80;
 
 /// What every sidecar of a class gets.
 pub fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
