@@ -106,6 +106,15 @@ mod tests {
         assert_eq!(count(&all), [(labels, 3)].into());
     }
 
+    /// `docs/diagnostics.md` has the codes of reading and of files as the program declares them.
+    #[test]
+    fn the_documentation_has_every_code() {
+        let page = include_str!("../../../docs/diagnostics.md");
+        for (code, meaning) in umbra_api::CODES.iter().chain(umbra_source::CODES) {
+            assert!(page.contains(&format!("| `{code}` | {meaning} |")), "{code}: {meaning}");
+        }
+    }
+
     #[test]
     fn moved_lines_are_no_news() {
         let at = |line| Diagnostic { file: Some("f.yaml".into()), line: Some(line), ..about("kind") };

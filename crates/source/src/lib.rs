@@ -20,5 +20,6 @@ mod watch;
 
 pub use directory::{Directory, Place, Update};
 pub use load::{LoadError, Loaded, load};
+pub use problem::CODES;
 pub use reading::Reading;
 pub use watch::{StartError, Watch, watch};

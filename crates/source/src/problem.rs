@@ -6,6 +6,27 @@ use umbra_ir::{Diagnostic, ObjectId, Severity};
 
 use crate::Place;
 
+/// Every code of this crate with its meaning in one line, for the documentation.
+pub const CODES: &[(&str, &str)] = &[
+    (
+        "FileUnreadable",
+        "A file cannot be read, is no regular file, or a link leads nowhere; what it held before stays.",
+    ),
+    ("FileNotUtf8", "A file is not UTF-8 text; what it held before stays."),
+    ("FileTooLarge", "A file is larger than 64 MiB; what it held before stays."),
+    ("FolderUnreadable", "A folder cannot be listed; everything below it stays as it was."),
+    ("FolderTwice", "Two paths lead to the same folder (a loop of links, for example); it is read once."),
+    (
+        "FileEmpty",
+        "A file has become empty, which looks like an unfinished write; its objects stay until it is deleted.",
+    ),
+    (
+        "KeptLastGood",
+        "What stays in force instead of a version that cannot be understood, or is out of reach.",
+    ),
+    ("DuplicateObject", "The same object stands in two places; the message says which counts."),
+];
+
 fn about_file(severity: Severity, code: &'static str, path: &str, message: String) -> Diagnostic {
     Diagnostic {
         severity,
