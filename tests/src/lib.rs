@@ -4,3 +4,4 @@
 //! tiers). *Invariants*: what is built here loads without a diagnostic. *Start reading at*: [`manifests`].
 
 pub mod manifests;
+pub mod random;

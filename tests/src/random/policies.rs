@@ -1,0 +1,234 @@
+//! DestinationRules, ServiceEntries and Gateways.
+
+use serde_json::{Value, json};
+
+use super::core::{EXPORTS, LABELS, NAMESPACES, PORT_NAMES, PORTS, VALUES, meta};
+use super::rules::{HOSTS, subset_labels, subset_name};
+use super::tape::{Tape, fields};
+
+const DURATIONS: &[&str] = &["1s", "0s", "250ms", "-1s", "315576000000s", "1ns"];
+const NUMBERS: &[i32] = &[1, 0, -1, 100, i32::MAX];
+
+fn istio(kind: &str, metadata: Value, spec: Value) -> Value {
+    json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+/// A DestinationRule.
+pub fn destination_rule(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
+    let metadata = meta(t, namespace, name);
+    let subset = |t: &mut Tape<'_>| {
+        fields([
+            ("name", Some(subset_name(t).into())),
+            ("labels", if t.one_in(8) { None } else { Some(subset_labels(t)) }),
+            ("trafficPolicy", t.maybe(3, traffic_policy)),
+        ])
+    };
+    let spec = fields([
+        ("host", Some(t.pick(HOSTS).into())),
+        ("subsets", Some(t.list(3, subset).into())),
+        ("trafficPolicy", t.maybe(3, traffic_policy)),
+        ("exportTo", t.maybe(4, |t| t.list(2, |t| t.pick(EXPORTS)).into())),
+        ("workloadSelector", t.maybe(15, |_| json!({"matchLabels": {"app": "web"}}))),
+    ]);
+    istio("DestinationRule", metadata, spec)
+}
+
+fn traffic_policy(t: &mut Tape<'_>) -> Value {
+    let mut policy = blocks(t);
+    let per_port = |t: &mut Tape<'_>| {
+        let mut entry = blocks(t);
+        if !t.one_in(8) {
+            entry["port"] = json!({"number": t.pick(PORTS)});
+        }
+        entry
+    };
+    if t.one_in(3) {
+        policy["portLevelSettings"] = t.list(2, per_port).into();
+    }
+    policy
+}
+
+fn blocks(t: &mut Tape<'_>) -> Value {
+    fields([
+        ("loadBalancer", t.maybe(3, load_balancer)),
+        ("connectionPool", t.maybe(3, connection_pool)),
+        ("tls", t.maybe(3, client_tls)),
+        ("outlierDetection", t.maybe(10, |_| json!({"consecutive5xxErrors": 3}))),
+    ])
+}
+
+fn load_balancer(t: &mut Tape<'_>) -> Value {
+    match t.below(6) {
+        5 => json!({"consistentHash": {"httpHeaderName": "x"}}),
+        _ => json!({
+            "simple": t.pick(&["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PASSTHROUGH", "LEAST_CONN", "UNSPECIFIED"]),
+        }),
+    }
+}
+
+fn connection_pool(t: &mut Tape<'_>) -> Value {
+    let keepalive = |t: &mut Tape<'_>| {
+        fields([
+            ("probes", t.maybe(2, |t| t.pick(&[0, 3]).into())),
+            ("time", t.maybe(2, |t| t.pick(DURATIONS).into())),
+            ("interval", t.maybe(2, |t| t.pick(DURATIONS).into())),
+        ])
+    };
+    let tcp = |t: &mut Tape<'_>| {
+        fields([
+            ("maxConnections", t.maybe(2, |t| t.pick(NUMBERS).into())),
+            ("connectTimeout", t.maybe(2, |t| t.pick(DURATIONS).into())),
+            ("tcpKeepalive", t.maybe(3, keepalive)),
+            ("maxConnectionDuration", t.maybe(4, |t| t.pick(DURATIONS).into())),
+            ("idleTimeout", t.maybe(4, |t| t.pick(DURATIONS).into())),
+        ])
+    };
+    let http2 = |t: &mut Tape<'_>| {
+        fields([
+            ("interval", t.maybe(2, |t| t.pick(DURATIONS).into())),
+            ("timeout", t.maybe(2, |t| t.pick(DURATIONS).into())),
+        ])
+    };
+    let http = |t: &mut Tape<'_>| {
+        fields([
+            ("http1MaxPendingRequests", t.maybe(2, |t| t.pick(NUMBERS).into())),
+            ("http2MaxRequests", t.maybe(2, |t| t.pick(NUMBERS).into())),
+            ("maxRequestsPerConnection", t.maybe(3, |t| t.pick(NUMBERS).into())),
+            ("maxRetries", t.maybe(3, |t| t.pick(NUMBERS).into())),
+            ("maxConcurrentStreams", t.maybe(3, |t| t.pick(NUMBERS).into())),
+            ("idleTimeout", t.maybe(3, |t| t.pick(DURATIONS).into())),
+            ("h2UpgradePolicy", t.maybe(3, |t| t.pick(&["UPGRADE", "DO_NOT_UPGRADE"]).into())),
+            ("useClientProtocol", t.maybe(4, |_| true.into())),
+            ("http2KeepAlive", t.maybe(4, http2)),
+        ])
+    };
+    fields([("tcp", t.maybe(2, tcp)), ("http", t.maybe(2, http))])
+}
+
+/// File names are such as every machine that runs the tests has or need not have: they are read by Envoy alone.
+fn client_tls(t: &mut Tape<'_>) -> Value {
+    fields([
+        ("mode", Some(t.pick(&["SIMPLE", "DISABLE", "ISTIO_MUTUAL", "MUTUAL"]).into())),
+        ("sni", t.maybe(2, |t| t.pick(&["ext.example.com", "", "ü"]).into())),
+        (
+            "subjectAltNames",
+            t.maybe(3, |t| {
+                t.list(2, |t| t.pick(&["spiffe://a/b", "ext.example.com", "10.0.0.1", ""])).into()
+            }),
+        ),
+        ("insecureSkipVerify", t.maybe(3, |_| true.into())),
+        ("credentialName", t.maybe(8, |_| "cred".into())),
+    ])
+}
+
+/// A ServiceEntry.
+pub fn service_entry(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
+    let metadata = meta(t, namespace, name);
+    let hosts = [
+        "ext.example.com",
+        "*.example.com",
+        "web.default.svc.cluster.local",
+        "EXT.example.com",
+        "a.ext.example.com",
+        "*",
+        "",
+        "10.96.0.1",
+        "ext.example.com.",
+    ];
+    let port = |t: &mut Tape<'_>| {
+        fields([
+            ("number", Some(t.pick(PORTS).into())),
+            ("name", Some(t.pick(PORT_NAMES).into())),
+            (
+                "protocol",
+                Some(t.pick(&["HTTP", "HTTPS", "HTTP2", "GRPC", "TCP", "TLS", "UDP", "odd", ""]).into()),
+            ),
+            ("targetPort", t.maybe(4, |t| t.pick(PORTS).into())),
+        ])
+    };
+    let addresses = ["10.0.0.9", "up.example.com", "unix:///x", "", "fd00::9", "999.1.1.1", "not a name"];
+    let endpoint = |t: &mut Tape<'_>| {
+        fields([
+            ("address", Some(t.pick(&addresses).into())),
+            ("ports", t.maybe(3, |t| json!({t.pick(PORT_NAMES): t.pick(PORTS)}))),
+            ("labels", t.maybe(2, |t| t.map(2, LABELS, VALUES))),
+            ("locality", t.maybe(4, |t| t.pick(&["r1/z1", "", "r1/z1/s1/x"]).into())),
+            ("weight", t.maybe(3, |t| t.pick(&[1, 0, u32::MAX]).into())),
+        ])
+    };
+    let mut written = vec![t.pick(&hosts)];
+    written.extend(t.list(1, |t| t.pick(&hosts)));
+    let mut ports = vec![port(t)];
+    ports.extend(t.list(1, port));
+    let spec = fields([
+        ("hosts", Some(written.into())),
+        ("ports", Some(ports.into())),
+        (
+            "resolution",
+            Some(
+                t.pick(&["STATIC", "DNS", "NONE", "DNS_ROUND_ROBIN", "DYNAMIC_DNS", "DNS", "STATIC"]).into(),
+            ),
+        ),
+        ("location", t.maybe(2, |t| t.pick(&["MESH_INTERNAL", "MESH_EXTERNAL"]).into())),
+        ("endpoints", Some(t.list(3, endpoint).into())),
+        (
+            "addresses",
+            t.maybe(4, |t| {
+                t.list(2, |t| t.pick(&["240.0.0.1", "240.0.0.0/24", "10.96.0.1/32", "x", "0.0.0.0"])).into()
+            }),
+        ),
+        ("exportTo", t.maybe(4, |t| t.list(2, |t| t.pick(EXPORTS)).into())),
+        ("subjectAltNames", t.maybe(6, |_| json!(["spiffe://a/c"]))),
+        ("workloadSelector", t.maybe(12, |_| json!({"labels": {"app": "web"}}))),
+    ]);
+    istio("ServiceEntry", metadata, spec)
+}
+
+/// A Gateway.
+pub fn gateway(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
+    let metadata = meta(t, namespace, name);
+    let hosts = [
+        "*",
+        "ext.example.com",
+        "*.example.com",
+        "prod/*",
+        "./web.example.com",
+        "*/ext.example.com",
+        "~/*",
+        "",
+        "/",
+        "web",
+    ];
+    let server = |t: &mut Tape<'_>| {
+        let mut admitted = vec![t.pick(&hosts)];
+        admitted.extend(t.list(2, |t| t.pick(&hosts)));
+        let port = json!({"number": t.pick(PORTS), "name": t.pick(PORT_NAMES), "protocol": t.pick(&["HTTP", "HTTP2", "GRPC", "HTTPS", "TCP", "TLS", "odd", ""])});
+        fields([
+            ("port", if t.one_in(15) { None } else { Some(port) }),
+            ("hosts", Some(admitted.into())),
+            (
+                "tls",
+                t.maybe(5, |t| {
+                    t.pick(&[
+                        json!({"httpsRedirect": true}),
+                        json!({"mode": "SIMPLE", "credentialName": "c"}),
+                    ])
+                }),
+            ),
+            ("bind", t.maybe(8, |t| t.pick(&["127.0.0.1", "0.0.0.0", "::", "x", "unix:///x"]).into())),
+        ])
+    };
+    let mut servers = vec![server(t)];
+    servers.extend(t.list(2, server));
+    let selector = match t.below(4) {
+        0 => json!({"istio": "ingressgateway"}),
+        1 => json!({}),
+        _ => t.map(2, LABELS, VALUES),
+    };
+    istio("Gateway", metadata, json!({"servers": servers, "selector": selector}))
+}
+
+/// One of the namespaces.
+pub(super) fn namespace(t: &mut Tape<'_>) -> &'static str {
+    t.pick(NAMESPACES)
+}
