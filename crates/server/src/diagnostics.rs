@@ -72,11 +72,23 @@ pub fn log_new(all: &[Diagnostic], said: &BTreeSet<Diagnostic>) -> BTreeSet<Diag
 }
 
 fn log(diagnostic: &Diagnostic) {
+    let line = one_line(diagnostic);
     match diagnostic.severity {
-        Severity::Error => error!("{diagnostic}"),
-        Severity::Warning => warn!("{diagnostic}"),
-        Severity::Info => info!("{diagnostic}"),
+        Severity::Error => error!("{line}"),
+        Severity::Warning => warn!("{line}"),
+        Severity::Info => info!("{line}"),
     }
+}
+
+/// A diagnostic as one line of text: line breaks and terminal codes in names and values are escaped, so that an
+/// object cannot forge other lines.
+pub fn one_line(diagnostic: &Diagnostic) -> String {
+    let text = diagnostic.to_string();
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
 }
 
 #[cfg(test)]
@@ -113,6 +125,13 @@ mod tests {
         for (code, meaning) in umbra_api::CODES.iter().chain(umbra_source::CODES) {
             assert!(page.contains(&format!("| `{code}` | {meaning} |")), "{code}: {meaning}");
         }
+    }
+
+    #[test]
+    fn an_object_cannot_forge_lines() {
+        let forged = Diagnostic { message: "a\nerror: b \u{1b}[31m é".to_owned(), ..about("x") };
+        assert!(one_line(&forged).contains("a\\nerror: b \\u{1b}[31m é"), "{}", one_line(&forged));
+        assert_eq!(one_line(&about("x")), about("x").to_string());
     }
 
     #[test]

@@ -273,7 +273,7 @@ impl<W: Wire> Driver<'_, W> {
             }
             SessionEvent::Nack { resource_type, message, names, generation } => {
                 let names = listed(names);
-                warn!(proxy, r#type = %resource_type, generation, names, message, "NACK: the proxy keeps what it had");
+                warn!(proxy, r#type = %resource_type, generation, names, envoy = message.as_str(), "NACK: the proxy keeps what it had");
             }
             SessionEvent::Lag { resource_type, names, waiting_for } => {
                 let (names, waiting_for) = (listed(names), listed(waiting_for));

@@ -28,7 +28,8 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
             print(&format!("{}\n", serde_json::to_string_pretty(&json!({ "diagnostics": all }))?))?
         }
         Output::Text => {
-            let mut text: String = all.iter().map(|diagnostic| format!("{diagnostic}\n")).collect();
+            let mut text: String =
+                all.iter().map(|diagnostic| diagnostics::one_line(diagnostic) + "\n").collect();
             text.push_str(&format!(
                 "{objects} objects in {files} files: {errors} errors, {warnings} warnings\n"
             ));
