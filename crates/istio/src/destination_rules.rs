@@ -119,11 +119,12 @@ pub fn merge_rule_set(view: &dyn View, id: &RuleSetId) -> RuleSet {
 }
 
 /// The subsets that one rule defines; of two with one name the first stays. A `|` would make the name of a cluster
-/// that of another.
+/// that of another, a control character one that no log shows.
 fn resolve_subsets(id: &ObjectId, rule: &DestinationRule) -> Vec<(SubsetName, Subset)> {
     let subset = |written: &umbra_api::Subset| {
         Some((
-            SubsetName::new(&written.name).filter(|name| !name.as_str().contains('|'))?,
+            SubsetName::new(&written.name)
+                .filter(|name| !name.as_str().contains(|c: char| c == '|' || c.is_control()))?,
             Subset {
                 labels: written.labels.clone(),
                 policy: written.traffic_policy.as_ref().map(resolve_policy_levels),

@@ -42,6 +42,9 @@ fn main() -> ExitCode {
     trials.push(Trial::test("every_difference_is_on_the_compatibility_page", || {
         Ok(pages::check_differences()?)
     }));
+    trials.push(Trial::test("every_field_not_acted_on_is_on_the_compatibility_page", || {
+        Ok(pages::check_fields()?)
+    }));
     trials.push(Trial::test("there_are_enough_cases", || {
         let cases = folders().len();
         if cases < 60 { Err(format!("only {cases} cases").into()) } else { Ok(()) }

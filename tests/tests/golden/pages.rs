@@ -1,5 +1,6 @@
-//! The compatibility page knows every deliberate difference.
+//! The compatibility page knows every deliberate difference, and every field that is not acted on yet.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use umbra_testkit::paths::workspace;
@@ -25,6 +26,30 @@ pub(crate) fn check_differences() -> Result<(), String> {
         }
     }
     if missing.is_empty() { Ok(()) } else { Err(format!("docs/compatibility.md:\n{}", missing.join("\n"))) }
+}
+
+/// Every field that some case's diagnostics call not acted on is named on the page.
+pub(crate) fn check_fields() -> Result<(), String> {
+    let page = page()?;
+    let mut missing = BTreeSet::new();
+    for folder in crate::folders() {
+        let said = std::fs::read_to_string(folder.join("diagnostics.txt")).unwrap_or_default();
+        // `warning: Kind ns/name: field: message [Code]`
+        for line in said.lines().filter(|line| line.ends_with("[NotActedOn]")) {
+            let path = line.split(": ").nth(2).unwrap_or_default();
+            let path = path.split("[\"").next().unwrap_or_default();
+            let field = path.rsplit('.').next().unwrap_or_default();
+            let field = field.split('[').next().unwrap_or_default();
+            if !page.contains(&format!("`{field}")) && !page.contains(&format!("{field}`")) {
+                missing.insert(format!("{field}, in {path}"));
+            }
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(format!("docs/compatibility.md lacks {missing:?}")) }
+}
+
+fn page() -> Result<String, String> {
+    std::fs::read_to_string(workspace().join("docs/compatibility.md")).map_err(|e| e.to_string())
 }
 
 fn relative(path: &Path) -> String {
