@@ -10,6 +10,7 @@
 mod change;
 pub mod check;
 pub mod codes;
+mod crd;
 mod kinds;
 pub mod read;
 mod suggest;
@@ -25,6 +26,7 @@ pub use check::regex::check_regex;
 pub use check::rule::{MAX_DIRECT_BODY, check_rule};
 pub use check::{Problem, check_destination, check_duration, check_host, check_percent};
 pub use codes::CODES;
+pub use crd::crds;
 pub use read::documents::{Located, Parsed, parse_documents, parse_value};
 pub use read::tree::{Position, Positions};
 pub use types::core::{

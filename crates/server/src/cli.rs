@@ -46,6 +46,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Print what a proxy would get; no server needed
     Dump(DumpArgs),
+    /// Print the definitions (CRDs) of the kinds that a cluster must know; kubectl apply --server-side -f - takes them
+    Crds,
     /// Print the version
     Version(VersionArgs),
     /// Print a completion script for a shell
@@ -232,6 +234,7 @@ pub fn run() -> ExitCode {
         Command::Bootstrap(args) => commands::bootstrap(&args),
         Command::Validate(args) => commands::validate(&args),
         Command::Dump(args) => commands::dump(&args),
+        Command::Crds => commands::crds(),
         Command::Version(args) => commands::version(args.output),
         Command::Completion { shell } => commands::completion(shell),
     };

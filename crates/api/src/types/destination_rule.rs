@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http_action::MatchLabels;
 use super::traffic_policy::TrafficPolicy;
 
 /// `spec` of a DestinationRule.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct DestinationRuleSpec {
     /// Host name: short, full or wildcard.
@@ -25,7 +26,7 @@ pub struct DestinationRuleSpec {
 }
 
 /// A named group of endpoints (`Subset`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Subset {
     /// Its name.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::scalar::proto_enum;
 
 /// `spec` of a Gateway.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct GatewaySpec {
     /// What to listen for.
@@ -18,7 +19,7 @@ pub struct GatewaySpec {
 }
 
 /// One port and its hosts (`Server`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Server {
     /// The port.
@@ -36,7 +37,7 @@ pub struct Server {
 }
 
 /// A port (`Port`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct GatewayPort {
     /// Number, as clients of the router's Service see it.
@@ -50,7 +51,7 @@ pub struct GatewayPort {
 }
 
 /// Server TLS (`ServerTLSSettings`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServerTlsSettings {
     /// Answer plaintext requests with a redirect to https.
@@ -88,7 +89,7 @@ pub struct ServerTlsSettings {
 }
 
 /// A pair of files (`ServerTLSSettings.TLSCertificate`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TlsCertificate {
     /// File on the proxy.

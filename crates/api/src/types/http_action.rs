@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http_route::StringMatch;
 use super::scalar::{Base64, Duration, Percent, proto_enum};
 
 /// A redirect (`HTTPRedirect`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpRedirect {
     /// New path.
@@ -39,7 +40,7 @@ proto_enum! {
 }
 
 /// A fixed answer (`HTTPDirectResponse`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpDirectResponse {
     /// Status.
@@ -49,7 +50,7 @@ pub struct HttpDirectResponse {
 }
 
 /// Content (`HTTPBody`): one of the two.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpBody {
     /// As text.
@@ -59,7 +60,7 @@ pub struct HttpBody {
 }
 
 /// A reference to another VirtualService (`Delegate`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Delegate {
     /// Its name.
@@ -69,7 +70,7 @@ pub struct Delegate {
 }
 
 /// Changes to the request before it is sent (`HTTPRewrite`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpRewrite {
     /// New path or, for a prefix match, new prefix.
@@ -81,7 +82,7 @@ pub struct HttpRewrite {
 }
 
 /// A substitution on the path (`RegexRewrite`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RegexRewrite {
     /// Pattern (RE2 syntax).
@@ -92,7 +93,7 @@ pub struct RegexRewrite {
 }
 
 /// A retry policy (`HTTPRetry`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpRetry {
     /// How many retries; 0: no retry policy at all.
@@ -110,7 +111,7 @@ pub struct HttpRetry {
 }
 
 /// Faults to inject (`HTTPFaultInjection`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpFaultInjection {
     /// Wait before sending.
@@ -120,7 +121,7 @@ pub struct HttpFaultInjection {
 }
 
 /// A delay (`HTTPFaultInjection.Delay`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct FaultDelay {
     /// Old integer share.
@@ -134,7 +135,7 @@ pub struct FaultDelay {
 }
 
 /// An abort (`HTTPFaultInjection.Abort`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct FaultAbort {
     /// HTTP status.
@@ -148,7 +149,7 @@ pub struct FaultAbort {
 }
 
 /// Cross-origin rules (`CorsPolicy`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CorsPolicy {
     /// Old list of exact origins.
@@ -184,7 +185,7 @@ proto_enum! {
 /// Labels of workloads, used by several kinds (`WorkloadSelector`).
 ///
 /// ServiceEntry's has `labels`, DestinationRule's has `matchLabels`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MatchLabels {
     /// All must be there.

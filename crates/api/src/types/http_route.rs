@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http_action::{
@@ -11,7 +12,7 @@ use super::http_action::{
 use super::scalar::{Duration, Percent, int32};
 
 /// One HTTP rule (`HTTPRoute`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpRoute {
     /// A name for logs; also part of the runtime keys of its mirrors.
@@ -50,7 +51,7 @@ pub struct HttpRoute {
 }
 
 /// Conditions on a request; all must hold (`HTTPMatchRequest`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpMatch {
     /// A name for logs.
@@ -84,7 +85,7 @@ pub struct HttpMatch {
 }
 
 /// A condition on a text (`StringMatch`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "RawStringMatch")]
 pub enum StringMatch {
     /// `{}`: the header or parameter is there, whatever its value.
@@ -98,7 +99,7 @@ pub enum StringMatch {
     Regex(String),
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 struct RawStringMatch {
     exact: Option<String>,
@@ -121,7 +122,7 @@ impl TryFrom<RawStringMatch> for StringMatch {
 }
 
 /// A service, one of its subsets, one of its ports (`Destination`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Destination {
     /// Host name, short or full.
@@ -133,7 +134,7 @@ pub struct Destination {
 }
 
 /// A port by number (`PortSelector`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PortSelector {
     /// The number, as written.
@@ -141,7 +142,7 @@ pub struct PortSelector {
 }
 
 /// A weighted destination (`HTTPRouteDestination`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpRouteDestination {
     /// Where to.
@@ -154,7 +155,7 @@ pub struct HttpRouteDestination {
 }
 
 /// One entry of `mirrors` (`HTTPMirrorPolicy`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpMirrorPolicy {
     /// Where the copy goes.
@@ -164,7 +165,7 @@ pub struct HttpMirrorPolicy {
 }
 
 /// Header operations in both directions (`Headers`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Headers {
     /// On the request, before it is sent.
@@ -174,7 +175,7 @@ pub struct Headers {
 }
 
 /// What to do with headers (`Headers.HeaderOperations`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HeaderOperations {
     /// Overwrite or add.

@@ -1,8 +1,10 @@
 //! Small values that several kinds share, as proto JSON spells them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
 /// A percentage: Istio's `Percent`.
@@ -10,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 /// The value is as written and may be anything, not-a-number included; what is a percentage is decided by
 /// [`umbra_ir::RuntimeFraction::from_percent`]. Equality is by bits, so that not-a-number equals itself and
 /// an unchanged object compares equal.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Percent {
     /// Percent, 0 to 100. Absent means 0 (proto3).
@@ -26,7 +28,7 @@ impl PartialEq for Percent {
 impl Eq for Percent {}
 
 /// A floating-point number with equality by bits, for the same reason as [`Percent`].
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Double(pub f64);
 
@@ -182,6 +184,26 @@ impl<'de> Deserialize<'de> for Duration {
     }
 }
 
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+impl JsonSchema for Base64 {
+    fn schema_name() -> Cow<'static, str> {
+        "Base64".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
 /// A value that proto calls int32, kept in 64 bits; numbers outside 32 bits are refused, as proto JSON does.
 pub(crate) fn int32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(Option::<i32>::deserialize(deserializer)?.map(i64::from))
@@ -230,6 +252,18 @@ macro_rules! proto_enum {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 crate::types::scalar::deserialize_enum(deserializer, $name::ALL)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            // By name only, as in Istio's own schema: kubectl users write names.
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let names: Vec<&str> = $name::ALL.iter().map(|(_, name, _)| *name).collect();
+                schemars::json_schema!({ "type": "string", "enum": names })
             }
         }
     };

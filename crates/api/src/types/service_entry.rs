@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::scalar::proto_enum;
 
 /// `spec` of a ServiceEntry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServiceEntrySpec {
     /// Host names, full or wildcard.
@@ -32,7 +33,7 @@ pub struct ServiceEntrySpec {
 }
 
 /// A port (`ServicePort`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServiceEntryPort {
     /// Number.
@@ -72,7 +73,7 @@ proto_enum! {
 }
 
 /// An endpoint (`WorkloadEntry`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct WorkloadEntry {
     /// IP address, host name (for DNS) or `unix://` path.
@@ -92,7 +93,7 @@ pub struct WorkloadEntry {
 }
 
 /// Labels of workloads (`WorkloadSelector`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct WorkloadSelector {
     /// All must be there.

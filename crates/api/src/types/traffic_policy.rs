@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http_route::PortSelector;
 use super::scalar::{Double, Duration, proto_enum};
 
 /// Policy towards a destination (`TrafficPolicy`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TrafficPolicy {
     /// How an endpoint is chosen.
@@ -31,7 +32,7 @@ pub struct TrafficPolicy {
 }
 
 /// Policy for one port (`TrafficPolicy.PortTrafficPolicy`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PortTrafficPolicy {
     /// The service port.
@@ -47,7 +48,7 @@ pub struct PortTrafficPolicy {
 }
 
 /// `TrafficPolicy.TunnelSettings`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TunnelSettings {
     /// CONNECT or POST.
@@ -59,7 +60,7 @@ pub struct TunnelSettings {
 }
 
 /// `TrafficPolicy.ProxyProtocol`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ProxyProtocol {
     /// Version.
@@ -77,7 +78,7 @@ proto_enum! {
 }
 
 /// `TrafficPolicy.RetryBudget`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RetryBudget {
     /// Retries as a share of active requests, in percent; absent: 20.
@@ -89,7 +90,7 @@ pub struct RetryBudget {
 }
 
 /// How an endpoint is chosen (`LoadBalancerSettings`); `simple` and `consistent_hash` exclude each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LoadBalancerSettings {
     /// Without memory of the client.
@@ -125,7 +126,7 @@ proto_enum! {
 }
 
 /// `LoadBalancerSettings.ConsistentHashLB`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ConsistentHashLb {
     /// Hash this header.
@@ -145,7 +146,7 @@ pub struct ConsistentHashLb {
 }
 
 /// A cookie to hash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpCookie {
     /// Name.
@@ -159,7 +160,7 @@ pub struct HttpCookie {
 }
 
 /// A cookie attribute.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CookieAttribute {
     /// Name.
@@ -169,7 +170,7 @@ pub struct CookieAttribute {
 }
 
 /// Parameters of ring hash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RingHash {
     /// Fewest nodes on the ring.
@@ -177,7 +178,7 @@ pub struct RingHash {
 }
 
 /// Parameters of Maglev.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MagLev {
     /// Size of the table, a prime.
@@ -185,7 +186,7 @@ pub struct MagLev {
 }
 
 /// Slow start (`WarmupConfiguration`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct WarmupConfiguration {
     /// How long an endpoint counts as new.
@@ -197,7 +198,7 @@ pub struct WarmupConfiguration {
 }
 
 /// By distance (`LocalityLoadBalancerSetting`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LocalityLbSetting {
     /// Shares by locality.
@@ -211,7 +212,7 @@ pub struct LocalityLbSetting {
 }
 
 /// By zone (`ZoneAwareLoadBalancerSetting`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ZoneAwareLbSetting {
     /// Whether any of it counts.
@@ -225,7 +226,7 @@ pub struct ZoneAwareLbSetting {
 }
 
 /// Shares for clients in one locality.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LocalityDistribute {
     /// Locality of the client.
@@ -235,7 +236,7 @@ pub struct LocalityDistribute {
 }
 
 /// Failover of one region.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LocalityFailover {
     /// Region of the client.
@@ -245,7 +246,7 @@ pub struct LocalityFailover {
 }
 
 /// Limits and timeouts (`ConnectionPoolSettings`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ConnectionPoolSettings {
     /// Of connections.
@@ -255,7 +256,7 @@ pub struct ConnectionPoolSettings {
 }
 
 /// `ConnectionPoolSettings.TCPSettings`; a number of 0 means "not set".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TcpSettings {
     /// Most connections to the destination.
@@ -271,7 +272,7 @@ pub struct TcpSettings {
 }
 
 /// TCP keepalive.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TcpKeepalive {
     /// Unanswered probes before the connection counts as dead.
@@ -283,7 +284,7 @@ pub struct TcpKeepalive {
 }
 
 /// `ConnectionPoolSettings.HTTPSettings`; a number of 0 means "not set".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HttpSettings {
     /// Most requests that wait for a connection.
@@ -307,7 +308,7 @@ pub struct HttpSettings {
 }
 
 /// HTTP/2 PING settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Http2KeepAlive {
     /// Time between pings.
@@ -329,7 +330,7 @@ proto_enum! {
 }
 
 /// Ejection of endpoints that fail (`OutlierDetection`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct OutlierDetection {
     /// Deprecated; ignored by Istio too.
@@ -356,7 +357,7 @@ pub struct OutlierDetection {
 }
 
 /// Client TLS (`ClientTLSSettings`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ClientTlsSettings {
     /// How.

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http_route::{Destination, HttpRoute};
 use super::scalar::int32;
 
 /// `spec` of a VirtualService.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct VirtualServiceSpec {
     /// Host names (short, full or wildcard). Empty: a delegate, never served by itself.
@@ -27,7 +28,7 @@ pub struct VirtualServiceSpec {
 }
 
 /// One rule for passed-through TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TlsRoute {
     /// Which connections.
@@ -38,7 +39,7 @@ pub struct TlsRoute {
 }
 
 /// One rule for TCP.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TcpRoute {
     /// Which connections.
@@ -49,7 +50,7 @@ pub struct TcpRoute {
 }
 
 /// Conditions on a TLS connection (`TLSMatchAttributes`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TlsMatch {
     /// Server names.
@@ -67,7 +68,7 @@ pub struct TlsMatch {
 }
 
 /// Conditions on a TCP connection (`L4MatchAttributes`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct L4Match {
     /// Destination addresses or CIDR blocks.
@@ -85,7 +86,7 @@ pub struct L4Match {
 }
 
 /// A weighted destination of a TCP or TLS rule (`RouteDestination`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RouteDestination {
     /// Where to.

@@ -1,6 +1,7 @@
 //! The verbs of the command line.
 
 mod bootstrap;
+mod crds;
 mod dump;
 mod proxy;
 mod validate;
@@ -18,6 +19,7 @@ use crate::config::{self, Config};
 use crate::{logging, serve};
 
 pub use bootstrap::bootstrap;
+pub use crds::crds;
 pub use dump::dump;
 pub use validate::validate;
 

@@ -1,0 +1,170 @@
+//! Custom resource definitions of the four Istio kinds, from the Rust types.
+//!
+//! Group, names, versions and the status subresource are Istio's, so that objects written for Istio apply
+//! unchanged. Nothing is defaulted: Flagger compares what it reads with what it wrote, and would loop.
+//! Start reading at: [`crds`].
+
+mod rules;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Value, json};
+use umbra_ir::Kind;
+
+use crate::{DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec};
+
+/// The versions that are served, the stored one first.
+const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
+
+/// What a definition has of its own.
+struct Definition {
+    kind: Kind,
+    plural: &'static str,
+    short: &'static str,
+    /// Name, JSON path and type of what `kubectl get` shows.
+    columns: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const ACCEPTED: (&str, &str, &str) =
+    ("Accepted", r#".status.conditions[?(@.type=="Accepted")].status"#, "string");
+const AGE: (&str, &str, &str) = ("Age", ".metadata.creationTimestamp", "date");
+
+const DEFINITIONS: [Definition; 4] = [
+    Definition {
+        kind: Kind::VirtualService,
+        plural: "virtualservices",
+        short: "vs",
+        columns: &[
+            ("Hosts", ".spec.hosts", "string"),
+            ("Gateways", ".spec.gateways", "string"),
+            ACCEPTED,
+            // A column shows one value only, so the status carries the summary ready-made.
+            ("Mirrors", ".status.mirrors", "string"),
+            AGE,
+        ],
+    },
+    Definition {
+        kind: Kind::DestinationRule,
+        plural: "destinationrules",
+        short: "dr",
+        columns: &[("Host", ".spec.host", "string"), ACCEPTED, AGE],
+    },
+    Definition {
+        kind: Kind::ServiceEntry,
+        plural: "serviceentries",
+        short: "se",
+        columns: &[
+            ("Hosts", ".spec.hosts", "string"),
+            ("Location", ".spec.location", "string"),
+            ("Resolution", ".spec.resolution", "string"),
+            ACCEPTED,
+            AGE,
+        ],
+    },
+    Definition {
+        kind: Kind::Gateway,
+        plural: "gateways",
+        short: "gw",
+        columns: &[("Selector", ".spec.selector", "string"), ACCEPTED, AGE],
+    },
+];
+
+/// The definitions (`apiextensions.k8s.io/v1` CustomResourceDefinition), as they are installed.
+pub fn crds() -> Vec<Value> {
+    DEFINITIONS.iter().map(definition).collect()
+}
+
+fn definition(definition: &Definition) -> Value {
+    let Definition { kind, plural, short, .. } = definition;
+    let versions: Vec<Value> = VERSIONS.iter().map(|version| served(definition, version)).collect();
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.networking.istio.io"),
+            // Uninstalling umbra must not delete the rules with their definition.
+            "annotations": {"helm.sh/resource-policy": "keep"},
+            "labels": {"app.kubernetes.io/part-of": "umbra"},
+        },
+        "spec": {
+            "group": "networking.istio.io",
+            "names": {
+                "categories": ["istio-io", "networking-istio-io"],
+                "kind": kind.as_str(),
+                "listKind": format!("{kind}List"),
+                "plural": plural,
+                "shortNames": [short],
+                "singular": kind.as_str().to_ascii_lowercase(),
+            },
+            "scope": "Namespaced",
+            "versions": versions,
+        },
+    })
+}
+
+fn served(definition: &Definition, version: &str) -> Value {
+    let spec = match definition.kind {
+        Kind::VirtualService => {
+            let mut spec = schema::of::<VirtualServiceSpec>();
+            rules::virtual_service(&mut spec);
+            spec
+        }
+        Kind::DestinationRule => schema::of::<DestinationRuleSpec>(),
+        Kind::ServiceEntry => schema::of::<ServiceEntrySpec>(),
+        _ => schema::of::<GatewaySpec>(),
+    };
+    let columns = definition.columns.iter();
+    let columns: Vec<Value> =
+        columns.map(|(name, path, kind)| json!({"name": name, "jsonPath": path, "type": kind})).collect();
+    json!({
+        "name": version,
+        "served": true,
+        "storage": version == VERSIONS[0],
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": columns,
+        "schema": {"openAPIV3Schema": {
+            "type": "object",
+            "properties": {"spec": spec, "status": status()},
+        }},
+    })
+}
+
+/// `status`: Istio's `IstioStatus` (`meta/v1alpha1/status.proto`), and what umbra adds to it.
+fn status() -> Value {
+    json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {
+            "observedGeneration": generation(),
+            "mirrors": {"type": "string", "description": "The mirrors in one line, such as v2 10% live 3/3."},
+            "conditions": {
+                "type": "array",
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+                "items": {
+                    "type": "object",
+                    "required": ["type"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "status": {"type": "string"},
+                        "reason": {"type": "string"},
+                        "message": {"type": "string"},
+                        "observedGeneration": generation(),
+                        "lastTransitionTime": {"type": "string", "format": "date-time"},
+                        "lastProbeTime": {"type": "string", "format": "date-time"},
+                    },
+                },
+            },
+            "validationMessages": {
+                "type": "array",
+                "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            },
+        },
+    })
+}
+
+/// Istio's writers send it as text.
+fn generation() -> Value {
+    json!({"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": true})
+}

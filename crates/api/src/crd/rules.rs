@@ -1,0 +1,73 @@
+//! What must stop a bad mirror at `kubectl apply`, as CEL rules. They stand on single elements, where the
+//! API server's cost budget allows them. What Istio accepts and umbra can do without (a mirror beside a
+//! redirect) is a diagnostic instead.
+
+use serde_json::{Value, json};
+
+const SHARE: &str =
+    "the share of a mirror is 0 (off), or from 0.0001 to 100 percent; leave it out to mirror everything";
+
+/// A percentage: absent, 0, or from one in a million to all. The rules stand on the message `Percent` itself,
+/// and are two: on the route, or as one, they would be beyond the budget.
+fn percentage() -> Vec<Value> {
+    vec![
+        json!({
+            "rule": "!has(self.value) || (self.value >= 0.0 && self.value <= 100.0)",
+            "message": SHARE,
+        }),
+        json!({
+            "rule": "!has(self.value) || self.value <= 0.0 || self.value >= 0.0001",
+            "message": SHARE,
+        }),
+    ]
+}
+
+fn whole_percentage(field: &str) -> Value {
+    json!({
+        "rule": format!("!has(self.{field}) || self.{field} <= 100"),
+        "message": format!("{field} is a percentage from 0 to 100; leave it out to mirror everything"),
+    })
+}
+
+fn host(field: &str) -> Value {
+    json!({
+        "rule": format!("!has(self.{field}) || (has(self.{field}.host) && size(self.{field}.host) > 0)"),
+        "message": format!("{field} needs a host, for example {{host: httpbin, subset: v2}}"),
+    })
+}
+
+/// Puts the rules into the schema of a VirtualService's spec.
+pub(super) fn virtual_service(spec: &mut Value) {
+    if let Some(fields) = spec.pointer_mut("/properties/http/items/properties").and_then(Value::as_object_mut)
+        && let Some(old) = fields.get("mirrorPercent").cloned()
+    {
+        // serde's derive does not show the old spelling, and what a schema does not know has no type.
+        fields.insert("mirror_percent".to_owned(), old);
+    }
+    for (path, rules) in [
+        (
+            "/properties/http/items",
+            vec![host("mirror"), whole_percentage("mirrorPercent"), whole_percentage("mirror_percent")],
+        ),
+        (
+            "/properties/http/items/properties/mirrors/items",
+            vec![json!({
+                "rule": "has(self.destination) && has(self.destination.host) && size(self.destination.host) > 0",
+                "message": "an entry of mirrors needs a host, for example {destination: {host: httpbin, subset: v2}}",
+            })],
+        ),
+        ("/properties/http/items/properties/mirrorPercentage", percentage()),
+        ("/properties/http/items/properties/mirrors/items/properties/percentage", percentage()),
+        (
+            "/properties/http/items/properties/route/items",
+            vec![json!({
+                "rule": "!has(self.weight) || self.weight >= 0",
+                "message": "weight must not be negative; 0 sends nothing",
+            })],
+        ),
+    ] {
+        if let Some(Value::Object(schema)) = spec.pointer_mut(path) {
+            schema.insert("x-kubernetes-validations".to_owned(), rules.into());
+        }
+    }
+}
