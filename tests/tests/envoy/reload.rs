@@ -1,4 +1,4 @@
-//! Files that break, servers that restart, proxies that come back, and rules that change under load.
+//! Files that break, servers that restart, and proxies that come back.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use umbra_testkit::isolate::isolated;
 use umbra_testkit::net::Net;
 use umbra_tests::manifests::to_v1;
 
-use super::{WEB, get, random, set_rules, wait_routes, wait_share, web};
+use super::{WEB, get, set_rules, wait_routes, wait_share, web};
 
 const TO_V2: &str = "mirror: {host: web, subset: v2}";
 
@@ -103,69 +103,5 @@ fn an_envoy_that_starts_before_umbra_is_ready_is_served_later() {
         wait_share(&world, "|v2|web", 1_000_000).await;
         let tally = world.send(WEB, &get(), 50).await;
         assert!(tally.all_ok(50) && world.echo("v2").count() == 50, "{tally:?}");
-    });
-}
-
-/// A random change of the rules: routes, mirrors, shares, weights, and breakage.
-fn random_rules(state: &mut u64) -> String {
-    let mut draw = |n| random(state, n);
-    let subsets = ["v1", "v2", "v3"];
-    let mut out = String::new();
-    for n in 0..draw(3) {
-        let to = subsets[draw(3) as usize];
-        out += &format!(
-            "- match:\n  - uri: {{prefix: /only-{n}}}\n  route:\n  - destination: {{host: web, subset: {to}}}\n"
-        );
-        if draw(2) == 0 {
-            out += &format!("  mirror: {{host: web, subset: {}}}\n", subsets[draw(3) as usize]);
-        }
-    }
-    let weight = draw(101);
-    out += "- route:\n";
-    for (weight, to) in [(weight, draw(3)), (100 - weight, draw(3))] {
-        out += &format!(
-            "  - destination: {{host: web, subset: {}}}\n    weight: {weight}\n",
-            subsets[to as usize]
-        );
-    }
-    match draw(4) {
-        0 => {}
-        1 => out += &format!("  mirror: {{host: web, subset: {}}}\n", subsets[draw(3) as usize]),
-        2 => out += "  mirror: {host: web, subset: missing}\n",
-        _ => {
-            let (to, share) = (subsets[draw(3) as usize], draw(101));
-            out += &format!(
-                "  mirrors:\n  - destination: {{host: web, subset: {to}}}\n    percentage: {{value: {share}}}\n"
-            );
-        }
-    }
-    out
-}
-
-#[test]
-fn two_hundred_changes_under_load_fail_no_request() {
-    isolated(async {
-        let world = web(&to_v1(TO_V2)).await;
-        wait_share(&world, "|v2|web", 1_000_000).await;
-        let traffic = tokio::spawn(async {
-            let (mut client, mut tally) =
-                (Client::new(&Net::here(), ([127, 0, 0, 1], 8000).into()), Tally::default());
-            for _ in 0..1000 {
-                tally.add(client.ask(&get()).await);
-                // Spread over the changes.
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            tally
-        });
-        let mut state = 7;
-        for _ in 0..200 {
-            set_rules(&world, &random_rules(&mut state));
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let tally = traffic.await.expect("the traffic ends");
-        assert!(tally.all_ok(1000), "{:?} {:?}", tally.statuses, tally.failures);
-        set_rules(&world, &to_v1("mirror: {host: web, subset: v3}\nmirrorPercentage: {value: 77.7}"));
-        wait_share(&world, "|v3|web", 777_000).await;
-        world.assert_clean().await;
     });
 }
