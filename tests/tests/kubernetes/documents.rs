@@ -1,14 +1,19 @@
 //! The user documents' manifests, applied by `kubectl` in the order that the documents tell, through to their clean-up.
 //! Where a document says `kubectl exec` or `logs`, the test drives the client and reads the echo's records.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use umbra_testkit::client::Ask;
+use umbra_testkit::cluster::agent::PodState;
+use umbra_testkit::cluster::site::HOST;
 use umbra_testkit::cluster::stage::on_cluster;
 use umbra_testkit::cluster::traffic::Traffic;
 use umbra_testkit::cluster::{Cluster, Mesh};
+use umbra_testkit::dns::Dns;
 use umbra_testkit::echo::Record;
+use umbra_testkit::net::Net;
 use umbra_testkit::{paths, share};
 
 use super::manifests::{plain, plain_service};
@@ -24,7 +29,7 @@ async fn start(cluster: &Cluster, example: &str) -> Mesh {
     cluster.install_crds("istio");
     let settings = paths::example(example).join("umbra.yaml");
     let flags = ["--config", settings.to_str().expect("a path in UTF-8")];
-    Mesh::start(&cluster.admin(), cluster.folder(), &flags).await.unwrap_or_else(|e| panic!("{e:#}"))
+    Mesh::start(cluster, &cluster.admin(), &flags).await.unwrap_or_else(|e| panic!("{e:#}"))
 }
 
 /// What a person does to a Deployment of `extensions/v1beta1`, which no API server serves any more.
@@ -148,6 +153,103 @@ fn istio_task() {
         mesh.assert_clean().await;
         cluster.kubectl(&["delete", "deploy", "httpbin-v1", "httpbin-v2", "sleep"]);
         cluster.kubectl(&["delete", "svc", "httpbin"]);
+    });
+}
+
+/// What a person does to names that no API server takes: object names and namespaces in lower case, and a destination's
+/// host with them, since it names those.
+fn in_lower_case(manifests: &str) -> String {
+    let lower = |line: &str| {
+        let field = line.trim_start().trim_start_matches("- ");
+        let names_an_object =
+            ["name: cluster", "namespace: ", "host: clusterA.A.svc", "host: clusterB.B.svc"];
+        if names_an_object.iter().any(|start| field.starts_with(start)) {
+            line.to_lowercase()
+        } else {
+            line.to_owned()
+        }
+    };
+    manifests.lines().map(|line| lower(line) + "\n").collect()
+}
+
+const HOST_A: &str = "clusterA.cn-bj.A.mycompany.com";
+const HOST_B: &str = "clusterB.cn-bj.B-staging.mycompany.com";
+
+/// A cluster of 002: an application in a namespace of its own, umbra, and the Pod of the gateway, without its Envoy.
+async fn internal_gateway(cluster: &Cluster, side: &str) -> (Mesh, Arc<PodState>) {
+    let mesh = start(cluster, "cross-cluster-mirror").await;
+    cluster.kubectl(&["create", "namespace", side]);
+    cluster.kubectl(&["create", "namespace", "istio-system"]);
+    let (name, labels) = (format!("cluster{side}"), format!("app: cluster{side}"));
+    let workloads = plain(&name, &labels, "app", 8080) + &plain_service(&name, &labels, 8000, 8080);
+    kubectl(cluster, &["apply", "-n", side], &workloads);
+    let gateway = plain("internal-gateway", "app: gateway, istio: internal-gateway", "pause", 0);
+    kubectl(cluster, &["apply", "-n", "istio-system"], &gateway);
+    cluster.wait_ready(side, "", 1).await;
+    let pods = cluster.wait_ready("istio-system", "istio=internal-gateway", 1).await;
+    (mesh, pods[0].clone())
+}
+
+/// The bootstrap with the test's own DNS server: umbra leaves the resolver to the bootstrap.
+fn with_dns(bootstrap: &str) -> String {
+    let mut config: Value = serde_saphyr::from_str(bootstrap).expect("YAML");
+    let address = json!({"socket_address": {"address": HOST.to_string(), "port_value": 53}});
+    config["typed_dns_resolver_config"] = json!({"name": "envoy.network.dns_resolver.cares", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+        "resolvers": [address],
+    }});
+    config.to_string()
+}
+
+/// 002: two clusters with an API server, an umbra and a gateway each, and DNS between them.
+#[test]
+fn cross_cluster_mirror() {
+    on_cluster(|a| async move {
+        let b = Cluster::second().await.unwrap_or_else(|e| panic!("{e:#}"));
+        let (mut mesh_b, pod_b) = internal_gateway(&b, "b").await;
+        let document_b = in_lower_case(&read("cross-cluster-mirror/cluster-b/mesh/document.yaml"));
+        b.apply(&document_b);
+        mesh_b.start_proxy("router", &pod_b).await;
+        let address = pod_b.address().expect("an address");
+        let _dns = Dns::start(&Net::here(), (HOST, 53).into(), &[(HOST_B, address)]).expect("DNS");
+
+        let (mut mesh_a, pod_a) = internal_gateway(&a, "a").await;
+        let gateway = document_b.split("---\n").next().expect("a Gateway").replace(HOST_B, HOST_A);
+        a.apply(&gateway);
+        let document_a = in_lower_case(&read("cross-cluster-mirror/cluster-a/mesh/document.yaml"));
+        a.apply(&document_a);
+        mesh_a.start_proxy_with("router", &pod_a, |bootstrap| with_dns(&bootstrap)).await;
+        mesh_a.wait_share("gateway", "mirror/a/clustera/", 500_000).await;
+        mesh_a.wait_status("gateway", 8000, &Ask::get(HOST_A, "/"), 200).await;
+        mesh_a.settle().await;
+        a.agent().forget();
+        b.agent().forget();
+
+        let ask = Ask::post(HOST_A, "/rcmd.music_channel.MusicSongKtv/GetKtvLikeSong", "hello, world");
+        let tally = mesh_a.send("gateway", 8000, &ask, 1000).await;
+        assert!(tally.all_ok(1000), "{tally:?}");
+        mesh_b.settle().await;
+        assert_eq!(at(&a, "a", "app=clustera").len(), 1000);
+        let copies = at(&b, "b", "app=clusterb");
+        assert!(share::expected(1000, 0.5).contains(&copies.len()), "{} copies", copies.len());
+        let shadow = format!("{HOST_B}-shadow:8000").to_lowercase();
+        assert!(
+            copies.iter().all(|r| r.host.to_lowercase() == shadow && r.body_length == 12),
+            "{:?}",
+            copies[0]
+        );
+        // What the reader of the document greps for in the log of B's gateway.
+        mesh_b
+            .wait_for("a line with -shadow in the gateway's log for each copy", || async {
+                let log = mesh_b.proxy("gateway").process().log();
+                let shadows = |l: &&str| l.contains("-shadow:8000") && l.contains("GetKtvLikeSong");
+                log.lines().filter(shadows).count() == copies.len()
+            })
+            .await;
+        mesh_a.assert_clean().await;
+        mesh_b.assert_clean().await;
+        kubectl(&a, &["delete"], &document_a);
+        kubectl(&b, &["delete"], &document_b);
     });
 }
 

@@ -95,7 +95,7 @@ fn flagger_plays_a_canary_through_and_rolls_one_back() {
         cluster.install_crds("istio");
         cluster.install_crds("flagger");
         let metrics = Prometheus::start(METRICS.parse().expect("an address")).expect("a stub");
-        let started = Mesh::start(&cluster.admin(), cluster.folder(), &[]).await;
+        let started = Mesh::start(&cluster, &cluster.admin(), &[]).await;
         let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
         cluster.apply(&(PODINFO.to_owned() + "---\n" + &plain("client", "app: client", "pause", 0)));
         let client = cluster.wait_ready("default", "app=client", 1).await;

@@ -4,10 +4,12 @@
 
 mod away;
 mod changes;
+mod crds;
 mod documents;
 mod flagger;
 mod manifests;
 mod node;
 mod outage;
+mod rollouts;
 mod web;
 mod workloads;

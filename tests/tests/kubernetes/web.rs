@@ -50,7 +50,7 @@ spec:
 /// Three Pods of v1, one of v2, the rules, umbra and the client's sidecar, which copies every request already.
 pub(crate) async fn start(cluster: &Cluster) -> Mesh {
     cluster.install_crds("istio");
-    let started = Mesh::start(&cluster.admin(), cluster.folder(), &[]).await;
+    let started = Mesh::start(cluster, &cluster.admin(), &[]).await;
     let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
     let workloads = deployment("web-v1", "web", "v1", 3)
         + &deployment("web-v2", "web", "v2", 1)

@@ -1,6 +1,6 @@
 //! etcd, kube-apiserver and kube-controller-manager, each of which can be killed, frozen and started again.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,23 +13,15 @@ use serde_json::{Value, json};
 use super::assets;
 use super::certificates::Certificates;
 use super::part::Restartable;
+use super::site::{HOST, Site};
 use super::user::{self, User};
 use crate::client::{Ask, Client as Http};
 use crate::net::Net;
 use crate::process::Process;
 use crate::wait;
 
-/// The address of the control plane and of the node, inside the cluster's own network: the Endpoints of the Service
-/// `kubernetes` refuse a loopback address.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 1);
-
-/// The port of the API server.
-pub const PORT: u16 = 6443;
-
 /// How long a part may take to come up: two seconds here, but a busy machine is slow.
 const START: Duration = Duration::from_secs(120);
-
-const ETCD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2379);
 
 /// The token of the user `admin` of the group system:masters: this control plane is nobody's but the test's.
 const ADMIN: &str = "umbra-test-admin";
@@ -48,6 +40,7 @@ pub enum Part {
 /// A running control plane; it is killed on drop.
 #[derive(Debug)]
 pub struct ControlPlane {
+    site: Site,
     folder: PathBuf,
     certificates: Certificates,
     etcd: Restartable,
@@ -61,26 +54,30 @@ impl ControlPlane {
     ///
     /// # Errors
     /// When a program is missing, ends, or does not become ready, with what it wrote.
-    pub async fn start(folder: &Path) -> Result<Self> {
-        let net = Net::here();
-        net.ip(&["address", "add", &format!("{HOST}/32"), "dev", "lo"])?;
+    pub async fn start(folder: &Path, site: Site) -> Result<Self> {
+        Net::here().ip(&["address", "replace", &format!("{HOST}/32"), "dev", "lo"])?;
         let host = format!("IP:{HOST}");
         let names = ["IP:127.0.0.1", &host, "IP:10.96.0.1", "DNS:localhost", "DNS:kubernetes.default.svc"];
         let certificates = Certificates::make(folder, &names)?;
         std::fs::write(folder.join("tokens.csv"), format!("{ADMIN},admin,admin,\"system:masters\"\n"))?;
         let tool = |name: &str| assets::kubernetes(name).map_err(anyhow::Error::msg);
-        let etcd = Restartable::start("etcd", tool("etcd")?, etcd_flags(folder), folder)?;
-        let flags = api_server_flags(folder, &certificates);
+        let etcd = Restartable::start("etcd", tool("etcd")?, etcd_flags(folder, site), folder)?;
+        let flags = api_server_flags(folder, site, &certificates);
         let api_server = Restartable::start("kube-apiserver", tool("kube-apiserver")?, flags, folder)?;
-        let server = format!("https://127.0.0.1:{PORT}");
+        let server = format!("https://{}", site.server);
         user::write_kubeconfig(&folder.join("admin.kubeconfig"), &server, &certificates.authority, ADMIN)?;
         let flags = controllers_flags(folder, &certificates);
         let program = tool("kube-controller-manager")?;
         let controllers = Restartable::start("kube-controller-manager", program, flags, folder)?;
-        let mut plane = Self { folder: folder.to_owned(), certificates, etcd, api_server, controllers };
+        let mut plane = Self { site, folder: folder.to_owned(), certificates, etcd, api_server, controllers };
         plane.wait_ready().await?;
         plane.wait_controllers().await?;
         Ok(plane)
+    }
+
+    /// Where it is.
+    pub fn site(&self) -> Site {
+        self.site
     }
 
     /// The folder with its files and logs.
@@ -104,7 +101,7 @@ impl ControlPlane {
     /// When it cannot be written.
     pub fn user_with_token(&self, name: &str, token: &str) -> Result<User> {
         let file = self.folder.join(format!("{name}.kubeconfig"));
-        let server = format!("https://127.0.0.1:{PORT}");
+        let server = format!("https://{}", self.site.server);
         user::write_kubeconfig(&file, &server, &self.certificates.authority, token)?;
         Ok(User::new(file, &self.folder))
     }
@@ -193,9 +190,14 @@ impl ControlPlane {
         self.controllers.check_alive()
     }
 
-    /// The last lines of every part's log.
+    /// The last warnings and errors of every part.
     pub fn tails(&self) -> String {
-        self.processes().map(Process::tail).collect::<Vec<_>>().join("\n")
+        // A line of klog starts with its severity; what is only informative would bury the rest.
+        let informative =
+            |line: &str| line.starts_with('I') && line[1..].starts_with(|c: char| c.is_ascii_digit());
+        let tails = self.processes().map(Process::tail);
+        let lines: Vec<_> = tails.flat_map(|t| t.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        lines.into_iter().filter(|line| !informative(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// The store's revision now: every write counts one up.
@@ -204,7 +206,7 @@ impl ControlPlane {
     /// When etcd does not answer.
     pub async fn revision(&self) -> Result<i64> {
         // "Lg==" is ".", a key that nobody has; the header has the revision all the same.
-        let answer = etcd("/v3/kv/range", json!({"key": "Lg=="})).await?;
+        let answer = etcd(self.site.etcd, "/v3/kv/range", json!({"key": "Lg=="})).await?;
         let revision = answer["header"]["revision"].as_str().context("etcd names no revision")?;
         Ok(revision.parse()?)
     }
@@ -216,8 +218,12 @@ impl ControlPlane {
     /// When etcd refuses for another reason than that it has forgotten that already.
     pub async fn compact(&self) -> Result<()> {
         let revision = self.revision().await?;
-        let answer =
-            etcd("/v3/kv/compaction", json!({"revision": revision.to_string(), "physical": true})).await?;
+        let answer = etcd(
+            self.site.etcd,
+            "/v3/kv/compaction",
+            json!({"revision": revision.to_string(), "physical": true}),
+        )
+        .await?;
         let error = answer["message"].as_str().unwrap_or_default();
         ensure!(error.is_empty() || error.contains("compacted"), "etcd: {error}");
         Ok(())
@@ -246,19 +252,19 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
 }
 
 /// Calls etcd's JSON gateway.
-async fn etcd(path: &str, body: Value) -> Result<Value> {
+async fn etcd(address: SocketAddr, path: &str, body: Value) -> Result<Value> {
     let ask = Ask::post("etcd", path, body.to_string()).header("content-type", "application/json");
-    let answer = Http::new(&Net::here(), ETCD).ask(&ask).await.context("etcd")?;
+    let answer = Http::new(&Net::here(), address).ask(&ask).await.context("etcd")?;
     serde_json::from_slice(&answer.body).with_context(|| format!("etcd: {}", answer.text()))
 }
 
-fn etcd_flags(folder: &Path) -> Vec<String> {
+fn etcd_flags(folder: &Path, site: Site) -> Vec<String> {
     let data = folder.join("etcd");
     [
         format!("--data-dir={}", data.display()),
-        format!("--listen-client-urls=http://{ETCD}"),
-        format!("--advertise-client-urls=http://{ETCD}"),
-        "--listen-peer-urls=http://127.0.0.1:2380".to_owned(),
+        format!("--listen-client-urls=http://{}", site.etcd),
+        format!("--advertise-client-urls=http://{}", site.etcd),
+        format!("--listen-peer-urls=http://{}", site.peer),
         // Nothing here is to outlive the test.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
@@ -266,15 +272,15 @@ fn etcd_flags(folder: &Path) -> Vec<String> {
     .into()
 }
 
-fn api_server_flags(folder: &Path, certificates: &Certificates) -> Vec<String> {
+fn api_server_flags(folder: &Path, site: Site, certificates: &Certificates) -> Vec<String> {
     let Certificates { server, key, accounts, .. } = certificates;
     let accounts = accounts.display();
     [
-        format!("--etcd-servers=http://{ETCD}"),
+        format!("--etcd-servers=http://{}", site.etcd),
         // Compaction only when a test wants it.
         "--etcd-compaction-interval=0".to_owned(),
         "--bind-address=0.0.0.0".to_owned(),
-        format!("--secure-port={PORT}"),
+        format!("--secure-port={}", site.server.port()),
         format!("--advertise-address={HOST}"),
         format!("--tls-cert-file={}", server.display()),
         format!("--tls-private-key-file={}", key.display()),

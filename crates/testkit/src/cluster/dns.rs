@@ -16,9 +16,6 @@ use tokio::task::JoinHandle;
 use super::agent::held;
 use crate::net::Net;
 
-/// Where the DNS server of the cluster listens, as Pods find it in their resolv.conf.
-pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
-
 /// The address records of one slice: its Service, and the ready addresses.
 type Slice = (String, Vec<Ipv4Addr>);
 
@@ -33,14 +30,14 @@ pub struct ClusterDns {
 }
 
 impl ClusterDns {
-    /// Starts it in this process's network.
+    /// Starts it at `address`, which it makes one of this process's network.
     ///
     /// # Errors
     /// When its address cannot be bound.
-    pub fn start(client: Client) -> Result<Self> {
+    pub fn start(client: Client, address: Ipv4Addr) -> Result<Self> {
         let net = Net::here();
-        net.ip(&["address", "add", &format!("{ADDRESS}/32"), "dev", "lo"])?;
-        let socket = net.datagrams((ADDRESS, 53).into())?;
+        net.ip(&["address", "add", &format!("{address}/32"), "dev", "lo"])?;
+        let socket = net.datagrams((address, 53).into())?;
         let slices = Slices::default();
         let answering = slices.clone();
         let answer = tokio::spawn(async move {

@@ -3,15 +3,16 @@
 #![allow(clippy::panic, reason = "only tests call this, and to fail is its way to speak")]
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Cluster;
 use super::agent::PodState;
-use super::control_plane::HOST;
+use super::site::Site;
 use super::user::User;
 use super::world::PATIENCE;
 use crate::client::{Answer, Ask, Client, Tally, send};
@@ -20,15 +21,10 @@ use crate::net::Net;
 use crate::process::Process;
 use crate::{paths, umbra, wait};
 
-/// Where proxies find umbra: in the node's network, which every Pod reaches.
-const XDS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(HOST), 15010);
-
-/// umbra's admin interface.
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 15014);
-
 /// umbra and its proxies; dropped, they are killed. After a panic their logs are printed.
 #[derive(Debug)]
 pub struct Mesh {
+    site: Site,
     user: User,
     folder: PathBuf,
     flags: Vec<String>,
@@ -37,14 +33,15 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Starts umbra with the rights of `user` and these further flags, and waits until it is ready. Its files go to `folder`.
+    /// Starts umbra on `cluster` with the rights of `user` and these further flags, and waits until it is ready.
     ///
     /// # Errors
     /// When it ends or does not become ready, with what it wrote.
-    pub async fn start(user: &User, folder: &std::path::Path, flags: &[&str]) -> Result<Self> {
+    pub async fn start(cluster: &Cluster, user: &User, flags: &[&str]) -> Result<Self> {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let (user, folder, proxies) = (user.clone(), folder.to_owned(), BTreeMap::new());
-        let mut mesh = Self { user, folder, flags, umbra: None, proxies };
+        let (site, folder) = (cluster.plane.site(), cluster.folder().to_owned());
+        let (user, proxies) = (user.clone(), BTreeMap::new());
+        let mut mesh = Self { site, user, folder, flags, umbra: None, proxies };
         mesh.start_umbra()?;
         mesh.wait_ready().await?;
         Ok(mesh)
@@ -60,7 +57,9 @@ impl Mesh {
         }
         let mut command = Net::here().command(&paths::umbra()?);
         command.arg("serve").arg("--kubeconfig").arg(self.user.kubeconfig());
-        command.args(["--xds", &XDS.to_string(), "--admin", &ADMIN.to_string()]).args(&self.flags);
+        command
+            .args(["--xds", &self.site.xds.to_string(), "--admin", &self.site.admin.to_string()])
+            .args(&self.flags);
         self.umbra = Some(Process::start("umbra", command, &self.folder.join("umbra.log"))?);
         Ok(())
     }
@@ -103,7 +102,7 @@ impl Mesh {
     /// # Errors
     /// When it is not a 200.
     pub async fn get(&self, path: &str) -> Result<String> {
-        let answer = Client::new(&Net::here(), ADMIN).ask(&Ask::get("umbra", path)).await?;
+        let answer = Client::new(&Net::here(), self.site.admin).ask(&Ask::get("umbra", path)).await?;
         ensure!(answer.status.is_success(), "{path}: {} {}", answer.status, answer.text());
         Ok(answer.text())
     }
@@ -114,7 +113,20 @@ impl Mesh {
     /// # Panics
     /// When it does not become ready.
     pub async fn start_proxy(&mut self, kind: &str, pod: &Arc<PodState>) {
-        let started = self.try_proxy(kind, pod).await;
+        self.start_proxy_with(kind, pod, |bootstrap| bootstrap).await;
+    }
+
+    /// As [`Mesh::start_proxy`], after `change` has had its hands on the bootstrap.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start_proxy_with(
+        &mut self,
+        kind: &str,
+        pod: &Arc<PodState>,
+        change: impl FnOnce(String) -> String,
+    ) {
+        let started = self.try_proxy(kind, pod, change).await;
         let envoy = started.unwrap_or_else(|e| panic!("{e:#}\n{}", self.tails()));
         let name = pod.labels().remove("app").unwrap_or_else(|| pod.name.clone());
         self.proxies.insert(name.clone(), (pod.clone(), envoy));
@@ -123,10 +135,15 @@ impl Mesh {
         assert!(ready.is_some(), "the Envoy beside {name} is not ready\n{}", self.tails());
     }
 
-    async fn try_proxy(&self, kind: &str, pod: &Arc<PodState>) -> Result<EnvoyProcess> {
+    async fn try_proxy(
+        &self,
+        kind: &str,
+        pod: &Arc<PodState>,
+        change: impl FnOnce(String) -> String,
+    ) -> Result<EnvoyProcess> {
         let labels: Vec<_> = pod.labels().iter().map(|(k, v)| format!("{k}={v}")).collect();
         let proxy = format!("{kind}/{}/{}", pod.namespace, labels.join(","));
-        let bootstrap = umbra::bootstrap(&proxy, XDS)?;
+        let bootstrap = change(umbra::bootstrap(&proxy, self.site.xds)?);
         let binary = paths::envoy().context("no Envoy; run `make tools`")?;
         EnvoyProcess::start(&pod.net()?, &binary, &self.folder, &pod.name, &bootstrap).await
     }

@@ -15,6 +15,7 @@ pub mod dns;
 pub mod mesh;
 mod part;
 pub mod prometheus;
+pub mod site;
 pub mod stage;
 pub mod traffic;
 pub mod user;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::agent::{Agent, PodState};
 use super::dns::{ClusterDns, Resolver};
+use super::site::Site;
 use super::user::User;
 use super::{ControlPlane, assets};
 use crate::{gate, wait};
@@ -35,11 +36,24 @@ impl Cluster {
     /// # Errors
     /// When a part does not start, with what it wrote.
     pub async fn start() -> Result<Self> {
+        Self::start_at(Site::nth(0)).await
+    }
+
+    /// Starts a second cluster beside the first, with an API server, Pods and names of its own; the Pods of both reach
+    /// each other.
+    ///
+    /// # Errors
+    /// When a part does not start, with what it wrote.
+    pub async fn second() -> Result<Self> {
+        Self::start_at(Site::nth(1)).await
+    }
+
+    async fn start_at(site: Site) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("umbra-cluster-").tempdir()?;
-        let plane = ControlPlane::start(folder.path()).await?;
+        let plane = ControlPlane::start(folder.path(), site).await?;
         let client = plane.client().await?;
-        let agent = Agent::start(client.clone(), &folder.path().join("pods")).await?;
-        let dns = ClusterDns::start(client.clone())?;
+        let agent = Agent::start(client.clone(), site, &folder.path().join("pods")).await?;
+        let dns = ClusterDns::start(client.clone(), site.dns)?;
         Ok(Self { agent, dns, plane, client, folder })
     }
 

@@ -1,7 +1,7 @@
 //! Starts what stands for a container: the real binary for the images of umbra and Envoy, echo services for all others.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,13 +71,13 @@ pub(super) async fn start_process(
     binary: &Path,
     objects: &Objects,
 ) -> Result<()> {
-    let variables = variables(pod, container, &network.address.to_string(), objects).await?;
+    let variables = variables(pod, container, &network.address.to_string(), state.site, objects).await?;
     let folder = &state.folder;
     let root = folder.join(format!("{}.root", container.name));
     std::fs::create_dir_all(&root)?;
     let (hosts, resolv) = (folder.join("hosts"), folder.join("resolv.conf"));
     std::fs::write(&hosts, format!("127.0.0.1 localhost\n{} {}\n", network.address, state.name))?;
-    std::fs::write(&resolv, resolv_conf(&state.namespace))?;
+    std::fs::write(&resolv, resolv_conf(&state.namespace, state.site.dns))?;
     let script = folder.join("root.sh");
     std::fs::write(&script, ROOT)?;
     let mut arguments: Vec<OsString> =
@@ -104,10 +104,9 @@ pub(super) async fn start_process(
 }
 
 /// Where the Pods of a namespace ask for names.
-fn resolv_conf(namespace: &str) -> String {
+fn resolv_conf(namespace: &str, dns: Ipv4Addr) -> String {
     format!(
-        "nameserver {}\nsearch {namespace}.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n",
-        super::super::dns::ADDRESS
+        "nameserver {dns}\nsearch {namespace}.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
     )
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
 
-use super::super::control_plane::{HOST, PORT};
+use super::super::site::{HOST, Site};
 use super::objects::Objects;
 
 /// A field of the Pod as the downward API names it, such as `metadata.name` or `metadata.labels['app']`.
@@ -48,11 +48,12 @@ pub(super) async fn variables(
     pod: &Pod,
     container: &Container,
     address: &str,
+    site: Site,
     objects: &Objects,
 ) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::from([
-        ("KUBERNETES_SERVICE_HOST".to_owned(), HOST.to_string()),
-        ("KUBERNETES_SERVICE_PORT".to_owned(), PORT.to_string()),
+        ("KUBERNETES_SERVICE_HOST".to_owned(), site.server.ip().to_string()),
+        ("KUBERNETES_SERVICE_PORT".to_owned(), site.server.port().to_string()),
         ("HOSTNAME".to_owned(), pod.metadata.name.clone().unwrap_or_default()),
         ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned()),
     ]);

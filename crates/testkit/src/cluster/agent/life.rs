@@ -12,7 +12,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::super::control_plane::HOST;
+use super::super::site::HOST;
 use super::containers::{self, Kind};
 use super::network::Network;
 use super::node::NODE;

@@ -35,6 +35,8 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::site::Site;
+
 pub use node::NODE;
 pub use pod::PodState;
 
@@ -55,11 +57,11 @@ impl Agent {
     ///
     /// # Errors
     /// When the API server refuses the Node.
-    pub async fn start(client: Client, folder: &Path) -> Result<Self> {
+    pub async fn start(client: Client, site: Site, folder: &Path) -> Result<Self> {
         node::register(&client).await?;
         let pods = Arc::new(Mutex::new(Vec::new()));
         let keeper =
-            Keeper { client, folder: folder.to_owned(), pods: pods.clone(), living: BTreeMap::new() };
+            Keeper { client, site, folder: folder.to_owned(), pods: pods.clone(), living: BTreeMap::new() };
         Ok(Self { pods, watching: tokio::spawn(keeper.watch()) })
     }
 
@@ -102,6 +104,7 @@ impl Drop for Agent {
 /// Follows the Pods and keeps one task for each that lives.
 struct Keeper {
     client: Client,
+    site: Site,
     folder: PathBuf,
     pods: Arc<Mutex<Vec<Arc<PodState>>>>,
     living: BTreeMap<String, watch::Sender<Pod>>,
@@ -141,7 +144,7 @@ impl Keeper {
         if elsewhere || matches!(phase, Some("Succeeded" | "Failed")) {
             return;
         }
-        let state = Arc::new(PodState::new(&pod, &self.folder));
+        let state = Arc::new(PodState::new(&pod, self.site, &self.folder));
         held(&self.pods).push(state.clone());
         let (sender, news) = watch::channel(pod);
         self.living.insert(uid, sender);

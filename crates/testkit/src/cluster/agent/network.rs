@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Result, ensure};
 
-use super::super::control_plane::HOST;
+use super::super::site::HOST;
 use crate::net::Net;
 
 /// Counts the Pods; addresses are not used twice.

@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::super::control_plane::HOST;
+use super::super::site::HOST;
 use super::status::now;
 
 /// The name of the node.

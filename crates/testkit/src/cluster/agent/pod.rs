@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 
+use super::super::site::Site;
 use super::network::Network;
 use crate::echo::{Echo, Mode, Record};
 use crate::net::Net;
@@ -28,6 +29,7 @@ pub struct PodState {
     pub uid: String,
     /// The folder with the logs of its containers.
     pub folder: PathBuf,
+    pub(super) site: Site,
     pub(super) network: OnceLock<Network>,
     pub(super) labels: Mutex<BTreeMap<String, String>>,
     pub(super) echoes: Mutex<Vec<Echo>>,
@@ -43,7 +45,7 @@ pub(in super::super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl PodState {
-    pub(super) fn new(pod: &Pod, folder: &Path) -> Self {
+    pub(super) fn new(pod: &Pod, site: Site, folder: &Path) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let (namespace, name) = (text(&pod.metadata.namespace), text(&pod.metadata.name));
         let uid = text(&pod.metadata.uid);
@@ -52,6 +54,7 @@ impl PodState {
             namespace,
             name,
             uid,
+            site,
             network: OnceLock::new(),
             labels: Mutex::new(pod.metadata.labels.clone().unwrap_or_default()),
             echoes: Mutex::default(),
