@@ -36,9 +36,9 @@ pub use route::{
 };
 pub use rule::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, HeaderChanges, HeaderMatch,
-    HeaderOps, HeaderValue, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath, RedirectPort,
-    RequestMatch, RetryPolicy, Rule, RuleAction, RuleHead, RuleMatch, Rules, Shares, StaticFilter, TextMatch,
-    WeightedDestination,
+    HeaderOps, HeaderValue, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath,
+    RedirectPort, RequestMatch, RetryPolicy, Rule, RuleAction, RuleHead, RuleMatch, Rules, Shares,
+    StaticFilter, TextMatch, WeightedDestination,
 };
 pub use service::{
     ClusterRef, Endpoint, EndpointSet, Locality, Resolution, Role, RuleSetId, ServiceHead, ServiceId,

@@ -21,8 +21,7 @@ pub(super) fn validate(report: &mut Report, spec: &DestinationRuleSpec) {
             let message = "a subset without a name; it is left out";
             report.error(codes::INVALID_SUBSET, format!("{path}.name"), message);
         } else if subset.name.contains('|') || subset.name.chars().any(char::is_control) {
-            let message =
-                format!("{:?} cannot be part of a cluster's name; it is left out", subset.name);
+            let message = format!("{:?} cannot be part of a cluster's name; it is left out", subset.name);
             report.error(codes::INVALID_SUBSET, format!("{path}.name"), message);
         }
         if let Some(first) = seen.insert(subset.name.as_str(), index).filter(|_| !subset.name.is_empty()) {

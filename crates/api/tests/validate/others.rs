@@ -128,10 +128,7 @@ pub(crate) const SERVICE_ENTRY: &[Case] = &[
     (
         "a selector",
         "hosts: [a.com]\nresolution: STATIC\nworkloadSelector: {labels: {a: b}}\nendpoints: [{address: 10.0.0.1}]\nsubjectAltNames: [x]",
-        &[
-            "warning NotActedOn spec.workloadSelector",
-            "error ConflictingFields spec.endpoints",
-        ],
+        &["warning NotActedOn spec.workloadSelector", "error ConflictingFields spec.endpoints"],
     ),
     (
         "ports",

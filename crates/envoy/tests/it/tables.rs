@@ -95,8 +95,10 @@ fn a_virtual_host_in_full_and_what_its_table_requires() {
         require_tls: true,
     };
     let host_name = "httpbin.default.svc.cluster.local";
-    let names = ["mirror|8000|v2|", "outbound|1||gone", "outbound|8000|v1|", "outbound|8000|v3|"]
-        .map(|name| Arc::from(if name.ends_with('|') { format!("{name}{host_name}") } else { name.to_owned() }));
+    let names =
+        ["mirror|8000|v2|", "outbound|1||gone", "outbound|8000|v1|", "outbound|8000|v3|"].map(|name| {
+            Arc::from(if name.ends_with('|') { format!("{name}{host_name}") } else { name.to_owned() })
+        });
     let encoded = Arc::new(build_virtual_host(&host));
     assert_eq!(encoded.clusters, names, "the one that does not exist too: equal bodies require the same");
     let table = build_route_configuration("8000", &[encoded.clone(), encoded]);

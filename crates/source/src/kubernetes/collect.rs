@@ -116,4 +116,3 @@ async fn next(files: &mut Option<Watch>) -> Option<Update> {
         None => pending().await,
     }
 }
-
