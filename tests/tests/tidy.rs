@@ -25,23 +25,30 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that decide but do no input or output: no runtime, no sockets, no threads.
 const PURE: &[&str] = &["api", "engine", "envoy", "ir", "istio", "xds"];
 
-#[test]
-fn crates_use_only_what_lies_below_them() {
+/// The workspace's packages, as cargo sees them.
+fn packages() -> Vec<serde_json::Value> {
     let out = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(workspace())
         .output()
         .expect("cargo runs");
     let metadata: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+#[test]
+fn crates_use_only_what_lies_below_them() {
     let allowed: BTreeMap<_, BTreeSet<_>> =
         LAYERS.iter().map(|(c, uses)| (*c, uses.iter().copied().collect())).collect();
     let mut seen = BTreeSet::new();
-    for package in metadata["packages"].as_array().expect("packages") {
+    let packages = packages();
+    for package in &packages {
         let name = short(package["name"].as_str().expect("a name"));
         if name == "tests" {
             continue;
         }
         let all = package["dependencies"].as_array().expect("dependencies").iter();
+        // What only tests use is theirs to choose.
         let normal = all.filter(|d| d["kind"].is_null()).filter_map(|d| d["name"].as_str());
         let (ours, others): (BTreeSet<_>, BTreeSet<_>) = normal.partition(|name| name.starts_with("umbra-"));
         let ours: BTreeSet<_> = ours.into_iter().map(short).collect();
@@ -63,6 +70,121 @@ fn crates_use_only_what_lies_below_them() {
 
 fn short(package: &str) -> &str {
     package.strip_prefix("umbra-").unwrap_or(package)
+}
+
+/// The first column of a page's tables to the rest of each row, below a heading; code marks taken off.
+fn rows(page: &str, heading: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(workspace().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+    let start = text.find(heading).unwrap_or_else(|| panic!("{page} has no {heading:?}"));
+    let rows = text[start..].lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once("` | "))
+        .map(|(first, rest)| (first.to_owned(), rest.trim_end_matches(" |").to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_map_shows_the_layers() {
+    let shown: Vec<(String, String)> = rows("docs/architecture.md", "| crate | may use |");
+    let shown: BTreeMap<_, _> = shown.into_iter().take(LAYERS.len()).collect();
+    let list = |uses: &[&str]| match uses {
+        [] => "-".to_owned(),
+        _ => uses.iter().map(|u| format!("`{u}`")).collect::<Vec<_>>().join(", "),
+    };
+    let ours: BTreeMap<_, _> = LAYERS.iter().map(|(name, uses)| ((*name).to_owned(), list(uses))).collect();
+    assert_eq!(shown, ours);
+    let map = std::fs::read_to_string(workspace().join("docs/architecture.md")).expect("the map");
+    assert!(map.lines().count() <= 200, "the map is a map");
+}
+
+/// What two lists lack of each other.
+#[track_caller]
+fn check_same(what: &str, documented: &BTreeSet<String>, real: &BTreeSet<String>) {
+    let missing: Vec<_> = real.difference(documented).collect();
+    let stale: Vec<_> = documented.difference(real).collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "{what}: not documented {missing:?}, not there {stale:?}"
+    );
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let packages = packages();
+    let all = packages.iter().flat_map(|p| p["dependencies"].as_array().into_iter().flatten());
+    let names = all.filter_map(|d| d["name"].as_str()).filter(|name| !name.starts_with("umbra-"));
+    let real: BTreeSet<String> = names.map(str::to_owned).collect();
+    let documented =
+        rows("docs/dependencies.md", "| crate | why |").into_iter().map(|(name, _)| name).collect();
+    check_same("docs/dependencies.md", &documented, &real);
+    let root = std::fs::read_to_string(workspace().join("Cargo.toml")).expect("Cargo.toml");
+    let section = root.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next());
+    let listed =
+        section.expect("a section").lines().filter_map(|line| Some(line.split_once(" = ")?.0.to_owned()));
+    let unused: Vec<_> = listed.filter(|n| !real.contains(n) && !n.starts_with("umbra-")).collect();
+    assert!(unused.is_empty(), "Cargo.toml lists {unused:?}, which no crate uses");
+}
+
+/// Words in quotes that look like the code of a diagnostic: at least two parts with a capital each.
+fn quoted_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split('"').skip(1).step_by(2).filter(|word| {
+        word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphanumeric())
+            && word.chars().filter(char::is_ascii_uppercase).count() >= 2
+            && word.chars().any(|c| c.is_ascii_lowercase())
+    })
+}
+
+#[test]
+fn every_diagnostic_is_documented() {
+    /// Words of `istio` that are no codes.
+    const OTHERS: &[&str] = &["ExternalName", "UnknownService"];
+    let codes = umbra_api::CODES.iter().chain(umbra_source::CODES).map(|(code, _)| (*code).to_owned());
+    let mut real: BTreeSet<String> = codes.collect();
+    let istio = workspace().join("crates/istio/src");
+    for (_, text) in files(&["rs"]).into_iter().filter(|(path, _)| path.starts_with(&istio)) {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let words = lines.flat_map(quoted_words).filter(|word| !OTHERS.contains(word));
+        real.extend(words.map(str::to_owned));
+    }
+    let documented: Vec<_> = rows("docs/diagnostics.md", "| code | meaning |");
+    let names: BTreeSet<String> = documented.iter().map(|(code, _)| code.clone()).collect();
+    assert_eq!(names.len(), documented.len(), "docs/diagnostics.md: a code is there twice");
+    check_same("docs/diagnostics.md", &names, &real);
+    for (code, meaning) in umbra_api::CODES.iter().chain(umbra_source::CODES) {
+        let shown = documented.iter().find(|(c, _)| c == code).map(|(_, m)| m.as_str());
+        assert_eq!(shown, Some(*meaning), "docs/diagnostics.md: {code}");
+    }
+}
+
+#[test]
+fn every_deliberate_difference_is_documented() {
+    let page = std::fs::read_to_string(workspace().join("docs/compatibility.md")).expect("the page");
+    let mut documented: BTreeMap<String, usize> = BTreeMap::new();
+    for file in page.split('`').filter(|part| part.starts_with("crates/") && part.ends_with(".rs")) {
+        *documented.entry(file.to_owned()).or_default() += 1;
+    }
+    let mut real: BTreeMap<String, usize> = BTreeMap::new();
+    let crates = workspace().join("crates");
+    for (path, text) in files(&["rs"]).into_iter().filter(|(path, _)| path.starts_with(&crates)) {
+        let count = text.matches("DIVERGES:").count();
+        if count > 0 {
+            let name = path.strip_prefix(workspace()).expect("below the root");
+            real.insert(name.to_string_lossy().into_owned(), count);
+        }
+    }
+    assert_eq!(documented, real, "docs/compatibility.md on the left, the code on the right");
+}
+
+#[test]
+fn no_machine_is_named() {
+    // In pieces, so that this file does not find itself.
+    let places = [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "me/"], [".cargo/", "registry"]];
+    for (path, text) in files(&["rs", "md", "yaml", "toml", "py", "sh", "txt"]) {
+        for place in places.map(|parts| parts.concat()) {
+            assert!(!text.contains(&place), "{}: {place}", path.display());
+        }
+    }
 }
 
 /// Every file of the repository with one of these extensions.
@@ -89,7 +211,7 @@ fn files(extensions: &[&str]) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn no_source_file_is_a_book() {
-    for (path, text) in files(&["rs"]) {
+    for (path, text) in files(&["rs", "py", "sh", "md"]) {
         let lines = text.lines().count();
         assert!(lines <= 600, "{}: {lines} lines; is it one room, or several?", path.display());
     }

@@ -154,7 +154,8 @@ fn work_beside(others: usize, edit: impl Fn(&str) -> String) -> u64 {
 
 #[test]
 fn work_does_not_grow_with_the_mesh() {
-    let edits: [(&str, fn(&str) -> String); 4] = [
+    type Edit = fn(&str) -> String;
+    let edits: [(&str, Edit); 4] = [
         ("a pod's readiness", |t| t.replace("podIP: 10.0.0.2", "podIP: 10.0.0.2, phase: Failed")),
         ("a percentage", |t| t.replace("value: 50", "value: 10")),
         ("an edited rule", |t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s")),
