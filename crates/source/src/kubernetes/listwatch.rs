@@ -55,6 +55,8 @@ pub(crate) struct ListWatch {
     out: mpsc::Sender<Message>,
     told: WatchHealth,
     pause: Duration,
+    /// It was told that history is gone, and has heard nothing since.
+    gone: bool,
 }
 
 /// Nobody listens any more.
@@ -94,7 +96,7 @@ impl ListWatch {
     ) -> Self {
         let resource = Resource::of(id.kind);
         let (cache, told) = (Cache::new(resource), WatchHealth::default());
-        ListWatch { client, id, resource, selector, cache, out, told, pause: FIRST_PAUSE }
+        ListWatch { client, id, resource, selector, cache, out, told, pause: FIRST_PAUSE, gone: false }
     }
 
     /// Runs until nobody listens.
@@ -121,6 +123,11 @@ impl ListWatch {
 
     /// Notes a failure and waits, the longer the more often.
     async fn fail(&mut self, failure: Failure) -> Result<(), Closed> {
+        let gone = failure == Failure::Gone;
+        if gone && !std::mem::replace(&mut self.gone, gone) {
+            // The server is there, and a list will do: how long it was away before doesn't matter.
+            self.pause = FIRST_PAUSE;
+        }
         debug!(watch = %self.id, %failure, "watch failed");
         // Failures never take anything away and are never out of order.
         self.take(Event::Failed(failure)).await.map_err(|_| Closed)?;
@@ -247,6 +254,7 @@ impl ListWatch {
                 at.version = version;
             }
             self.pause = FIRST_PAUSE;
+            self.gone = false;
         }
     }
 
