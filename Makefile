@@ -11,7 +11,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help check build test demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build test kubernetes demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -28,8 +28,11 @@ check: ## The fast loop: formats, lints, unit tests
 build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
 
-test: tools controlplane build ## Every tier of tests, with the real Envoy
+test: tools build ## Every tier of tests, with the real Envoy (the Kubernetes tier once `make controlplane` was run)
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
+
+kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
+	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes
 
 golden: tools build ## Write the golden files anew; look at the difference before you commit it
 	UMBRA_BIN=$(TARGET)/debug/umbra UPDATE_GOLDEN=1 $(CARGO) test --package umbra-tests --test golden
