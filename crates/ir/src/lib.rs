@@ -28,9 +28,7 @@ pub use policy::{
     TrafficPolicy,
 };
 pub use protocol::Protocol;
-pub use proxy::{
-    GatewayHead, Listener, MentionedLabels, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost,
-};
+pub use proxy::{GatewayHead, Listener, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost};
 pub use route::{
     Forward, Mirror, MirrorHost, MirrorShare, Route, RouteAction, Target, TargetCluster, VirtualHost,
 };

@@ -1,6 +1,6 @@
 //! Proxies: who asks, and the few things about it that change the answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -106,7 +106,3 @@ pub struct Listener {
     /// The route configuration it asks for.
     pub route_config: Arc<str>,
 }
-
-/// The label keys that selectors mention, by proxy kind.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct MentionedLabels(pub BTreeSet<String>);
