@@ -33,6 +33,22 @@ pub struct Published {
     pub objects: BTreeMap<Kind, usize>,
     /// All that is wrong, with file and line, in the order of listings.
     pub diagnostics: Arc<Vec<Diagnostic>>,
+    /// The cluster's Istio objects, as of these diagnostics.
+    pub rules: Arc<Rules>,
+}
+
+/// The cluster's Istio objects.
+pub type Rules = BTreeMap<ObjectId, Rule>;
+
+/// An Istio object of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Rule {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Its last version that was understood.
+    pub object: Option<Arc<Object>>,
+    /// A file has the object too, and wins.
+    pub in_file: bool,
 }
 
 /// An object as `/debug/objects` lists it.
@@ -127,6 +143,11 @@ impl EngineHandle {
         self.commands.closed().await;
     }
 
+    /// The state as of each settle.
+    pub fn follow(&self) -> watch::Receiver<Published> {
+        self.published.clone()
+    }
+
     /// Waits until the first load is done.
     pub async fn ready(&self) {
         let _ = self.published.clone().wait_for(|published| published.ready).await;
@@ -159,6 +180,7 @@ struct Owner {
     publish: watch::Sender<Published>,
     proxies: BTreeMap<ProxyId, watch::Sender<Snapshots>>,
     places: BTreeMap<ObjectId, Place>,
+    rules: Arc<Rules>,
     file_diagnostics: Vec<Diagnostic>,
     /// Mirrors of each VirtualService.
     mirrors: BTreeMap<ObjectId, usize>,
@@ -180,6 +202,7 @@ impl Owner {
             publish,
             proxies: BTreeMap::new(),
             places: BTreeMap::new(),
+            rules: Arc::default(),
             file_diagnostics: Vec::new(),
             mirrors: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -223,7 +246,8 @@ impl Owner {
     }
 
     fn files(&mut self, update: Update) {
-        let Update { changes, places, diagnostics, files } = update;
+        let Update { changes, places, diagnostics, files, generations } = update;
+        self.note_rules(&changes, &places, generations);
         let (mut put, mut deleted) = (0_usize, 0_usize);
         self.metrics.changes.inc_by(changes.len() as u64);
         self.metrics.files.set(i64::try_from(files).unwrap_or(i64::MAX));
@@ -265,6 +289,45 @@ impl Owner {
         }
     }
 
+    /// Keeps what a writer of statuses needs, in step with what the engine has.
+    fn note_rules(
+        &mut self,
+        changes: &[Change],
+        places: &[(ObjectId, Option<Place>)],
+        generations: Vec<(ObjectId, Option<i64>)>,
+    ) {
+        if !generations.is_empty() {
+            let rules = Arc::make_mut(&mut self.rules);
+            for (id, generation) in generations {
+                match generation {
+                    Some(generation) => {
+                        let in_file = self.places.contains_key(&id);
+                        let rule = rules.entry(id).or_insert_with(|| Rule { in_file, ..Rule::default() });
+                        rule.generation = generation;
+                    }
+                    None => {
+                        rules.remove(&id);
+                    }
+                }
+            }
+        }
+        for change in changes {
+            if let Change::Upsert(object) = change
+                && self.rules.contains_key(&object.id())
+                && let Some(rule) = Arc::make_mut(&mut self.rules).get_mut(&object.id())
+            {
+                rule.object = Some(object.clone());
+            }
+        }
+        for (id, place) in places {
+            if self.rules.contains_key(id)
+                && let Some(rule) = Arc::make_mut(&mut self.rules).get_mut(id)
+            {
+                rule.in_file = place.is_some();
+            }
+        }
+    }
+
     fn settle(&mut self) {
         let start = Instant::now();
         let settled = self.engine.settle();
@@ -294,7 +357,8 @@ impl Owner {
         self.metrics.mirrors.set(i64::try_from(self.mirrors.values().sum::<usize>()).unwrap_or(i64::MAX));
         self.metrics.ready.set(1);
         let diagnostics = self.shown.clone();
-        let published = Published { ready: true, generation: settled.generation, objects, diagnostics };
+        let (ready, rules) = (true, self.rules.clone());
+        let published = Published { ready, generation: settled.generation, objects, diagnostics, rules };
         self.publish.send_replace(published);
     }
 

@@ -22,3 +22,4 @@ mod reload;
 pub mod resources;
 pub mod serve;
 pub mod sources;
+mod status;

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::reload;
 use crate::sources::{self, Sources, Started};
+use crate::status;
 
 /// How long streams may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
@@ -118,7 +119,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     };
     let (xds, admin) = (xds_listener.local_addr()?, admin_listener.local_addr()?);
     let probe = probe_listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    let Started { mut updates, health } = options.sources.start().await?;
+    let Started { mut updates, health, cluster } = options.sources.start().await?;
     let metrics = Arc::new(Metrics::new());
     let settings = options.config.settings.clone();
     let engine = Engine::new(Options { settings, pods_as_endpoints: options.sources.pods_as_endpoints() });
@@ -143,6 +144,15 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         patience: options.patience,
         shutdown: shutdown.clone(),
     };
+    let statuses = {
+        let published = engine.follow();
+        async move {
+            match cluster {
+                Some((server, observed)) => status::follow(server, observed, published).await,
+                None => std::future::pending().await,
+            }
+        }
+    };
     let watches = sources::report(health.clone(), metrics.clone());
     let views = Admin {
         engine: engine.clone(),
@@ -157,7 +167,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         async move {
             tokio::select! {
                 () = files => bail!("the sources are no longer watched"),
-                _ = async { tokio::join!(reload, watches) } => bail!("the settings are no longer watched"),
+                _ = async { tokio::join!(reload, watches, statuses) } => bail!("the settings are no longer watched"),
                 () = engine.closed() => bail!("the engine has stopped"),
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use umbra_source::Update;
-use umbra_source::kubernetes::{Access, ApiServer, Health, Scope, WatchState, watch_cluster};
+use umbra_source::kubernetes::{Access, AllObserved, ApiServer, Health, Scope, WatchState, watch_cluster};
 
 use crate::config::Options;
 use crate::metrics::{ByWatch, Metrics};
@@ -76,7 +76,7 @@ impl Sources {
         let files = self.dir.as_deref().map(umbra_source::watch).transpose().context("--dir")?;
         let Some(cluster) = &self.cluster else {
             let files = files.context("nothing to serve")?;
-            return Ok(Started { updates: files.updates, health: None });
+            return Ok(Started { updates: files.updates, health: None, cluster: None });
         };
         let option = match cluster.access {
             Access::Kubeconfig(_) => "--kubeconfig",
@@ -84,7 +84,8 @@ impl Sources {
         };
         let server = ApiServer::new(&cluster.access).await.context(option)?;
         let watched = watch_cluster(&server, &cluster.scope, files);
-        Ok(Started { updates: watched.updates, health: Some(watched.health) })
+        let cluster = Some((server, watched.observed));
+        Ok(Started { updates: watched.updates, health: Some(watched.health), cluster })
     }
 }
 
@@ -121,6 +122,8 @@ pub struct Started {
     pub updates: mpsc::Receiver<Update>,
     /// How the watches of the cluster are; `None` without one.
     pub health: Option<watch::Receiver<Health>>,
+    /// Where statuses go, and what they say there now; `None` without a cluster.
+    pub cluster: Option<(ApiServer, watch::Receiver<AllObserved>)>,
 }
 
 /// Shows the health of the watches in the metrics, as long as there are watches.

@@ -47,6 +47,8 @@ pub struct Update {
     pub diagnostics: Vec<Diagnostic>,
     /// How many files hold objects now.
     pub files: usize,
+    /// `metadata.generation` of the cluster's Istio objects where it changed; `None`: gone. Files have none.
+    pub generations: Vec<(ObjectId, Option<i64>)>,
 }
 
 impl Directory {

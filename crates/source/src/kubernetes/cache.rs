@@ -10,6 +10,7 @@ use umbra_ir::{Diagnostic, Kind, ObjectId};
 use super::health::{Failure, WatchHealth, WatchState};
 use super::problem;
 use super::resource::Resource;
+use super::status::Observed;
 
 /// What a watch tells, in the words of the Kubernetes API (list, watch, bookmark).
 #[derive(Clone, Debug)]
@@ -40,6 +41,16 @@ pub(crate) struct Step {
     pub(crate) change: Option<Change>,
     /// What is wrong with its text now.
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Of an Istio object that is there: what a writer of statuses must know.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// What the API server says about an object beside its meaning.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Seen {
+    /// `metadata.generation`.
+    pub(crate) generation: i64,
+    pub(crate) observed: Arc<Observed>,
 }
 
 /// What one watch knows. Only what [`umbra_api`] keeps of an object stays in memory.
@@ -67,6 +78,7 @@ struct Held {
     /// `None`: it has never been understood.
     object: Option<Arc<Object>>,
     diagnostics: Vec<Diagnostic>,
+    seen: Option<Seen>,
 }
 
 impl Cache {
@@ -175,6 +187,7 @@ impl Cache {
     /// Which object the text is, and what that changes.
     fn apply(&mut self, mut value: Value) -> (Option<ObjectId>, Option<Step>) {
         let Some(id) = identity(self.resource.kind, &value) else { return (None, None) };
+        let seen = self.resource.is_istio().then(|| see(&mut value));
         slim(&mut value, self.resource);
         let parsed = umbra_api::parse_value(value);
         let new = parsed.objects.into_iter().next().map(|located| Arc::new(located.value));
@@ -189,15 +202,22 @@ impl Cache {
             Some(held) => held.object == object,
             None => object.is_none(),
         };
-        let quiet = old.map_or(&[][..], |held| &held.diagnostics) == diagnostics;
+        let quiet = old.map_or(&[][..], |held| &held.diagnostics) == diagnostics
+            && old.and_then(|held| held.seen.as_ref()) == seen.as_ref();
         let change = object.clone().filter(|_| !same).map(Change::Upsert);
-        let step =
-            (!same || !quiet).then(|| Step { id: id.clone(), change, diagnostics: diagnostics.clone() });
+        let step = (!same || !quiet).then(|| Step {
+            id: id.clone(),
+            change,
+            diagnostics: diagnostics.clone(),
+            seen: seen.clone(),
+        });
         if same && quiet && old.is_some() {
-            // The old allocation is the one that everybody shares.
             return (Some(id), None);
         }
-        let (now, before) = (object.is_some(), self.held.insert(id.clone(), Held { object, diagnostics }));
+        // The old allocation is the one that everybody shares, also where only the status is new.
+        let object = old.and_then(|held| held.object.clone()).filter(|_| same).or(object);
+        let (now, before) =
+            (object.is_some(), self.held.insert(id.clone(), Held { object, diagnostics, seen }));
         let before = before.is_some_and(|held| held.object.is_some());
         self.objects += usize::from(now && !before);
         (Some(id), step)
@@ -207,7 +227,7 @@ impl Cache {
         let held = self.held.remove(&id)?;
         self.objects -= usize::from(held.object.is_some());
         let change = held.object.is_some().then(|| Change::Delete(id.clone()));
-        Some(Step { id, change, diagnostics: Vec::new() })
+        Some(Step { id, change, diagnostics: Vec::new(), seen: None })
     }
 }
 
@@ -224,6 +244,14 @@ fn identity(kind: Kind, value: &Value) -> Option<ObjectId> {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str);
     let namespace = if kind.is_namespaced() { text("/metadata/namespace")? } else { "" };
     Some(ObjectId::new(kind, namespace, text("/metadata/name")?))
+}
+
+/// Takes the status out of an Istio object: it never has to do with what the object means.
+fn see(value: &mut Value) -> Seen {
+    let generation = value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+    let api_version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
+    let status = value.as_object_mut().and_then(|object| object.remove("status")).unwrap_or_default();
+    Seen { generation, observed: Arc::new(Observed { api_version, status }) }
 }
 
 /// Drops what umbra never reads, and says what the items of a list leave out.

@@ -12,6 +12,7 @@ use super::health::{Health, WatchHealth, WatchId, WatchState};
 use super::listwatch::{ListWatch, Message};
 use super::merge::Merge;
 use super::resource::Resource;
+use super::status::AllObserved;
 use crate::{Update, Watch};
 
 /// Updates that wait for their reader; while they do, changes merge.
@@ -54,6 +55,8 @@ pub struct Cluster {
     pub updates: mpsc::Receiver<Update>,
     /// How the watches are, from the start on.
     pub health: watch::Receiver<Health>,
+    /// The statuses that the cluster's objects carry now.
+    pub observed: watch::Receiver<AllObserved>,
 }
 
 /// Watches the cluster, with the objects of `files` beside it: the file wins over the same object.
@@ -63,13 +66,14 @@ pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>) ->
     let watches = scope.watches();
     let start = watches.iter().map(|id| (id.clone(), WatchHealth::default())).collect();
     let (publish, health) = watch::channel(start);
+    let (publish_observed, observed) = watch::channel(AllObserved::new());
     let mut tasks = JoinSet::new();
     for id in watches {
         let selector = scope.selector.clone().filter(|_| Resource::of(id.kind).is_istio());
         tasks.spawn(ListWatch::new(server.client.clone(), id, selector, sender.clone()).run());
     }
-    tokio::spawn(collect(tasks, inbox, files, publish, out));
-    Cluster { updates, health }
+    tokio::spawn(collect(tasks, inbox, files, publish, publish_observed, out));
+    Cluster { updates, health, observed }
 }
 
 /// Runs until nobody takes updates any more; the watches end with it.
@@ -78,6 +82,7 @@ async fn collect(
     mut inbox: mpsc::Receiver<Message>,
     mut files: Option<Watch>,
     health: watch::Sender<Health>,
+    observed: watch::Sender<AllObserved>,
     out: mpsc::Sender<Update>,
 ) {
     let mut merge = Merge::default();
@@ -89,7 +94,11 @@ async fn collect(
             biased;
             message = inbox.recv() => {
                 let Some(Message { id, steps, health: now }) = message else { return };
+                let carries = !steps.is_empty() && Resource::of(id.kind).is_istio();
                 steps.into_iter().for_each(|step| merge.cluster(step));
+                if carries {
+                    observed.send_replace(merge.observed().clone());
+                }
                 health.send_modify(|health| {
                     health.insert(id, now);
                 });

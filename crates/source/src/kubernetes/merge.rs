@@ -8,6 +8,7 @@ use umbra_ir::{Diagnostic, ObjectId};
 
 use super::cache::Step;
 use super::problem;
+use super::status::AllObserved;
 use crate::{Place, Update};
 
 /// Joins steps of the cluster and updates of a directory: of the same object the file wins. Changes merge
@@ -19,6 +20,8 @@ pub(crate) struct Merge {
     file_diagnostics: Vec<Diagnostic>,
     file_count: usize,
     cluster_diagnostics: BTreeMap<ObjectId, Vec<Diagnostic>>,
+    generations: BTreeMap<ObjectId, Option<i64>>,
+    observed: AllObserved,
     changes: BTreeMap<ObjectId, Change>,
     places: BTreeMap<ObjectId, Option<Place>>,
     dirty: bool,
@@ -27,7 +30,15 @@ pub(crate) struct Merge {
 impl Merge {
     /// Takes in what changed in the cluster.
     pub(crate) fn cluster(&mut self, step: Step) {
-        let Step { id, change, diagnostics } = step;
+        let Step { id, change, diagnostics, seen } = step;
+        if let Some(seen) = seen {
+            self.generations.insert(id.clone(), Some(seen.generation));
+            self.observed.insert(id.clone(), seen.observed);
+            self.dirty = true;
+        } else if self.observed.remove(&id).is_some() {
+            self.generations.insert(id.clone(), None);
+            self.dirty = true;
+        }
         if diagnostics.is_empty() {
             self.dirty |= self.cluster_diagnostics.remove(&id).is_some();
         } else {
@@ -47,7 +58,7 @@ impl Merge {
 
     /// Takes in what changed in the files.
     pub(crate) fn files(&mut self, update: Update) {
-        let Update { changes, places, diagnostics, files } = update;
+        let Update { changes, places, diagnostics, files, generations: _ } = update;
         self.dirty = true;
         self.file_diagnostics = diagnostics;
         self.file_count = files;
@@ -71,6 +82,11 @@ impl Merge {
         }
     }
 
+    /// The statuses that the cluster's objects carry.
+    pub(crate) fn observed(&self) -> &AllObserved {
+        &self.observed
+    }
+
     /// Whether there is anything to take.
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty
@@ -89,6 +105,7 @@ impl Merge {
             places: std::mem::take(&mut self.places).into_iter().collect(),
             diagnostics,
             files: self.file_count,
+            generations: std::mem::take(&mut self.generations).into_iter().collect(),
         }
     }
 }

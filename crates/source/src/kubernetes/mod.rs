@@ -9,11 +9,15 @@ mod cache;
 mod collect;
 mod connect;
 mod health;
+mod lease;
 mod listwatch;
 mod merge;
 mod problem;
 mod resource;
+mod status;
 
 pub use collect::{Cluster, Scope, watch_cluster};
 pub use connect::{Access, ApiServer, ConnectError};
 pub use health::{Health, WatchHealth, WatchId, WatchState};
+pub use lease::{Leadership, identity, take_part};
+pub use status::{AllObserved, Condition, MIRRORS_READY, Observed, Status, Statuses, write};

@@ -195,7 +195,7 @@ fn any_noise_ends_with_the_list() {
             }
         }
         let words = world.into_iter().map(|(id, change)| said(Ok(vec![Step {
-            id, change: Some(change), diagnostics: Vec::new(),
+            id, change: Some(change), diagnostics: Vec::new(), seen: None,
         }])).concat());
         let left: Vec<_> = words.filter(|word| word.starts_with('+')).collect();
         prop_assert_eq!(left.join(" "), "+a=90 +c=91");

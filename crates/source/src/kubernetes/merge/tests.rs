@@ -19,7 +19,7 @@ fn cluster(word: &str) -> Step {
         }
         None => (word.to_owned(), Change::Delete(id(word))),
     };
-    Step { id: id(&change.0), change: Some(change.1), diagnostics: Vec::new() }
+    Step { id: id(&change.0), change: Some(change.1), diagnostics: Vec::new(), seen: None }
 }
 
 fn said(update: Update) -> String {
