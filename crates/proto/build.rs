@@ -1,4 +1,4 @@
-//! Generates Envoy's API from the descriptors that the package `envoy-types` ships.
+//! Generates Envoy's API from the descriptors that the package `envoy-types` ships, and umbra's own from `proto/umbra`.
 //!
 //! That package is pinned in Cargo.toml under a target that never matches, so cargo locks and downloads it but
 //! never compiles it. Its own generated code keeps protobuf maps in hash maps, so one resource would encode to
@@ -24,20 +24,25 @@ const OPTIONS_ONLY: &[&str] = &[
     "google/api/annotations.proto",
 ];
 
-/// The one package whose gRPC services are generated: umbra serves ADS only.
+/// The one package of Envoy's whose gRPC services are generated: umbra serves ADS only.
 const SERVICES: &str = "envoy.service.discovery.v3";
+
+/// umbra's own API, below `proto`.
+const OURS: &str = "umbra/v1/umbra.proto";
 
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let roots = manifest.join("../../proto/envoy-roots.txt");
-    for input in [&manifest.join("build.rs"), &manifest.join("Cargo.toml"), &roots] {
+    let proto = manifest.join("../../proto");
+    let roots = proto.join("envoy-roots.txt");
+    for input in [&manifest.join("build.rs"), &manifest.join("Cargo.toml"), &roots, &proto.join(OURS)] {
         println!("cargo::rerun-if-changed={}", input.display());
     }
 
     let package = envoy_types(&manifest)?;
     let all = FileDescriptorSet::decode(fs::read(package.join("src/generated/types.bin"))?.as_slice())?;
-    let set = trim(all, &fs::read_to_string(&roots)?)?;
+    let mut set = trim(all, &fs::read_to_string(&roots)?)?;
+    add_ours(&mut set, &proto)?;
     fs::write(out.join("api.bin"), set.encode_to_vec())?;
 
     let mut config = prost_build::Config::new();
@@ -49,6 +54,16 @@ fn main() -> Result<()> {
         .bytes(["."])
         .include_file("api.rs");
     tonic_prost_build::configure().compile_fds_with_config(set, config)?;
+    Ok(())
+}
+
+/// Adds umbra's own files; those of Google's that both import are there once.
+fn add_ours(set: &mut FileDescriptorSet, proto: &Path) -> Result<()> {
+    for file in protox::compile([OURS], [proto])?.file {
+        if !set.file.iter().any(|known| known.name() == file.name()) {
+            set.file.push(FileDescriptorProto { source_code_info: None, ..file });
+        }
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use prost::Message as _;
+use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
@@ -66,6 +66,24 @@ pub fn to_json(type_url: &str, body: &[u8]) -> Result<Value, JsonError> {
         .map_err(|source| JsonError::Json { type_name, source })
 }
 
+/// Protobuf JSON of a message with every field, those that have their default value too: for tools, which look for
+/// a field and should not have to know what its absence means.
+///
+/// # Errors
+/// A message that is not among the generated ones.
+pub fn to_full_json<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
+    let type_name = M::full_name();
+    let descriptor = descriptor(&type_name)?;
+    let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
+        .map_err(|source| JsonError::Decode { type_name: type_name.clone(), source })?;
+    message
+        .serialize_with_options(
+            serde_json::value::Serializer,
+            &SerializeOptions::new().skip_default_fields(false),
+        )
+        .map_err(|source| JsonError::Json { type_name, source })
+}
+
 /// The encoded message of its protobuf JSON, the reverse of [`to_json`]; both spellings of a field are taken.
 ///
 /// Map entries may come in another order than the generated code writes them: compare messages, not bytes, or
@@ -92,8 +110,8 @@ mod tests {
     use crate::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter::ConfigType};
     use crate::envoy::extensions::filters::http::router::v3::Router;
     use crate::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+    use crate::umbra::v1::{ObjectLiveness, ObjectReference};
     use crate::{pack_any, type_url};
-    use prost::Message;
     use serde_json::json;
 
     fn listener() -> Listener {
@@ -128,6 +146,23 @@ mod tests {
         );
         let again = from_json(type_url::LISTENER, &value).unwrap();
         assert_eq!(Listener::decode(again).unwrap(), listener());
+    }
+
+    #[test]
+    fn our_own_messages_show_every_field() {
+        let reference = ObjectReference { kind: "Gateway".to_owned(), ..Default::default() };
+        let object = ObjectLiveness { object: Some(reference), generation: 7, ..Default::default() };
+        assert_eq!(
+            to_full_json(&object).unwrap(),
+            json!({
+                "object": {"kind": "Gateway", "namespace": "", "name": ""},
+                // Numbers of 64 bits are strings in protobuf JSON.
+                "generation": "7",
+                "total": 0,
+                "live": 0,
+                "laggards": [],
+            })
+        );
     }
 
     #[test]
