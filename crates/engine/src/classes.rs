@@ -13,7 +13,7 @@ use crate::key::{Key, Manifest};
 pub(crate) struct Class {
     /// The proxies in it; never empty.
     pub(crate) proxies: BTreeSet<ProxyId>,
-    manifest: Arc<Manifest>,
+    pub(crate) manifest: Arc<Manifest>,
     pub(crate) snapshot: Arc<Snapshot>,
 }
 
@@ -58,6 +58,10 @@ impl Classes {
 
     pub(crate) fn get(&self, class: &ProxyClass) -> Option<&Class> {
         self.classes.get(class)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ProxyClass, &Class)> {
+        self.classes.iter()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -95,8 +95,9 @@ impl Domain for Mesh {
             Key::Runtime(class) => resource(Some(umbra_envoy::build_runtime(&runtime(view, class)))),
             Key::Manifest(class) => Value::Manifest(Arc::new(manifest(view, class))),
             Key::Report(id) => {
-                notes = umbra_istio::report_object(view, id);
-                Value::Report
+                let report = umbra_istio::report_object(view, id);
+                notes = report.diagnostics;
+                Value::Report(Arc::new(report.mirrors))
             }
         };
         (value, notes)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use umbra_api::{Change, Object};
 use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyClass, ProxyNode, Settings};
+use umbra_istio::{Index, MirrorState};
 use umbra_xds::{Resource, Snapshot};
 
 use crate::classes::{Classes, Pending};
@@ -12,6 +13,7 @@ use crate::domain::Mesh;
 use crate::input::{Input, InputId, World};
 use crate::key::{Key, Manifest, Value};
 use crate::memo::Memo;
+use crate::reach::{ClassReach, Reaches};
 
 /// A connected stream; the caller never uses a number twice in a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -62,6 +64,7 @@ pub struct Engine {
     /// Proxies to be put into a class at the next settle.
     unclassed: BTreeSet<ProxyId>,
     classes: Classes,
+    reaches: Reaches,
     /// Each diagnostic with the number of keys that say it.
     diagnostics: BTreeMap<Diagnostic, usize>,
     counts: BTreeMap<Kind, usize>,
@@ -91,6 +94,7 @@ impl Engine {
             by_key: BTreeMap::new(),
             unclassed: BTreeSet::new(),
             classes: Classes::default(),
+            reaches: Reaches::default(),
             diagnostics: BTreeMap::new(),
             counts: BTreeMap::new(),
             generation: 0,
@@ -341,6 +345,47 @@ impl Engine {
         let mut objects: Vec<_> = objects.collect();
         objects.sort_by(|a, b| a.0.cmp(&b.0));
         objects
+    }
+
+    /// Every class of proxies and which of its resources come from which object, as of the last settle.
+    pub fn reach(&mut self) -> Vec<ClassReach> {
+        let Engine { memo, classes, reaches, .. } = self;
+        reaches.retain(|class| classes.get(class).is_some());
+        let all = classes.iter().map(|(class, known)| {
+            let scope = match memo.value(&Key::Scope(class.clone())).as_deref() {
+                Some(Value::Scope(scope)) => scope.clone(),
+                _ => Arc::default(),
+            };
+            ClassReach {
+                proxies: known.proxies.iter().copied().collect(),
+                snapshot: known.snapshot.clone(),
+                objects: reaches.of(class, scope, &known.manifest),
+            }
+        });
+        all.collect()
+    }
+
+    /// What has become of the mirrors of every VirtualService that has any, as of the last settle.
+    pub fn mirrors(&self) -> BTreeMap<ObjectId, Arc<Vec<MirrorState>>> {
+        let rules = self.memo.store().members(&Index::Kind(Kind::VirtualService));
+        let all = rules.filter_map(|(id, _)| {
+            let InputId::Object(id) = id else { return None };
+            match self.memo.value(&Key::Report(id.clone())).as_deref() {
+                Some(Value::Report(mirrors)) if !mirrors.is_empty() => Some((id.clone(), mirrors.clone())),
+                _ => None,
+            }
+        });
+        all.collect()
+    }
+
+    /// Every VirtualService, DestinationRule, ServiceEntry and Gateway.
+    pub fn istio_objects(&self) -> impl Iterator<Item = &ObjectId> {
+        let ids = self.memo.store().iter().filter_map(|(id, _)| match id {
+            InputId::Object(id) => Some(id),
+            InputId::World => None,
+        });
+        // The store is sorted by kind, and these are the first.
+        ids.take_while(|id| id.kind <= Kind::Gateway)
     }
 
     /// How many values are kept, and how many reads between them: for metrics and tests of memory.

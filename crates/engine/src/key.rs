@@ -9,7 +9,8 @@ use umbra_ir::{
     ProxyKind, ProxyNode, RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Shares,
 };
 use umbra_istio::{
-    NamespaceRules, RouteList, RouteRefs, RouteSource, Scope, TargetProblem, TargetQuery, VirtualHostSpec,
+    MirrorState, NamespaceRules, RouteList, RouteRefs, RouteSource, Scope, TargetProblem, TargetQuery,
+    VirtualHostSpec,
 };
 use umbra_xds::{Resource, ResourceType};
 
@@ -70,7 +71,7 @@ pub(crate) enum Key {
     Runtime(ProxyClass),
     /// The names of a class's resources.
     Manifest(ProxyClass),
-    /// The diagnostics of an object.
+    /// The diagnostics of an object, and what becomes of its mirrors.
     Report(ObjectId),
 }
 
@@ -184,6 +185,6 @@ pub(crate) enum Value {
     VirtualHost(Arc<EncodedVirtualHost>),
     Resource(Option<Arc<Resource>>),
     Manifest(Arc<Manifest>),
-    /// Only its diagnostics count.
-    Report,
+    /// What becomes of an object's mirrors; its diagnostics are the key's notes.
+    Report(Arc<Vec<MirrorState>>),
 }

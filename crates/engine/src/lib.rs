@@ -12,8 +12,10 @@ mod engine;
 mod input;
 mod key;
 pub mod memo;
+mod reach;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use engine::{Engine, Options, ProxyId, Settled};
+pub use reach::{ClassReach, Resources};

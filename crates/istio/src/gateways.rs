@@ -117,8 +117,10 @@ pub fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
                     port,
                     route_config: name,
                 },
+                gateways: BTreeSet::new(),
                 hosts: BTreeMap::new(),
             });
+            builder.gateways.insert(gateway.id.clone());
             for rule in view.bound_rules(&class.namespace, &reference).iter() {
                 builder.add(rule, server, class, &reference);
             }
@@ -136,6 +138,7 @@ pub fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
 /// One table while it grows.
 struct TableBuilder {
     listener: Listener,
+    gateways: BTreeSet<ObjectId>,
     hosts: BTreeMap<Hostname, VirtualHostSpec>,
 }
 
@@ -200,7 +203,7 @@ impl TableBuilder {
             }));
         }
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
-        Table { listener: self.listener, hosts }
+        Table { listener: self.listener, gateways: self.gateways, hosts }
     }
 }
 

@@ -33,7 +33,7 @@ pub use endpoints::{resolve_endpoints, select_members};
 pub use gateways::{bind_gateway_scope, resolve_gateway_head};
 pub use names::{resolve_gateway, resolve_host, service_host};
 pub use proxies::{NodeError, parse_node, resolve_class, select_mentioned_labels};
-pub use report::report_object;
+pub use report::{MirrorState, ObjectReport, report_object};
 pub use routes::{RouteClient, RouteList, RouteRefs, RouteSource, bind_routes};
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
 pub use scope::{Scope, Table, VirtualHostSpec, select_bound_rules};

@@ -15,6 +15,8 @@ pub(crate) struct WrittenMirror {
     pub(crate) rule: usize,
     /// Its path in the object.
     pub(crate) field: String,
+    /// The host as written.
+    pub(crate) host: String,
     /// Where copies go, short name resolved.
     pub(crate) destination: Destination,
     /// Its stable name.
@@ -56,6 +58,7 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
             mirrors.push(WrittenMirror {
                 rule,
                 field: format!("spec.http[{rule}].{field}"),
+                host: named.host.clone(),
                 destination,
                 key: RuntimeKey::new(key),
                 share: RuntimeFraction::from_percent(percent),

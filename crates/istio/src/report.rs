@@ -1,28 +1,96 @@
 //! What an object's author should know: everything about it alone (`umbra_api::validate`) and everything
 //! that only shows beside other objects. Computed for every object, also with no proxy connected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{DestinationRule, Object};
 use umbra_ir::{
-    ClientTls, Diagnostic, GatewayRef, Hostname, LeveledPolicy, ObjectId, PortNumber, ProxyKind, Resolution,
-    Role, RuleAction, RuleHead, Rules, ServiceHead,
+    ClientTls, ClusterRef, Diagnostic, GatewayRef, Hostname, LeveledPolicy, ObjectId, PortNumber, ProxyKind,
+    Resolution, Role, RuleAction, RuleHead, Rules, RuntimeFraction, RuntimeKey, ServiceHead, Severity,
 };
 
 use crate::endpoints::unknown_pods;
 use crate::gateways::intersection;
+use crate::mirrors::written_mirrors;
 use crate::names::resolve_host;
 use crate::routes::{RouteClient, broken_destination, broken_mirror, query};
 use crate::sidecar::LITERAL_PORT;
 use crate::view::View;
 
-/// All diagnostics of one object, sorted, without repetitions.
-pub fn report_object(view: &dyn View, id: &ObjectId) -> Vec<Diagnostic> {
-    let Some(object) = view.object(id) else { return Vec::new() };
-    let mut found: BTreeSet<Diagnostic> = umbra_api::validate(&object).into_iter().collect();
+/// One mirror of a VirtualService, and what became of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorState {
+    /// Its path in the object, such as `spec.http[0].mirror`.
+    pub field: String,
+    /// `spec.http[].name`, often empty.
+    pub route: String,
+    /// The host that it names, as written.
+    pub host: String,
+    /// The subset that it names, or empty.
+    pub subset: String,
+    /// The port that it names.
+    pub port: Option<PortNumber>,
+    /// Names its fraction in the runtime layer.
+    pub key: RuntimeKey,
+    /// Its fraction; `None`: not a percentage, so that nothing is mirrored.
+    pub share: Option<RuntimeFraction>,
+    /// What it comes to, with the number of ready endpoints; several when it names no port and callers use
+    /// several. Empty: broken, or nobody can call the rule.
+    pub clusters: BTreeMap<ClusterRef, usize>,
+    /// The worst that is to be said about it, if anything is.
+    pub problem: Option<Diagnostic>,
+}
+
+/// Everything that the author of one object should know.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ObjectReport {
+    /// Sorted, without repetitions.
+    pub diagnostics: Vec<Diagnostic>,
+    /// A VirtualService's mirrors in the order in which they are written.
+    pub mirrors: Vec<MirrorState>,
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Found {
+    notes: BTreeSet<Diagnostic>,
+    mirrors: Vec<MirrorState>,
+}
+
+impl Found {
+    fn insert(&mut self, diagnostic: Diagnostic) {
+        self.notes.insert(diagnostic);
+    }
+
+    fn finish(mut self) -> ObjectReport {
+        for mirror in &mut self.mirrors {
+            let about = self.notes.iter().filter(|note| note.severity != Severity::Info);
+            let about = about.filter(|note| is_about(&note.field, &mirror.field));
+            mirror.problem = about.min_by_key(|note| note.severity).cloned();
+        }
+        ObjectReport { diagnostics: self.notes.into_iter().collect(), mirrors: self.mirrors }
+    }
+}
+
+/// Whether a diagnostic's field is a mirror, a part of it, or the percentage beside it.
+fn is_about(field: &str, mirror: &str) -> bool {
+    let entry = mirror.strip_suffix(".destination").unwrap_or(mirror);
+    let rest = field.strip_prefix(entry);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        || (entry.ends_with("].mirror")
+            && rest.is_some_and(|rest| rest.starts_with("Percent") || rest.starts_with("_percent")))
+}
+
+/// All that is to be said about one object.
+pub fn report_object(view: &dyn View, id: &ObjectId) -> ObjectReport {
+    let Some(object) = view.object(id) else { return ObjectReport::default() };
+    let mut found = Found { notes: umbra_api::validate(&object).into_iter().collect(), mirrors: Vec::new() };
     match &*object {
-        Object::VirtualService(_) => report_rules(view, id, &mut found),
+        Object::VirtualService(vs) => {
+            found.mirrors = list_mirrors(vs, &view.settings().cluster_domain);
+            report_rules(view, id, &mut found);
+        }
         Object::DestinationRule(rule) => report_destination_rule(view, id, rule, &mut found),
         Object::Service(service) => {
             report_ports(view, id, &mut found);
@@ -34,11 +102,27 @@ pub fn report_object(view: &dyn View, id: &ObjectId) -> Vec<Diagnostic> {
         Object::ServiceEntry(_) => report_ports(view, id, &mut found),
         _ => {}
     }
-    found.into_iter().collect()
+    found.finish()
+}
+
+/// The mirrors as written, before any is looked up.
+fn list_mirrors(vs: &umbra_api::VirtualService, domain: &str) -> Vec<MirrorState> {
+    let state = |mirror: crate::mirrors::WrittenMirror| MirrorState {
+        route: vs.spec.http.get(mirror.rule).map(|rule| rule.name.clone()).unwrap_or_default(),
+        field: mirror.field,
+        host: mirror.host,
+        subset: mirror.destination.subset.map(|subset| subset.as_str().to_owned()).unwrap_or_default(),
+        port: mirror.destination.port,
+        key: mirror.key,
+        share: mirror.share,
+        clusters: BTreeMap::new(),
+        problem: None,
+    };
+    written_mirrors(vs, domain).into_iter().map(state).collect()
 }
 
 /// Hosts that another object defines first, and ports that carry no HTTP: those get no listener.
-fn report_ports(view: &dyn View, id: &ObjectId, found: &mut BTreeSet<Diagnostic>) {
+fn report_ports(view: &dyn View, id: &ObjectId, found: &mut Found) {
     for head in view.service_heads(id).iter() {
         let seen = view.resolve(&id.namespace, &id.namespace, &head.id.host);
         if let Some(winner) = seen.filter(|winner| winner.id.object != *id) {
@@ -62,7 +146,7 @@ fn report_ports(view: &dyn View, id: &ObjectId, found: &mut BTreeSet<Diagnostic>
     }
 }
 
-fn report_rules(view: &dyn View, id: &ObjectId, found: &mut BTreeSet<Diagnostic>) {
+fn report_rules(view: &dyn View, id: &ObjectId, found: &mut Found) {
     let (Some(head), Some(rules)) = (view.rule_head(id), view.rules(id)) else { return };
     for (index, gateway) in head.gateways.iter().enumerate() {
         match gateway {
@@ -75,7 +159,7 @@ fn report_rules(view: &dyn View, id: &ObjectId, found: &mut BTreeSet<Diagnostic>
     }
 }
 
-fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, found: &mut BTreeSet<Diagnostic>) {
+fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, found: &mut Found) {
     let namespace = &head.id.namespace;
     let services = view.visible_services(namespace);
     let mut called: BTreeSet<PortNumber> = BTreeSet::new();
@@ -124,7 +208,7 @@ fn report_at_gateway(
     rules: &Rules,
     gateway: &ObjectId,
     field: String,
-    found: &mut BTreeSet<Diagnostic>,
+    found: &mut Found,
 ) {
     let Some(gateway_head) = view.gateway_head(gateway) else {
         let message = format!("{gateway} does not exist: the rules are not served there");
@@ -152,19 +236,14 @@ fn report_at_gateway(
 }
 
 /// Looks up what rules name although nobody serves them yet, but for what depends on the port being called.
-fn report_unbound(
-    view: &dyn View,
-    head: &RuleHead,
-    rules: &Rules,
-    gateway: &ObjectId,
-    found: &mut BTreeSet<Diagnostic>,
-) {
+fn report_unbound(view: &dyn View, head: &RuleHead, rules: &Rules, gateway: &ObjectId, found: &mut Found) {
     let Some(port) = PortNumber::new(80) else { return };
     let reference = GatewayRef::Named(gateway.clone());
     let client = client(ProxyKind::Router, &head.id.namespace, reference, port);
-    let mut all = BTreeSet::new();
+    let mut all = Found { mirrors: std::mem::take(&mut found.mirrors), ..Found::default() };
     report_targets(view, &head.id, rules, &client, &mut all);
-    found.extend(all.into_iter().filter(|d| d.code != "PortAmbiguous"));
+    found.mirrors = all.mirrors;
+    found.notes.extend(all.notes.into_iter().filter(|d| d.code != "PortAmbiguous"));
 }
 
 fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
@@ -172,13 +251,7 @@ fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: Port
 }
 
 /// Looks up every destination and mirror as `client` would.
-fn report_targets(
-    view: &dyn View,
-    id: &ObjectId,
-    rules: &Rules,
-    client: &RouteClient,
-    found: &mut BTreeSet<Diagnostic>,
-) {
+fn report_targets(view: &dyn View, id: &ObjectId, rules: &Rules, client: &RouteClient, found: &mut Found) {
     for rule in &rules.rules {
         let RuleAction::Forward(forward) = &rule.action else { continue };
         for destination in &forward.destinations {
@@ -194,14 +267,21 @@ fn report_targets(
                 Err(problem) => {
                     found.insert(broken_mirror(id, &mirror.field, &problem));
                 }
-                Ok(cluster) if view.members(&cluster.with_role(Role::Primary)).0.is_empty() => {
-                    let message = format!(
-                        "{} has no ready endpoints right now: copies are dropped until there are",
-                        describe(&cluster)
-                    );
-                    found.insert(Diagnostic::warning("NoEndpoints", id, mirror.field.as_str(), message));
+                Ok(cluster) => {
+                    let cluster = cluster.with_role(Role::Mirror);
+                    let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
+                    if endpoints == 0 {
+                        let message = format!(
+                            "{} has no ready endpoints right now: copies are dropped until there are",
+                            describe(&cluster)
+                        );
+                        found.insert(Diagnostic::warning("NoEndpoints", id, mirror.field.as_str(), message));
+                    }
+                    let state = found.mirrors.iter_mut().find(|state| state.key == mirror.key);
+                    if let Some(state) = state {
+                        state.clusters.insert(cluster, endpoints);
+                    }
                 }
-                Ok(_) => {}
             }
         }
     }
@@ -214,12 +294,7 @@ fn describe(cluster: &umbra_ir::ClusterRef) -> String {
     }
 }
 
-fn report_destination_rule(
-    view: &dyn View,
-    id: &ObjectId,
-    rule: &DestinationRule,
-    found: &mut BTreeSet<Diagnostic>,
-) {
+fn report_destination_rule(view: &dyn View, id: &ObjectId, rule: &DestinationRule, found: &mut Found) {
     if rule.spec.workload_selector.is_some() || rule.spec.host.is_empty() {
         return;
     }
@@ -260,7 +335,7 @@ fn report_policy_owner(
     id: &ObjectId,
     rule: &DestinationRule,
     entries: &[crate::RuleEntry],
-    found: &mut BTreeSet<Diagnostic>,
+    found: &mut Found,
 ) {
     if rule.spec.traffic_policy.is_none() {
         return;
@@ -281,7 +356,7 @@ fn report_policy_owner(
 }
 
 /// TLS that cannot be given leaves the cluster without endpoints: said once for each place.
-fn report_tls(view: &dyn View, id: &ObjectId, rule: &DestinationRule, found: &mut BTreeSet<Diagnostic>) {
+fn report_tls(view: &dyn View, id: &ObjectId, rule: &DestinationRule, found: &mut Found) {
     let own = view.rule_set(&umbra_ir::RuleSetId(Arc::from([id.clone()])));
     let mut report = |policy: &LeveledPolicy, prefix: &str| {
         for blocks in std::iter::once(&policy.base).chain(policy.ports.values()) {

@@ -1,9 +1,9 @@
 //! What a class of proxies is given: tables of virtual hosts, before anything in them is looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, Kind, Listener, RuleHead};
+use umbra_ir::{GatewayRef, Kind, Listener, ObjectId, RuleHead};
 
 use crate::routes::RouteSource;
 use crate::view::{Index, View};
@@ -20,6 +20,8 @@ pub struct Scope {
 pub struct Table {
     /// The listener.
     pub listener: Listener,
+    /// The Gateways that it serves; none at a sidecar.
+    pub gateways: BTreeSet<ObjectId>,
     /// Its virtual hosts, sorted by name.
     pub hosts: Vec<Arc<VirtualHostSpec>>,
 }

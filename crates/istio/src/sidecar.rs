@@ -43,7 +43,14 @@ pub fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             port,
             route_config: name.clone(),
         };
-        (name, Arc::new(Table { listener, hosts: mesh.virtual_hosts(port, &services) }))
+        (
+            name,
+            Arc::new(Table {
+                listener,
+                gateways: BTreeSet::new(),
+                hosts: mesh.virtual_hosts(port, &services),
+            }),
+        )
     });
     Scope { tables: tables.collect() }
 }

@@ -11,9 +11,10 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 use umbra_api::{Change, Object};
-use umbra_engine::{Engine, ProxyId};
+use umbra_engine::{ClassReach, Engine, ProxyId};
 use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyNode, Settings};
-use umbra_source::{Place, Update};
+use umbra_istio::MirrorState;
+use umbra_source::{Generations, Place, Update};
 use umbra_xds::Snapshot;
 
 use crate::diagnostics;
@@ -43,8 +44,10 @@ pub type Rules = BTreeMap<ObjectId, Rule>;
 /// An Istio object of the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// `metadata.generation`.
+    /// The newest version (`metadata.generation`) that was seen.
     pub generation: i64,
+    /// The version that is in force, see [`Generations`].
+    pub in_force: i64,
     /// Its last version that was understood.
     pub object: Option<Arc<Object>>,
     /// A file has the object too, and wins.
@@ -69,6 +72,26 @@ enum Command {
     Rtds(ProxyId),
     Disconnect(ProxyId),
     Objects(oneshot::Sender<Vec<Listed>>),
+    Reach(oneshot::Sender<Reach>),
+}
+
+/// What umbra has made of each Istio object, and for which proxies, as of the last settle.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// Every Istio object, also one of which no version was understood.
+    pub objects: BTreeSet<ObjectId>,
+    /// Those of the cluster.
+    pub rules: Arc<Rules>,
+    /// Every class of proxies.
+    pub classes: Vec<ClassReach>,
+    /// The mirrors of every VirtualService that has any.
+    pub mirrors: BTreeMap<ObjectId, Arc<Vec<MirrorState>>>,
+}
+
+/// Questions that wait for the next settle.
+enum Question {
+    Objects(oneshot::Sender<Vec<Listed>>),
+    Reach(oneshot::Sender<Reach>),
 }
 
 /// How the rest of the process speaks to the engine. The thread ends when the last handle is dropped.
@@ -133,6 +156,13 @@ impl EngineHandle {
         answer.await.unwrap_or_default()
     }
 
+    /// What has become of every Istio object.
+    pub async fn reach(&self) -> Reach {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Reach(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
     /// The state as of the last settle.
     pub fn published(&self) -> Published {
         self.published.borrow().clone()
@@ -191,7 +221,7 @@ struct Owner {
     /// Files or places changed, so diagnostics may read otherwise.
     relocate: bool,
     work: bool,
-    questions: Vec<oneshot::Sender<Vec<Listed>>>,
+    questions: Vec<Question>,
 }
 
 impl Owner {
@@ -228,7 +258,7 @@ impl Owner {
     }
 
     fn take(&mut self, command: Command) {
-        self.work |= !matches!(command, Command::Objects(_));
+        self.work |= !matches!(command, Command::Objects(_) | Command::Reach(_));
         match command {
             Command::Files(update) => self.files(update),
             Command::Settings(settings) => self.engine.set_settings(settings),
@@ -241,7 +271,8 @@ impl Owner {
                 self.engine.disconnect(id);
                 self.proxies.remove(&id);
             }
-            Command::Objects(reply) => self.questions.push(reply),
+            Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
+            Command::Reach(reply) => self.questions.push(Question::Reach(reply)),
         }
     }
 
@@ -294,7 +325,7 @@ impl Owner {
         &mut self,
         changes: &[Change],
         places: &[(ObjectId, Option<Place>)],
-        generations: Vec<(ObjectId, Option<i64>)>,
+        generations: Vec<(ObjectId, Option<Generations>)>,
     ) {
         if !generations.is_empty() {
             let rules = Arc::make_mut(&mut self.rules);
@@ -303,7 +334,8 @@ impl Owner {
                     Some(generation) => {
                         let in_file = self.places.contains_key(&id);
                         let rule = rules.entry(id).or_insert_with(|| Rule { in_file, ..Rule::default() });
-                        rule.generation = generation;
+                        rule.generation = generation.newest;
+                        rule.in_force = generation.in_force;
                     }
                     None => {
                         rules.remove(&id);
@@ -370,10 +402,26 @@ impl Owner {
     }
 
     fn answer(&mut self) {
-        for reply in std::mem::take(&mut self.questions) {
-            let objects = self.engine.objects().into_iter();
-            let listed = objects.map(|(id, _)| Listed { place: self.places.get(&id).cloned(), id });
-            let _ = reply.send(listed.collect());
+        for question in std::mem::take(&mut self.questions) {
+            match question {
+                Question::Objects(reply) => {
+                    let objects = self.engine.objects().into_iter();
+                    let listed = objects.map(|(id, _)| Listed { place: self.places.get(&id).cloned(), id });
+                    let _ = reply.send(listed.collect());
+                }
+                Question::Reach(reply) => drop(reply.send(self.reach())),
+            }
+        }
+    }
+
+    fn reach(&mut self) -> Reach {
+        let mut objects: BTreeSet<_> = self.engine.istio_objects().cloned().collect();
+        objects.extend(self.rules.keys().cloned());
+        Reach {
+            objects,
+            rules: self.rules.clone(),
+            classes: self.engine.reach(),
+            mirrors: self.engine.mirrors(),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod diagnostics;
 pub mod engine_task;
+pub mod live;
 pub mod logging;
 pub mod metrics;
 pub mod proxies;

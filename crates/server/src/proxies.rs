@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
 use umbra_ir::ProxyNode;
 use umbra_xds::{ResourceType, Session, SessionEvent, Snapshot, TypeStatus, Variant};
 
@@ -173,6 +174,14 @@ impl Proxy {
         }
     }
 
+    /// Its Pod as `POD.NAMESPACE`, else the id that its node gave.
+    pub fn name(&self) -> String {
+        match &self.node.pod {
+            Some(pod) => format!("{pod}.{}", self.node.namespace),
+            None => self.node_id.clone(),
+        }
+    }
+
     /// What to show of it.
     pub fn view(&self) -> ProxyView {
         let live = lock(&self.live);
@@ -243,6 +252,7 @@ impl TypeView {
 pub struct Proxies {
     table: Mutex<BTreeMap<u64, Arc<Proxy>>>,
     metrics: Arc<Metrics>,
+    answers: watch::Sender<u64>,
 }
 
 /// A proxy's place in the table; dropping it takes the proxy out.
@@ -255,7 +265,7 @@ pub struct Entry {
 impl Proxies {
     /// An empty table.
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Proxies { table: Mutex::default(), metrics })
+        Arc::new(Proxies { table: Mutex::default(), metrics, answers: watch::Sender::default() })
     }
 
     /// Enters a proxy.
@@ -263,6 +273,21 @@ impl Proxies {
         lock(&self.table).insert(proxy.id, proxy.clone());
         self.metrics.proxies.get_or_create(&ByProxy { kind: proxy.node.kind.as_str() }).inc();
         Entry { proxy, proxies: self.clone() }
+    }
+
+    /// Tells those who follow that a proxy has answered a response.
+    pub fn answered(&self) {
+        self.answers.send_modify(|count| *count += 1);
+    }
+
+    /// Counts the answers of all proxies.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.answers.subscribe()
+    }
+
+    /// The proxy on a stream.
+    pub fn get(&self, id: u64) -> Option<Arc<Proxy>> {
+        lock(&self.table).get(&id).cloned()
     }
 
     /// Every connected proxy, in the order of connecting.

@@ -47,8 +47,17 @@ pub struct Update {
     pub diagnostics: Vec<Diagnostic>,
     /// How many files hold objects now.
     pub files: usize,
-    /// `metadata.generation` of the cluster's Istio objects where it changed; `None`: gone. Files have none.
-    pub generations: Vec<(ObjectId, Option<i64>)>,
+    /// Of the cluster's Istio objects where they changed; `None`: gone. Files have none.
+    pub generations: Vec<(ObjectId, Option<Generations>)>,
+}
+
+/// Two versions (`metadata.generation`) of one object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Generations {
+    /// The newest that was seen.
+    pub newest: i64,
+    /// The newest that was understood, which is the one in force; 0: none has been.
+    pub in_force: i64,
 }
 
 impl Directory {

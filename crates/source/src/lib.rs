@@ -18,7 +18,7 @@ mod scan;
 mod walk;
 mod watch;
 
-pub use directory::{Directory, Place, Update};
+pub use directory::{Directory, Generations, Place, Update};
 pub use load::{LoadError, Loaded, load};
 pub use problem::CODES;
 pub use reading::Reading;

@@ -132,6 +132,11 @@ impl Held {
         self.confirmed.values().filter(|held| self.subscription.watches(&held.name))
     }
 
+    /// What the proxy took under a name that it watches.
+    pub(crate) fn taken(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.confirmed.get(name)
+    }
+
     /// A response is out and the proxy has time left to answer it.
     pub(crate) fn blocked(&self) -> bool {
         self.flights.iter().any(|flight| !flight.lapsed)

@@ -29,7 +29,7 @@ pub use message::{Output, Request, Response, SessionError, SessionEvent, Variant
 pub use resource::{Resource, ResourceType};
 pub use session::Session;
 pub use snapshot::{Change, ResourceMap, Snapshot};
-pub use status::TypeStatus;
+pub use status::{Standing, TypeStatus};
 pub use subscription::{MAX_NAME_BYTES, MAX_NAMES};
 pub use unserved::MAX_UNSERVED_TYPES;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::held::{Held, NackInfo};
 use crate::resource::{Resource, ResourceType};
 use crate::session::Session;
+use crate::snapshot::Snapshot;
 
 /// One type on one stream, for debug views and the list of proxies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,51 @@ pub struct TypeStatus {
     pub last_nack: Option<NackInfo>,
 }
 
+/// How a proxy stands to one version of one resource.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It has taken it.
+    Taken,
+    /// It has refused it, in these words.
+    Refused(String),
+    /// Neither, or it does not watch it.
+    Open,
+}
+
 impl Session {
+    /// How the proxy stands to a version of a resource.
+    pub fn standing(&self, resource_type: ResourceType, name: &str, version: &str) -> Standing {
+        let held = self.held(resource_type);
+        if !held.subscription.watches(name) {
+            return Standing::Open;
+        }
+        if held.taken(name).is_some_and(|taken| *taken.version == *version) {
+            return Standing::Taken;
+        }
+        let refused = held.refused.get(name).and_then(|refused| refused.content.as_ref());
+        if refused.is_some_and(|refused| *refused.version == *version) {
+            let words = held.last_nack.as_ref().map(|nack| nack.message.clone());
+            return Standing::Refused(words.unwrap_or_default());
+        }
+        Standing::Open
+    }
+
+    /// Whether the proxy has taken all of a snapshot, and watches every route configuration in it: then each of
+    /// its resources stands at [`Standing::Taken`].
+    pub fn has_taken(&self, snapshot: &Snapshot) -> bool {
+        let is_of = |own: &Arc<Snapshot>| own.lineage() == snapshot.lineage();
+        let asked = |ty: &ResourceType| {
+            *ty == ResourceType::Endpoint
+                || snapshot.map(*ty).is_empty()
+                || self.held(*ty).subscription.asked()
+        };
+        let routes = snapshot.map(ResourceType::Route).keys();
+        self.snapshot().is_some_and(is_of)
+            && self.acked_generation() >= snapshot.generation()
+            && ResourceType::ALL.iter().all(asked)
+            && routes.into_iter().all(|name| self.watches(ResourceType::Route, name))
+    }
+
     /// The state of every type, in push order.
     pub fn status(&self) -> Vec<TypeStatus> {
         let generation = self.snapshot().map_or(0, |snapshot| snapshot.generation());

@@ -240,6 +240,11 @@ impl<W: Wire> Driver<'_, W> {
             self.proxy.note(event, &self.ads.metrics);
             self.say(event);
         }
+        let is_answer =
+            |event: &SessionEvent| matches!(event, SessionEvent::Ack { .. } | SessionEvent::Nack { .. });
+        if output.events.iter().any(is_answer) {
+            self.ads.proxies.answered();
+        }
         self.converge();
         for response in output.responses.into_iter().filter_map(W::response) {
             match self.out.send_timeout(Ok(response), self.ads.patience.slow_reader).await {

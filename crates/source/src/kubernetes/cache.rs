@@ -11,6 +11,7 @@ use super::health::{Failure, WatchHealth, WatchState};
 use super::problem;
 use super::resource::Resource;
 use super::status::Observed;
+use crate::Generations;
 
 /// What a watch tells, in the words of the Kubernetes API (list, watch, bookmark).
 #[derive(Clone, Debug)]
@@ -48,8 +49,7 @@ pub(crate) struct Step {
 /// What the API server says about an object beside its meaning.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Seen {
-    /// `metadata.generation`.
-    pub(crate) generation: i64,
+    pub(crate) generations: Generations,
     pub(crate) observed: Arc<Observed>,
 }
 
@@ -193,6 +193,12 @@ impl Cache {
         let new = parsed.objects.into_iter().next().map(|located| Arc::new(located.value));
         let understood = new.is_some();
         let old = self.held.get(&id);
+        let seen = seen.map(|mut seen| {
+            let before = old.and_then(|held| held.seen.as_ref()).map(|before| before.generations.in_force);
+            seen.generations.in_force =
+                if understood { seen.generations.newest } else { before.unwrap_or_default() };
+            seen
+        });
         let object = new.or_else(|| old.and_then(|held| held.object.clone()));
         let mut diagnostics = parsed.diagnostics;
         if !understood && object.is_some() {
@@ -248,10 +254,11 @@ fn identity(kind: Kind, value: &Value) -> Option<ObjectId> {
 
 /// Takes the status out of an Istio object: it never has to do with what the object means.
 fn see(value: &mut Value) -> Seen {
-    let generation = value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+    let newest = value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+    let generations = Generations { newest, in_force: 0 };
     let api_version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
     let status = value.as_object_mut().and_then(|object| object.remove("status")).unwrap_or_default();
-    Seen { generation, observed: Arc::new(Observed { api_version, status }) }
+    Seen { generations, observed: Arc::new(Observed { api_version, status }) }
 }
 
 /// Drops what umbra never reads, and says what the items of a list leave out.

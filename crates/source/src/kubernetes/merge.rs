@@ -9,7 +9,7 @@ use umbra_ir::{Diagnostic, ObjectId};
 use super::cache::Step;
 use super::problem;
 use super::status::AllObserved;
-use crate::{Place, Update};
+use crate::{Generations, Place, Update};
 
 /// Joins steps of the cluster and updates of a directory: of the same object the file wins. Changes merge
 /// until they are taken.
@@ -20,7 +20,7 @@ pub(crate) struct Merge {
     file_diagnostics: Vec<Diagnostic>,
     file_count: usize,
     cluster_diagnostics: BTreeMap<ObjectId, Vec<Diagnostic>>,
-    generations: BTreeMap<ObjectId, Option<i64>>,
+    generations: BTreeMap<ObjectId, Option<Generations>>,
     observed: AllObserved,
     changes: BTreeMap<ObjectId, Change>,
     places: BTreeMap<ObjectId, Option<Place>>,
@@ -32,7 +32,7 @@ impl Merge {
     pub(crate) fn cluster(&mut self, step: Step) {
         let Step { id, change, diagnostics, seen } = step;
         if let Some(seen) = seen {
-            self.generations.insert(id.clone(), Some(seen.generation));
+            self.generations.insert(id.clone(), Some(seen.generations));
             self.observed.insert(id.clone(), seen.observed);
             self.dirty = true;
         } else if self.observed.remove(&id).is_some() {

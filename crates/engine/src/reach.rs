@@ -1,0 +1,92 @@
+//! Which resources of a class of proxies come from which object: what "live on n of m proxies" counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbra_ir::{Kind, ObjectId, ProxyClass};
+use umbra_istio::{RouteSource, Scope};
+use umbra_xds::{ResourceType, Snapshot};
+
+use crate::ProxyId;
+use crate::key::{Key, Manifest};
+
+/// Resources by type and name.
+pub type Resources = BTreeSet<(ResourceType, Arc<str>)>;
+
+/// One class of proxies, and what of its resources comes from where.
+#[derive(Clone, Debug)]
+pub struct ClassReach {
+    /// The proxies in it; never empty.
+    pub proxies: Vec<ProxyId>,
+    /// What they should have.
+    pub snapshot: Arc<Snapshot>,
+    /// By Istio object: the route tables of a VirtualService, the listeners and route tables of a Gateway, the
+    /// clusters of a DestinationRule or ServiceEntry. An object that is not here does not reach the class.
+    pub objects: Arc<BTreeMap<ObjectId, Resources>>,
+}
+
+/// What was worked out for a class, and from what.
+struct Known {
+    scope: Arc<Scope>,
+    manifest: Arc<Manifest>,
+    objects: Arc<BTreeMap<ObjectId, Resources>>,
+}
+
+/// Keeps what was worked out until the class's scope or manifest is another one: neither is when endpoints,
+/// percentages or the contents of rules change.
+#[derive(Default)]
+pub(crate) struct Reaches(BTreeMap<ProxyClass, Known>);
+
+impl Reaches {
+    /// Forgets classes that are no longer served.
+    pub(crate) fn retain(&mut self, served: impl Fn(&ProxyClass) -> bool) {
+        self.0.retain(|class, _| served(class));
+    }
+
+    pub(crate) fn of(
+        &mut self,
+        class: &ProxyClass,
+        scope: Arc<Scope>,
+        manifest: &Arc<Manifest>,
+    ) -> Arc<BTreeMap<ObjectId, Resources>> {
+        if let Some(known) = self.0.get(class)
+            && Arc::ptr_eq(&known.scope, &scope)
+            && Arc::ptr_eq(&known.manifest, manifest)
+        {
+            return known.objects.clone();
+        }
+        let objects = Arc::new(reach(&scope, manifest));
+        let known = Known { scope, manifest: manifest.clone(), objects: objects.clone() };
+        self.0.insert(class.clone(), known);
+        objects
+    }
+}
+
+fn reach(scope: &Scope, manifest: &Manifest) -> BTreeMap<ObjectId, Resources> {
+    let mut objects: BTreeMap<ObjectId, Resources> = BTreeMap::new();
+    let mut add = |id: &ObjectId, resource: (ResourceType, Arc<str>)| {
+        objects.entry(id.clone()).or_default().insert(resource);
+    };
+    for (name, table) in &scope.tables {
+        let route = (ResourceType::Route, name.clone());
+        for gateway in &table.gateways {
+            add(gateway, (ResourceType::Listener, umbra_envoy::listener_name(&table.listener)));
+            add(gateway, route.clone());
+        }
+        for source in table.hosts.iter().flat_map(|host| &host.sources) {
+            if let RouteSource::Rules(rule, _) = source {
+                add(rule, route.clone());
+            }
+        }
+    }
+    for (resource, key) in &manifest.0 {
+        let Key::Cluster(cluster, _) = key else { continue };
+        if cluster.service.object.kind == Kind::ServiceEntry {
+            add(&cluster.service.object, resource.clone());
+        }
+        for rule in cluster.policy.iter().flat_map(|set| set.0.iter()) {
+            add(rule, resource.clone());
+        }
+    }
+    objects
+}
