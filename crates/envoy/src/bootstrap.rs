@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use prost::{Message, Name};
-use umbra_ir::ProxyKind;
+use umbra_ir::{ProxyKind, TlsOrigination, UpstreamProtocol};
 use umbra_proto::envoy::config::bootstrap::v3::{
     Admin, Bootstrap, LayeredRuntime, RuntimeLayer,
     bootstrap::{DynamicResources, StaticResources},
@@ -16,7 +16,7 @@ use umbra_proto::envoy::config::cluster::v3::{
     cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily},
 };
 use umbra_proto::envoy::config::core::v3::{
-    ApiConfigSource, ApiVersion, GrpcService, Http2ProtocolOptions, KeepaliveSettings, Node,
+    ApiConfigSource, ApiVersion, GrpcService, Http2ProtocolOptions, KeepaliveSettings, Node, TransportSocket,
     api_config_source::ApiType,
     grpc_service::{EnvoyGrpc, TargetSpecifier},
 };
@@ -35,6 +35,7 @@ use umbra_proto::pack_any;
 
 use crate::RUNTIME_LAYER;
 use crate::convert::{ads, duration, socket_address, struct_value, structure, text_value};
+use crate::tls::transport_socket;
 
 /// The static cluster by which a proxy reaches umbra.
 pub const XDS_CLUSTER: &str = "umbra-xds";
@@ -55,12 +56,25 @@ pub struct BootstrapOptions {
     pub server_host: String,
     /// umbra's xDS port.
     pub server_port: u16,
+    /// Connect over TLS; `None`: in plaintext.
+    pub tls: Option<BootstrapTls>,
     /// Where Envoy's admin interface listens.
     pub admin: SocketAddr,
     /// `node.id`; `None`: to be given as `--service-node`, since each replica needs its own.
     pub node_id: Option<String>,
     /// Ask for the state-of-the-world variant instead of delta.
     pub state_of_the_world: bool,
+}
+
+/// How a proxy knows umbra, and umbra the proxy. The files are on the proxy's machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BootstrapTls {
+    /// The authorities that umbra's certificate must come from.
+    pub ca_certificates: String,
+    /// The proxy's own certificate and key, for mutual TLS.
+    pub client_certificate: Option<(String, String)>,
+    /// The name that umbra's certificate must have; empty: `server_host`. Also sent (SNI) unless it is an IP address.
+    pub name: String,
 }
 
 impl Default for BootstrapOptions {
@@ -72,6 +86,7 @@ impl Default for BootstrapOptions {
             labels: BTreeMap::new(),
             server_host: "127.0.0.1".to_owned(),
             server_port: 15010,
+            tls: None,
             admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
             node_id: None,
             state_of_the_world: false,
@@ -191,8 +206,26 @@ fn xds_cluster(options: &BootstrapOptions) -> Cluster {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
             pack_any(&http2_with_keepalive()),
         )]),
+        transport_socket: options.tls.as_ref().map(|tls| tls_socket(tls, &options.server_host)),
         ..Default::default()
     }
+}
+
+fn tls_socket(tls: &BootstrapTls, server_host: &str) -> TransportSocket {
+    let name = if tls.name.is_empty() { server_host } else { tls.name.as_str() };
+    let is_ip = name.parse::<IpAddr>().is_ok();
+    let origination = TlsOrigination {
+        // RFC 6066: no address is a server name.
+        sni: if is_ip { "" } else { name }.into(),
+        ca_certificates: tls.ca_certificates.as_str().into(),
+        client_certificate: tls
+            .client_certificate
+            .as_ref()
+            .map(|(chain, key)| (chain.as_str().into(), key.as_str().into())),
+        subject_alt_names: vec![name.to_owned()],
+        insecure_skip_verify: false,
+    };
+    transport_socket(&origination, UpstreamProtocol::Http2)
 }
 
 /// A connection whose other end went away without a word is found out within 35 s.

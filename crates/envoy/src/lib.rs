@@ -27,7 +27,7 @@ mod tls;
 mod virtual_host;
 mod weights;
 
-pub use bootstrap::{BootstrapOptions, XDS_CLUSTER, bootstrap_json, build_bootstrap};
+pub use bootstrap::{BootstrapOptions, BootstrapTls, XDS_CLUSTER, bootstrap_json, build_bootstrap};
 pub use built::Built;
 pub use cluster::build_cluster;
 pub use listener::build_listener;

@@ -87,6 +87,10 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
 and, read at the start only, the options of this command:
   dir: manifests
   xds: 127.0.0.1:15010
+  xdsTls: 0.0.0.0:15012
+  tlsCert: tls.crt
+  tlsKey: tls.key
+  tlsClientCa: ca.crt
   admin: 127.0.0.1:15014
   probe: 0.0.0.0:15020
   kubeconfig: kubeconfig.yaml     # or inCluster: true
@@ -117,6 +121,18 @@ pub struct ServeArgs {
     /// Where proxies connect (plaintext gRPC) [default: 127.0.0.1:15010]
     #[arg(long, env = "UMBRA_XDS", value_name = "ADDR")]
     pub xds: Option<String>,
+    /// Where proxies connect over TLS as well; needs --tls-cert and --tls-key [default: none]
+    #[arg(long, env = "UMBRA_XDS_TLS", value_name = "ADDR")]
+    pub xds_tls: Option<String>,
+    /// The certificate (PEM, with those between it and the root); read again when it changes
+    #[arg(long, env = "UMBRA_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = "UMBRA_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Mutual TLS: proxies need a certificate from one of these authorities (PEM)
+    #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
     /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/ [default: 127.0.0.1:15014]
     #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
     pub admin: Option<String>,
@@ -152,6 +168,18 @@ pub struct BootstrapArgs {
     /// Write this node id into the file; without it, start Envoy with --service-node, one id for each replica
     #[arg(long, env = "UMBRA_NODE_ID", value_name = "ID")]
     pub node_id: Option<String>,
+    /// Connect over TLS and take only a certificate from these authorities: a file on the Envoy's machine (PEM)
+    #[arg(long, env = "UMBRA_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<String>,
+    /// The Envoy's own certificate, for mutual TLS: a file on its machine (PEM); needs --tls-key and --tls-ca
+    #[arg(long, env = "UMBRA_TLS_CERT", value_name = "FILE", requires = "tls_key", requires = "tls_ca")]
+    pub tls_cert: Option<String>,
+    /// The private key of that certificate
+    #[arg(long, env = "UMBRA_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<String>,
+    /// The name (SNI) to ask for and to find in the certificate [default: the host of --server]
+    #[arg(long, env = "UMBRA_TLS_NAME", value_name = "NAME", requires = "tls_ca")]
+    pub tls_name: Option<String>,
     /// Envoy's own admin address
     #[arg(long, env = "UMBRA_ENVOY_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub envoy_admin: String,

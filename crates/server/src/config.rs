@@ -19,6 +19,10 @@ struct File {
     access_log: Option<Log>,
     dir: Option<PathBuf>,
     xds: Option<String>,
+    xds_tls: Option<String>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
     admin: Option<String>,
     probe: Option<String>,
     kubeconfig: Option<PathBuf>,
@@ -76,6 +80,14 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// `--xds`.
     pub xds: Option<String>,
+    /// `--xds-tls`.
+    pub xds_tls: Option<String>,
+    /// `--tls-cert`, relative to the working directory.
+    pub tls_cert: Option<PathBuf>,
+    /// `--tls-key`, relative to the working directory.
+    pub tls_key: Option<PathBuf>,
+    /// `--tls-client-ca`, relative to the working directory.
+    pub tls_client_ca: Option<PathBuf>,
     /// `--admin`.
     pub admin: Option<String>,
     /// `--probe`.
@@ -116,7 +128,8 @@ impl Config {
         let File { root_namespace, cluster_domain, mirror, access_log, dir, xds, admin, .. } =
             file.clone().unwrap_or_default();
         let File { probe, kubeconfig, in_cluster, watch_namespaces, watch_selector, log, log_format, .. } =
-            file.unwrap_or_default();
+            file.clone().unwrap_or_default();
+        let File { xds_tls, tls_cert, tls_key, tls_client_ca, .. } = file.unwrap_or_default();
         let mut settings = Settings::default();
         if let Some(namespace) = root_namespace {
             not_empty("rootNamespace", &namespace)?;
@@ -140,6 +153,10 @@ impl Config {
         let options = Options {
             dir,
             xds,
+            xds_tls,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
             admin,
             probe,
             kubeconfig,
@@ -203,6 +220,10 @@ mirror:
 accessLog: {path: /dev/stdout, format: text}
 dir: manifests
 xds: 0.0.0.0:1
+xdsTls: 0.0.0.0:4
+tlsCert: c
+tlsKey: d
+tlsClientCa: e
 admin: 0.0.0.0:2
 probe: 0.0.0.0:3
 kubeconfig: k
@@ -232,6 +253,10 @@ logFormat: json
         let options = Options {
             dir: Some("manifests".into()),
             xds: Some("0.0.0.0:1".to_owned()),
+            xds_tls: Some("0.0.0.0:4".to_owned()),
+            tls_cert: Some("c".into()),
+            tls_key: Some("d".into()),
+            tls_client_ca: Some("e".into()),
             admin: Some("0.0.0.0:2".to_owned()),
             probe: Some("0.0.0.0:3".to_owned()),
             kubeconfig: Some("k".into()),

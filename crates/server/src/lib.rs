@@ -24,3 +24,4 @@ pub mod resources;
 pub mod serve;
 pub mod sources;
 mod status;
+pub mod tls;

@@ -121,6 +121,12 @@ pub struct Metrics {
     pub reloads: Counter,
     /// `umbra_config_reload_failures`.
     pub reload_failures: Counter,
+    /// `umbra_tls_reloads`.
+    pub tls_reloads: Counter,
+    /// `umbra_tls_reload_failures`.
+    pub tls_reload_failures: Counter,
+    /// `umbra_tls_handshake_failures`.
+    pub tls_handshake_failures: Counter,
 }
 
 /// Collects names while declaring.
@@ -210,6 +216,21 @@ impl Metrics {
             reload_failures: on.one(
                 "config_reload_failures",
                 "Changed umbra.yaml files that were refused; the settings before stay",
+                Counter::default(),
+            ),
+            tls_reloads: on.one(
+                "tls_reloads",
+                "Changed certificates of xDS over TLS that were taken in",
+                Counter::default(),
+            ),
+            tls_reload_failures: on.one(
+                "tls_reload_failures",
+                "Changed certificates that were refused; the one before stays",
+                Counter::default(),
+            ),
+            tls_handshake_failures: on.one(
+                "tls_handshake_failures",
+                "Connections to xDS over TLS that did not get through the handshake",
                 Counter::default(),
             ),
             registry: on.registry,

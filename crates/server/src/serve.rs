@@ -22,6 +22,7 @@ use crate::proxies::Proxies;
 use crate::reload;
 use crate::sources::{self, Sources, Started};
 use crate::status;
+use crate::tls::{Identity, TlsOptions};
 
 /// How long streams may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
@@ -38,6 +39,8 @@ pub struct ServeOptions {
     pub sources: Sources,
     /// Where proxies connect; port 0 takes a free one.
     pub xds: String,
+    /// Where they connect over TLS, and as whom umbra answers there.
+    pub xds_tls: Option<TlsOptions>,
     /// Where people look; port 0 takes a free one.
     pub admin: String,
     /// Where only probes and metrics are answered.
@@ -56,6 +59,7 @@ impl ServeOptions {
         ServeOptions {
             sources: Sources { dir: Some(dir.into()), cluster: None },
             xds: "127.0.0.1:0".to_owned(),
+            xds_tls: None,
             admin: "127.0.0.1:0".to_owned(),
             probe: None,
             config_file: None,
@@ -70,6 +74,8 @@ impl ServeOptions {
 pub struct Running {
     /// Where proxies connect.
     pub xds: SocketAddr,
+    /// Where they connect over TLS.
+    pub xds_tls: Option<SocketAddr>,
     /// Where people look.
     pub admin: SocketAddr,
     /// Where only probes and metrics are answered.
@@ -112,6 +118,10 @@ impl Running {
 /// A source cannot be read at all, or an address cannot be bound; the message says which option.
 pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     let xds_listener = bind("--xds", &options.xds).await?;
+    let tls = match &options.xds_tls {
+        Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),
+        None => None,
+    };
     let admin_listener = bind("--admin", &options.admin).await?;
     let probe_listener = match &options.probe {
         Some(address) => Some(bind("--probe", address).await?),
@@ -119,6 +129,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     };
     let (xds, admin) = (xds_listener.local_addr()?, admin_listener.local_addr()?);
     let probe = probe_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    let xds_tls = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let Started { mut updates, health, cluster } = options.sources.start().await?;
     let metrics = Arc::new(Metrics::new());
     let settings = options.config.settings.clone();
@@ -153,6 +164,15 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
             }
         }
     };
+    let certificates = {
+        let (identity, metrics) = (tls.as_ref().map(|(_, identity)| identity.clone()), metrics.clone());
+        async move {
+            match identity {
+                Some(identity) => identity.follow(metrics).await,
+                None => std::future::pending().await,
+            }
+        }
+    };
     let watches = sources::report(health.clone(), metrics.clone());
     let views = Admin {
         engine: engine.clone(),
@@ -161,25 +181,27 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
-    let servers = Servers { ads, views, xds: xds_listener, admin: admin_listener, probe: probe_listener };
+    let servers =
+        Servers { ads, views, xds: xds_listener, tls, admin: admin_listener, probe: probe_listener };
     let background = {
         let engine = engine.clone();
         async move {
             tokio::select! {
                 () = files => bail!("the sources are no longer watched"),
-                _ = async { tokio::join!(reload, watches, statuses) } => bail!("the settings are no longer watched"),
+                _ = async { tokio::join!(reload, watches, statuses, certificates) } => bail!("the settings are no longer watched"),
                 () = engine.closed() => bail!("the engine has stopped"),
             }
         }
     };
     let end = tokio::spawn(servers.run(shutdown.clone(), background));
-    Ok(Running { xds, admin, probe, metrics, engine, shutdown, end })
+    Ok(Running { xds, xds_tls, admin, probe, metrics, engine, shutdown, end })
 }
 
 struct Servers {
     ads: Ads,
     views: Admin,
     xds: TcpListener,
+    tls: Option<(TcpListener, Identity)>,
     admin: TcpListener,
     probe: Option<TcpListener>,
 }
@@ -192,7 +214,20 @@ impl Servers {
         background: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) -> anyhow::Result<()> {
         let (close, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-        let mut ads = tokio::spawn(self.ads.serve(self.xds, close.clone()));
+        let encrypted = self
+            .tls
+            .map(|(listener, identity)| self.ads.clone().serve(listener, Some(identity), close.clone()));
+        let plain = self.ads.serve(self.xds, None, close.clone());
+        let mut ads = tokio::spawn(async move {
+            match encrypted {
+                Some(encrypted) => {
+                    let _ = tokio::join!(plain, encrypted);
+                }
+                None => {
+                    let _ = plain.await;
+                }
+            }
+        });
         if let Some(listener) = self.probe {
             tokio::spawn(Admin::serve(self.views.clone().probe_router(), listener, stop_admin.clone()));
         }
@@ -260,17 +295,18 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
 /// What the command line, the environment and the settings file say together.
 ///
 /// # Errors
-/// No source is named, or two clusters are.
+/// No source is named, or two clusters are, or only a part of what TLS needs.
 pub fn options(
     flags: config::Options,
     config_file: Option<PathBuf>,
     config: Config,
-) -> Result<ServeOptions, &'static str> {
+) -> Result<ServeOptions, String> {
     let file = &config.options;
     let sources = Sources::choose(&flags, file)?;
+    let xds_tls = TlsOptions::choose(&flags, file)?;
     let xds = flags.xds.or_else(|| file.xds.clone()).unwrap_or_else(|| DEFAULT_XDS.to_owned());
     let admin = flags.admin.or_else(|| file.admin.clone()).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
     let probe = flags.probe.or_else(|| file.probe.clone());
     let patience = Patience::default();
-    Ok(ServeOptions { sources, xds, admin, probe, config_file, config, patience })
+    Ok(ServeOptions { sources, xds, xds_tls, admin, probe, config_file, config, patience })
 }

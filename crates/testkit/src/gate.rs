@@ -28,6 +28,18 @@ pub fn require_envoy() -> Option<PathBuf> {
     envoy
 }
 
+/// Whether certificates can be made here; `false` comes after a loud line.
+///
+/// # Panics
+/// When they cannot and `REQUIRE_ENVOY=1`.
+pub fn require_openssl() -> bool {
+    let found = Command::new("openssl").arg("version").output().is_ok();
+    if !found {
+        skip("xDS over TLS: no `openssl` in PATH, which makes the certificates", "REQUIRE_ENVOY");
+    }
+    found
+}
+
 /// Whether network namespaces of our own can be made here; `false` comes after a loud line.
 ///
 /// # Panics

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod ports;
 pub mod process;
 pub mod share;
+pub mod tls;
 pub mod umbra;
 pub mod wait;
 pub mod world;

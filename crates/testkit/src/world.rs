@@ -54,6 +54,11 @@ impl World {
         &self.net
     }
 
+    /// The folder that everything of this world is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The directory that umbra serves.
     pub fn mesh(&self) -> PathBuf {
         self.folder.path().join("mesh")

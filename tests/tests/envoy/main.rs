@@ -15,6 +15,7 @@ mod reload;
 mod routing;
 mod sampling;
 mod settings;
+mod tls;
 mod updates;
 
 use umbra_testkit::client::Ask;

@@ -38,6 +38,10 @@ fn wrong_usage_is_2_and_says_what_is_right() {
         &["validate", "/no/such/path"],
         &["nonsense"],
         &["bootstrap", "--proxy", "nonsense"],
+        &["bootstrap", "--proxy", "sidecar/default", "--tls-ca", "ca.crt", "--tls-cert", "tls.crt"],
+        &["bootstrap", "--proxy", "sidecar/default", "--tls-cert", "tls.crt", "--tls-key", "tls.key"],
+        &["serve", "--dir", ".", "--xds-tls", "127.0.0.1:0"],
+        &["serve", "--dir", ".", "--tls-cert", "tls.crt", "--tls-key", "tls.key"],
         &["dump", "--dir", "/no/such/path", "--proxy", "sidecar/default"],
         &["validate", "-", "-o", "xml"],
     ] {

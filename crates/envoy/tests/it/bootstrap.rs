@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use umbra_envoy::{BootstrapOptions, bootstrap_json};
+use umbra_envoy::{BootstrapOptions, BootstrapTls, bootstrap_json};
 use umbra_ir::ProxyKind;
 
 #[track_caller]
@@ -83,6 +83,44 @@ fn how_the_server_is_found() {
                 (&format!("{cluster}/type"), kind),
                 (&format!("{cluster}/dnsLookupFamily"), family),
                 (&format!("{cluster}/{address}"), json!({"address": host, "portValue": 15010})),
+            ],
+        );
+    }
+}
+
+#[test]
+fn over_tls() {
+    let socket = "/staticResources/clusters/0/transportSocket";
+    check(&BootstrapOptions::default(), &[(socket, Value::Null)]);
+    for (host, name, sni, verified, kind) in [
+        ("umbra.umbra-system.svc", "", json!("umbra.umbra-system.svc"), "umbra.umbra-system.svc", "DNS"),
+        ("10.0.0.1", "", Value::Null, "10.0.0.1", "IP_ADDRESS"),
+        ("10.0.0.1", "umbra.example", json!("umbra.example"), "umbra.example", "DNS"),
+    ] {
+        let tls = BootstrapTls {
+            ca_certificates: "/tls/ca.crt".to_owned(),
+            client_certificate: Some(("/tls/tls.crt".to_owned(), "/tls/tls.key".to_owned())),
+            name: name.to_owned(),
+        };
+        let options = BootstrapOptions { server_host: host.to_owned(), tls: Some(tls), ..Default::default() };
+        let common = format!("{socket}/typedConfig/commonTlsContext");
+        let file = |name: &str| json!({"filename": format!("/tls/{name}")});
+        check(
+            &options,
+            &[
+                (&format!("{socket}/typedConfig/sni"), sni),
+                (&format!("{common}/alpnProtocols"), json!(["h2"])),
+                (
+                    &format!("{common}/tlsCertificates"),
+                    json!([{"certificateChain": file("tls.crt"), "privateKey": file("tls.key")}]),
+                ),
+                (
+                    &format!("{common}/validationContext"),
+                    json!({
+                        "trustedCa": file("ca.crt"),
+                        "matchTypedSubjectAltNames": [{"sanType": kind, "matcher": {"exact": verified}}],
+                    }),
+                ),
             ],
         );
     }

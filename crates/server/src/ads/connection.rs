@@ -1,4 +1,4 @@
-//! TCP connections that can be closed from within, whatever their client does.
+//! Connections, plain or over TLS, that can be closed from within, whatever their client does.
 //!
 //! Ending a gRPC stream needs the client to read; a client that does not would keep its connection and what is
 //! queued for it for ever. So each connection carries a token, and cancelling it fails the next read.
@@ -9,15 +9,20 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
+use tokio_rustls::Accept;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
+
+use crate::metrics::Metrics;
+use crate::tls::Identity;
 
 /// What a stream knows of its connection; an extension of its request.
 #[derive(Clone, Debug)]
@@ -40,16 +45,58 @@ impl ConnectionInfo {
     }
 }
 
+/// What a connection is read from and written to.
+enum Transport {
+    Plain(TcpStream),
+    /// The first read or write brings the handshake to its end, in the connection's own task: nobody waits for it.
+    Handshake(Box<Accept<TcpStream>>, Arc<Metrics>),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// The handshake failed.
+    Dead,
+}
+
+/// What the bytes go through once there is no handshake any more.
+trait Channel: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Channel for T {}
+
+impl Transport {
+    fn poll_ready(
+        &mut self,
+        peer: SocketAddr,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Pin<&mut dyn Channel>>> {
+        if let Transport::Handshake(accept, metrics) = self {
+            match Pin::new(&mut **accept).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(stream)) => *self = Transport::Tls(Box::new(stream)),
+                Poll::Ready(Err(error)) => {
+                    // Also what a port scanner causes: counted, and told to whoever looks into it.
+                    metrics.tls_handshake_failures.inc();
+                    tracing::debug!(%peer, %error, "no TLS connection");
+                    *self = Transport::Dead;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        Poll::Ready(match self {
+            Transport::Plain(stream) => Ok(Pin::new(stream)),
+            Transport::Tls(stream) => Ok(Pin::new(&mut **stream)),
+            Transport::Handshake(..) | Transport::Dead => Err(io::ErrorKind::NotConnected.into()),
+        })
+    }
+}
+
 /// A connection that can be closed.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     info: ConnectionInfo,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, peer: SocketAddr, parent: &CancellationToken, patience: Duration) -> Self {
+    fn new(stream: Transport, peer: SocketAddr, parent: &CancellationToken, patience: Duration) -> Self {
         let close = parent.child_token();
         let closed = Box::pin(close.clone().cancelled_owned());
         let info = ConnectionInfo { peer, close, used: Arc::default() };
@@ -89,21 +136,29 @@ impl AsyncRead for Connection {
         if let Poll::Ready(error) = self.poll_end(cx) {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let peer = self.info.peer;
+        ready!(self.stream.poll_ready(peer, cx))?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let peer = self.info.peer;
+        ready!(self.stream.poll_ready(peer, cx))?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let peer = self.info.peer;
+        ready!(self.stream.poll_ready(peer, cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let peer = self.info.peer;
+        match &mut self.stream {
+            // There is nothing to say goodbye to.
+            Transport::Handshake(..) | Transport::Dead => Poll::Ready(Ok(())),
+            stream => ready!(stream.poll_ready(peer, cx))?.poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -111,29 +166,43 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let peer = self.info.peer;
+        ready!(self.stream.poll_ready(peer, cx))?.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+            // It is asked once, before the handshake; TLS gathers what it is given.
+            Transport::Handshake(..) | Transport::Dead => true,
+        }
     }
 }
 
 /// The connections that a listener accepts, each a child of `close`: cancelling that closes them all. Each has
-/// `patience` to open its first stream.
+/// `patience` to open its first stream, a TLS handshake included.
 pub(super) fn incoming(
     listener: TcpListener,
+    tls: Option<(Identity, Arc<Metrics>)>,
     close: CancellationToken,
     patience: Duration,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((listener, close), move |(listener, close)| async move {
+    futures::stream::unfold((listener, tls, close), move |(listener, tls, close)| async move {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     // Small messages go out at once.
                     let _ = stream.set_nodelay(true);
+                    let stream = match &tls {
+                        None => Transport::Plain(stream),
+                        Some((identity, metrics)) => {
+                            let handshake = identity.acceptor().accept(stream);
+                            Transport::Handshake(Box::new(handshake), metrics.clone())
+                        }
+                    };
                     let connection = Connection::new(stream, peer, &close, patience);
-                    return Some((Ok(connection), (listener, close)));
+                    return Some((Ok(connection), (listener, tls, close)));
                 }
                 Err(error) => {
                     // Out of file descriptors, for example: it passes when others leave.
@@ -158,7 +227,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
-        (Connection::new(stream, peer, &CancellationToken::new(), patience), client)
+        (Connection::new(Transport::Plain(stream), peer, &CancellationToken::new(), patience), client)
     }
 
     #[tokio::test]
@@ -186,7 +255,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let close = CancellationToken::new();
-        let mut incoming = Box::pin(incoming(listener, close.clone(), LONG));
+        let mut incoming = Box::pin(incoming(listener, None, close.clone(), LONG));
         let _client = TcpStream::connect(address).await.unwrap();
         let mut connection = incoming.next().await.unwrap().unwrap();
         close.cancel();

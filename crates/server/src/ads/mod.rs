@@ -23,6 +23,7 @@ use umbra_proto::envoy::service::discovery::v3::{
 use crate::engine_task::EngineHandle;
 use crate::metrics::Metrics;
 use crate::proxies::Proxies;
+use crate::tls::Identity;
 use wire::Wire;
 
 pub use connection::ConnectionInfo;
@@ -77,18 +78,20 @@ pub struct Ads {
 }
 
 impl Ads {
-    /// Serves until `shutdown`, then says goodbye (GOAWAY) and waits for the connections to end; cancelling
+    /// Serves (over TLS with an identity) until `shutdown`, then says goodbye (GOAWAY) and waits for the connections to end; cancelling
     /// `close` ends them at once.
     ///
     /// # Errors
     /// Those of the transport as a whole; a connection's faults end that connection only.
-    pub async fn serve(
+    pub(crate) async fn serve(
         self,
         listener: TcpListener,
+        tls: Option<Identity>,
         close: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let shutdown = self.shutdown.clone();
-        let incoming = connection::incoming(listener, close, self.patience.first_stream);
+        let tls = tls.map(|identity| (identity, self.metrics.clone()));
+        let incoming = connection::incoming(listener, tls, close, self.patience.first_stream);
         let service =
             AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES);
         tonic::transport::Server::builder()

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use umbra_envoy::BootstrapOptions;
+use umbra_envoy::{BootstrapOptions, BootstrapTls};
 
 use super::proxy::ProxySpec;
 use super::{print, usage};
@@ -16,12 +16,18 @@ pub fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
     let (server_host, server_port) =
         host_port(&args.server).map_err(|why| usage(format!("--server: {why}")))?;
     let admin = args.envoy_admin.parse().context("--envoy-admin: expected IP:PORT").map_err(usage)?;
+    let tls = args.tls_ca.as_ref().map(|ca| BootstrapTls {
+        ca_certificates: ca.clone(),
+        client_certificate: args.tls_cert.clone().zip(args.tls_key.clone()),
+        name: args.tls_name.clone().unwrap_or_default(),
+    });
     let options = BootstrapOptions {
         kind: proxy.kind,
         namespace: proxy.namespace,
         labels: proxy.labels,
         server_host,
         server_port,
+        tls,
         admin,
         node_id: args.node_id.clone(),
         state_of_the_world: false,

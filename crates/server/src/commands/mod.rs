@@ -62,6 +62,10 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let flags = config::Options {
         dir: args.dir,
         xds: args.xds,
+        xds_tls: args.xds_tls,
+        tls_cert: args.tls_cert,
+        tls_key: args.tls_key,
+        tls_client_ca: args.tls_client_ca,
         admin: args.admin,
         probe: args.probe,
         kubeconfig: args.kubeconfig,

@@ -1,0 +1,212 @@
+//! The certificate that proxies are shown: read from files, read again when they change, never without one.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, crypto};
+use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsAcceptor;
+use tracing::{error, info};
+
+use crate::config::Options;
+use crate::metrics::Metrics;
+
+/// Files count when two looks in a row see the same: a certificate and its key may be replaced one after the other.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// `--xds-tls` and what belongs to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsOptions {
+    /// Where proxies connect over TLS; port 0 takes a free one.
+    pub address: String,
+    /// The files.
+    pub files: TlsFiles,
+}
+
+/// The files of a server's identity, all PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The certificate, then those of the authorities between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities that a client's certificate must come from; `None`: clients need no certificate.
+    pub client_authority: Option<PathBuf>,
+}
+
+impl TlsOptions {
+    /// What the command line and the settings file say together; `None`: no TLS.
+    ///
+    /// # Errors
+    /// Only some of the options are there; the message names those that are missing.
+    pub fn choose(flags: &Options, file: &Options) -> Result<Option<Self>, String> {
+        let path = |flag: &Option<PathBuf>, file: &Option<PathBuf>| flag.clone().or_else(|| file.clone());
+        let address = flags.xds_tls.clone().or_else(|| file.xds_tls.clone());
+        let certificate = path(&flags.tls_cert, &file.tls_cert);
+        let key = path(&flags.tls_key, &file.tls_key);
+        let client_authority = path(&flags.tls_client_ca, &file.tls_client_ca);
+        let given = [
+            ("--xds-tls ADDR", address.is_some()),
+            ("--tls-cert FILE", certificate.is_some()),
+            ("--tls-key FILE", key.is_some()),
+        ];
+        match (address, certificate, key) {
+            (Some(address), Some(certificate), Some(key)) => {
+                let files = TlsFiles { certificate, key, client_authority };
+                Ok(Some(TlsOptions { address, files }))
+            }
+            (None, None, None) if client_authority.is_none() => Ok(None),
+            _ => {
+                let missing: Vec<_> = given.iter().filter(|(_, is)| !is).map(|(name, _)| *name).collect();
+                Err(format!("xDS over TLS needs {} too", missing.join(" and ")))
+            }
+        }
+    }
+}
+
+/// What the files hold. It is compared, never shown: one of them is a secret.
+#[derive(Clone, PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_authority: Option<Vec<u8>>,
+}
+
+impl Contents {
+    fn read(files: &TlsFiles) -> anyhow::Result<Self> {
+        let read = |option: &str, path: &Path| {
+            std::fs::read(path).with_context(|| format!("{option}: cannot read {}", path.display()))
+        };
+        Ok(Contents {
+            certificate: read("--tls-cert", &files.certificate)?,
+            key: read("--tls-key", &files.key)?,
+            client_authority: files
+                .client_authority
+                .as_deref()
+                .map(|path| read("--tls-client-ca", path))
+                .transpose()?,
+        })
+    }
+
+    fn config(&self) -> anyhow::Result<Arc<ServerConfig>> {
+        let chain = certificates(&self.certificate).context("--tls-cert")?;
+        // The error must not quote the file.
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .ok()
+            .context("--tls-key: no private key in PEM form (PKCS#8, PKCS#1 or SEC1)")?;
+        let provider = Arc::new(crypto::ring::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match &self.client_authority {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                for root in certificates(pem).context("--tls-client-ca")? {
+                    roots.add(root).context("--tls-client-ca")?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+                builder.with_client_cert_verifier(verifier.context("--tls-client-ca")?)
+            }
+        };
+        let built = builder.with_single_cert(chain, key);
+        let mut config = built.context("--tls-cert and --tls-key cannot be used together")?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let all = all.ok().context("not PEM")?;
+    if all.is_empty() {
+        bail!("no certificate in PEM form");
+    }
+    Ok(all)
+}
+
+/// The identity in force, shared by the listener and whoever renews it. A connection keeps the one it began with.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    files: TlsFiles,
+    follower: Arc<tokio::sync::Mutex<Follower>>,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+impl Identity {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// One cannot be read or used; the message names its option.
+    pub(crate) fn load(files: &TlsFiles) -> anyhow::Result<Self> {
+        let contents = Contents::read(files)?;
+        let config = contents.config()?;
+        let follower = Follower { seen: None, judged: Ok(contents) };
+        Ok(Identity {
+            files: files.clone(),
+            follower: Arc::new(tokio::sync::Mutex::new(follower)),
+            config: Arc::new(RwLock::new(config)),
+        })
+    }
+
+    /// For the next connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&config))
+    }
+
+    /// Looks after the files for ever. What cannot be used is said, and changes nothing.
+    pub(crate) async fn follow(self, metrics: Arc<Metrics>) {
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut follower = self.follower.lock().await;
+        loop {
+            ticks.tick().await;
+            let files = self.files.clone();
+            let read = tokio::task::spawn_blocking(move || Contents::read(&files)).await;
+            let Ok(read) = read else { continue };
+            match follower.look(read.map_err(|error| format!("{error:#}"))) {
+                None => {}
+                Some(Ok(config)) => {
+                    *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+                    metrics.tls_reloads.inc();
+                    info!(file = %self.files.certificate.display(), "new certificate; new connections get it");
+                }
+                Some(Err(why)) => {
+                    metrics.tls_reload_failures.inc();
+                    error!(why, "certificate refused; the one before stays");
+                }
+            }
+        }
+    }
+}
+
+/// The state between two looks. No IO, no clock.
+struct Follower {
+    /// What the last look saw.
+    seen: Option<Result<Contents, String>>,
+    /// What was judged last.
+    judged: Result<Contents, String>,
+}
+
+impl Follower {
+    /// Takes one look; answers when what it sees is new and steady.
+    fn look(&mut self, now: Result<Contents, String>) -> Option<Result<Arc<ServerConfig>, String>> {
+        if self.seen.as_ref() != Some(&now) {
+            self.seen = Some(now);
+            return None;
+        }
+        if self.judged == now {
+            return None;
+        }
+        self.judged = now.clone();
+        Some(now.and_then(|contents| contents.config().map_err(|error| format!("{error:#}"))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

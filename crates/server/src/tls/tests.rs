@@ -1,0 +1,155 @@
+use umbra_testkit::gate;
+use umbra_testkit::tls::{Authority, Issued};
+
+use super::*;
+
+fn options(words: &str) -> Options {
+    let mut options = Options::default();
+    for word in words.split_whitespace() {
+        match word.split_once('=').expect("OPTION=VALUE") {
+            ("xds-tls", value) => options.xds_tls = Some(value.to_owned()),
+            ("tls-cert", value) => options.tls_cert = Some(value.into()),
+            ("tls-key", value) => options.tls_key = Some(value.into()),
+            ("tls-client-ca", value) => options.tls_client_ca = Some(value.into()),
+            other => panic!("{other:?}"),
+        }
+    }
+    options
+}
+
+#[test]
+fn all_that_tls_needs_or_nothing() {
+    for (flags, file, want) in [
+        ("", "", Ok("-")),
+        ("xds-tls=:1 tls-cert=c tls-key=k", "", Ok(":1 c k")),
+        ("xds-tls=:1 tls-cert=c tls-key=k tls-client-ca=a", "", Ok(":1 c k a")),
+        ("xds-tls=:2 tls-key=l", "xds-tls=:1 tls-cert=c tls-key=k", Ok(":2 c l")),
+        ("xds-tls=:1", "", Err("xDS over TLS needs --tls-cert FILE and --tls-key FILE too")),
+        ("tls-cert=c", "", Err("xDS over TLS needs --xds-tls ADDR and --tls-key FILE too")),
+        ("xds-tls=:1 tls-key=k", "", Err("xDS over TLS needs --tls-cert FILE too")),
+        ("", "tls-cert=c tls-key=k", Err("xDS over TLS needs --xds-tls ADDR too")),
+        ("tls-client-ca=a", "", Err("needs --xds-tls ADDR and --tls-cert FILE and --tls-key FILE too")),
+    ] {
+        match (TlsOptions::choose(&options(flags), &options(file)), want) {
+            (Ok(None), Ok("-")) => {}
+            (Ok(Some(tls)), Ok(want)) => {
+                let files = [Some(tls.files.certificate), Some(tls.files.key), tls.files.client_authority];
+                let files = files.into_iter().flatten().map(|file| file.display().to_string());
+                let words: Vec<String> = std::iter::once(tls.address).chain(files).collect();
+                assert_eq!(words.join(" "), want, "{flags} | {file}");
+            }
+            (Err(error), Err(part)) => assert!(error.contains(part), "{flags} | {file}: {error}"),
+            (got, want) => panic!("{flags} | {file}: {got:?}, not {want:?}"),
+        }
+    }
+}
+
+/// Two certificates, and how a set of files is written down: `a` and `b` are good, a letter that is neither is itself.
+struct Certificates {
+    a: Issued,
+    b: Issued,
+    authority: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Certificates {
+    fn make() -> Option<Self> {
+        if !gate::require_openssl() {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::make(folder.path(), "ca").unwrap();
+        let [a, b] = ["a", "b"].map(|name| authority.issue(name, "DNS:umbra").unwrap());
+        Some(Certificates { a, b, authority: authority.certificate(), _folder: folder })
+    }
+
+    /// `CERTIFICATE KEY [AUTHORITY]`, or `!WHY` for files that cannot be read.
+    fn contents(&self, words: &str) -> Result<Contents, String> {
+        if let Some(why) = words.strip_prefix('!') {
+            return Err(why.to_owned());
+        }
+        let read = |path: &Path| std::fs::read(path).unwrap();
+        let parts: Vec<&str> = words.split(' ').collect();
+        Ok(Contents {
+            certificate: match parts[0] {
+                "a" => read(&self.a.certificate),
+                "b" => read(&self.b.certificate),
+                other => other.into(),
+            },
+            key: match parts[1] {
+                "a" => read(&self.a.key),
+                "b" => read(&self.b.key),
+                other => other.into(),
+            },
+            client_authority: parts.get(2).map(|part| match *part {
+                "ca" => read(&self.authority),
+                other => other.into(),
+            }),
+        })
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_named_and_not_quoted() {
+    let Some(certificates) = Certificates::make() else { return };
+    let upside_down = Contents {
+        certificate: std::fs::read(&certificates.a.key).unwrap(),
+        ..certificates.contents("a a").unwrap()
+    };
+    assert!(upside_down.config().is_err());
+    for (files, part) in [
+        ("a a", ""),
+        ("b b ca", ""),
+        ("a b", "--tls-cert and --tls-key cannot be used together"),
+        ("x a", "--tls-cert: no certificate in PEM form"),
+        ("a secret", "--tls-key: no private key in PEM form"),
+        ("a a x", "--tls-client-ca: no certificate in PEM form"),
+    ] {
+        match certificates.contents(files).unwrap().config() {
+            Ok(_) => assert_eq!(part, "", "{files}"),
+            Err(error) => {
+                let error = format!("{error:#}");
+                assert!(
+                    !part.is_empty() && error.contains(part) && !error.contains("secret"),
+                    "{files}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_steady_change_counts_once_and_a_bad_one_changes_nothing() {
+    let Some(certificates) = Certificates::make() else { return };
+    let mut follower = Follower { seen: None, judged: certificates.contents("a a") };
+    for (number, (files, want)) in [
+        ("a a", ""),
+        ("a a", ""),
+        // The key comes after its certificate.
+        ("b a", ""),
+        ("b b", ""),
+        ("b b", "new"),
+        ("b b", ""),
+        // Half a rotation that stays so.
+        ("a b", ""),
+        ("a b", "refused"),
+        ("a b", ""),
+        ("!gone", ""),
+        ("!gone", "refused"),
+        ("!gone", ""),
+        ("b b", ""),
+        ("b b", "new"),
+        ("b b ca", ""),
+        ("b b ca", "new"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let got = match follower.look(certificates.contents(files)) {
+            None => "",
+            Some(Ok(_)) => "new",
+            Some(Err(_)) => "refused",
+        };
+        assert_eq!(got, want, "look {number}: {files}");
+    }
+}
