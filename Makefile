@@ -11,7 +11,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help check build test kubernetes demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build test kubernetes scale demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -33,6 +33,10 @@ test: tools build ## Every tier of tests, with the real Envoy (the Kubernetes ti
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes
+
+scale: tools controlplane ## Print the figures of docs/performance.md that need an API server (release build, a quiet machine); needs Go
+	$(CARGO) build --release --package umbra-server --bin umbra
+	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test kubernetes scale::
 
 golden: tools build ## Write the golden files anew; look at the difference before you commit it
 	UMBRA_BIN=$(TARGET)/debug/umbra UPDATE_GOLDEN=1 $(CARGO) test --package umbra-tests --test golden

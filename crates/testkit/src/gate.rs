@@ -16,6 +16,14 @@ use crate::paths;
 /// What a child process prints so that its parent repeats the line.
 pub(crate) const SKIPPED: &str = "SKIPPED: ";
 
+/// How a line begins that says what a test has measured.
+pub(crate) const MEASURED: &str = "MEASURED: ";
+
+/// Says what a test has measured, past the capture of the test harness.
+pub fn measured(what: &str) {
+    say(&format!("{MEASURED}{what}"));
+}
+
 /// The real Envoy, or `None` after a loud line, and the test returns.
 ///
 /// # Panics

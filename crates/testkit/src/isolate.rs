@@ -34,7 +34,7 @@ pub fn isolated(body: impl Future<Output = ()>) {
         return run(body);
     }
     if gate::namespaces().is_ok() {
-        return run_again(&name);
+        return run_again(&name, INSIDE);
     }
     let lock = std::env::temp_dir().join("umbra-tests-network.lock");
     let lock = File::create(lock).expect("a lock file in the temporary folder");
@@ -60,18 +60,21 @@ fn run(body: impl Future<Output = ()>) {
     runtime.expect("a runtime").block_on(body);
 }
 
-/// Starts this test program in a namespace, for the test `name` alone, and passes on how it went.
-fn run_again(name: &str) {
+/// Starts this test program in a namespace with the variable `inside` set, for the test `name` alone, and passes on how it
+/// went and what it said past the harness.
+///
+/// # Panics
+/// When the test fails or does not run.
+pub(crate) fn run_again(name: &str, inside: &str) {
     let umbra = paths::umbra().unwrap_or_else(|e| panic!("{e:#}"));
     let program = std::env::current_exe().expect("the path of this program");
     let mut command = Command::new("unshare");
     command.args(["-rn", "--"]).arg(program).args(["--exact", name, "--nocapture", "--test-threads=1"]);
-    command.env(INSIDE, "1").env("UMBRA_BIN", umbra).env("RUST_BACKTRACE", "0");
+    command.env(inside, "1").env("UMBRA_BIN", umbra).env("RUST_BACKTRACE", "0");
     let out = command.output().expect("unshare runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    for line in stderr.lines().filter(|line| line.starts_with(gate::SKIPPED)) {
-        gate::say(line);
-    }
+    let loud = |line: &&str| [gate::SKIPPED, gate::MEASURED].iter().any(|start| line.starts_with(start));
+    stderr.lines().filter(loud).for_each(gate::say);
     let ran = stdout.contains("1 passed");
     assert!(
         out.status.success() && ran,
@@ -80,8 +83,9 @@ fn run_again(name: &str) {
     );
 }
 
-/// `tier::module::test::{{closure}}` is the test `module::test` of the program `tier`.
-fn test_name(body: &impl Future<Output = ()>) -> String {
+/// The name of the test that a closure or an `async` block stands in, from the name of its type: `tier::module::test::{{closure}}`
+/// is the test `module::test` of the program `tier`.
+pub(crate) fn test_name<T: ?Sized>(body: &T) -> String {
     let path = type_name_of_val(body);
     let path = path.split("::{{").next().unwrap_or(path);
     path.split_once("::").map_or(path, |(_, name)| name).to_owned()

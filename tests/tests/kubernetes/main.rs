@@ -11,5 +11,6 @@ mod manifests;
 mod node;
 mod outage;
 mod rollouts;
+mod scale;
 mod web;
 mod workloads;

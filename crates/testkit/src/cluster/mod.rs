@@ -12,6 +12,7 @@ pub mod assets;
 mod certificates;
 pub mod control_plane;
 pub mod dns;
+pub mod kwok;
 pub mod mesh;
 mod part;
 pub mod prometheus;

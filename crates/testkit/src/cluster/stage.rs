@@ -6,13 +6,12 @@
     reason = "only tests call this, and to fail is its way to speak"
 )]
 
-use std::any::type_name_of_val;
 use std::future::Future;
-use std::process::Command;
 
 use super::{Cluster, assets};
+use crate::gate;
+use crate::isolate::{run_again, test_name};
 use crate::net::Net;
-use crate::{gate, paths};
 
 /// Set in the process that runs inside.
 const INSIDE: &str = "UMBRA_TEST_CLUSTER";
@@ -26,10 +25,10 @@ const INSIDE: &str = "UMBRA_TEST_CLUSTER";
 /// # Panics
 /// When the test fails, or when it would be skipped and `REQUIRE_APISERVER=1`.
 pub fn on_cluster<F: Future<Output = ()>>(body: impl FnOnce(Cluster) -> F) {
-    let name = test_name(type_name_of_val(&body));
+    let name = test_name(&body);
     if std::env::var_os(INSIDE).is_none() {
         if assets::require_apiserver() && gate::require_envoy().is_some() {
-            run_again(&name);
+            run_again(&name, INSIDE);
         }
         return;
     }
@@ -42,30 +41,4 @@ pub fn on_cluster<F: Future<Output = ()>>(body: impl FnOnce(Cluster) -> F) {
         let cluster = Cluster::start().await.unwrap_or_else(|e| panic!("{e:#}"));
         body(cluster).await;
     });
-}
-
-/// Starts this test program in a namespace, for the test `name` alone, and passes on how it went.
-fn run_again(name: &str) {
-    let umbra = paths::umbra().unwrap_or_else(|e| panic!("{e:#}"));
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut command = Command::new("unshare");
-    command.args(["-rn", "--"]).arg(program).args(["--exact", name, "--nocapture", "--test-threads=1"]);
-    command.env(INSIDE, "1").env("UMBRA_BIN", umbra).env("RUST_BACKTRACE", "0");
-    let out = command.output().expect("unshare runs");
-    let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    for line in stderr.lines().filter(|line| line.starts_with(gate::SKIPPED)) {
-        gate::say(line);
-    }
-    let ran = stdout.contains("1 passed");
-    assert!(
-        out.status.success() && ran,
-        "`{name}` on a cluster of its own: {}\n{stdout}\n{stderr}",
-        out.status
-    );
-}
-
-/// `tier::module::test::{{closure}}` is the test `module::test` of the program `tier`.
-fn test_name(path: &str) -> String {
-    let path = path.split("::{{").next().unwrap_or(path);
-    path.split_once("::").map_or(path, |(_, name)| name).to_owned()
 }
