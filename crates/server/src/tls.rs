@@ -129,9 +129,15 @@ fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(all)
 }
 
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Identity").field(&self.files).finish()
+    }
+}
+
 /// The identity in force, shared by the listener and whoever renews it. A connection keeps the one it began with.
 #[derive(Clone)]
-pub(crate) struct Identity {
+pub struct Identity {
     files: TlsFiles,
     follower: Arc<tokio::sync::Mutex<Follower>>,
     config: Arc<RwLock<Arc<ServerConfig>>>,
@@ -142,7 +148,7 @@ impl Identity {
     ///
     /// # Errors
     /// One cannot be read or used; the message names its option.
-    pub(crate) fn load(files: &TlsFiles) -> anyhow::Result<Self> {
+    pub fn load(files: &TlsFiles) -> anyhow::Result<Self> {
         let contents = Contents::read(files)?;
         let config = contents.config()?;
         let follower = Follower { seen: None, judged: Ok(contents) };

@@ -38,7 +38,7 @@ impl Unloaded {
         let ads = Ads { engine: engine.clone(), proxies: proxies.clone(), metrics, shutdown, patience };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(ads.serve(listener, CancellationToken::new()));
+        tokio::spawn(ads.serve(listener, None, CancellationToken::new()));
         Self { engine, proxies, address }
     }
 

@@ -83,7 +83,7 @@ impl Ads {
     ///
     /// # Errors
     /// Those of the transport as a whole; a connection's faults end that connection only.
-    pub(crate) async fn serve(
+    pub async fn serve(
         self,
         listener: TcpListener,
         tls: Option<Identity>,
