@@ -1,7 +1,7 @@
 # The only command surface: `make` or `make help` says what there is.
 #
 # CARGO_TARGET_DIR and UMBRA_ENVOY are honoured. REQUIRE_ENVOY=1 makes a missing Envoy an error instead of a
-# SKIPPED line; .ci/run sets it.
+# SKIPPED line, REQUIRE_APISERVER=1 a missing Kubernetes control plane; .ci/run sets both (the second where Go is).
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -9,6 +9,7 @@ PYTHON ?= python3
 # Cargo's own folder for what it builds, wherever it was told to put it.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KEEP ?=
+BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
 .PHONY: help check build test kubernetes scale demo golden fmt lint deny clean tools controlplane
@@ -28,7 +29,9 @@ check: ## The fast loop: formats, lints, unit tests
 build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
 
-test: tools build ## Every tier of tests, with the real Envoy (the Kubernetes tier once `make controlplane` was run)
+test: tools build ## Every tier of tests, with the real Envoy, and on a real Kubernetes API server where Go is
+	@# Why they cannot be built, the builder says; what is skipped without them, the tests say.
+	@$(BUILD_GO) || [ -z "$$REQUIRE_APISERVER" ]
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
@@ -56,8 +59,7 @@ tools: ## Fetch what tests and demo need (Envoy) into .tools/
 	  { [ -z "$$REQUIRE_ENVOY" ] && echo "SKIPPED: no Envoy, so nothing that needs one will run" >&2; }
 
 controlplane: ## Build what the Kubernetes tests start (etcd, kube-apiserver, helm, Flagger ...) into .tools/; needs Go
-	@$(PYTHON) tests/tools/build_go.py || \
-	  { [ -z "$$REQUIRE_APISERVER" ] && echo "SKIPPED: no Kubernetes control plane, so nothing that needs one will run" >&2; }
+	@$(BUILD_GO)
 
 clean: ## Remove what was built (fetched tools stay)
 	$(CARGO) clean

@@ -7,8 +7,10 @@ Every set is a folder beside this file: its go.mod names the programs (`tool` li
 are made of. Nothing happens for a set that is built already from these two files, nor for one whose programs are in
 a folder that the set's environment variable names (UMBRA_KUBERNETES_BIN and so on; UMBRA_CRDS for the CRDs).
 A first build of everything takes ten minutes on two cores and 4 GB of Go's caches.
+Only the first that builds at a time works; a second one waits for it.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -28,7 +30,8 @@ STAMP = "k8s.io/component-base/version"
 # A plain build says v0.0.0-master, and some clients end at such a version.
 VERSION = f"-X {STAMP}.gitVersion=v{KUBERNETES} -X {STAMP}.gitMajor=1 -X {STAMP}.gitMinor=33"
 
-# Set: its programs by name, its variable, and the CRDs that its modules ship: (module, pattern).
+# Set: its programs by name, the minutes that a first build takes on two cores, its variable, and the CRDs that its
+# modules ship: (module, pattern).
 SETS = {
     "kubernetes": {
         "programs": {
@@ -39,16 +42,20 @@ SETS = {
             "helm": "helm.sh/helm/v3/cmd/helm",
         },
         "variable": "UMBRA_KUBERNETES_BIN",
+        "minutes": 4.5,
     },
-    "kwok": {"programs": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, "variable": "UMBRA_KWOK_BIN"},
+    "kwok": {"programs": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, "variable": "UMBRA_KWOK_BIN",
+             "minutes": 1},
     "flagger": {
         "programs": {"flagger": "github.com/fluxcd/flagger/cmd/flagger"},
         "variable": "UMBRA_FLAGGER_BIN",
+        "minutes": 1.5,
         "crds": ("github.com/fluxcd/flagger", "artifacts/flagger/crd.yaml"),
     },
     "argo-rollouts": {
         "programs": {"rollouts-controller": "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"},
         "variable": "UMBRA_ARGO_ROLLOUTS_BIN",
+        "minutes": 2,
         "crds": ("github.com/argoproj/argo-rollouts", "manifests/crds/*-crd.yaml"),
     },
     "istio": {
@@ -72,10 +79,13 @@ def lock_hash(folder):
     return hashlib.sha256(b"\0".join([*parts, VERSION.encode()])).hexdigest()
 
 
-def go(folder, *arguments, **options):
+def need_go():
     if shutil.which("go") is None:
         fail("no Go (1.24 or later) in PATH: install it from https://go.dev/dl, or name folders with the finished "
              "programs in " + ", ".join(s["variable"] for s in SETS.values() if "variable" in s) + ".")
+
+
+def go(folder, *arguments, **options):
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
     return subprocess.run(["go", *arguments], cwd=folder, env=environment, **options)
 
@@ -120,25 +130,32 @@ def missing(folder, names):
     return [name for name in names if not os.access(folder / name, os.X_OK)]
 
 
+def given(about):
+    """The folder with finished programs that somebody names instead of a build."""
+    folder = os.environ.get(about.get("variable", ""))
+    if folder and (absent := missing(pathlib.Path(folder), about["programs"])):
+        fail(f"{about['variable']}={folder} has no {', '.join(absent)}")
+    return folder
+
+
+def lacks(name):
+    """The programs to build, and whether the CRDs are to be copied."""
+    about, stamp = SETS[name], TOOLS / f".{name}.stamp"
+    current = stamp.exists() and stamp.read_text() == lock_hash(HERE / name)
+    programs = [] if given(about) else list(about["programs"]) if not current else missing(BIN, about["programs"])
+    crds = "crds" in about and "UMBRA_CRDS" not in os.environ
+    return programs, crds and not (current and (CRDS / f"{name}.yaml").exists())
+
+
 def make(name):
     folder, about = HERE / name, SETS[name]
-    programs = about["programs"]
-    stamp, want = TOOLS / f".{name}.stamp", lock_hash(folder)
-    current = stamp.exists() and stamp.read_text() == want
-    given = os.environ.get(about.get("variable", ""))
-    if given:
-        absent = missing(pathlib.Path(given), programs)
-        if absent:
-            fail(f"{about['variable']}={given} has no {', '.join(absent)}")
-    else:
-        for program in programs if not current else missing(BIN, programs):
-            build(folder, program, programs[program])
-    if "crds" in about and "UMBRA_CRDS" not in os.environ:
-        if not current or not (CRDS / f"{name}.yaml").exists():
-            copy_crds(folder, name, *about["crds"])
-    if not given:
-        TOOLS.mkdir(exist_ok=True)
-        stamp.write_text(want)
+    programs, crds = lacks(name)
+    for program in programs:
+        build(folder, program, about["programs"][program])
+    if crds:
+        copy_crds(folder, name, *about["crds"])
+    if not given(about):
+        (TOOLS / f".{name}.stamp").write_text(lock_hash(folder))
 
 
 def main():
@@ -146,8 +163,17 @@ def main():
     unknown = [name for name in wanted if name not in SETS]
     if unknown:
         fail(f"{', '.join(unknown)}: not among {', '.join(SETS)}")
-    for name in wanted:
-        make(name)
+    TOOLS.mkdir(exist_ok=True)
+    with open(TOOLS / ".build_go.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        todo = [name for name in wanted if any(lacks(name))]
+        if not todo:
+            return
+        need_go()
+        minutes = sum(SETS[name].get("minutes", 0) for name in todo if lacks(name)[0])
+        say(f"to build: {', '.join(todo)}; for the first time about {minutes:.0f} minutes on two cores, later seconds")
+        for name in todo:
+            make(name)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 )]
 
 use std::future::Future;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::{Cluster, assets};
 use crate::gate;
@@ -28,6 +29,7 @@ pub fn on_cluster<F: Future<Output = ()>>(body: impl FnOnce(Cluster) -> F) {
     let name = test_name(&body);
     if std::env::var_os(INSIDE).is_none() {
         if assets::require_apiserver() && gate::require_envoy().is_some() {
+            let _slot = Slot::take();
             run_again(&name, INSIDE);
         }
         return;
@@ -41,4 +43,30 @@ pub fn on_cluster<F: Future<Output = ()>>(body: impl FnOnce(Cluster) -> F) {
         let cluster = Cluster::start().await.unwrap_or_else(|e| panic!("{e:#}"));
         body(cluster).await;
     });
+}
+
+/// Leave to run a cluster. The harness starts as many tests as there are cores, but a cluster keeps several of them busy while
+/// it starts, and needs 700 MB.
+struct Slot;
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static FREE: Condvar = Condvar::new();
+
+impl Slot {
+    /// Waits for one.
+    fn take() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = (cores / 2).clamp(2, 8);
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = FREE.wait_while(taken, |taken| *taken >= most);
+        *taken.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        FREE.notify_one();
+    }
 }
