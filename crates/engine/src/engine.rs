@@ -357,6 +357,7 @@ impl Engine {
                 _ => Arc::default(),
             };
             ClassReach {
+                class: class.clone(),
                 proxies: known.proxies.iter().copied().collect(),
                 snapshot: known.snapshot.clone(),
                 objects: reaches.of(class, scope, &known.manifest),

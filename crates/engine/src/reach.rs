@@ -16,6 +16,8 @@ pub type Resources = BTreeSet<(ResourceType, Arc<str>)>;
 /// One class of proxies, and what of its resources comes from where.
 #[derive(Clone, Debug)]
 pub struct ClassReach {
+    /// What its proxies have in common.
+    pub class: ProxyClass,
     /// The proxies in it; never empty.
     pub proxies: Vec<ProxyId>,
     /// What they should have.

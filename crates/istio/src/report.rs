@@ -21,6 +21,8 @@ use crate::view::View;
 /// One mirror of a VirtualService, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MirrorState {
+    /// The hosts of the VirtualService, as written.
+    pub hosts: Arc<[String]>,
     /// Its path in the object, such as `spec.http[0].mirror`.
     pub field: String,
     /// `spec.http[].name`, often empty.
@@ -107,7 +109,9 @@ pub fn report_object(view: &dyn View, id: &ObjectId) -> ObjectReport {
 
 /// The mirrors as written, before any is looked up.
 fn list_mirrors(vs: &umbra_api::VirtualService, domain: &str) -> Vec<MirrorState> {
+    let hosts: Arc<[String]> = vs.spec.hosts.clone().into();
     let state = |mirror: crate::mirrors::WrittenMirror| MirrorState {
+        hosts: hosts.clone(),
         route: vs.spec.http.get(mirror.rule).map(|rule| rule.name.clone()).unwrap_or_default(),
         field: mirror.field,
         host: mirror.host,

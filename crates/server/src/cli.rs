@@ -93,6 +93,8 @@ and, read at the start only, the options of this command:
   tlsClientCa: ca.crt
   admin: 127.0.0.1:15014
   probe: 0.0.0.0:15020
+  api: 0.0.0.0:15013
+  peers: [umbra-peers.umbra-system.svc:15013]
   kubeconfig: kubeconfig.yaml     # or inCluster: true
   watchNamespaces: [shop, payment]
   watchSelector: team=shop
@@ -133,12 +135,19 @@ pub struct ServeArgs {
     /// Mutual TLS: proxies need a certificate from one of these authorities (PEM)
     #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
-    /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/ [default: 127.0.0.1:15014]
+    /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, and what --api serves [default: 127.0.0.1:15014]
     #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
     pub admin: Option<String>,
     /// Only /healthz, /readyz and /metrics, for kubelets and Prometheus on a pod's network [default: none]
     #[arg(long, env = "UMBRA_PROBE", value_name = "ADDR")]
     pub probe: Option<String>,
+    /// umbra.v1 (gRPC) and /v1/live (HTTP), read-only, for canary tools and other replicas [default: none]
+    #[arg(long, env = "UMBRA_API", value_name = "ADDR")]
+    pub api: Option<String>,
+    /// A name with the addresses of all replicas and the port of their --api, such as a headless Service's:
+    /// statuses and /v1/live then count the proxies of all of them [default: none, this one only]
+    #[arg(long, env = "UMBRA_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub peers: Option<Vec<String>>,
     /// The settings file umbra.yaml; none is read otherwise
     #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -25,6 +25,8 @@ struct File {
     tls_client_ca: Option<PathBuf>,
     admin: Option<String>,
     probe: Option<String>,
+    api: Option<String>,
+    peers: Option<Vec<String>>,
     kubeconfig: Option<PathBuf>,
     in_cluster: Option<bool>,
     watch_namespaces: Option<Vec<String>>,
@@ -92,6 +94,10 @@ pub struct Options {
     pub admin: Option<String>,
     /// `--probe`.
     pub probe: Option<String>,
+    /// `--api`.
+    pub api: Option<String>,
+    /// `--peers`.
+    pub peers: Option<Vec<String>>,
     /// `--kubeconfig`, relative to the working directory.
     pub kubeconfig: Option<PathBuf>,
     /// `--in-cluster`.
@@ -127,8 +133,9 @@ impl Config {
         let file: Option<File> = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
         let File { root_namespace, cluster_domain, mirror, access_log, dir, xds, admin, .. } =
             file.clone().unwrap_or_default();
-        let File { probe, kubeconfig, in_cluster, watch_namespaces, watch_selector, log, log_format, .. } =
+        let File { probe, api, peers, kubeconfig, in_cluster, watch_namespaces, .. } =
             file.clone().unwrap_or_default();
+        let File { watch_selector, log, log_format, .. } = file.clone().unwrap_or_default();
         let File { xds_tls, tls_cert, tls_key, tls_client_ca, .. } = file.unwrap_or_default();
         let mut settings = Settings::default();
         if let Some(namespace) = root_namespace {
@@ -159,6 +166,8 @@ impl Config {
             tls_client_ca,
             admin,
             probe,
+            api,
+            peers,
             kubeconfig,
             in_cluster,
             watch_namespaces,
@@ -226,6 +235,8 @@ tlsKey: d
 tlsClientCa: e
 admin: 0.0.0.0:2
 probe: 0.0.0.0:3
+api: 0.0.0.0:4
+peers: [umbra-peers:4]
 kubeconfig: k
 inCluster: true
 watchNamespaces: [a, b]
@@ -259,6 +270,8 @@ logFormat: json
             tls_client_ca: Some("e".into()),
             admin: Some("0.0.0.0:2".to_owned()),
             probe: Some("0.0.0.0:3".to_owned()),
+            api: Some("0.0.0.0:4".to_owned()),
+            peers: Some(vec!["umbra-peers:4".to_owned()]),
             kubeconfig: Some("k".into()),
             in_cluster: Some(true),
             watch_namespaces: Some(vec!["a".to_owned(), "b".to_owned()]),

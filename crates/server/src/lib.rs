@@ -10,14 +10,17 @@
 
 pub mod admin;
 pub mod ads;
+pub mod api;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod diagnostics;
 pub mod engine_task;
+mod listen;
 pub mod live;
 pub mod logging;
 pub mod metrics;
+pub mod peers;
 pub mod proxies;
 mod reload;
 pub mod resources;

@@ -7,17 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use umbra_engine::{Engine, Options};
 
 use crate::admin::Admin;
 use crate::ads::{Ads, Patience};
+use crate::api::{self, Api};
 use crate::config::{self, Config};
 use crate::engine_task::EngineHandle;
+use crate::listen;
+use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::proxies::Proxies;
 use crate::reload;
 use crate::sources::{self, Sources, Started};
@@ -45,6 +51,10 @@ pub struct ServeOptions {
     pub admin: String,
     /// Where only probes and metrics are answered.
     pub probe: Option<String>,
+    /// Where tools and other replicas ask.
+    pub api: Option<String>,
+    /// `HOST:PORT`s of all replicas' APIs.
+    pub peers: Vec<String>,
     /// The settings file, to be looked after.
     pub config_file: Option<PathBuf>,
     /// What that file said, or the defaults.
@@ -62,6 +72,8 @@ impl ServeOptions {
             xds_tls: None,
             admin: "127.0.0.1:0".to_owned(),
             probe: None,
+            api: None,
+            peers: Vec::new(),
             config_file: None,
             config: Config::default(),
             patience: Patience::default(),
@@ -80,6 +92,8 @@ pub struct Running {
     pub admin: SocketAddr,
     /// Where only probes and metrics are answered.
     pub probe: Option<SocketAddr>,
+    /// Where tools and other replicas ask.
+    pub api: Option<SocketAddr>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
     engine: EngineHandle,
@@ -127,9 +141,14 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         Some(address) => Some(bind("--probe", address).await?),
         None => None,
     };
+    let api_listener = match &options.api {
+        Some(address) => Some(bind("--api", address).await?),
+        None => None,
+    };
     let (xds, admin) = (xds_listener.local_addr()?, admin_listener.local_addr()?);
     let probe = probe_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let xds_tls = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+    let api = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let Started { mut updates, health, cluster } = options.sources.start().await?;
     let metrics = Arc::new(Metrics::new());
     let settings = options.config.settings.clone();
@@ -137,6 +156,8 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     let engine = EngineHandle::start(engine, metrics.clone()).context("cannot start the engine's thread")?;
     let proxies = Proxies::new(metrics.clone());
     let shutdown = CancellationToken::new();
+    let live = Live::new(engine.clone(), proxies.clone());
+    let peers = Arc::new(Peers::new(options.peers, api::Identity::new(), engine.clone(), live.clone()));
     info!(%xds, %admin, from = %options.sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
     let files = {
@@ -174,6 +195,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         }
     };
     let watches = sources::report(health.clone(), metrics.clone());
+    let asked = Api::new(engine.clone(), proxies.clone(), live, peers, shutdown.clone());
     let views = Admin {
         engine: engine.clone(),
         proxies,
@@ -181,8 +203,10 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
-    let servers =
-        Servers { ads, views, xds: xds_listener, tls, admin: admin_listener, probe: probe_listener };
+    let mut http = vec![(admin_listener, views.clone().router(asked.clone()))];
+    http.extend(probe_listener.map(|listener| (listener, views.probe_router())));
+    http.extend(api_listener.map(|listener| (listener, asked.router())));
+    let servers = Servers { ads, xds: xds_listener, tls, http };
     let background = {
         let engine = engine.clone();
         async move {
@@ -194,16 +218,14 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         }
     };
     let end = tokio::spawn(servers.run(shutdown.clone(), background));
-    Ok(Running { xds, xds_tls, admin, probe, metrics, engine, shutdown, end })
+    Ok(Running { xds, xds_tls, admin, probe, api, metrics, engine, shutdown, end })
 }
 
 struct Servers {
     ads: Ads,
-    views: Admin,
     xds: TcpListener,
     tls: Option<(TcpListener, Identity)>,
-    admin: TcpListener,
-    probe: Option<TcpListener>,
+    http: Vec<(TcpListener, Router)>,
 }
 
 impl Servers {
@@ -213,7 +235,7 @@ impl Servers {
         shutdown: CancellationToken,
         background: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let (close, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let (close, stop_http) = (CancellationToken::new(), CancellationToken::new());
         let encrypted = self
             .tls
             .map(|(listener, identity)| self.ads.clone().serve(listener, Some(identity), close.clone()));
@@ -228,10 +250,11 @@ impl Servers {
                 }
             }
         });
-        if let Some(listener) = self.probe {
-            tokio::spawn(Admin::serve(self.views.clone().probe_router(), listener, stop_admin.clone()));
+        let http = TaskTracker::new();
+        for (listener, router) in self.http {
+            http.spawn(listen::serve(listener, router, listen::Limits::default(), stop_http.clone()));
         }
-        let admin = tokio::spawn(Admin::serve(self.views.router(), self.admin, stop_admin.clone()));
+        http.close();
         let background = tokio::spawn(background);
         let background_end = background.abort_handle();
         let result = tokio::select! {
@@ -244,9 +267,9 @@ impl Servers {
             close.cancel();
             let _ = tokio::time::timeout(GRACE, &mut ads).await;
         }
-        stop_admin.cancel();
+        stop_http.cancel();
         // Somebody's browser may keep its connection.
-        let _ = tokio::time::timeout(Duration::from_millis(200), admin).await;
+        let _ = tokio::time::timeout(Duration::from_millis(200), http.wait()).await;
         background_end.abort();
         result
     }
@@ -307,6 +330,16 @@ pub fn options(
     let xds = flags.xds.or_else(|| file.xds.clone()).unwrap_or_else(|| DEFAULT_XDS.to_owned());
     let admin = flags.admin.or_else(|| file.admin.clone()).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
     let probe = flags.probe.or_else(|| file.probe.clone());
+    let api = flags.api.or_else(|| file.api.clone());
+    let peers = flags.peers.or_else(|| file.peers.clone()).unwrap_or_default();
+    let is_named = |peer: &String| {
+        peer.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    if !peers.iter().all(is_named) {
+        return Err(
+            "--peers: expected HOST:PORT, the name of all replicas and the port of their --api".to_owned()
+        );
+    }
     let patience = Patience::default();
-    Ok(ServeOptions { sources, xds, xds_tls, admin, probe, config_file, config, patience })
+    Ok(ServeOptions { sources, xds, xds_tls, admin, probe, api, peers, config_file, config, patience })
 }

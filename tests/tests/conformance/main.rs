@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
 mod answers;
+mod api;
 mod client;
 mod edges;
 mod mesh;

@@ -1,7 +1,6 @@
 //! The admin HTTP interface: health, metrics, debug views. It reads, and changes nothing.
 
 mod debug;
-mod listen;
 
 use std::sync::Arc;
 
@@ -10,10 +9,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Api;
 use crate::engine_task::EngineHandle;
 use crate::metrics::{self, Metrics};
 use crate::proxies::Proxies;
@@ -38,6 +37,7 @@ const INDEX: &str = "<!doctype html><title>umbra</title><h1>umbra</h1><ul>
 <li><a href=/debug/objects>/debug/objects</a> every object with its diagnostics; <code>?kind=</code>, <code>?namespace=</code>, <code>?name=</code>
 <li><a href=/debug/diagnostics>/debug/diagnostics</a> everything that is wrong; <code>?severity=error</code>
 <li><a href=/debug/proxies>/debug/proxies</a> connected proxies: how far each has come, what it rejected
+<li>/v1/live/KIND/NAMESPACE/NAME is that object live on every proxy that it reaches? 200 or 409; <code>?generation=</code>
 <li>/debug/proxies/ID one proxy and its resources; ID is its number or its node id
 <li><a href=/metrics>/metrics</a> for Prometheus
 <li><a href=/readyz?verbose>/readyz?verbose</a>, <a href=/healthz>/healthz</a>
@@ -45,8 +45,8 @@ const INDEX: &str = "<!doctype html><title>umbra</title><h1>umbra</h1><ul>
 ";
 
 impl Admin {
-    /// Every path that is served.
-    pub fn router(self) -> Router {
+    /// Every path that is served, those of the API included.
+    pub fn router(self, api: Api) -> Router {
         Router::new()
             .route("/", get(async || Html(INDEX)))
             .route("/debug", get(async || Html(INDEX)))
@@ -60,6 +60,7 @@ impl Admin {
             .route("/debug/proxies/{id}", get(debug::proxy))
             .fallback(async || (StatusCode::NOT_FOUND, "not here; see /debug/\n"))
             .with_state(self)
+            .merge(api.routes())
     }
 
     /// What is meant for kubelets and Prometheus, on a network that others are on too: no views.
@@ -69,11 +70,6 @@ impl Admin {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(self)
-    }
-
-    /// Serves until `stop`.
-    pub async fn serve(router: Router, listener: TcpListener, stop: CancellationToken) {
-        listen::serve(listener, router, listen::Limits::default(), stop).await;
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
         tls_client_ca: args.tls_client_ca,
         admin: args.admin,
         probe: args.probe,
+        api: args.api,
+        peers: args.peers,
         kubeconfig: args.kubeconfig,
         in_cluster: Some(args.in_cluster),
         watch_namespaces: args.watch_namespaces,

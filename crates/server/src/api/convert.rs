@@ -1,0 +1,186 @@
+//! What the rest of the process knows, as messages of `umbra.v1`, and replicas' answers back.
+
+use jiff::Timestamp;
+use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind};
+use umbra_proto::google;
+use umbra_proto::umbra::v1;
+use umbra_proto::umbra::v1::type_status::State;
+
+use super::Identity;
+use crate::diagnostics::severity_name;
+use crate::live::{Laggard, MirrorLive, ObjectLive};
+use crate::proxies::{Proxy, TypeView};
+
+/// Kinds whose objects can be live on a proxy.
+pub(super) const KINDS: [Kind; 4] =
+    [Kind::VirtualService, Kind::DestinationRule, Kind::ServiceEntry, Kind::Gateway];
+
+pub(super) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identity) -> v1::Proxy {
+    let view = proxy.view();
+    // In push order, which the view's names are not in.
+    let types = umbra_xds::ResourceType::ALL
+        .into_iter()
+        .filter_map(|it| Some(type_status(it.short_name(), view.types.get(it.short_name())?)));
+    v1::Proxy {
+        id: format!("{}/{}", identity.id, proxy.id),
+        node_id: proxy.node_id.clone(),
+        pod: proxy.node.pod.as_deref().unwrap_or_default().to_owned(),
+        namespace: proxy.node.namespace.to_string(),
+        kind: kind(proxy.node.kind).into(),
+        peer: proxy.peer.clone(),
+        replica: identity.name.clone(),
+        class: class.map(|class| v1::ProxyClass {
+            kind: kind(class.kind).into(),
+            namespace: class.namespace.to_string(),
+            labels: (*class.labels).clone(),
+            rtds: class.rtds,
+            unprivileged: class.unprivileged,
+        }),
+        connected: Some(timestamp(proxy.connected)),
+        generation: view.generation.unwrap_or_default(),
+        acked_generation: view.acked_generation,
+        types: types.collect(),
+    }
+}
+
+fn kind(kind: ProxyKind) -> v1::ProxyKind {
+    match kind {
+        ProxyKind::Sidecar => v1::ProxyKind::Sidecar,
+        ProxyKind::Router => v1::ProxyKind::Router,
+    }
+}
+
+fn type_status(name: &str, view: &TypeView) -> v1::TypeStatus {
+    let state = match view.state {
+        "rejected" => State::Rejected,
+        "sent" => State::Sent,
+        "pending" => State::Pending,
+        _ => State::Synced,
+    };
+    let nack = view.last_nack.as_ref();
+    v1::TypeStatus {
+        r#type: name.to_owned(),
+        state: state.into(),
+        sent_generation: view.sent_generation,
+        acked_generation: view.acked_generation,
+        nacked_generation: nack.map_or(0, |nack| nack.generation),
+        nack_message: nack.map_or(String::new(), |nack| nack.message.clone()),
+        nacked: nack.and_then(|nack| nack.at).map(timestamp),
+        rejected: view.rejected.iter().map(|name| name.to_string()).collect(),
+    }
+}
+
+fn timestamp(at: Timestamp) -> google::protobuf::Timestamp {
+    google::protobuf::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+}
+
+pub(super) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
+    let state = &mirror.state;
+    let mut target = state.host.clone();
+    if !state.subset.is_empty() {
+        target = format!("{target} subset {}", state.subset);
+    }
+    if let Some(port) = state.port {
+        target = format!("{target} port {port}");
+    }
+    let clusters = mirror.clusters().map(|(name, endpoints)| v1::MirrorCluster {
+        name: name.to_string(),
+        ready_endpoints: count(endpoints),
+    });
+    v1::Mirror {
+        id: format!("{}/{}/{}", mirror.rule.namespace, mirror.rule.name, state.field),
+        rule: Some(reference(&mirror.rule)),
+        field: state.field.clone(),
+        route: state.route.clone(),
+        hosts: state.hosts.to_vec(),
+        target,
+        parts_per_million: mirror.share().map(|share| share.millionths()),
+        runtime_key: state.key.as_str().to_owned(),
+        clusters: clusters.collect(),
+        total: count(mirror.total),
+        live: count(mirror.live),
+        problem: mirror.problem().map(|problem| v1::Problem {
+            code: problem.code.to_owned(),
+            severity: severity_name(problem.severity).to_owned(),
+            message: problem.message.clone(),
+        }),
+    }
+}
+
+pub(super) fn reference(id: &ObjectId) -> v1::ObjectReference {
+    v1::ObjectReference {
+        kind: id.kind.as_str().to_owned(),
+        namespace: id.namespace.to_string(),
+        name: id.name.to_string(),
+    }
+}
+
+/// `None` for a kind that has no liveness.
+pub(super) fn object_id(reference: &v1::ObjectReference) -> Option<ObjectId> {
+    let kind = KINDS.into_iter().find(|kind| kind.as_str() == reference.kind)?;
+    Some(ObjectId::new(kind, reference.namespace.as_str(), reference.name.as_str()))
+}
+
+/// How far an object is, as one replica tells another.
+pub(super) fn liveness(live: &ObjectLive) -> v1::ObjectLiveness {
+    let laggards = live.laggards.iter().map(|laggard| v1::Laggard {
+        proxy: laggard.proxy.clone(),
+        resource: laggard.resource.clone(),
+        words: laggard.words.clone().unwrap_or_default(),
+    });
+    v1::ObjectLiveness {
+        object: Some(reference(&live.object)),
+        generation: live.generation,
+        newest_generation: live.newest,
+        total: count(live.total),
+        live: count(live.live),
+        laggards: laggards.collect(),
+    }
+}
+
+/// The reverse of [`liveness`]; `None` for a kind that this version does not know.
+pub(crate) fn object_live(message: v1::ObjectLiveness) -> Option<ObjectLive> {
+    let laggards = message.laggards.into_iter().map(|laggard| Laggard {
+        proxy: laggard.proxy,
+        resource: laggard.resource,
+        words: Some(laggard.words).filter(|words| !words.is_empty()),
+    });
+    Some(ObjectLive {
+        object: object_id(&message.object?)?,
+        generation: message.generation,
+        newest: message.newest_generation,
+        total: message.total as usize,
+        live: message.live as usize,
+        laggards: laggards.collect(),
+    })
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_replica_tells_another_comes_back_as_it_was() {
+        let laggard = |words: Option<&str>| Laggard {
+            proxy: "web-1.shop".to_owned(),
+            resource: "rds/8000".to_owned(),
+            words: words.map(str::to_owned),
+        };
+        let live = ObjectLive {
+            object: ObjectId::new(Kind::Gateway, "shop", "web"),
+            generation: 4,
+            newest: 5,
+            total: 3,
+            live: 1,
+            laggards: vec![laggard(None), laggard(Some("no"))],
+        };
+        assert_eq!(object_live(liveness(&live)), Some(live.clone()));
+        let mut of_the_future = liveness(&live);
+        of_the_future.object = Some(v1::ObjectReference { kind: "Sidecar".to_owned(), ..Default::default() });
+        assert_eq!(object_live(of_the_future), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! The service `umbra.v1.Umbra`.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use umbra_proto::umbra::v1::umbra_server::Umbra;
+use umbra_proto::umbra::v1::{
+    ListMirrorsRequest, ListMirrorsResponse, ListObjectsRequest, ListObjectsResponse, ListProxiesRequest,
+    ListProxiesResponse, Mirror, Proxy, WatchMirrorsRequest, WatchMirrorsResponse, WatchProxiesRequest,
+    WatchProxiesResponse,
+};
+
+use super::watching::{self, Watched};
+use super::{Api, MAX_OBJECTS, MAX_WATCHES, convert};
+use crate::listen::InUse;
+
+/// A list takes microseconds; the engine may be settling a large change before it answers.
+const ANSWER: Duration = Duration::from_secs(30);
+
+type Updates<T> = ReceiverStream<Result<T, Status>>;
+
+impl Api {
+    fn check_ready(&self) -> Result<(), Status> {
+        match self.ready() {
+            true => Ok(()),
+            false => Err(Status::unavailable("the first load is not done")),
+        }
+    }
+
+    fn watch<T: Watched>(
+        &self,
+        namespace: String,
+        in_use: Option<InUse>,
+    ) -> Result<Response<Updates<T::Update>>, Status> {
+        self.check_ready()?;
+        let permit = self.watches.clone().try_acquire_owned();
+        let permit = permit
+            .map_err(|_| Status::resource_exhausted(format!("{MAX_WATCHES} watches are open already")))?;
+        let (out, updates) = mpsc::channel(1);
+        tokio::spawn(watching::run::<T>(self.clone(), namespace, out, (permit, in_use)));
+        Ok(Response::new(ReceiverStream::new(updates)))
+    }
+}
+
+async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, Status> {
+    let late = |_| Status::deadline_exceeded(format!("no answer within {ANSWER:?}"));
+    tokio::time::timeout(ANSWER, answer).await.map_err(late)
+}
+
+fn in_use<T>(request: &Request<T>) -> Option<InUse> {
+    request.extensions().get::<InUse>().cloned()
+}
+
+#[tonic::async_trait]
+impl Umbra for Api {
+    type WatchProxiesStream = Updates<WatchProxiesResponse>;
+    type WatchMirrorsStream = Updates<WatchMirrorsResponse>;
+
+    async fn list_proxies(
+        &self,
+        request: Request<ListProxiesRequest>,
+    ) -> Result<Response<ListProxiesResponse>, Status> {
+        self.check_ready()?;
+        let proxies = in_time(self.list_proxies(&request.get_ref().namespace)).await?;
+        Ok(Response::new(ListProxiesResponse { replica: Some(self.replica()), proxies }))
+    }
+
+    async fn watch_proxies(
+        &self,
+        request: Request<WatchProxiesRequest>,
+    ) -> Result<Response<Self::WatchProxiesStream>, Status> {
+        let in_use = in_use(&request);
+        self.watch::<Proxy>(request.into_inner().namespace, in_use)
+    }
+
+    async fn list_mirrors(
+        &self,
+        request: Request<ListMirrorsRequest>,
+    ) -> Result<Response<ListMirrorsResponse>, Status> {
+        self.check_ready()?;
+        let mirrors = in_time(self.list_mirrors(&request.get_ref().namespace)).await?;
+        Ok(Response::new(ListMirrorsResponse { replica: Some(self.replica()), mirrors }))
+    }
+
+    async fn watch_mirrors(
+        &self,
+        request: Request<WatchMirrorsRequest>,
+    ) -> Result<Response<Self::WatchMirrorsStream>, Status> {
+        let in_use = in_use(&request);
+        self.watch::<Mirror>(request.into_inner().namespace, in_use)
+    }
+
+    async fn list_objects(
+        &self,
+        request: Request<ListObjectsRequest>,
+    ) -> Result<Response<ListObjectsResponse>, Status> {
+        self.check_ready()?;
+        let asked = request.into_inner().objects;
+        if asked.len() > MAX_OBJECTS {
+            let many = asked.len();
+            return Err(Status::invalid_argument(format!("{many} objects, expected at most {MAX_OBJECTS}")));
+        }
+        // A kind that is unknown here is like an object that does not exist.
+        let ids: Vec<_> = asked.iter().filter_map(convert::object_id).collect();
+        let which = (!asked.is_empty()).then_some(ids.as_slice());
+        let found = in_time(self.live.objects(which)).await?;
+        let objects = found.iter().map(convert::liveness).collect();
+        Ok(Response::new(ListObjectsResponse { replica: Some(self.replica()), objects }))
+    }
+}

@@ -1,0 +1,135 @@
+//! `umbra.v1` over gRPC and `/v1/live` over HTTP, on one port: what tools and other replicas ask. It reads, and
+//! changes nothing.
+
+mod convert;
+mod gate;
+mod grpc;
+mod watching;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{any_service, get};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use umbra_engine::ClassReach;
+use umbra_ir::ProxyClass;
+use umbra_proto::umbra::v1::umbra_server::UmbraServer;
+use umbra_proto::umbra::v1::{Mirror, Proxy, Replica};
+
+pub(crate) use convert::object_live;
+
+use crate::engine_task::EngineHandle;
+use crate::live::Live;
+use crate::peers::Peers;
+use crate::proxies::Proxies;
+
+/// A request larger than this is refused: it holds a namespace, or the names of [`MAX_OBJECTS`] objects.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// Objects that one request may name.
+const MAX_OBJECTS: usize = 1000;
+/// Watches at once, of proxies and of mirrors together.
+const MAX_WATCHES: usize = 32;
+
+/// Who this process is among the replicas.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Its Pod's name, or its host's.
+    pub name: String,
+    /// Another one after every start.
+    pub id: String,
+}
+
+impl Identity {
+    /// This process's.
+    pub fn new() -> Self {
+        let id = umbra_source::kubernetes::identity();
+        let name = id.rsplit_once('_').map_or(id.as_str(), |(name, _)| name).to_owned();
+        Identity { name, id }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Identity::new()
+    }
+}
+
+/// What the API shows.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Who answers.
+    pub identity: Arc<Identity>,
+    /// Generations, and whether the first load is done.
+    pub engine: EngineHandle,
+    /// Connected proxies.
+    pub proxies: Arc<Proxies>,
+    /// How far objects have come on them.
+    pub live: Live,
+    /// The same on all replicas.
+    pub peers: Arc<Peers>,
+    /// Cancelled when the process should end: watches end by themselves.
+    pub shutdown: CancellationToken,
+    watches: Arc<Semaphore>,
+}
+
+impl Api {
+    /// Shows what these know.
+    pub fn new(
+        engine: EngineHandle,
+        proxies: Arc<Proxies>,
+        live: Live,
+        peers: Arc<Peers>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let watches = Arc::new(Semaphore::new(MAX_WATCHES));
+        Api { identity: peers.identity(), engine, proxies, live, peers, shutdown, watches }
+    }
+
+    /// The paths of the API, to be served beside others.
+    pub fn routes(self) -> Router {
+        let grpc = UmbraServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
+        Router::new()
+            .route("/umbra.v1.Umbra/{method}", any_service(grpc))
+            .route("/v1/live/{kind}/{namespace}/{name}", get(gate::live).post(gate::live))
+            .with_state(self)
+    }
+
+    /// The API alone.
+    pub fn router(self) -> Router {
+        let nothing = "not here; there are /v1/live/KIND/NAMESPACE/NAME and gRPC umbra.v1.Umbra\n";
+        self.routes().fallback(async move || (StatusCode::NOT_FOUND, nothing))
+    }
+
+    fn ready(&self) -> bool {
+        self.engine.published().ready
+    }
+
+    fn replica(&self) -> Replica {
+        Replica {
+            name: self.identity.name.clone(),
+            id: self.identity.id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: self.engine.published().generation,
+        }
+    }
+
+    /// Every proxy of a namespace (empty: of all), in the order of connecting.
+    async fn list_proxies(&self, namespace: &str) -> Vec<Proxy> {
+        let reach = self.engine.reach().await;
+        let of = |class: &'_ ClassReach| class.proxies.iter().map(|id| (id.0, class.class.clone())).collect();
+        let classes: BTreeMap<u64, ProxyClass> = reach.classes.iter().flat_map::<Vec<_>, _>(of).collect();
+        let all = self.proxies.list();
+        let wanted = all.iter().filter(|it| namespace.is_empty() || *it.node.namespace == *namespace);
+        wanted.map(|proxy| convert::proxy(proxy, classes.get(&proxy.id), &self.identity)).collect()
+    }
+
+    /// Every mirror of a namespace (empty: of all), in the order of namespace, name and place.
+    async fn list_mirrors(&self, namespace: &str) -> Vec<Mirror> {
+        let all = self.live.mirrors().await;
+        let wanted = all.iter().filter(|it| namespace.is_empty() || *it.rule.namespace == *namespace);
+        wanted.map(convert::mirror).collect()
+    }
+}

@@ -1,0 +1,300 @@
+//! All replicas as one: what is live on the proxies of every replica, and which replica did not say.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use umbra_ir::ObjectId;
+use umbra_proto::umbra::v1::umbra_client::UmbraClient;
+use umbra_proto::umbra::v1::{ListObjectsRequest, ListObjectsResponse, ObjectReference};
+
+use crate::api::{self, Identity};
+use crate::engine_task::EngineHandle;
+use crate::live::{Laggard, Live, ObjectLive};
+
+/// How long the name of the replicas may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(2);
+/// How long a replica may take to be reached, and to answer.
+const CONNECT: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(5);
+/// An answer about ten thousand objects has a few megabytes.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// Proxies that are named for one object; the rest is counted.
+const MAX_LAGGARDS: usize = 8;
+
+/// How far objects have come on the proxies of all replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerAnswer {
+    /// Each object that some replica knows, sorted; its counts are those of all replicas. A replica that has not seen
+    /// the newest version counts as one where it is live on no proxy.
+    pub objects: Vec<ObjectLive>,
+    /// Replicas that did not answer, with why: their proxies are not counted. Sorted.
+    pub silent: Vec<String>,
+}
+
+/// The replicas, this one included.
+#[derive(Debug)]
+pub struct Peers {
+    identity: Arc<Identity>,
+    engine: EngineHandle,
+    live: Live,
+    /// `HOST:PORT`s, which together have the addresses of all replicas; empty: there is this one only.
+    names: Vec<String>,
+    channels: Mutex<BTreeMap<SocketAddr, UmbraClient<Channel>>>,
+}
+
+/// What one replica said.
+struct Answer {
+    replica: String,
+    objects: Vec<ObjectLive>,
+}
+
+impl Peers {
+    /// This replica and those behind `names` (`HOST:PORT`).
+    pub fn new(names: Vec<String>, identity: Identity, engine: EngineHandle, live: Live) -> Self {
+        Peers { identity: Arc::new(identity), engine, live, names, channels: Mutex::default() }
+    }
+
+    /// Who this replica is.
+    pub fn identity(&self) -> Arc<Identity> {
+        self.identity.clone()
+    }
+
+    /// How far every Istio object has come on all replicas.
+    pub async fn objects(&self) -> PeerAnswer {
+        self.ask(None).await
+    }
+
+    /// How far one has come.
+    pub async fn object(&self, id: &ObjectId) -> PeerAnswer {
+        self.ask(Some(id)).await
+    }
+
+    async fn ask(&self, which: Option<&ObjectId>) -> PeerAnswer {
+        let mut silent = Vec::new();
+        let mut addresses = Vec::new();
+        for (name, found) in self.names.iter().zip(join_all(self.names.iter().map(|it| resolve(it))).await) {
+            match found {
+                Ok(found) => addresses.extend(found),
+                Err(why) => silent.push(format!("{name} ({why})")),
+            }
+        }
+        addresses.sort();
+        addresses.dedup();
+        let others = addresses.iter().map(|address| self.ask_one(*address, which));
+        let (own, others) = tokio::join!(self.own(which), join_all(others));
+        self.forget_all_but(&addresses);
+        let mut answers = BTreeMap::new();
+        match own {
+            Some(own) => drop(answers.insert(self.identity.id.clone(), own)),
+            None => silent.push(format!("{} (its first load is not done)", self.identity.name)),
+        }
+        for (address, answer) in addresses.iter().zip(others) {
+            match answer {
+                Ok((id, _)) if id == self.identity.id => {}
+                // A replica with several addresses is one.
+                Ok((id, answer)) => drop(answers.insert(id, answer)),
+                Err(status) => silent.push(format!("{address} ({})", told(&status))),
+            }
+        }
+        silent.sort();
+        PeerAnswer { objects: merge(&answers.into_values().collect::<Vec<_>>()), silent }
+    }
+
+    /// `None` before the first load.
+    async fn own(&self, which: Option<&ObjectId>) -> Option<Answer> {
+        if !self.engine.published().ready {
+            return None;
+        }
+        let objects = self.live.objects(which.map(std::slice::from_ref)).await;
+        Some(Answer { replica: self.identity.name.clone(), objects })
+    }
+
+    /// The id of the replica at an address, and what it says.
+    async fn ask_one(
+        &self,
+        address: SocketAddr,
+        which: Option<&ObjectId>,
+    ) -> Result<(String, Answer), Status> {
+        let reference = |id: &ObjectId| ObjectReference {
+            kind: id.kind.as_str().to_owned(),
+            namespace: id.namespace.to_string(),
+            name: id.name.to_string(),
+        };
+        let request = ListObjectsRequest { objects: which.map(reference).into_iter().collect() };
+        let asked = async {
+            let mut client = self.client(address)?;
+            match client.list_objects(request.clone()).await {
+                // A connection that has rested may be closed by the other side at just this moment.
+                Err(status) if status.code() != Code::Ok && was_cut(&status) => {
+                    client.list_objects(request).await
+                }
+                answer => answer,
+            }
+        };
+        let late = |_| Status::deadline_exceeded(format!("no answer within {ANSWER:?}"));
+        let answer = tokio::time::timeout(ANSWER, asked).await.map_err(late)??;
+        let ListObjectsResponse { replica, objects } = answer.into_inner();
+        let replica = replica.unwrap_or_default();
+        let objects = objects.into_iter().filter_map(api::object_live).collect();
+        Ok((replica.id, Answer { replica: replica.name, objects }))
+    }
+
+    fn client(&self, address: SocketAddr) -> Result<UmbraClient<Channel>, Status> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = channels.get(&address) {
+            return Ok(client.clone());
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let channel = endpoint.connect_timeout(CONNECT).connect_lazy();
+        let client = UmbraClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        channels.insert(address, client.clone());
+        Ok(client)
+    }
+
+    fn forget_all_but(&self, addresses: &[SocketAddr]) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|address, _| addresses.contains(address));
+    }
+}
+
+/// The connection broke; nothing is known about the request.
+fn was_cut(status: &Status) -> bool {
+    matches!(status.code(), Code::Unknown | Code::Cancelled)
+}
+
+/// Every address behind `HOST:PORT`, sorted.
+///
+/// # Errors
+/// There is none, in words.
+pub(crate) async fn resolve(name: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = match tokio::time::timeout(RESOLVE, tokio::net::lookup_host(name)).await {
+        Err(_) => return Err(format!("the name does not resolve within {RESOLVE:?}")),
+        Ok(Err(error)) => return Err(format!("the name does not resolve: {error}")),
+        Ok(Ok(found)) => found,
+    };
+    let mut found: Vec<_> = found.collect();
+    found.sort();
+    found.dedup();
+    if found.is_empty() { Err("the name has no address".to_owned()) } else { Ok(found) }
+}
+
+/// Why a call failed, with the cause that the transport hides.
+pub(crate) fn told(status: &Status) -> String {
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
+    let mut last = status.message().to_owned();
+    while let Some(error) = cause {
+        last = error.to_string();
+        cause = error.source();
+    }
+    if last.is_empty() { format!("{:?}", status.code()) } else { last }
+}
+
+/// Adds up what replicas say.
+fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
+    let mut all: BTreeMap<&ObjectId, ObjectLive> = BTreeMap::new();
+    for object in answers.iter().flat_map(|answer| &answer.objects) {
+        let merged = all.entry(&object.object).or_insert_with(|| ObjectLive {
+            object: object.object.clone(),
+            generation: 0,
+            newest: 0,
+            total: 0,
+            live: 0,
+            laggards: Vec::new(),
+        });
+        merged.generation = merged.generation.max(object.generation);
+        merged.newest = merged.newest.max(object.newest);
+    }
+    for (id, merged) in &mut all {
+        for answer in answers {
+            let Ok(at) = answer.objects.binary_search_by(|object| object.object.cmp(id)) else {
+                let words = Some("it has not seen the object yet".to_owned());
+                merged.laggards.push(behind(answer, words));
+                continue;
+            };
+            let object = &answer.objects[at];
+            merged.total += object.total;
+            if object.generation == merged.generation {
+                merged.live += object.live;
+                merged.laggards.extend(object.laggards.iter().cloned());
+            } else if object.total > 0 {
+                let words = format!("it has generation {} in force", object.generation);
+                merged.laggards.push(behind(answer, Some(words)));
+            }
+        }
+        merged.laggards.sort();
+        merged.laggards.truncate(MAX_LAGGARDS);
+    }
+    all.into_values().collect()
+}
+
+/// Every proxy of a replica that lags itself.
+fn behind(answer: &Answer, words: Option<String>) -> Laggard {
+    Laggard { proxy: format!("every proxy of replica {}", answer.replica), resource: String::new(), words }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_ir::Kind;
+
+    use super::*;
+
+    /// Objects as `NAME GENERATION LIVE/TOTAL`, after the replica's name.
+    fn answer((replica, objects): &(&str, &[&str])) -> Answer {
+        let one = |words: &&str| {
+            let parts: Vec<&str> = words.split([' ', '/']).collect();
+            let number = |at: usize| parts[at].parse::<usize>().unwrap();
+            let (live, total) = (number(2), number(3));
+            let laggard =
+                |n| Laggard { proxy: format!("{replica}-{n}"), resource: "rds/80".to_owned(), words: None };
+            let generation = i64::try_from(number(1)).unwrap();
+            ObjectLive {
+                object: ObjectId::new(Kind::VirtualService, "shop", parts[0]),
+                generation,
+                newest: generation,
+                total,
+                live,
+                laggards: (live..total).map(laggard).collect(),
+            }
+        };
+        Answer { replica: (*replica).to_owned(), objects: objects.iter().map(one).collect() }
+    }
+
+    /// Merged objects as `NAME GENERATION LIVE/TOTAL: LAGGARDS`.
+    #[track_caller]
+    fn check(answers: &[(&str, &[&str])], want: &[&str]) {
+        let answers: Vec<_> = answers.iter().map(answer).collect();
+        let merged = merge(&answers).into_iter().map(|it| {
+            let laggards: Vec<_> = it.laggards.iter().map(|laggard| laggard.proxy.as_str()).collect();
+            let counts = format!("{} {} {}/{}", it.object.name, it.generation, it.live, it.total);
+            format!("{counts}: {}", laggards.join(", "))
+        });
+        assert_eq!(merged.collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn replicas_add_up() {
+        check(&[], &[]);
+        check(&[("a", &["x 1 1/2"])], &["x 1 1/2: a-1"]);
+        check(
+            &[("a", &["x 3 2/2", "y 1 0/0"]), ("b", &["x 3 1/2", "y 1 1/1"])],
+            &["x 3 3/4: b-1", "y 1 1/1: "],
+        );
+        // One that has not seen the newest version yet is live nowhere, if it has proxies.
+        check(
+            &[("a", &["x 4 2/2"]), ("b", &["x 3 2/2"]), ("c", &["x 3 0/0"])],
+            &["x 4 2/4: every proxy of replica b"],
+        );
+        // One that does not know the object may have proxies that it will reach.
+        check(&[("a", &["x 1 1/1"]), ("b", &[])], &["x 1 1/1: every proxy of replica b"]);
+        let many: Vec<String> = (0..3).map(|n| format!("r{n}")).collect();
+        let many: Vec<(&str, &[&str])> = many.iter().map(|name| (name.as_str(), &["x 1 0/5"][..])).collect();
+        let answers: Vec<_> = many.iter().map(answer).collect();
+        assert_eq!(merge(&answers)[0].laggards.len(), MAX_LAGGARDS);
+    }
+}
