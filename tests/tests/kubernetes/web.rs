@@ -49,18 +49,30 @@ spec:
 
 /// Three Pods of v1, one of v2, the rules, umbra and the client's sidecar, which copies every request already.
 pub(crate) async fn start(cluster: &Cluster) -> Mesh {
+    start_with(cluster, &[]).await
+}
+
+/// As [`start`], with these further flags of umbra.
+pub(crate) async fn start_with(cluster: &Cluster, flags: &[&str]) -> Mesh {
     cluster.install_crds("istio");
-    let started = Mesh::start(cluster, &cluster.admin(), &[]).await;
+    let mesh = start_workloads(cluster, flags).await;
+    cluster.apply(&(SUBSETS.to_owned() + &rule(100.0)));
+    wait_share(&mesh, 100.0).await;
+    mesh
+}
+
+/// As [`start`], but for the rules.
+pub(crate) async fn start_workloads(cluster: &Cluster, flags: &[&str]) -> Mesh {
+    let started = Mesh::start(cluster, &cluster.admin(), flags).await;
     let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
     let workloads = deployment("web-v1", "web", "v1", 3)
         + &deployment("web-v2", "web", "v2", 1)
         + &service("web", "web")
         + &plain("client", "app: client", "pause", 0);
-    cluster.apply(&(workloads + SUBSETS + &rule(100.0)));
+    cluster.apply(&workloads);
     cluster.wait_ready("default", "app=web", 4).await;
     let client = cluster.wait_ready("default", "app=client", 1).await;
     mesh.start_proxy("sidecar", &client[0]).await;
-    wait_share(&mesh, 100.0).await;
     mesh.wait_status("client", PORT, &ask(), 200).await;
     mesh
 }
