@@ -1,5 +1,7 @@
 //! A complete bootstrap for stock Envoy.
 
+mod ready;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -60,6 +62,8 @@ pub struct BootstrapOptions {
     pub tls: Option<BootstrapTls>,
     /// Where Envoy's admin interface listens.
     pub admin: SocketAddr,
+    /// Where `/ready` and `/stats/prometheus`, and nothing else of the admin interface, are answered for probes.
+    pub ready: Option<SocketAddr>,
     /// `node.id`; `None`: to be given as `--service-node`, since each replica needs its own.
     pub node_id: Option<String>,
     /// Ask for the state-of-the-world variant instead of delta.
@@ -88,6 +92,7 @@ impl Default for BootstrapOptions {
             server_port: 15010,
             tls: None,
             admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
+            ready: None,
             node_id: None,
             state_of_the_world: false,
         }
@@ -99,6 +104,8 @@ impl Default for BootstrapOptions {
 pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
     // Zero: a proxy is not ready before it was told what to do.
     let subscription = Some(ads(Duration::ZERO));
+    let mut clusters = vec![xds_cluster(options)];
+    clusters.extend(options.ready.map(|_| ready::cluster(options.admin)));
     Bootstrap {
         node: Some(node(options)),
         admin: Some(Admin {
@@ -112,7 +119,8 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
             ..Default::default()
         }),
         static_resources: Some(StaticResources {
-            clusters: vec![xds_cluster(options)],
+            clusters,
+            listeners: options.ready.map(ready::listener).into_iter().collect(),
             ..Default::default()
         }),
         layered_runtime: Some(LayeredRuntime { layers: runtime_layers() }),

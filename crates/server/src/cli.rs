@@ -192,6 +192,9 @@ pub struct BootstrapArgs {
     /// Envoy's own admin address
     #[arg(long, env = "UMBRA_ENVOY_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub envoy_admin: String,
+    /// Answer /ready and /stats/prometheus there, for kubelets and Prometheus on a pod's network [default: nowhere]
+    #[arg(long, env = "UMBRA_ENVOY_READY", value_name = "ADDR")]
+    pub envoy_ready: Option<String>,
     /// The form of the bootstrap; Envoy reads both
     #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "yaml")]
     pub output: DumpOutput,

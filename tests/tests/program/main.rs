@@ -38,6 +38,7 @@ fn wrong_usage_is_2_and_says_what_is_right() {
         &["validate", "/no/such/path"],
         &["nonsense"],
         &["bootstrap", "--proxy", "nonsense"],
+        &["bootstrap", "--proxy", "sidecar/default", "--envoy-ready", "15021"],
         &["bootstrap", "--proxy", "sidecar/default", "--tls-ca", "ca.crt", "--tls-cert", "tls.crt"],
         &["bootstrap", "--proxy", "sidecar/default", "--tls-cert", "tls.crt", "--tls-key", "tls.key"],
         &["serve", "--dir", ".", "--xds-tls", "127.0.0.1:0"],
@@ -81,6 +82,7 @@ fn a_real_envoy_takes_every_bootstrap() {
             "--server",
             "umbra.umbra-system.svc:15010",
         ],
+        &["--proxy", "sidecar/default", "--envoy-ready", "0.0.0.0:15021"],
         &["--proxy", "sidecar/default", "--node-id", "one", "-o", "json"],
     ]
     .iter()

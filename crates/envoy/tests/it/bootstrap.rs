@@ -125,3 +125,25 @@ fn over_tls() {
         );
     }
 }
+
+#[test]
+fn what_the_network_may_ask() {
+    check(&BootstrapOptions::default(), &[("/staticResources/listeners", Value::Null)]);
+    let ready = Some(([0, 0, 0, 0], 15021).into());
+    let options = BootstrapOptions { ready, admin: ([127, 0, 0, 1], 15999).into(), ..Default::default() };
+    let host = "/staticResources/listeners/0/filterChains/0/filters/0/typedConfig/routeConfig/virtualHosts/0";
+    let route = |path: &str| json!({"match": {"path": path}, "route": {"cluster": "umbra-ready"}});
+    let address = "loadAssignment/endpoints/0/lbEndpoints/0/endpoint/address/socketAddress";
+    check(
+        &options,
+        &[
+            (
+                "/staticResources/listeners/0/address/socketAddress",
+                json!({"address": "0.0.0.0", "portValue": 15021}),
+            ),
+            // Nothing else: the admin interface can end a proxy.
+            (&format!("{host}/routes"), json!([route("/ready"), route("/stats/prometheus")])),
+            (&format!("/staticResources/clusters/1/{address}/portValue"), json!(15999)),
+        ],
+    );
+}

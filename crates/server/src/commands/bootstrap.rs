@@ -21,6 +21,8 @@ pub fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         client_certificate: args.tls_cert.clone().zip(args.tls_key.clone()),
         name: args.tls_name.clone().unwrap_or_default(),
     });
+    let ready = args.envoy_ready.as_deref().map(str::parse).transpose();
+    let ready = ready.context("--envoy-ready: expected IP:PORT").map_err(usage)?;
     let options = BootstrapOptions {
         kind: proxy.kind,
         namespace: proxy.namespace,
@@ -29,6 +31,7 @@ pub fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         server_port,
         tls,
         admin,
+        ready,
         node_id: args.node_id.clone(),
         state_of_the_world: false,
     };
