@@ -1,0 +1,55 @@
+{{/* Labels of every object. */}}
+{{- define "umbra.labels" -}}
+app.kubernetes.io/name: umbra
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: umbra
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* What selects the Pods of the control plane. */}}
+{{- define "umbra.selector" -}}
+app.kubernetes.io/name: umbra
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: control-plane
+{{- end }}
+
+{{/* What selects the Pods of the gateway. */}}
+{{- define "umbra.gateway.selector" -}}
+app.kubernetes.io/name: umbra
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gateway
+{{- end }}
+
+{{/* The base of every name. */}}
+{{- define "umbra.name" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Names of objects that belong to no namespace. */}}
+{{- define "umbra.clusterName" -}}
+{{- printf "%s-%s" (include "umbra.name" .) .Release.Namespace | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The labels by which rules and Gateways know the gateway's proxies, in order. */}}
+{{- define "umbra.gateway.proxyLabels" -}}
+{{- toYaml (merge (dict "app" (printf "%s-gateway" (include "umbra.name" .))) .Values.gateway.labels) }}
+{{- end }}
+
+{{/* The constraints of the PodSecurity level "restricted", for a container. */}}
+{{- define "umbra.restricted" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* One Pod for each node and zone, as far as there are some. */}}
+{{- define "umbra.spread" -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- maxSkew: 1
+  topologyKey: {{ . }}
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector: {matchLabels: {{ $.labels | fromYaml | toJson }}}
+{{- end }}
+{{- end }}

@@ -1,0 +1,232 @@
+//! The Helm chart without a cluster: what it renders, what it refuses, and that its copies are copies.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use umbra_testkit::cluster::assets;
+use umbra_testkit::{paths, umbra};
+
+/// `helm template` without a cluster takes this for the cluster's version.
+const KUBERNETES: &str = "1.33.0";
+
+/// What stands before the chart's objects in `deploy/install.yaml`.
+const PREFACE: &str = "\
+# umbra with the chart's own values, for
+#   kubectl apply --server-side -f deploy/install.yaml
+# Where Istio's own CRDs are installed, leave those in here out:
+#   kubectl apply --server-side -f deploy/install.yaml -l app.kubernetes.io/name
+# Made by `make golden`; a test compares it with the chart.
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: umbra-system
+  labels:
+    app.kubernetes.io/name: umbra
+    app.kubernetes.io/part-of: umbra
+    pod-security.kubernetes.io/enforce: restricted
+    pod-security.kubernetes.io/warn: restricted
+";
+
+/// Runs helm on the chart in the namespace `umbra-system`; `None` after a loud line.
+fn helm(verb: &[&str], settings: &[&str]) -> Option<Output> {
+    let helm = assets::require_tool(assets::kubernetes("helm"))?;
+    let chart = paths::workspace().join("deploy/chart");
+    let home = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(helm);
+    command.args(verb).arg(chart).args(["--namespace", "umbra-system", "--kube-version", KUBERNETES]);
+    for setting in settings {
+        command.args(["--set-json", setting]);
+    }
+    Some(command.env("HOME", home.path()).output().expect("helm runs"))
+}
+
+/// The objects that the chart renders with these values.
+fn render(settings: &[&str]) -> Option<Vec<Value>> {
+    let out = helm(&["template", "umbra"], settings)?;
+    assert!(out.status.success(), "{settings:?}: {}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).expect("text");
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
+    Some(objects)
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = objects.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+#[test]
+fn the_rendered_manifests_are_those_of_the_chart() {
+    let Some(out) = helm(&["template", "umbra", "--include-crds"], &[]) else { return };
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).expect("text");
+    let lines = text.lines().map(|line| format!("{}\n", line.trim_end()));
+    let want = PREFACE.to_owned() + &lines.collect::<String>();
+    let file = paths::workspace().join("deploy/install.yaml");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &want).expect("deploy/install.yaml");
+    }
+    let have = std::fs::read_to_string(&file).unwrap_or_default();
+    let first = have.lines().zip(want.lines()).position(|(have, want)| have != want);
+    assert!(have == want, "deploy/install.yaml differs from line {first:?} on; `make golden` writes it");
+}
+
+#[test]
+fn the_chart_has_a_copy_of_the_crds() {
+    let read = |path: &str| std::fs::read_to_string(paths::workspace().join(path)).expect(path);
+    let file = "crds/networking.istio.io.yaml";
+    let equal = read(&format!("deploy/{file}")) == read(&format!("deploy/chart/{file}"));
+    assert!(equal, "copy deploy/{file} to deploy/chart/{file}");
+}
+
+#[test]
+fn the_gateway_has_the_bootstrap_that_umbra_prints() {
+    let tls = "tls.secretName=\"umbra-tls\"";
+    let client = "gateway.tls.secretName=\"gateway-tls\"";
+    let ca = ["--tls-ca", "/etc/umbra-tls/ca.crt"];
+    let mutual = ["--tls-cert", "/etc/umbra-tls/tls.crt", "--tls-key", "/etc/umbra-tls/tls.key"];
+    let labels = "gateway.labels={\"istio\": \"edge\", \"tier\": \"one\"}";
+    for (settings, labels, port, flags) in [
+        (&[][..], "app=umbra-gateway,istio=ingressgateway", 15010, vec![]),
+        (&[tls], "app=umbra-gateway,istio=ingressgateway", 15012, ca.to_vec()),
+        (
+            &[tls, "tls.mutual=true", client],
+            "app=umbra-gateway,istio=ingressgateway",
+            15012,
+            [&ca[..], &mutual].concat(),
+        ),
+        (&[labels], "app=umbra-gateway,istio=edge,tier=one", 15010, vec![]),
+    ] {
+        let Some(objects) = render(settings) else { return };
+        let proxy = format!("router/umbra-system/{labels}");
+        let server = format!("umbra.umbra-system.svc:{port}");
+        let args = ["bootstrap", "--proxy", &proxy, "--server", &server, "--envoy-ready", "0.0.0.0:15021"];
+        let out = umbra::run(&[&args[..], &flags].concat()).expect("umbra runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let map = find(&objects, "ConfigMap", "umbra-gateway");
+        let shown = map["data"]["bootstrap.yaml"].as_str().expect("a bootstrap");
+        assert_eq!(shown, String::from_utf8_lossy(&out.stdout), "{settings:?}");
+    }
+}
+
+/// Values, and a word of the refusal; none where they are accepted.
+const VALUES: &[(&[&str], &str)] = &[
+    (&[], ""),
+    (&["replicas=3", "watchNamespaces=[\"shop\",\"pay\"]", "watchSelector=\"team=shop\""], ""),
+    (&["tls.secretName=\"a\"", "tls.only=true"], ""),
+    (&["tls.secretName=\"a\"", "tls.mutual=true", "gateway.enabled=false"], ""),
+    (
+        &[
+            "autoscaling.enabled=true",
+            "serviceMonitor.enabled=true",
+            "podDisruptionBudget.maxUnavailable=\"50%\"",
+        ],
+        "",
+    ),
+    (&["config={\"mirror\": {\"shadowSuffix\": false, \"maxStreamDuration\": \"1m30s\"}}"], ""),
+    (&["replicas=0"], "replicas"),
+    (&["replicas=\"two\""], "replicas"),
+    (&["replica=2"], "replica"),
+    (&["image.pullPolicy=\"Sometimes\""], "pullPolicy"),
+    (&["config={\"mirror\": {\"shadow\": true}}"], "shadow"),
+    (&["config={\"xds\": \":1\"}"], "xds"),
+    (&["watchNamespaces=[\"Shop\"]"], "watchNamespaces"),
+    (&["tls.mutual=true"], "secretName"),
+    (&["tls.only=true"], "secretName"),
+    (&["tls.secretName=\"a\"", "tls.mutual=true"], "gateway.tls.secretName"),
+    (&["gateway.service.type=\"Public\""], "gateway"),
+    (&["gateway.service.ports=[]"], "ports"),
+    (&["log.format=\"xml\""], "format"),
+];
+
+#[test]
+fn values_are_checked() {
+    for (settings, word) in VALUES {
+        // A linter need not know what a template refuses.
+        let verbs: &[&[&str]] =
+            if word.is_empty() { &[&["template", "umbra"], &["lint"]] } else { &[&["template", "umbra"]] };
+        for verb in verbs {
+            let Some(out) = helm(verb, settings) else { return };
+            let said = String::from_utf8_lossy(&out.stderr) + String::from_utf8_lossy(&out.stdout);
+            assert_eq!(out.status.success(), word.is_empty(), "{verb:?} {settings:?}: {said}");
+            assert!(said.contains(word), "{verb:?} {settings:?}: {said}");
+        }
+    }
+}
+
+/// Every path of keys, down to what is not a table of its own.
+fn keys(at: &str, value: &Value, schema: &Value, found: &mut BTreeSet<String>) {
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        let path = format!("{at}{key}");
+        let schema = &schema["properties"][key];
+        assert!(schema.is_object(), "values.schema.json does not know {path}");
+        if schema["properties"].is_object() && schema["additionalProperties"] == false {
+            keys(&format!("{path}."), inner, schema, found);
+        }
+        found.insert(path);
+    }
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_in_the_readme() {
+    let read = |name: &str| {
+        let path = paths::workspace().join("deploy/chart").join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let values: Value = serde_saphyr::from_str(&read("values.yaml")).expect("YAML");
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
+    let mut found = BTreeSet::new();
+    keys("", &values, &schema, &mut found);
+    let readme = read("README.md");
+    let named: BTreeSet<&str> = readme.split('`').skip(1).step_by(2).collect();
+    let missing: Vec<_> = found
+        .iter()
+        // A table is there with its entries.
+        .filter(|path| {
+            !named.contains(path.as_str()) && !named.iter().any(|n| n.starts_with(&format!("{path}.")))
+        })
+        .collect();
+    assert!(missing.is_empty(), "deploy/chart/README.md does not name {missing:?}");
+}
+
+#[test]
+fn a_scoped_umbra_needs_no_cluster_role() {
+    let Some(objects) = render(&["watchNamespaces=[\"shop\",\"pay\"]"]) else { return };
+    assert!(objects.iter().all(|o| !o["kind"].as_str().unwrap_or_default().starts_with("ClusterRole")));
+    let roles: BTreeSet<&str> = objects
+        .iter()
+        .filter(|o| o["kind"] == "Role")
+        .filter_map(|o| o["metadata"]["namespace"].as_str())
+        .collect();
+    assert_eq!(roles, ["pay", "shop", "umbra-system"].into());
+    let args = find(&objects, "Deployment", "umbra")["spec"]["template"]["spec"]["containers"][0]["args"]
+        .to_string();
+    assert!(args.contains("--watch-namespaces=shop,pay"), "{args}");
+}
+
+#[test]
+fn no_role_reads_secrets() {
+    for settings in [&[][..], &["watchNamespaces=[\"shop\"]"]] {
+        let Some(objects) = render(settings) else { return };
+        for object in objects.iter().filter(|o| o["kind"].as_str().is_some_and(|k| k.ends_with("Role"))) {
+            let rules = object["rules"].to_string();
+            for word in ["secrets", "configmaps", "\"*\""] {
+                assert!(!rules.contains(word), "{word} in {rules}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sidecar_has_the_bootstrap_that_umbra_prints() {
+    let path = paths::example("sidecar.yaml");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    let command = text.lines().find_map(|line| line.trim().strip_prefix("# umbra ")).expect("a command");
+    let out = umbra::run(&command.split(' ').collect::<Vec<_>>()).expect("umbra runs");
+    let shown = find(&objects, "ConfigMap", "sleep-envoy")["data"]["bootstrap.yaml"].as_str();
+    assert_eq!(shown.expect("a bootstrap"), String::from_utf8_lossy(&out.stdout));
+}
