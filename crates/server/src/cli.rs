@@ -46,6 +46,10 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Print what a proxy would get; no server needed
     Dump(DumpArgs),
+    /// List the proxies that are connected to running replicas, and how far each has come
+    Proxies(AskArgs),
+    /// List the mirrors of running replicas: target, share, endpoints, and on how many proxies each is live
+    Mirrors(AskArgs),
     /// Print the definitions (CRDs) of the kinds that a cluster must know; kubectl apply --server-side -f - takes them
     Crds,
     /// Print the version
@@ -258,6 +262,48 @@ pub enum DumpType {
     Rtds,
 }
 
+const ASK_HELP: &str = "\
+A replica knows the proxies that are connected to it: name all replicas, or a name with all their addresses, to see
+the whole mesh. From outside a cluster:
+  kubectl -n umbra-system port-forward deployment/umbra 15014
+Exit code: 0 every replica answered, 1 one or all did not, 2 wrong usage.";
+
+/// Arguments of `umbra proxies` and `umbra mirrors`.
+#[derive(Debug, Args)]
+#[command(after_help = ASK_HELP)]
+pub struct AskArgs {
+    /// Where replicas listen, their --admin or --api; every address of a name is asked
+    #[arg(
+        short,
+        long,
+        env = "UMBRA_API_SERVER",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:15014"
+    )]
+    pub server: Vec<String>,
+    /// Only this namespace [default: all]
+    #[arg(short, long, env = "UMBRA_NAMESPACE", value_name = "NS")]
+    pub namespace: Option<String>,
+    /// Go on with what changes, until interrupted; with -o json one line for each change
+    #[arg(short, long, env = "UMBRA_WATCH", value_parser = BoolishValueParser::new())]
+    pub watch: bool,
+    /// Columns for people, more of them, or JSON for tools
+    #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "table")]
+    pub output: AskOutput,
+}
+
+/// How what replicas say is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum AskOutput {
+    /// Columns
+    Table,
+    /// More columns
+    Wide,
+    /// JSON for tools
+    Json,
+}
+
 /// Arguments of `umbra version`.
 #[derive(Debug, Args)]
 pub struct VersionArgs {
@@ -274,6 +320,8 @@ pub fn run() -> ExitCode {
         Command::Bootstrap(args) => commands::bootstrap(&args),
         Command::Validate(args) => commands::validate(&args),
         Command::Dump(args) => commands::dump(&args),
+        Command::Proxies(args) => commands::proxies(&args),
+        Command::Mirrors(args) => commands::mirrors(&args),
         Command::Crds => commands::crds(),
         Command::Version(args) => commands::version(args.output),
         Command::Completion { shell } => commands::completion(shell),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod ask;
 mod dump;
 mod hostile;
 mod serve;

@@ -1,5 +1,6 @@
 //! The verbs of the command line.
 
+mod ask;
 mod bootstrap;
 mod crds;
 mod dump;
@@ -18,6 +19,7 @@ use crate::cli::{Cli, Output, ServeArgs};
 use crate::config::{self, Config};
 use crate::{logging, serve};
 
+pub use ask::{mirrors, proxies};
 pub use bootstrap::bootstrap;
 pub use crds::crds;
 pub use dump::dump;

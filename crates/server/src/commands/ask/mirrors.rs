@@ -1,0 +1,140 @@
+//! Mirrors as rows.
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use tonic::Status;
+use tonic::transport::Channel;
+use umbra_proto::umbra::v1::umbra_client::UmbraClient;
+use umbra_proto::umbra::v1::{ListMirrorsRequest, Mirror, Replica, WatchMirrorsRequest};
+
+use super::table::printable;
+use super::watched::{Shown, Update, updates};
+
+impl Shown for Mirror {
+    const FIELD: &'static str = "mirrors";
+    const NONE: &'static str = "there is no mirror";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn list(
+        mut client: UmbraClient<Channel>,
+        namespace: String,
+    ) -> BoxFuture<'static, Result<(Replica, Vec<Self>), Status>> {
+        Box::pin(async move {
+            let answer = client.list_mirrors(ListMirrorsRequest { namespace }).await?.into_inner();
+            Ok((answer.replica.unwrap_or_default(), answer.mirrors))
+        })
+    }
+
+    fn watch(
+        mut client: UmbraClient<Channel>,
+        namespace: String,
+    ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Update<Self>, Status>>, Status>> {
+        Box::pin(async move {
+            let stream = client.watch_mirrors(WatchMirrorsRequest { namespace }).await?.into_inner();
+            Ok(updates(stream, |it| Update {
+                complete: it.complete,
+                changed: it.changed,
+                removed: it.removed,
+            }))
+        })
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.total += other.total;
+        self.live += other.live;
+        if self.problem.is_none() {
+            self.problem.clone_from(&other.problem);
+        }
+    }
+
+    fn sort(all: &mut [Self]) {
+        // Places stay in the order in which the replicas list them.
+        all.sort_by(|a, b| place(a).cmp(&place(b)));
+    }
+
+    fn header(wide: bool) -> Vec<&'static str> {
+        let mut header =
+            vec!["NAMESPACE", "RULE", "ROUTE", "TARGET", "SHARE", "ENDPOINTS", "LIVE", "PROBLEM"];
+        if wide {
+            header.extend(["HOSTS", "FIELD", "CLUSTERS", "KEY"]);
+        }
+        header
+    }
+
+    fn row(&self, wide: bool) -> Vec<String> {
+        cells(self, wide, &format!("{} of {}", self.live, self.total))
+    }
+
+    fn gone(&self, wide: bool) -> Vec<String> {
+        cells(self, wide, "gone")
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let (namespace, name) = place(self);
+        let note = |problem: &umbra_proto::umbra::v1::Problem| {
+            let message = printable(&problem.message);
+            format!("{} {namespace}/{name} {}: {message} [{}]", problem.severity, self.field, problem.code)
+        };
+        self.problem.iter().map(note).collect()
+    }
+}
+
+fn cells(mirror: &Mirror, wide: bool, live: &str) -> Vec<String> {
+    let (namespace, name) = place(mirror);
+    let mut cells = vec![
+        namespace.to_owned(),
+        name.to_owned(),
+        mirror.route.clone(),
+        mirror.target.clone(),
+        share(mirror.parts_per_million),
+        endpoints(mirror),
+        live.to_owned(),
+        mirror.problem.as_ref().map_or(String::new(), |problem| problem.code.clone()),
+    ];
+    if wide {
+        let clusters: Vec<_> = mirror.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        let more =
+            [mirror.hosts.join(","), mirror.field.clone(), clusters.join(","), mirror.runtime_key.clone()];
+        cells.extend(more);
+    }
+    cells
+}
+
+fn place(mirror: &Mirror) -> (&str, &str) {
+    mirror.rule.as_ref().map_or(("", ""), |rule| (rule.namespace.as_str(), rule.name.as_str()))
+}
+
+fn share(millionths: Option<u32>) -> String {
+    match millionths {
+        None => "?".to_owned(),
+        Some(0) => "off".to_owned(),
+        Some(millionths) => format!("{}%", f64::from(millionths) / 10_000.0),
+    }
+}
+
+/// Of each cluster, when a mirror has several.
+fn endpoints(mirror: &Mirror) -> String {
+    let each: Vec<_> = mirror.clusters.iter().map(|cluster| cluster.ready_endpoints.to_string()).collect();
+    each.join("+")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_as_people_write_them() {
+        for (millionths, text) in [
+            (None, "?"),
+            (Some(0), "off"),
+            (Some(1), "0.0001%"),
+            (Some(125_000), "12.5%"),
+            (Some(1_000_000), "100%"),
+        ] {
+            assert_eq!(share(millionths), text);
+        }
+    }
+}
