@@ -30,7 +30,7 @@ pub struct ObjectLive {
     pub total: usize,
     /// How many of them have taken every resource that comes from it in its present version.
     pub live: usize,
-    /// Some of the others, sorted by name.
+    /// Some of the others: those that refused it first, then by name.
     pub laggards: Vec<Laggard>,
 }
 
@@ -43,6 +43,18 @@ pub struct Laggard {
     pub resource: String,
     /// Envoy's words, when it refused the resource.
     pub words: Option<String>,
+}
+
+impl Laggard {
+    /// Whether its proxy refused the resource. Of a whole replica it is told why, without one.
+    pub fn refused(&self) -> bool {
+        self.words.is_some() && !self.resource.is_empty()
+    }
+
+    /// Who refused says more than who is slow, and must not be cut off.
+    pub(crate) fn by_weight(&self, other: &Self) -> std::cmp::Ordering {
+        (!self.refused(), self).cmp(&(!other.refused(), other))
+    }
 }
 
 /// One mirror, and how far it has come.
@@ -162,7 +174,7 @@ impl Live {
             }
         }
         let finish = |mut live: ObjectLive| {
-            live.laggards.sort();
+            live.laggards.sort_by(Laggard::by_weight);
             live.laggards.truncate(MAX_LAGGARDS);
             live
         };

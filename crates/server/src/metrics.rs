@@ -56,6 +56,13 @@ pub struct ByWatch {
     pub namespace: String,
 }
 
+/// By how a write of a status ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByResult {
+    /// `written` or `failed`.
+    pub result: &'static str,
+}
+
 /// By why a stream ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByReason {
@@ -113,6 +120,14 @@ pub struct Metrics {
     pub watch_in_step: Family<ByWatch, Gauge>,
     /// `umbra_watch_failures`.
     pub watch_failures: Family<ByWatch, Counter>,
+    /// `umbra_leader`.
+    pub leader: Gauge,
+    /// `umbra_statuses_waiting`.
+    pub statuses_waiting: Gauge,
+    /// `umbra_status_writes`.
+    pub status_writes: Family<ByResult, Counter>,
+    /// `umbra_events`.
+    pub events: Counter,
     /// `umbra_mirrors`.
     pub mirrors: Gauge,
     /// `umbra_diagnostics`.
@@ -202,6 +217,14 @@ impl Metrics {
                 "Failures of watches of the API server; what they read last stays",
                 Family::default(),
             ),
+            leader: on.one("leader", "1 on the replica that writes the status of objects", Gauge::default()),
+            statuses_waiting: on.one(
+                "statuses_waiting",
+                "Statuses of objects that wait to be written",
+                Gauge::default(),
+            ),
+            status_writes: on.one("status_writes", "Writes of the status of an object", Family::default()),
+            events: on.one("events", "Kubernetes Events sent", Counter::default()),
             mirrors: on.one("mirrors", "Mirrors in VirtualServices", Gauge::default()),
             diagnostics: on.one(
                 "diagnostics",

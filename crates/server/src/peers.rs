@@ -34,6 +34,8 @@ pub struct PeerAnswer {
     pub objects: Vec<ObjectLive>,
     /// Replicas that did not answer, with why: their proxies are not counted. Sorted.
     pub silent: Vec<String>,
+    /// How many replicas there are, those that did not answer included.
+    pub replicas: usize,
 }
 
 /// The replicas, this one included.
@@ -102,7 +104,8 @@ impl Peers {
             }
         }
         silent.sort();
-        PeerAnswer { objects: merge(&answers.into_values().collect::<Vec<_>>()), silent }
+        let replicas = answers.len() + silent.len();
+        PeerAnswer { objects: merge(&answers.into_values().collect::<Vec<_>>()), silent, replicas }
     }
 
     /// `None` before the first load.
@@ -227,7 +230,7 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
                 merged.laggards.push(behind(answer, Some(words)));
             }
         }
-        merged.laggards.sort();
+        merged.laggards.sort_by(Laggard::by_weight);
         merged.laggards.truncate(MAX_LAGGARDS);
     }
     all.into_values().collect()

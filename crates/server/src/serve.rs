@@ -177,10 +177,13 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         shutdown: shutdown.clone(),
     };
     let statuses = {
-        let published = engine.follow();
+        let (published, live, metrics) = (engine.follow(), live.clone(), metrics.clone());
+        let peers = peers.clone();
         async move {
             match cluster {
-                Some((server, observed)) => status::follow(server, observed, published).await,
+                Some((server, observed)) => {
+                    status::follow(server, observed, published, live, peers, metrics).await;
+                }
                 None => std::future::pending().await,
             }
         }

@@ -121,7 +121,7 @@ fn parse_query(query: Option<&str>) -> Result<Option<i64>, String> {
 }
 
 fn judge(id: &ObjectId, asked: Option<i64>, answer: PeerAnswer) -> (StatusCode, Verdict) {
-    let PeerAnswer { objects, silent } = answer;
+    let PeerAnswer { objects, silent, .. } = answer;
     let found = objects.into_iter().find(|object| object.object == *id);
     let mut status = StatusCode::CONFLICT;
     let message = match &found {
@@ -271,7 +271,7 @@ mod tests {
                 .collect(),
         });
         let silent = silent.iter().map(|name| (*name).to_owned()).collect();
-        let answer = PeerAnswer { objects: object.into_iter().collect(), silent };
+        let answer = PeerAnswer { objects: object.into_iter().collect(), silent, replicas: 1 };
         let (got, verdict) = judge(&id, asked, answer);
         assert_eq!(got.as_u16(), status, "{known}: {verdict:?}");
         assert!(verdict.message.contains(part), "{known}: {}", verdict.message);
@@ -308,7 +308,8 @@ mod tests {
             live: 0,
             laggards: vec![laggard],
         };
-        let (_, verdict) = judge(&id, Some(7), PeerAnswer { objects: vec![object], silent: Vec::new() });
+        let (_, verdict) =
+            judge(&id, Some(7), PeerAnswer { objects: vec![object], replicas: 1, ..PeerAnswer::default() });
         assert_eq!(
             serde_json::to_value(verdict).unwrap(),
             json!({

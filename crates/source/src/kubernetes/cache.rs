@@ -11,7 +11,6 @@ use super::health::{Failure, WatchHealth, WatchState};
 use super::problem;
 use super::resource::Resource;
 use super::status::Observed;
-use crate::Generations;
 
 /// What a watch tells, in the words of the Kubernetes API (list, watch, bookmark).
 #[derive(Clone, Debug)]
@@ -43,14 +42,7 @@ pub(crate) struct Step {
     /// What is wrong with its text now.
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Of an Istio object that is there: what a writer of statuses must know.
-    pub(crate) seen: Option<Seen>,
-}
-
-/// What the API server says about an object beside its meaning.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Seen {
-    pub(crate) generations: Generations,
-    pub(crate) observed: Arc<Observed>,
+    pub(crate) seen: Option<Arc<Observed>>,
 }
 
 /// What one watch knows. Only what [`umbra_api`] keeps of an object stays in memory.
@@ -78,7 +70,7 @@ struct Held {
     /// `None`: it has never been understood.
     object: Option<Arc<Object>>,
     diagnostics: Vec<Diagnostic>,
-    seen: Option<Seen>,
+    seen: Option<Arc<Observed>>,
 }
 
 impl Cache {
@@ -187,7 +179,7 @@ impl Cache {
     /// Which object the text is, and what that changes.
     fn apply(&mut self, mut value: Value) -> (Option<ObjectId>, Option<Step>) {
         let Some(id) = identity(self.resource.kind, &value) else { return (None, None) };
-        let seen = self.resource.is_istio().then(|| see(&mut value));
+        let seen = self.resource.is_istio().then(|| Observed::take(&mut value));
         slim(&mut value, self.resource);
         let parsed = umbra_api::parse_value(value);
         let new = parsed.objects.into_iter().next().map(|located| Arc::new(located.value));
@@ -197,7 +189,7 @@ impl Cache {
             let before = old.and_then(|held| held.seen.as_ref()).map(|before| before.generations.in_force);
             seen.generations.in_force =
                 if understood { seen.generations.newest } else { before.unwrap_or_default() };
-            seen
+            Arc::new(seen)
         });
         let object = new.or_else(|| old.and_then(|held| held.object.clone()));
         let mut diagnostics = parsed.diagnostics;
@@ -250,15 +242,6 @@ fn identity(kind: Kind, value: &Value) -> Option<ObjectId> {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str);
     let namespace = if kind.is_namespaced() { text("/metadata/namespace")? } else { "" };
     Some(ObjectId::new(kind, namespace, text("/metadata/name")?))
-}
-
-/// Takes the status out of an Istio object: it never has to do with what the object means.
-fn see(value: &mut Value) -> Seen {
-    let newest = value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
-    let generations = Generations { newest, in_force: 0 };
-    let api_version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
-    let status = value.as_object_mut().and_then(|object| object.remove("status")).unwrap_or_default();
-    Seen { generations, observed: Arc::new(Observed { api_version, status }) }
 }
 
 /// Drops what umbra never reads, and says what the items of a list leave out.

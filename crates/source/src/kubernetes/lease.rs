@@ -77,17 +77,25 @@ impl Election {
 
 /// Until when this replica may write; `None`: it may not.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Option<Instant>>);
+pub struct Leadership {
+    until: watch::Receiver<Option<Instant>>,
+    me: Arc<str>,
+}
 
 impl Leadership {
     /// Whether it may write right now.
     pub fn holds(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() < until)
+        self.until.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The name of this replica in the lease.
+    pub(crate) fn identity(&self) -> &str {
+        &self.me
     }
 
     /// Waits until that may have changed.
-    pub(crate) async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+    pub async fn changed(&mut self) {
+        if self.until.changed().await.is_err() {
             std::future::pending().await
         }
     }
@@ -97,8 +105,9 @@ impl Leadership {
 pub fn take_part(server: &ApiServer, identity: String) -> Leadership {
     let (publish, until) = watch::channel(None);
     let api = Api::default_namespaced(server.client.clone());
+    let me = identity.as_str().into();
     tokio::spawn(run(api, identity, publish));
-    Leadership(until)
+    Leadership { until, me }
 }
 
 async fn run(api: Api<Lease>, me: String, publish: watch::Sender<Option<Instant>>) {
@@ -120,6 +129,10 @@ async fn run(api: Api<Lease>, me: String, publish: watch::Sender<Option<Instant>
             // The lease may still be ours until its deadline, which the readers look at.
             Ok(Err(error)) => complain(&mut complained, &error),
             Err(_) => debug!("the lease cannot be renewed: no answer in time"),
+        }
+        if publish.borrow().is_some_and(|until| until <= Instant::now()) {
+            warn!(identity = me, "the lease could not be renewed in time: this replica writes no statuses");
+            publish.send_replace(None);
         }
         sleep(PERIOD.mul_f64(0.8 + fastrand::f64() * 0.4)).await;
     }

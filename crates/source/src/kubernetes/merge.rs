@@ -32,16 +32,20 @@ impl Merge {
     pub(crate) fn cluster(&mut self, step: Step) {
         let Step { id, change, diagnostics, seen } = step;
         if let Some(seen) = seen {
-            self.generations.insert(id.clone(), Some(seen.generations));
-            self.observed.insert(id.clone(), seen.observed);
-            self.dirty = true;
+            let generations = seen.generations;
+            let before = self.observed.insert(id.clone(), seen);
+            // A status that was written is nobody's business but its writer's.
+            if before.is_none_or(|before| before.generations != generations) {
+                self.generations.insert(id.clone(), Some(generations));
+                self.dirty = true;
+            }
         } else if self.observed.remove(&id).is_some() {
             self.generations.insert(id.clone(), None);
             self.dirty = true;
         }
         if diagnostics.is_empty() {
             self.dirty |= self.cluster_diagnostics.remove(&id).is_some();
-        } else {
+        } else if self.cluster_diagnostics.get(&id) != Some(&diagnostics) {
             self.dirty = true;
             self.cluster_diagnostics.insert(id.clone(), diagnostics);
         }

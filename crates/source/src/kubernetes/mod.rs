@@ -8,6 +8,7 @@
 mod cache;
 mod collect;
 mod connect;
+mod events;
 mod health;
 mod lease;
 mod listwatch;
@@ -20,4 +21,7 @@ pub use collect::{Cluster, Scope, watch_cluster};
 pub use connect::{Access, ApiServer, ConnectError};
 pub use health::{Health, WatchHealth, WatchId, WatchState};
 pub use lease::{Leadership, identity, take_part};
-pub use status::{AllObserved, Condition, MIRRORS_READY, Observed, Status, Statuses, write};
+pub use status::{
+    ACCEPTED, AllObserved, Condition, MIRRORS_READY, Observed, PROGRAMMED, REJECTED, Status, Statuses, Tally,
+    Truth, write,
+};

@@ -1,0 +1,183 @@
+//! What the status of an object says. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use umbra_ir::{Diagnostic, ObjectId, Severity};
+use umbra_source::kubernetes::{ACCEPTED, Condition, Status, Statuses, Truth};
+
+use super::mirrors::{Line, mirrors_ready, summary};
+use super::reach::{Reaches, programmed};
+use crate::engine_task::{Rule, Rules};
+use crate::live::MirrorLive;
+
+/// Longer messages are cut: a status is no report, `/debug/diagnostics` has it all.
+pub(super) const MAX_MESSAGE: usize = 1024;
+
+/// The code of the diagnostic about an object that a file has too.
+const IN_FILE: &str = "DuplicateObject";
+
+/// The status of every object of the cluster.
+pub(super) fn statuses(
+    rules: &Rules,
+    diagnostics: &[Diagnostic],
+    mirrors: &[MirrorLive],
+    reaches: &Reaches,
+) -> Statuses {
+    let mut about: BTreeMap<&ObjectId, Vec<&Diagnostic>> = BTreeMap::new();
+    for diagnostic in diagnostics {
+        if let Some(id) = &diagnostic.object {
+            about.entry(id).or_default().push(diagnostic);
+        }
+    }
+    let mut lines: BTreeMap<&ObjectId, Vec<Line>> = BTreeMap::new();
+    for mirror in mirrors {
+        lines.entry(&mirror.rule).or_default().push(Line::new(&mirror.state));
+    }
+    let one = |(id, rule): (&ObjectId, &Rule)| {
+        let about = about.remove(id).unwrap_or_default();
+        let status = if rule.in_file {
+            hidden(rule.generation, &about)
+        } else {
+            let lines = lines.remove(id).unwrap_or_default();
+            let reach = reaches.objects.get(id);
+            let live = reach.filter(|live| live.total > 0).map(|live| (live.live, live.total));
+            let mut conditions = vec![accepted(&worth(&about))];
+            conditions.push(programmed(rule, reach, reaches));
+            conditions.extend(mirrors_ready(&lines));
+            let messages = messages(&worth(&about));
+            Status { generation: rule.generation, conditions, mirrors: summary(&lines, live), messages }
+        };
+        (id.clone(), status)
+    };
+    rules.iter().map(one).collect()
+}
+
+/// A file wins over it: what is said about the object is about the file's.
+fn hidden(generation: i64, diagnostics: &[&Diagnostic]) -> Status {
+    let file = diagnostics.iter().find(|d| d.code == IN_FILE).and_then(|d| d.file.as_deref());
+    let file = file.map_or("a file".to_owned(), |file| format!("the file {file}"));
+    let message = cut(format!("{file} has this object too and wins; this one is left out"));
+    let accepted = Condition { kind: ACCEPTED, holds: Truth::False, reason: IN_FILE.to_owned(), message };
+    let messages = vec![json!({ "level": "WARNING", "type": { "name": IN_FILE } })];
+    Status { generation, conditions: vec![accepted], mirrors: String::new(), messages }
+}
+
+/// What the author should know, the worst first.
+fn worth<'a>(diagnostics: &[&'a Diagnostic]) -> Vec<&'a Diagnostic> {
+    let mut worth: Vec<&Diagnostic> =
+        diagnostics.iter().copied().filter(|d| d.severity != Severity::Info).collect();
+    worth.sort_by_key(|d| (d.severity != Severity::Error, &d.field, d.code));
+    worth
+}
+
+fn accepted(worth: &[&Diagnostic]) -> Condition {
+    let first = worth.first();
+    let error = first.filter(|d| d.severity == Severity::Error);
+    let reason = match (error, first) {
+        (Some(error), _) => error.code,
+        (None, Some(_)) => "AcceptedWithWarnings",
+        (None, None) => "Accepted",
+    };
+    let message = if worth.is_empty() { "in force as written".to_owned() } else { told(worth) };
+    let holds = error.is_none().into();
+    Condition { kind: ACCEPTED, holds, reason: reason.to_owned(), message }
+}
+
+/// Istio's form, which has no place for words.
+fn messages(worth: &[&Diagnostic]) -> Vec<Value> {
+    let mut all = Vec::new();
+    for diagnostic in worth {
+        let level = if diagnostic.severity == Severity::Error { "ERROR" } else { "WARNING" };
+        let message = json!({ "level": level, "type": { "name": diagnostic.code } });
+        if !all.contains(&message) {
+            all.push(message);
+        }
+    }
+    all
+}
+
+/// All of them in one text, each with its place.
+fn told(diagnostics: &[&Diagnostic]) -> String {
+    let one = |d: &&Diagnostic| {
+        if d.field.is_empty() { d.message.clone() } else { format!("{}: {}", d.field, d.message) }
+    };
+    cut(diagnostics.iter().map(one).collect::<Vec<_>>().join("; "))
+}
+
+/// No longer than a message may be.
+pub(super) fn cut(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_ir::Kind;
+
+    use super::*;
+
+    fn id() -> ObjectId {
+        ObjectId::new(Kind::VirtualService, "shop", "web")
+    }
+
+    /// `e`, `w` or `i`, then field and code.
+    fn diagnostic(words: &str) -> Diagnostic {
+        let parts: Vec<&str> = words.split(' ').collect();
+        let codes = ["NoEndpoints", "HostNotFound", "InvalidPercentage", IN_FILE];
+        let code = codes.into_iter().find(|code| *code == parts[2]).unwrap();
+        let make = match parts[0] {
+            "e" => Diagnostic::error,
+            "w" => Diagnostic::warning,
+            _ => Diagnostic::info,
+        };
+        make(code, &id(), parts[1].to_owned(), "why".to_owned())
+    }
+
+    /// Conditions as `Accepted=True/Accepted MESSAGE`, then the number of Istio's messages.
+    fn check(diagnostics: &[&str], in_file: bool, want: &str) {
+        let diagnostics: Vec<_> = diagnostics.iter().map(|words| diagnostic(words)).collect();
+        let rule = Rule { generation: 7, in_force: 7, in_file, ..Rule::default() };
+        let all = statuses(&[(id(), rule)].into(), &diagnostics, &[], &Reaches::default());
+        let status = &all[&id()];
+        let words = status
+            .conditions
+            .iter()
+            .filter(|c| c.kind == ACCEPTED)
+            .map(|c| format!("{}={}/{} {}", c.kind, c.holds.as_str(), c.reason, c.message));
+        let words = words.collect::<String>() + &format!(" {}", status.messages.len());
+        assert_eq!(words, want);
+        assert_eq!(status.generation, 7);
+    }
+
+    #[test]
+    fn what_accepted_says() {
+        check(&[], false, "Accepted=True/Accepted in force as written 0");
+        check(&["i spec.http[0] NoEndpoints"], false, "Accepted=True/Accepted in force as written 0");
+        check(
+            &["w spec.b NoEndpoints", "w spec.a HostNotFound"],
+            false,
+            "Accepted=True/AcceptedWithWarnings spec.a: why; spec.b: why 2",
+        );
+        check(
+            &["w spec.a HostNotFound", "e spec.b InvalidPercentage", "w spec.c HostNotFound"],
+            false,
+            "Accepted=False/InvalidPercentage spec.b: why; spec.a: why; spec.c: why 2",
+        );
+        check(
+            &["w spec.a HostNotFound", "w metadata DuplicateObject"],
+            true,
+            "Accepted=False/DuplicateObject a file has this object too and wins; this one is left out 1",
+        );
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let text = cut("ä".repeat(MAX_MESSAGE));
+        assert!(text.ends_with('…') && text.len() <= MAX_MESSAGE + '…'.len_utf8());
+    }
+}

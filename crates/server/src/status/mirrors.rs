@@ -1,0 +1,171 @@
+//! The mirrors of a VirtualService in a few words.
+
+use umbra_ir::{RuntimeFraction, Severity};
+use umbra_istio::MirrorState;
+use umbra_source::kubernetes::{Condition, MIRRORS_READY, Truth};
+
+use super::judge::cut;
+
+/// What keeps a mirror from copying although it has a cluster; other warnings are about how it is written.
+const FAULTS: [&str; 8] = [
+    "HostNotFound",
+    "PortNotFound",
+    "PortAmbiguous",
+    "SubsetNotFound",
+    "UnsupportedDestination",
+    "NoEndpoints",
+    "TlsUnsupported",
+    "MirrorIgnored",
+];
+
+/// A mirror as a status speaks of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Line {
+    /// Its place, such as `spec.http[0].mirror`.
+    pub(super) field: String,
+    /// Its subset, else its host: which of the two says most.
+    pub(super) name: String,
+    /// Host, port and subset.
+    pub(super) target: String,
+    /// Such as `10%`, or `off`.
+    pub(super) share: String,
+    /// Ready endpoints; `None`: it leads nowhere.
+    pub(super) endpoints: Option<usize>,
+    /// Code and words of what keeps it from copying.
+    pub(super) fault: Option<(String, String)>,
+}
+
+impl Line {
+    pub(super) fn new(mirror: &MirrorState) -> Self {
+        let MirrorState { host, subset, port, .. } = mirror;
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        let of = if subset.is_empty() { String::new() } else { format!(" subset {subset}") };
+        let endpoints = mirror.clusters.values().max().copied();
+        let fault = mirror.problem.as_ref().filter(|problem| {
+            problem.severity == Severity::Error || endpoints.is_none() || FAULTS.contains(&problem.code)
+        });
+        Line {
+            field: mirror.field.clone(),
+            name: if subset.is_empty() { host.clone() } else { subset.clone() },
+            target: format!("{host}{port}{of}"),
+            share: match mirror.share {
+                Some(RuntimeFraction::NONE) => "off".to_owned(),
+                Some(share) => share.to_string(),
+                None => "no share".to_owned(),
+            },
+            endpoints,
+            fault: fault.map(|problem| (problem.code.to_owned(), problem.message.clone())),
+        }
+    }
+
+    /// Whether a proxy can have it.
+    fn leads_somewhere(&self) -> bool {
+        self.endpoints.is_some()
+    }
+
+    fn sentence(&self) -> String {
+        let Line { field, name, target, share, .. } = self;
+        match (&self.fault, self.endpoints) {
+            (Some((_, words)), _) => format!("{name} {share} ({field}): {words}"),
+            (None, None) => format!("{name} {share} ({field}) to {target}: no proxy can serve its rule"),
+            (None, Some(1)) => format!("{name} {share} to {target}: 1 endpoint"),
+            (None, Some(n)) => format!("{name} {share} to {target}: {n} endpoints"),
+        }
+    }
+}
+
+/// Every mirror, such as `v2 10%`, and what is wrong with it; then `live`, if a proxy can have any of them.
+pub(super) fn summary(mirrors: &[Line], live: Option<(usize, usize)>) -> String {
+    let one = |mirror: &Line| {
+        let fault = mirror.fault.as_ref().map_or(String::new(), |(code, _)| format!(" ({code})"));
+        format!("{} {}{fault}", mirror.name, mirror.share)
+    };
+    let mut all = mirrors.iter().map(one).collect::<Vec<_>>().join(", ");
+    if let Some((live, total)) = live.filter(|_| mirrors.iter().any(Line::leads_somewhere)) {
+        all += &format!(" live {live}/{total}");
+    }
+    all
+}
+
+/// The condition [`MIRRORS_READY`]; `None` without mirrors.
+pub(super) fn mirrors_ready(mirrors: &[Line]) -> Option<Condition> {
+    // What is broken comes first: a long message is cut.
+    let (broken, fine): (Vec<&Line>, Vec<&Line>) = mirrors.iter().partition(|m| m.fault.is_some());
+    let fault = broken.first().and_then(|mirror| mirror.fault.as_ref());
+    let (holds, reason) = match fault {
+        Some((code, _)) => (Truth::False, code.as_str()),
+        None if !fine.iter().all(|mirror| mirror.leads_somewhere()) => (Truth::Unknown, "NotServed"),
+        None => (Truth::True, "Ready"),
+    };
+    let words: Vec<String> = broken.into_iter().chain(fine).map(Line::sentence).collect();
+    let condition =
+        Condition { kind: MIRRORS_READY, holds, reason: reason.to_owned(), message: cut(words.join("; ")) };
+    (!mirrors.is_empty()).then_some(condition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mirrors as `NAME:SHARE:ENDPOINTS[:CODE]`, endpoints `-` for one that leads nowhere.
+    fn lines(words: &str) -> Vec<Line> {
+        let one = |word: &str| {
+            let parts: Vec<&str> = word.split(':').collect();
+            Line {
+                field: "spec.http[0].mirror".to_owned(),
+                name: parts[0].to_owned(),
+                target: format!("web subset {}", parts[0]),
+                share: parts[1].to_owned(),
+                endpoints: parts[2].parse().ok(),
+                fault: parts.get(3).map(|code| ((*code).to_owned(), "why".to_owned())),
+            }
+        };
+        words.split_whitespace().map(one).collect()
+    }
+
+    #[test]
+    fn what_mirrors_say() {
+        let ready = "v2 10% to web subset v2: 3 endpoints";
+        for (mirrors, live, column, condition) in [
+            ("v2:10%:3", Some((3, 3)), "v2 10% live 3/3", format!("True Ready {ready}")),
+            ("v2:10%:3", None, "v2 10%", format!("True Ready {ready}")),
+            (
+                "v2:10%:3 v3:off:1",
+                Some((2, 3)),
+                "v2 10%, v3 off live 2/3",
+                format!("True Ready {ready}; v3 off to web subset v3: 1 endpoint"),
+            ),
+            (
+                "v2:10%:0:NoEndpoints",
+                Some((3, 3)),
+                "v2 10% (NoEndpoints) live 3/3",
+                "False NoEndpoints v2 10% (spec.http[0].mirror): why".to_owned(),
+            ),
+            (
+                "v2:10%:-:SubsetNotFound",
+                Some((3, 3)),
+                "v2 10% (SubsetNotFound)",
+                "False SubsetNotFound v2 10% (spec.http[0].mirror): why".to_owned(),
+            ),
+            (
+                "v2:10%:3 v3:5%:-:HostNotFound",
+                Some((3, 3)),
+                "v2 10%, v3 5% (HostNotFound) live 3/3",
+                format!("False HostNotFound v3 5% (spec.http[0].mirror): why; {ready}"),
+            ),
+            (
+                "v2:10%:-",
+                Some((0, 3)),
+                "v2 10%",
+                "Unknown NotServed v2 10% (spec.http[0].mirror) to web subset v2: no proxy can serve its rule"
+                    .to_owned(),
+            ),
+        ] {
+            let mirrors = lines(mirrors);
+            assert_eq!(summary(&mirrors, live), column);
+            let said = mirrors_ready(&mirrors).unwrap();
+            assert_eq!(format!("{} {} {}", said.holds.as_str(), said.reason, said.message), condition);
+        }
+        assert_eq!((summary(&[], Some((3, 3))).as_str(), mirrors_ready(&[])), ("", None));
+    }
+}

@@ -1,0 +1,148 @@
+//! What the status of a cluster's objects says, and the tasks that have it written.
+//!
+//! Start reading at: `judge.rs` (what a status says), then [`follow`].
+
+mod judge;
+mod mirrors;
+mod reach;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use umbra_source::kubernetes::{
+    AllObserved, ApiServer, Leadership, Statuses, Tally, identity, take_part, write,
+};
+
+use crate::engine_task::Published;
+use crate::live::{Live, MirrorLive};
+use crate::metrics::{ByResult, Metrics};
+use crate::peers::Peers;
+use reach::Reaches;
+
+/// How long to wait for further changes before replicas are asked, and before statuses are computed: nobody reads
+/// them faster.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often replicas are asked at least, since their proxies answer without our knowing.
+const ASK: Duration = Duration::from_secs(2);
+/// The same, while some proxy has not answered yet.
+const ASK_OPEN: Duration = Duration::from_millis(500);
+/// Of all the time, one part in so many at most goes into asking.
+const EASE: u32 = 5;
+/// How long proxies may take to connect after the start, before a status says that there are none.
+const WELCOME: Duration = Duration::from_secs(3);
+
+/// What the replicas said last.
+#[derive(Default)]
+struct Said {
+    reaches: Reaches,
+    mirrors: Vec<MirrorLive>,
+}
+
+/// Has the statuses written until the engine ends; of all replicas only the leader writes.
+pub(crate) async fn follow(
+    server: ApiServer,
+    observed: watch::Receiver<AllObserved>,
+    mut published: watch::Receiver<Published>,
+    live: Live,
+    peers: Arc<Peers>,
+    metrics: Arc<Metrics>,
+) {
+    let leadership = take_part(&server, identity());
+    let (hear, said) = watch::channel(None);
+    let (send, wanted) = watch::channel(Arc::new(Statuses::new()));
+    let (tell, tally) = watch::channel(Tally::default());
+    if published.wait_for(|state| state.ready).await.is_err() {
+        return;
+    }
+    tokio::join!(
+        ask(live, peers, leadership.clone(), hear),
+        compute(published, said, send),
+        write(server, leadership, observed, wanted, tell),
+        report(tally, metrics),
+    );
+}
+
+/// Asks every replica how far objects have come, whenever that may have changed. Who does not write does not ask.
+async fn ask(
+    live: Live,
+    peers: Arc<Peers>,
+    mut leadership: Leadership,
+    hear: watch::Sender<Option<Arc<Said>>>,
+) {
+    let started = Instant::now();
+    let mut changes = live.changes();
+    loop {
+        changes.borrow_and_update();
+        let (begun, mut again) = (Instant::now(), ASK);
+        if leadership.holds() {
+            let reaches = Reaches::from(peers.objects().await);
+            let mirrors = live.mirrors().await;
+            if reaches.is_open() {
+                again = ASK_OPEN;
+            }
+            let welcome = WELCOME.saturating_sub(started.elapsed());
+            if welcome.is_zero() || reaches.objects.values().any(|live| live.total > 0) {
+                hear.send_replace(Some(Arc::new(Said { reaches, mirrors })));
+            } else {
+                again = again.min(welcome);
+            }
+        } else {
+            // Old news by the time that this replica may write again.
+            hear.send_replace(None);
+        }
+        let ease = begun.elapsed().saturating_mul(EASE).clamp(PAUSE, ASK);
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = leadership.changed(), if !leadership.holds() => {}
+            () = sleep(again) => {}
+        }
+        sleep(ease).await;
+    }
+}
+
+/// What every status should say; nothing, as long as this replica does not ask.
+async fn compute(
+    mut published: watch::Receiver<Published>,
+    mut said: watch::Receiver<Option<Arc<Said>>>,
+    send: watch::Sender<Arc<Statuses>>,
+) {
+    loop {
+        let heard = said.borrow_and_update().clone();
+        // Taken last: never older than what was said.
+        let state = published.borrow_and_update().clone();
+        let now = heard.map_or(Statuses::new(), |said| {
+            judge::statuses(&state.rules, &state.diagnostics, &said.mirrors, &said.reaches)
+        });
+        send.send_if_modified(|before| {
+            let changed = **before != now;
+            if changed {
+                *before = Arc::new(now);
+            }
+            changed
+        });
+        tokio::select! {
+            changed = published.changed() => if changed.is_err() { return },
+            changed = said.changed() => if changed.is_err() { return },
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Shows what the writer does in the metrics.
+async fn report(mut tally: watch::Receiver<Tally>, metrics: Arc<Metrics>) {
+    loop {
+        let now = *tally.borrow_and_update();
+        metrics.leader.set(now.leads.into());
+        metrics.statuses_waiting.set(i64::try_from(now.waiting).unwrap_or(i64::MAX));
+        for (result, count) in [("written", now.written), ("failed", now.failed)] {
+            let counter = metrics.status_writes.get_or_create(&ByResult { result });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        metrics.events.inc_by(now.events.saturating_sub(metrics.events.get()));
+        if tally.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! How far an object has come on its proxies, over all replicas, and what its status says about that.
+
+use std::collections::BTreeMap;
+
+use umbra_ir::ObjectId;
+use umbra_source::kubernetes::{Condition, PROGRAMMED, REJECTED, Truth};
+
+use super::judge::cut;
+use crate::engine_task::Rule;
+use crate::live::{Laggard, ObjectLive};
+use crate::peers::PeerAnswer;
+
+/// How many laggards are named.
+const NAMED: usize = 3;
+
+/// How far all objects have come, on all replicas.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Reaches {
+    /// By object; one that no replica knows is missing.
+    pub(super) objects: BTreeMap<ObjectId, ObjectLive>,
+    /// How many replicas there are.
+    pub(super) replicas: usize,
+    /// Those that did not answer, with why.
+    pub(super) silent: Vec<String>,
+}
+
+impl From<PeerAnswer> for Reaches {
+    fn from(answer: PeerAnswer) -> Self {
+        let PeerAnswer { objects, silent, replicas } = answer;
+        let objects = objects.into_iter().map(|live| (live.object.clone(), live)).collect();
+        Reaches { objects, replicas, silent }
+    }
+}
+
+impl Reaches {
+    /// Whether an answer is on its way that will be another one: some proxy has not said anything yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.objects.values().any(|live| live.laggards.iter().any(|laggard| !laggard.refused()))
+    }
+}
+
+/// The condition [`PROGRAMMED`] of an object.
+pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Reaches) -> Condition {
+    let condition = |holds, reason: &str, message| {
+        let (reason, message) = (reason.to_owned(), cut(message));
+        Condition { kind: PROGRAMMED, holds, reason, message }
+    };
+    let (on, total) = live.map_or((0, 0), |live| (live.live, live.total));
+    let laggards = live.map_or(&[][..], |live| &live.laggards);
+    let counts = format!("live on {on} of {total} proxies");
+    if rule.in_force != rule.generation {
+        let message = match rule.in_force {
+            0 => "no version of it could be understood: no proxy has any".to_owned(),
+            version => format!("generation {version}, the last that was understood, is {counts}"),
+        };
+        return condition(Truth::False, "NotAccepted", message);
+    }
+    let named: Vec<String> = laggards.iter().take(NAMED).map(name).collect();
+    let more = total.saturating_sub(on).saturating_sub(named.len());
+    let mut named = named.join("; ");
+    if more > 0 {
+        named += &format!("; and {more} more");
+    }
+    let rejected = laggards.first().is_some_and(Laggard::refused);
+    if rejected {
+        return condition(Truth::False, REJECTED, format!("{counts}: {named}"));
+    }
+    if !all.silent.is_empty() {
+        let (silent, replicas) = (all.silent.len(), all.replicas);
+        let who = all.silent.join(", ");
+        let message =
+            format!("{silent} of {replicas} replicas did not answer: {who}; {counts} of the others");
+        return condition(Truth::Unknown, "ReplicasSilent", message);
+    }
+    if let Some(version) = live.map(|live| live.generation).filter(|version| *version != rule.generation) {
+        let message = format!("{counts} as of generation {version} of the object, not yet as of this one");
+        return condition(Truth::False, "Pending", message);
+    }
+    match (total, on) {
+        (0, _) => {
+            let message = "it reaches no proxy that is connected".to_owned();
+            condition(Truth::Unknown, "NoProxies", message)
+        }
+        (total, live) if live >= total && laggards.is_empty() => condition(Truth::True, "Live", counts),
+        _ => condition(Truth::False, "Pending", format!("{counts}: waiting for {named}")),
+    }
+}
+
+fn name(laggard: &Laggard) -> String {
+    let Laggard { proxy, resource, words } = laggard;
+    match words {
+        Some(words) if resource.is_empty() => format!("{proxy}: {words}"),
+        Some(words) => format!("{proxy} rejected {resource}: {}", words.trim()),
+        None => format!("{proxy} ({resource})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Version 7 of an object, with this one in force.
+    fn rule(in_force: i64) -> Rule {
+        Rule { generation: 7, in_force, ..Rule::default() }
+    }
+
+    /// `GENERATION LIVE/TOTAL LAGGARD…`, a laggard as `POD` or `POD!WORDS`; how many replicas there are, and who of
+    /// them is silent.
+    fn check(said: &str, replicas: usize, silent: &[&str], want: &str) {
+        let silent: Vec<String> = silent.iter().map(|who| (*who).to_owned()).collect();
+        let words: Vec<&str> = said.split(' ').collect();
+        let (live, total) = words[1].split_once('/').unwrap();
+        let slow = words[2..].iter().map(|word| {
+            let (proxy, said) = word.split_once('!').map_or((*word, None), |(p, w)| (p, Some(w)));
+            let resource = if proxy.starts_with("replica") { "" } else { "rds/8000" };
+            Laggard { proxy: proxy.to_owned(), resource: resource.to_owned(), words: said.map(str::to_owned) }
+        });
+        let mut laggards: Vec<Laggard> = slow.collect();
+        laggards.sort_by(Laggard::by_weight);
+        let object = ObjectId::new(umbra_ir::Kind::Gateway, "shop", "door");
+        let generation = words[0].parse().unwrap();
+        let (total, live) = (total.parse().unwrap(), live.parse().unwrap());
+        let live = ObjectLive { object, generation, newest: generation, total, live, laggards };
+        let all = Reaches { replicas, silent, ..Reaches::default() };
+        let said = programmed(&rule(7), Some(&live), &all);
+        let got = format!("{} {}: {}", said.holds.as_str(), said.reason, said.message);
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn what_programmed_says() {
+        check("7 12/12", 1, &[], "True Live: live on 12 of 12 proxies");
+        check("7 0/0", 1, &[], "Unknown NoProxies: it reaches no proxy that is connected");
+        check("7 1/2 a.x", 1, &[], "False Pending: live on 1 of 2 proxies: waiting for a.x (rds/8000)");
+        check(
+            "7 1/6 b.x a.x!no c.x d.x e.x",
+            2,
+            &[],
+            "False Rejected: live on 1 of 6 proxies: a.x rejected rds/8000: no; b.x (rds/8000); c.x (rds/8000); and 2 more",
+        );
+        check(
+            "7 9/9",
+            3,
+            &["10.0.0.3:15013 (why)"],
+            "Unknown ReplicasSilent: 1 of 3 replicas did not answer: 10.0.0.3:15013 (why); live on 9 of 9 proxies of the others",
+        );
+        check(
+            "7 0/1 a.x!no",
+            2,
+            &["10.0.0.3:15013"],
+            "False Rejected: live on 0 of 1 proxies: a.x rejected rds/8000: no",
+        );
+        check(
+            "6 3/3",
+            1,
+            &[],
+            "False Pending: live on 3 of 3 proxies as of generation 6 of the object, not yet as of this one",
+        );
+        check(
+            "7 2/2 replica-b!late",
+            2,
+            &[],
+            "False Pending: live on 2 of 2 proxies: waiting for replica-b: late",
+        );
+    }
+
+    #[test]
+    fn a_version_that_is_not_understood() {
+        for (in_force, want) in [
+            (0, "no version of it could be understood: no proxy has any"),
+            (6, "generation 6, the last that was understood, is live on 0 of 0 proxies"),
+        ] {
+            let said = programmed(&rule(in_force), None, &Reaches::default());
+            assert_eq!((said.holds, said.reason.as_str()), (Truth::False, "NotAccepted"));
+            assert_eq!(said.message, want);
+        }
+    }
+}
