@@ -18,7 +18,8 @@ use umbra_proto::envoy::config::cluster::v3::{
     cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily},
 };
 use umbra_proto::envoy::config::core::v3::{
-    ApiConfigSource, ApiVersion, GrpcService, Http2ProtocolOptions, KeepaliveSettings, Node, TransportSocket,
+    ApiConfigSource, ApiVersion, BackoffStrategy, GrpcService, Http2ProtocolOptions, KeepaliveSettings, Node,
+    RetryPolicy, TransportSocket,
     api_config_source::ApiType,
     grpc_service::{EnvoyGrpc, TargetSpecifier},
 };
@@ -99,6 +100,11 @@ impl Default for BootstrapOptions {
     }
 }
 
+/// The pause before a broken stream is opened again: the first, and the longest, both with jitter. Left to itself
+/// Envoy waits up to 30 s: so long would a gateway that starts together with umbra serve nobody, and a change made
+/// after an outage reach nobody.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
 /// The bootstrap (`envoy.config.bootstrap.v3.Bootstrap`): ADS, the runtime layer [`RUNTIME_LAYER`] below the
 /// admin one, so that a person at the proxy has the last word, and the admin interface.
 pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
@@ -158,7 +164,18 @@ fn node(options: &BootstrapOptions) -> Node {
 }
 
 fn ads_config(options: &BootstrapOptions) -> ApiConfigSource {
-    let grpc = EnvoyGrpc { cluster_name: XDS_CLUSTER.to_owned(), ..Default::default() };
+    let retry_policy = RetryPolicy {
+        retry_back_off: Some(BackoffStrategy {
+            base_interval: Some(duration(RECONNECT.0)),
+            max_interval: Some(duration(RECONNECT.1)),
+        }),
+        ..Default::default()
+    };
+    let grpc = EnvoyGrpc {
+        cluster_name: XDS_CLUSTER.to_owned(),
+        retry_policy: Some(retry_policy),
+        ..Default::default()
+    };
     let api_type = if options.state_of_the_world { ApiType::Grpc } else { ApiType::DeltaGrpc };
     ApiConfigSource {
         api_type: api_type.into(),

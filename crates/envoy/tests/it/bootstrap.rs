@@ -30,7 +30,10 @@ fn a_sidecar_in_delta() {
                 "/dynamicResources/adsConfig",
                 json!({
                     "apiType": "DELTA_GRPC", "transportApiVersion": "V3", "setNodeOnFirstMessageOnly": true,
-                    "grpcServices": [{"envoyGrpc": {"clusterName": "umbra-xds"}}],
+                    "grpcServices": [{"envoyGrpc": {
+                        "clusterName": "umbra-xds",
+                        "retryPolicy": {"retryBackOff": {"baseInterval": "0.500s", "maxInterval": "5s"}},
+                    }}],
                 }),
             ),
             ("/dynamicResources/ldsConfig", ads.clone()),
