@@ -7,6 +7,7 @@ mod changes;
 mod crds;
 mod documents;
 mod flagger;
+mod guide;
 mod kinds;
 mod manifests;
 mod node;
