@@ -12,6 +12,11 @@ use super::problem;
 use super::resource::Resource;
 use super::status::Observed;
 
+/// From so many objects on, a list in which none of them is left has to be said again before it counts.
+const MANY: usize = 10;
+/// How often it has to be said again. The pauses between make three seconds or more of it.
+const AGAIN: u32 = 5;
+
 /// What a watch tells, in the words of the Kubernetes API (list, watch, bookmark).
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -54,6 +59,8 @@ pub(crate) struct Cache {
     objects: usize,
     /// What the list that is being read holds.
     listed: Option<BTreeSet<ObjectId>>,
+    /// How often in a row the list was empty though there were many objects.
+    emptied: u32,
     /// The newest resource version seen: a watch is ordered, so nothing older follows.
     newest: u64,
     listed_once: bool,
@@ -80,6 +87,7 @@ impl Cache {
             held: BTreeMap::new(),
             objects: 0,
             listed: None,
+            emptied: 0,
             newest: 0,
             listed_once: false,
             missed: false,
@@ -98,7 +106,8 @@ impl Cache {
     /// Takes one event in.
     ///
     /// # Errors
-    /// An event is older than one before it: the stream cannot be trusted, and nothing of it was taken in.
+    /// An event is older than one before it: the stream cannot be trusted, and nothing of it was taken in. Or a list would take
+    /// many objects away and leave none: it has to be said again.
     pub(crate) fn take(&mut self, event: Event) -> Result<Vec<Step>, Failure> {
         match event {
             Event::Init => self.listed = Some(BTreeSet::new()),
@@ -110,9 +119,16 @@ impl Cache {
                 return Ok(step.into_iter().collect());
             }
             Event::InitDone(version) => {
+                let listed = self.listed.take();
+                let emptied = listed.as_ref().is_some_and(BTreeSet::is_empty) && self.held.len() >= MANY;
+                if emptied && self.emptied < AGAIN {
+                    self.emptied += 1;
+                    return Err(Failure::Emptied(self.held.len()));
+                }
+                self.emptied = 0;
                 self.newest = number(&version);
                 self.listed_once = true;
-                let Some(listed) = self.listed.take() else { return Ok(Vec::new()) };
+                let Some(listed) = listed else { return Ok(Vec::new()) };
                 let gone: Vec<_> = self.held.keys().filter(|id| !listed.contains(*id)).cloned().collect();
                 return Ok(gone.into_iter().filter_map(|id| self.delete(id)).collect());
             }

@@ -125,3 +125,6 @@ async fn next(files: &mut Option<Watch>) -> Option<Update> {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -289,3 +289,6 @@ fn unreachable(error: &dyn std::error::Error) -> Failure {
     }
     Failure::Unreachable(words)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ mod cache;
 mod collect;
 mod connect;
 mod events;
+#[cfg(test)]
+mod fake;
 mod health;
 mod lease;
 mod listwatch;

@@ -162,6 +162,49 @@ fn scripts() {
     }
 }
 
+/// Ten objects, then what `after` says.
+fn many(after: &str) -> String {
+    let list: String = (1..=10).map(|at| format!("l:o{at}:{at}:80 ")).collect();
+    format!("init {list} done:10 watch {after}")
+}
+
+/// An empty list after many objects counts when it was said six times in a row.
+#[test]
+fn many_objects_do_not_go_at_one_word() {
+    for (what, after, gone, state) in [
+        ("once", "init done:11", 0, "synced 10"),
+        (
+            "five times, errors between",
+            "init done:11 init !away init done:11 init done:11 !gone init done:11 init done:11",
+            0,
+            "degraded 10",
+        ),
+        (
+            "six times",
+            "init done:11 init done:11 init done:11 init done:11 init done:11 init done:11 watch",
+            10,
+            "synced 0",
+        ),
+        (
+            "a list between",
+            "init done:11 init done:11 init done:11 init done:11 init done:11 init l:o1:1:80 done:12 watch",
+            9,
+            "synced 1",
+        ),
+        (
+            "deletions are not doubted",
+            "-o1:11 -o2:12 -o3:13 -o4:14 -o5:15 -o6:16 -o7:17 -o8:18 -o9:19 -o10:20",
+            10,
+            "synced 0",
+        ),
+        ("fewer objects", "-o1:11 !gone init done:12 watch", 10, "synced 0"),
+    ] {
+        let (said, now) = play(&many(after));
+        let gone_now = said.split(' ').filter(|word| word.starts_with('-')).count();
+        assert_eq!((gone_now, now.as_str()), (gone, state), "{what}: {said}");
+    }
+}
+
 /// Whatever a watch tells, in whatever order: once a list has come through, its word counts.
 #[test]
 fn any_noise_ends_with_the_list() {
