@@ -19,7 +19,7 @@ const RUN: Duration = Duration::from_secs(240);
 const METRICS: &str = "127.0.0.1:9090";
 
 /// The application, and how Flagger is to bring in its next version.
-const PODINFO: &str = "apiVersion: apps/v1
+pub(crate) const PODINFO: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata: {name: podinfo}
 spec:
@@ -55,7 +55,8 @@ spec:
     - {name: request-duration, thresholdRange: {max: 500}, interval: 1m}
 ";
 
-fn start_flagger(cluster: &Cluster, flagger: PathBuf, metrics: &Prometheus) -> Process {
+/// Starts the controller, whose log is its own.
+pub(crate) fn start_flagger(cluster: &Cluster, flagger: PathBuf, metrics: &Prometheus) -> Process {
     let mut command = Command::new(flagger);
     command.arg("-kubeconfig").arg(cluster.admin().kubeconfig());
     command.args(["-mesh-provider", "istio", "-metrics-server", &metrics.url(), "-port", "18081"]);
@@ -64,7 +65,7 @@ fn start_flagger(cluster: &Cluster, flagger: PathBuf, metrics: &Prometheus) -> P
 }
 
 /// Waits until the Canary is in this phase.
-async fn wait_phase(cluster: &Cluster, flagger: &mut Process, phase: &str) {
+pub(crate) async fn wait_phase(cluster: &Cluster, flagger: &mut Process, phase: &str) {
     let (start, mut seen) = (Instant::now(), String::new());
     while seen != phase {
         flagger.check_alive().unwrap_or_else(|e| panic!("{e:#}"));

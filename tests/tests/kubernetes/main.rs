@@ -7,6 +7,7 @@ mod changes;
 mod crds;
 mod documents;
 mod flagger;
+mod gate;
 mod guide;
 mod kinds;
 mod manifests;

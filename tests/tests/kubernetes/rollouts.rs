@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_secs(120);
 
 /// The application, whose next version first gets copies of half of the requests, then 40 % of them. `ROUTING` says how
 /// the two sides are told apart.
-const SHOP: &str = "apiVersion: argoproj.io/v1alpha1
+pub(crate) const SHOP: &str = "apiVersion: argoproj.io/v1alpha1
 kind: Rollout
 metadata: {name: shop}
 spec:
@@ -50,7 +50,7 @@ spec:
 ";
 
 /// A Service for each side, whose selectors Argo moves.
-const HOSTS: &str = "canaryService: shop-canary
+pub(crate) const HOSTS: &str = "canaryService: shop-canary
       stableService: shop-stable
       trafficRouting:
         managedRoutes: [{name: shadow}]
@@ -64,7 +64,7 @@ const SUBSETS: &str = "trafficRouting:
           destinationRule: {name: shop, canarySubsetName: canary, stableSubsetName: stable}";
 
 /// The rule as a person writes it first; what follows is Argo's.
-const RULE: &str = "apiVersion: networking.istio.io/v1
+pub(crate) const RULE: &str = "apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: shop}
 spec:
@@ -89,18 +89,28 @@ spec:
 ";
 
 /// The cluster with the controller, umbra, the application's first version and its client.
-struct Shop {
-    cluster: Cluster,
-    mesh: Mesh,
+pub(crate) struct Shop {
+    pub(crate) cluster: Cluster,
+    pub(crate) mesh: Mesh,
     controller: Process,
     ask: Ask,
 }
 
 impl Shop {
     async fn start(cluster: Cluster, controller: PathBuf, manifests: &str) -> Self {
+        Self::start_with(cluster, controller, manifests, &[]).await
+    }
+
+    /// With these further flags of umbra.
+    pub(crate) async fn start_with(
+        cluster: Cluster,
+        controller: PathBuf,
+        manifests: &str,
+        flags: &[&str],
+    ) -> Self {
         cluster.install_crds("istio");
         cluster.install_crds("argo-rollouts");
-        let started = Mesh::start(&cluster, &cluster.admin(), &[]).await;
+        let started = Mesh::start(&cluster, &cluster.admin(), flags).await;
         let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
         let mut command = Command::new(controller);
         command.arg("--kubeconfig").arg(cluster.admin().kubeconfig()).arg("--leader-elect=false");
@@ -117,12 +127,12 @@ impl Shop {
         shop
     }
 
-    fn status(&self, path: &str) -> String {
+    pub(crate) fn status(&self, path: &str) -> String {
         self.cluster.kubectl(&["get", "rollout", "shop", "-o", &format!("jsonpath={{.status.{path}}}")])
     }
 
     /// Waits until the Rollout is in this phase and fulfils a condition.
-    async fn wait(&mut self, phase: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) async fn wait(&mut self, phase: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         loop {
             self.controller.check_alive().unwrap_or_else(|e| panic!("{e:#}"));
@@ -142,13 +152,17 @@ impl Shop {
     /// Brings in the next version, and waits until Argo stands still with its mirror on; gives the hash of its Pods.
     async fn update(&mut self, image: &str) -> String {
         let before = self.status("currentPodHash");
+        self.set_image(image);
+        self.wait("Paused", |shop| shop.status("currentPodHash") != before).await;
+        self.mesh.wait_share("client", "mirror/default/shop/shadow", 500_000).await;
+        self.status("currentPodHash")
+    }
+
+    pub(crate) fn set_image(&self, image: &str) {
         let patch = format!(
             r#"[{{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "{image}"}}]"#
         );
         self.cluster.kubectl(&["patch", "rollout", "shop", "--type=json", "-p", &patch]);
-        self.wait("Paused", |shop| shop.status("currentPodHash") != before).await;
-        self.mesh.wait_share("client", "mirror/default/shop/shadow", 500_000).await;
-        self.status("currentPodHash")
     }
 
     /// Goes on after a pause, as the kubectl plugin does.
