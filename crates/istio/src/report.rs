@@ -14,7 +14,7 @@ use crate::endpoints::unknown_pods;
 use crate::gateways::intersection;
 use crate::mirrors::written_mirrors;
 use crate::names::resolve_host;
-use crate::routes::{RouteClient, broken_destination, broken_mirror, query};
+use crate::routes::{RouteClient, broken_destination, broken_mirror, is_plaintext_to_tls, query};
 use crate::sidecar::LITERAL_PORT;
 use crate::view::View;
 
@@ -262,8 +262,9 @@ fn report_targets(view: &dyn View, id: &ObjectId, rules: &Rules, client: &RouteC
             if destination.destination.host.as_str().is_empty() {
                 continue;
             }
-            if let Err(problem) = view.target(&query(id, &destination.destination, client)) {
-                found.insert(broken_destination(id, &destination.field, &problem));
+            match view.target(&query(id, &destination.destination, client)) {
+                Err(problem) => found.insert(broken_destination(id, &destination.field, &problem)),
+                Ok(cluster) => report_plaintext(view, id, &destination.field, &cluster, found),
             }
         }
         for mirror in &forward.mirrors {
@@ -272,6 +273,7 @@ fn report_targets(view: &dyn View, id: &ObjectId, rules: &Rules, client: &RouteC
                     found.insert(broken_mirror(id, &mirror.field, &problem));
                 }
                 Ok(cluster) => {
+                    report_plaintext(view, id, &mirror.field, &cluster, found);
                     let cluster = cluster.with_role(Role::Mirror);
                     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
                     if endpoints == 0 {
@@ -291,7 +293,18 @@ fn report_targets(view: &dyn View, id: &ObjectId, rules: &Rules, client: &RouteC
     }
 }
 
-fn describe(cluster: &umbra_ir::ClusterRef) -> String {
+/// Istio sends it all the same, and says nothing.
+fn report_plaintext(view: &dyn View, id: &ObjectId, field: &str, cluster: &ClusterRef, found: &mut Found) {
+    if is_plaintext_to_tls(view, cluster) {
+        let message = format!(
+            "{} speaks TLS, and no DestinationRule for it sets trafficPolicy.tls: plain HTTP is sent there, which it will refuse",
+            describe(cluster)
+        );
+        found.insert(Diagnostic::warning("PlaintextToTls", id, field, message));
+    }
+}
+
+fn describe(cluster: &ClusterRef) -> String {
     match &cluster.subset {
         Some(subset) => format!("subset {subset} of {}:{}", cluster.spelling, cluster.port),
         None => format!("{}:{}", cluster.spelling, cluster.port),

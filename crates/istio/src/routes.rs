@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClusterRef, Diagnostic, Forward, ForwardOptions, ForwardRule, GatewayRef, HeaderOps, Mirror, MirrorHost,
-    MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, Role, Route,
+    ClientTls, ClusterRef, Diagnostic, Forward, ForwardOptions, ForwardRule, GatewayRef, HeaderOps, Mirror,
+    MirrorHost, MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, Role, Route,
     RouteAction, Rule, RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, ServiceId, Shares,
     Target, TargetCluster, WeightedDestination,
 };
@@ -351,11 +351,23 @@ fn mirror_host(view: &dyn View, cluster: &ClusterRef) -> MirrorHost {
 
 /// Whether requests to a cluster travel as https.
 fn speaks_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
-    let policy = cluster.policy.as_ref().map(|id| view.rule_set(id));
-    let tls = policy.and_then(|rules| rules.effective(cluster.port, cluster.subset.as_ref()).tls);
-    if let Some(tls) = tls {
-        return !matches!(tls, umbra_ir::ClientTls::Disabled);
+    match client_tls(view, cluster) {
+        Some(tls) => !matches!(tls, ClientTls::Disabled),
+        None => is_tls_port(view, cluster),
     }
+}
+
+/// Whether plain HTTP goes to a port that speaks TLS, though nobody said DISABLE: all of it will fail.
+pub(crate) fn is_plaintext_to_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
+    is_tls_port(view, cluster) && client_tls(view, cluster).is_none()
+}
+
+fn client_tls(view: &dyn View, cluster: &ClusterRef) -> Option<ClientTls> {
+    let policy = cluster.policy.as_ref().map(|id| view.rule_set(id));
+    policy.and_then(|rules| rules.effective(cluster.port, cluster.subset.as_ref()).tls)
+}
+
+fn is_tls_port(view: &dyn View, cluster: &ClusterRef) -> bool {
     let heads = view.service_heads(&cluster.service.object);
     let port = heads.iter().find(|h| h.id == cluster.service).and_then(|h| h.port(cluster.port));
     port.is_some_and(|p| matches!(p.protocol, umbra_ir::Protocol::Https | umbra_ir::Protocol::Tls))

@@ -7,13 +7,14 @@ use umbra_source::kubernetes::{Condition, MIRRORS_READY, Truth};
 use super::judge::cut;
 
 /// What keeps a mirror from copying although it has a cluster; other warnings are about how it is written.
-const FAULTS: [&str; 8] = [
+const FAULTS: [&str; 9] = [
     "HostNotFound",
     "PortNotFound",
     "PortAmbiguous",
     "SubsetNotFound",
     "UnsupportedDestination",
     "NoEndpoints",
+    "PlaintextToTls",
     "TlsUnsupported",
     "MirrorIgnored",
 ];
