@@ -15,9 +15,9 @@ const KUBERNETES: &str = "1.33.0";
 /// What stands before the chart's objects in `deploy/install.yaml`.
 const PREFACE: &str = "\
 # umbra with the chart's own values, for
-#   kubectl apply --server-side -f deploy/install.yaml
+#   kubectl apply -f deploy/install.yaml
 # Where Istio's own CRDs are installed, leave those in here out:
-#   kubectl apply --server-side -f deploy/install.yaml -l app.kubernetes.io/name
+#   kubectl apply -f deploy/install.yaml -l app.kubernetes.io/name
 # Made by `make golden`; a test compares it with the chart.
 apiVersion: v1
 kind: Namespace

@@ -4,15 +4,18 @@
 
 mod away;
 mod changes;
+mod chart;
 mod crds;
 mod documents;
 mod flagger;
 mod gate;
 mod guide;
+mod install;
 mod kinds;
 mod manifests;
 mod node;
 mod outage;
+mod rbac;
 mod rights;
 mod rollouts;
 mod scale;

@@ -1,0 +1,183 @@
+//! The chart's life: installed, changed, taken back, taken away; and what a person does without helm.
+
+use umbra_testkit::client::{Ask, Client};
+use umbra_testkit::cluster::Cluster;
+use umbra_testkit::cluster::stage::on_cluster;
+use umbra_testkit::net::Net;
+use umbra_testkit::paths;
+use umbra_testkit::tls::Authority;
+
+use super::chart::{NAMESPACE, client, helm, namespace, traffic, try_helm, wait_mirrored, wait_ready, web};
+
+const COPY: &str = "web.example-shadow";
+
+fn file(path: &str) -> String {
+    paths::workspace().join(path).display().to_string()
+}
+
+/// The uids of umbra's Pods.
+fn replicas(cluster: &Cluster) -> Vec<String> {
+    let pods = cluster.agent().pods(NAMESPACE, "app.kubernetes.io/component=control-plane");
+    let mut uids: Vec<_> = pods.iter().map(|pod| pod.uid.clone()).collect();
+    uids.sort();
+    uids
+}
+
+#[test]
+fn helm_installs_changes_takes_back_and_takes_away() {
+    on_cluster(|cluster| async move {
+        namespace(&cluster);
+        let notes = helm(&cluster, "install", &[]);
+        assert!(notes.contains("WARNING: xDS is in plaintext"), "{notes}");
+        wait_ready(&cluster, 2, 2).await;
+        cluster.apply(&web());
+        cluster.wait_ready("default", "app=web", 2).await;
+        wait_mirrored(&cluster, COPY).await;
+        cluster
+            .wait_for("the rule's status", || {
+                std::future::ready(cluster.kubectl(&["get", "vs", "web", "--no-headers"]).contains("True"))
+            })
+            .await;
+
+        // Settings are taken in by the running Pods, without a failed request.
+        let requests = traffic(&cluster);
+        let before = replicas(&cluster);
+        helm(&cluster, "upgrade", &["--set", "config.mirror.shadowSuffix=false"]);
+        wait_mirrored(&cluster, "web.example").await;
+        assert_eq!(replicas(&cluster), before, "no replica was replaced");
+        helm(
+            &cluster,
+            "upgrade",
+            &["--reuse-values", "--set", "replicas=3,gateway.replicas=3,podLabels.a=b"],
+        );
+        wait_ready(&cluster, 3, 3).await;
+        assert!(replicas(&cluster).iter().all(|uid| !before.contains(uid)), "every replica was replaced");
+
+        let refused = try_helm(&cluster, "upgrade", &["--set", "replicas=two"]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("replicas"), "{said}");
+        wait_mirrored(&cluster, "web.example").await;
+
+        helm(&cluster, "rollback", &["1", "--wait", "--timeout", "120s"]);
+        wait_ready(&cluster, 2, 2).await;
+        wait_mirrored(&cluster, COPY).await;
+        requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
+
+        helm(&cluster, "uninstall", &["--wait", "--timeout", "120s"]);
+        let every = "deployments,services,configmaps,roles,rolebindings,networkpolicies,poddisruptionbudgets,serviceaccounts";
+        let left = cluster.kubectl(&["get", every, "-n", NAMESPACE, "-o", "name"]);
+        let left: Vec<_> =
+            left.lines().filter(|l| !l.ends_with("/kube-root-ca.crt") && !l.ends_with("/default")).collect();
+        assert!(left.is_empty(), "{left:?}");
+        let roles = cluster.kubectl(&["get", "clusterroles,clusterrolebindings", "-o", "name"]);
+        assert!(!roles.contains("umbra"), "{roles}");
+        // The CRDs stay, and with them what people wrote.
+        assert!(cluster.kubectl(&["get", "virtualservices,gateways", "-o", "name"]).lines().count() == 2);
+    });
+}
+
+#[test]
+fn kubectl_installs_it_and_a_sidecar() {
+    on_cluster(|cluster| async move {
+        let apply = ["apply", "-f", &file("deploy/install.yaml")];
+        let out = cluster.admin().try_kubectl(&apply, "").expect("kubectl runs");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success() && said.is_empty(), "{said}");
+        wait_ready(&cluster, 2, 2).await;
+        let generations = || {
+            cluster.kubectl(&[
+                "get",
+                "deploy",
+                "-n",
+                NAMESPACE,
+                "-o",
+                "jsonpath={.items[*].metadata.generation}",
+            ])
+        };
+        let before = generations();
+        cluster.kubectl(&apply);
+        assert_eq!(generations(), before, "the same again changes nothing");
+        cluster.apply(&web());
+        cluster.wait_ready("default", "app=web", 2).await;
+        wait_mirrored(&cluster, COPY).await;
+
+        cluster.kubectl(&["apply", "-f", &file("deploy/examples/sidecar.yaml")]);
+        let pods = cluster.wait_ready("default", "app=sleep", 1).await;
+        let net = pods[0].net().expect("a network");
+        cluster
+            .wait_for("a copy of the sidecar's request", || async {
+                let answer =
+                    Client::new(&net, ([127, 0, 0, 1], 8000).into()).ask(&Ask::get("web:8000", "/")).await;
+                let copies = cluster.agent().pods("default", "version=v2");
+                answer.is_ok_and(|answer| answer.served_by() == "v1")
+                    && copies.iter().flat_map(|pod| pod.requests()).any(|copy| copy.host == "web-shadow:8000")
+            })
+            .await;
+    });
+}
+
+/// The metric of each replica, from its probe port.
+async fn metric(cluster: &Cluster, name: &str) -> Vec<u64> {
+    let mut all = Vec::new();
+    for pod in cluster.agent().pods(NAMESPACE, "app.kubernetes.io/component=control-plane") {
+        let Some(address) = pod.address() else { continue };
+        let answer =
+            Client::new(&Net::here(), (address, 15020).into()).ask(&Ask::get("umbra", "/metrics")).await;
+        let text = answer.map(|answer| answer.text()).unwrap_or_default();
+        all.extend(text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()));
+    }
+    all
+}
+
+/// Writes the Secret that umbra shows to proxies.
+fn certificate(cluster: &Cluster, authority: &Authority, name: &str) {
+    let issued = authority.issue(name, "DNS:umbra.umbra-system.svc").unwrap_or_else(|e| panic!("{e:#}"));
+    let files = [
+        format!("--from-file=tls.crt={}", issued.certificate.display()),
+        format!("--from-file=tls.key={}", issued.key.display()),
+        format!("--from-file=ca.crt={}", authority.certificate().display()),
+    ];
+    let create =
+        ["create", "secret", "generic", "umbra-tls", "-n", NAMESPACE, "--dry-run=client", "-o", "yaml"];
+    let secret = cluster.kubectl(&[&create[..], &files.each_ref().map(String::as_str)].concat());
+    cluster.apply(&secret);
+}
+
+#[test]
+fn xds_over_tls_where_istio_has_its_own_crds() {
+    on_cluster(|cluster| async move {
+        cluster.install_crds("istio");
+        namespace(&cluster);
+        let authority =
+            Authority::make(&cluster.folder().join("tls"), "ca").unwrap_or_else(|e| panic!("{e:#}"));
+        certificate(&cluster, &authority, "first");
+        let notes = helm(&cluster, "install", &["--set", "tls.secretName=umbra-tls,tls.only=true"]);
+        assert!(!notes.contains("WARNING"), "{notes}");
+        let ours = cluster.kubectl(&["get", "crds", "-l", "app.kubernetes.io/part-of=umbra", "-o", "name"]);
+        assert_eq!(ours, "", "Istio's CRDs stay Istio's");
+        wait_ready(&cluster, 2, 2).await;
+        cluster.apply(&web());
+        cluster.wait_ready("default", "app=web", 2).await;
+        wait_mirrored(&cluster, COPY).await;
+
+        let requests = traffic(&cluster);
+        certificate(&cluster, &authority, "second");
+        cluster
+            .wait_for("both replicas to take the new certificate in", || async {
+                metric(&cluster, "umbra_tls_reloads_total").await == [1, 1]
+            })
+            .await;
+        // Streams from before are told what changes after.
+        let rule = ["patch", "vs", "web", "--type=json", "-p"];
+        let gone = r#"[{"op": "remove", "path": "/spec/http/0/mirror"}, {"op": "replace", "path": "/spec/http/0/route/0/destination/subset", "value": "v2"}]"#;
+        cluster.kubectl(&[&rule[..], &[gone]].concat());
+        cluster
+            .wait_for("the changed rule", || async {
+                let answer = client(&cluster).ask(&super::chart::ask()).await;
+                answer.is_ok_and(|answer| answer.served_by() == "v2")
+            })
+            .await;
+        requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!(metric(&cluster, "umbra_tls_reload_failures_total").await, [0, 0]);
+    });
+}
