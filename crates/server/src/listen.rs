@@ -214,4 +214,42 @@ mod tests {
         let (address, _stop, _served) = start(limits).await;
         assert!(ask(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.contains("here"));
     }
+
+    /// Asks over HTTP/2; the connection is told by the task that drives it, which ends with it.
+    async fn connect(
+        address: SocketAddr,
+    ) -> (hyper::client::conn::http2::SendRequest<Body>, tokio::task::JoinHandle<()>) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let io = TokioIo::new(stream);
+        let (client, driven) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        (client, tokio::spawn(async move { drop(driven.await) }))
+    }
+
+    #[tokio::test]
+    async fn a_connection_in_use_outlives_one_that_rests() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let keep = kept.clone();
+        let router = Router::new().route("/", get(async || "here")).route(
+            "/keep",
+            get(async move |axum::Extension(in_use): axum::Extension<InUse>| {
+                keep.lock().unwrap().push(in_use);
+            }),
+        );
+        let limits = Limits { lifetime: Duration::from_millis(300), ..Limits::default() };
+        let _served = tokio::spawn(serve(listener, router, limits, CancellationToken::new()));
+        let ask = |path: &str| Request::get(format!("http://{address}{path}")).body(Body::empty()).unwrap();
+        let (mut used, used_end) = connect(address).await;
+        assert!(used.send_request(ask("/keep")).await.unwrap().status().is_success());
+        // Two that rest, one behind the other: each is ended, the one in use is not.
+        for _ in 0..2 {
+            let (mut resting, end) = connect(address).await;
+            assert!(resting.send_request(ask("/")).await.unwrap().status().is_success());
+            tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap();
+        }
+        assert!(used.send_request(ask("/")).await.unwrap().status().is_success());
+        kept.lock().unwrap().clear();
+        tokio::time::timeout(PATIENCE, used_end).await.unwrap().unwrap();
+    }
 }

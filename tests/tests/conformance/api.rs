@@ -360,3 +360,28 @@ async fn replicas_are_asked_and_a_silent_one_keeps_the_gate_shut() {
     );
     assert_eq!(body["silent"].as_array().map(Vec::len), Some(1), "{body}");
 }
+
+/// A gate waits for the lists of the others, which must not wait for gates.
+#[tokio::test]
+async fn replicas_that_ask_each_other_at_once_all_answer() {
+    let free =
+        || std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (one, two) = (free(), free());
+    let peers = vec![one.to_string(), two.to_string()];
+    let start = async |api: SocketAddr| {
+        let peers = peers.clone();
+        World::start_with("+a", |options| ServeOptions { api: Some(api.to_string()), peers, ..options }).await
+    };
+    let worlds = [start(one).await, start(two).await];
+    let mut proxies = Vec::new();
+    for world in &worlds {
+        let (mut client, received) = world.proxy("web").await;
+        answer(&mut client, received, None).await;
+        client.fence().await;
+        proxies.push(client);
+    }
+    let asked = (0..64).flat_map(|_| &worlds).map(|world| world.gate("/v1/live/vs/default/marker"));
+    for (status, body) in futures::future::join_all(asked).await {
+        assert_eq!((status, &body["live"]), (200, &2.into()), "{body}");
+    }
+}

@@ -21,6 +21,9 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 /// How long it may take to send that.
 const BODY: Duration = Duration::from_secs(10);
 
+/// How long a question may wait for its turn.
+const TURN: Duration = Duration::from_secs(10);
+
 /// What the gate says of one object.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +79,9 @@ pub(super) async fn live(
             Err(message) => return refuse(StatusCode::BAD_REQUEST, message),
         };
     let id = ObjectId::new(kind, namespace, name);
+    let Ok(_turn) = tokio::time::timeout(TURN, api.gates.acquire()).await else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many ask at once".to_owned());
+    };
     let (status, verdict) = judge(&id, generation, api.peers.object(&id).await);
     (status, Json(verdict)).into_response()
 }

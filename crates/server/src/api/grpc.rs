@@ -16,7 +16,7 @@ use super::watching::{self, Watched};
 use super::{Api, MAX_OBJECTS, MAX_WATCHES, convert};
 use crate::listen::InUse;
 
-/// A list takes microseconds; the engine may be settling a large change before it answers.
+/// A list takes milliseconds; the engine may be settling a large change before it answers.
 const ANSWER: Duration = Duration::from_secs(30);
 
 type Updates<T> = ReceiverStream<Result<T, Status>>;
@@ -44,7 +44,13 @@ impl Api {
     }
 }
 
-async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, Status> {
+/// Makes a list, in its turn.
+async fn in_time<T>(api: &Api, list: impl Future<Output = T>) -> Result<T, Status> {
+    let answer = async {
+        // The semaphore is never closed.
+        let _turn = api.lists.acquire().await;
+        list.await
+    };
     let late = |_| Status::deadline_exceeded(format!("no answer within {ANSWER:?}"));
     tokio::time::timeout(ANSWER, answer).await.map_err(late)
 }
@@ -63,7 +69,7 @@ impl Umbra for Api {
         request: Request<ListProxiesRequest>,
     ) -> Result<Response<ListProxiesResponse>, Status> {
         self.check_ready()?;
-        let proxies = in_time(self.list_proxies(&request.get_ref().namespace)).await?;
+        let proxies = in_time(self, self.list_proxies(&request.get_ref().namespace)).await?;
         Ok(Response::new(ListProxiesResponse { replica: Some(self.replica()), proxies }))
     }
 
@@ -80,7 +86,7 @@ impl Umbra for Api {
         request: Request<ListMirrorsRequest>,
     ) -> Result<Response<ListMirrorsResponse>, Status> {
         self.check_ready()?;
-        let mirrors = in_time(self.list_mirrors(&request.get_ref().namespace)).await?;
+        let mirrors = in_time(self, self.list_mirrors(&request.get_ref().namespace)).await?;
         Ok(Response::new(ListMirrorsResponse { replica: Some(self.replica()), mirrors }))
     }
 
@@ -105,7 +111,7 @@ impl Umbra for Api {
         // A kind that is unknown here is like an object that does not exist.
         let ids: Vec<_> = asked.iter().filter_map(convert::object_id).collect();
         let which = (!asked.is_empty()).then_some(ids.as_slice());
-        let found = in_time(self.live.objects(which)).await?;
+        let found = in_time(self, self.live.objects(which)).await?;
         let objects = found.iter().map(convert::liveness).collect();
         Ok(Response::new(ListObjectsResponse { replica: Some(self.replica()), objects }))
     }

@@ -33,6 +33,10 @@ const MAX_OBJECTS: usize = 1000;
 /// Watches at once, of proxies and of mirrors together.
 const MAX_WATCHES: usize = 32;
 
+/// Lists that are made at once, and gates that are looked at; more wait. They are counted apart, since a gate waits for
+/// the lists of other replicas.
+const MAX_ASKS: usize = 16;
+
 /// Who this process is among the replicas.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
@@ -73,6 +77,8 @@ pub struct Api {
     /// Cancelled when the process should end: watches end by themselves.
     pub shutdown: CancellationToken,
     watches: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
+    gates: Arc<Semaphore>,
 }
 
 impl Api {
@@ -84,8 +90,9 @@ impl Api {
         peers: Arc<Peers>,
         shutdown: CancellationToken,
     ) -> Self {
-        let watches = Arc::new(Semaphore::new(MAX_WATCHES));
-        Api { identity: peers.identity(), engine, proxies, live, peers, shutdown, watches }
+        let most = |permits| Arc::new(Semaphore::new(permits));
+        let (watches, lists, gates) = (most(MAX_WATCHES), most(MAX_ASKS), most(MAX_ASKS));
+        Api { identity: peers.identity(), engine, proxies, live, peers, shutdown, watches, lists, gates }
     }
 
     /// The paths of the API, to be served beside others.
