@@ -15,6 +15,7 @@ use umbra_proto::umbra::v1::{
 use umbra_server::serve::{self, Running, ServeOptions};
 use umbra_testkit::client::{Ask, Client as Http};
 use umbra_testkit::net::Net;
+use umbra_testkit::ports::Port;
 use umbra_testkit::umbra::write;
 use umbra_testkit::wait::PATIENCE;
 use umbra_xds::{ResourceType, Variant};
@@ -326,10 +327,9 @@ async fn limits_hold() {
 async fn replicas_are_asked_and_a_silent_one_keeps_the_gate_shut() {
     const PATH: &str = "/v1/live/vs/default/marker";
     let other = World::start("+a").await;
-    // A port that nobody listens on, and an address of the second replica's own.
-    let closed =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let own = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    // A port that nobody listens on, and the second replica's own.
+    let (nobody, ours) = (Port::free().expect("a port"), Port::free().expect("a port"));
+    let (closed, own) = (nobody.local(), ours.local());
     let start = |peers: Vec<String>| {
         World::start_with("+a", |options| ServeOptions { api: Some(own.to_string()), peers, ..options })
     };
@@ -364,9 +364,8 @@ async fn replicas_are_asked_and_a_silent_one_keeps_the_gate_shut() {
 /// A gate waits for the lists of the others, which must not wait for gates.
 #[tokio::test]
 async fn replicas_that_ask_each_other_at_once_all_answer() {
-    let free =
-        || std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let (one, two) = (free(), free());
+    let (first, second) = (Port::free().expect("a port"), Port::free().expect("a port"));
+    let (one, two) = (first.local(), second.local());
     let peers = vec![one.to_string(), two.to_string()];
     let start = async |api: SocketAddr| {
         let peers = peers.clone();
