@@ -16,6 +16,7 @@ mod manifests;
 mod node;
 mod outage;
 mod rbac;
+mod replicas;
 mod rights;
 mod rollouts;
 mod scale;

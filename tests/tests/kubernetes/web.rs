@@ -8,6 +8,7 @@ use serde_json::Value;
 use umbra_testkit::client::Ask;
 use umbra_testkit::cluster::traffic::Traffic;
 use umbra_testkit::cluster::{Cluster, Mesh};
+use umbra_testkit::envoy::EnvoyProcess;
 
 use super::manifests::{deployment, plain, service};
 
@@ -106,6 +107,11 @@ pub(crate) async fn wait_endpoints(mesh: &Mesh, subset: &str, n: usize) {
 
 /// Every resource that umbra has given to the client's Envoy: section, name, version.
 pub(crate) async fn resources(mesh: &Mesh) -> BTreeSet<(String, String, String)> {
+    resources_of(mesh.proxy("client")).await
+}
+
+/// Every resource that umbra has given to an Envoy.
+pub(crate) async fn resources_of(envoy: &EnvoyProcess) -> BTreeSet<(String, String, String)> {
     fn walk(section: &str, value: &Value, found: &mut BTreeSet<(String, String, String)>) {
         if let Some(version) = value["version_info"].as_str().filter(|version| !version.is_empty()) {
             let inner = ["cluster", "route_config", "endpoint_config", "listener", "active_state"].iter();
@@ -121,8 +127,7 @@ pub(crate) async fn resources(mesh: &Mesh) -> BTreeSet<(String, String, String)>
             walk(section, inner, found);
         }
     }
-    let dump =
-        mesh.proxy("client").json("/config_dump?include_eds").await.unwrap_or_else(|e| panic!("{e:#}"));
+    let dump = envoy.json("/config_dump?include_eds").await.unwrap_or_else(|e| panic!("{e:#}"));
     let mut found = BTreeSet::new();
     for config in dump["configs"].as_array().into_iter().flatten() {
         walk(config["@type"].as_str().unwrap_or_default(), config, &mut found);

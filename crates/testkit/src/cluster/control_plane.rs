@@ -23,6 +23,13 @@ use crate::wait;
 /// How long a part may take to come up: two seconds here, but a busy machine is slow.
 const START: Duration = Duration::from_secs(120);
 
+/// What the API server notes of requests: who writes Leases, and who writes statuses of Istio's objects.
+const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+  {"level": "Request", "verbs": ["create", "update"], "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+  {"level": "Metadata", "verbs": ["patch"], "resources": [{"group": "networking.istio.io", "resources": ["*/status"]}]},
+  {"level": "None"}]}
+"#;
+
 /// The token of the user `admin` of the group system:masters: this control plane is nobody's but the test's.
 const ADMIN: &str = "umbra-test-admin";
 
@@ -60,6 +67,7 @@ impl ControlPlane {
         let names = ["IP:127.0.0.1", &host, "IP:10.96.0.1", "DNS:localhost", "DNS:kubernetes.default.svc"];
         let certificates = Certificates::make(folder, &names)?;
         std::fs::write(folder.join("tokens.csv"), format!("{ADMIN},admin,admin,\"system:masters\"\n"))?;
+        std::fs::write(folder.join("audit.json"), AUDIT)?;
         let tool = |name: &str| assets::kubernetes(name).map_err(anyhow::Error::msg);
         let etcd = Restartable::start("etcd", tool("etcd")?, etcd_flags(folder, site), folder)?;
         let flags = api_server_flags(folder, site, &certificates);
@@ -200,6 +208,17 @@ impl ControlPlane {
         lines.into_iter().filter(|line| !informative(line)).collect::<Vec<_>>().join("\n")
     }
 
+    /// The requests that [`AUDIT`] names, in the order in which they were answered, as the API server noted them.
+    ///
+    /// # Errors
+    /// When there is no log, or one that is none.
+    pub fn audit(&self) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.folder.join("audit.log")).context("no audit log")?;
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
     /// The store's revision now: every write counts one up.
     ///
     /// # Errors
@@ -289,6 +308,8 @@ fn api_server_flags(folder: &Path, site: Site, certificates: &Certificates) -> V
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--token-auth-file={}", folder.join("tokens.csv").display()),
         "--authorization-mode=RBAC".to_owned(),
+        format!("--audit-policy-file={}", folder.join("audit.json").display()),
+        format!("--audit-log-path={}", folder.join("audit.log").display()),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
         "--max-requests-inflight=2000".to_owned(),
         "--max-mutating-requests-inflight=1000".to_owned(),
