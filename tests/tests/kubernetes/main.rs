@@ -20,6 +20,7 @@ mod replicas;
 mod rights;
 mod rollouts;
 mod scale;
+mod scoping;
 mod status;
 mod web;
 mod workloads;
