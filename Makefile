@@ -9,10 +9,13 @@ PYTHON ?= python3
 # Cargo's own folder for what it builds, wherever it was told to put it.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KEEP ?=
+# x86_64-unknown-linux-gnu, aarch64-unknown-linux-gnu: named to cargo, so that flags are not those of build scripts too.
+HOST = $(shell $(or $(RUSTC),rustc) --version --verbose | sed -n 's/^host: //p')
+HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build test kubernetes scale demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test kubernetes scale demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -28,6 +31,15 @@ check: ## The fast loop: formats, lints, unit tests
 
 build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
+
+static: ## Build umbra as one static binary (release) into target/static: what the container image is made of
+	CARGO_TARGET_$(HOST_VARIABLE)_RUSTFLAGS='-C target-feature=+crt-static' \
+	  $(CARGO) build --release --locked --target $(HOST) --package umbra-server --bin umbra
+	@mkdir -p $(TARGET)/static
+	@cp $(TARGET)/$(HOST)/release/umbra $(TARGET)/static/umbra
+
+standalone: static ## Start that binary in an empty root, as in its image, without a container engine
+	@$(PYTHON) tests/tools/start_static.py $(TARGET)/static/umbra
 
 test: tools build ## Every tier of tests, with the real Envoy, and on a real Kubernetes API server where Go is
 	@# Why they cannot be built, the builder says; what is skipped without them, the tests say.
