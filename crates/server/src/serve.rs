@@ -158,7 +158,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     let shutdown = CancellationToken::new();
     let live = Live::new(engine.clone(), proxies.clone());
     let peers = Arc::new(Peers::new(options.peers, api::Identity::new(), engine.clone(), live.clone()));
-    info!(%xds, %admin, from = %options.sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
+    info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %options.sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
     let files = {
         let engine = engine.clone();

@@ -33,9 +33,12 @@ fn helm_installs_changes_takes_back_and_takes_away() {
         cluster.apply(&web());
         cluster.wait_ready("default", "app=web", 2).await;
         wait_mirrored(&cluster, COPY).await;
+        // The replica that writes it has asked the other, by the name of their Service.
         cluster
-            .wait_for("the rule's status", || {
-                std::future::ready(cluster.kubectl(&["get", "vs", "web", "--no-headers"]).contains("True"))
+            .wait_for("the rule to be live on both gateways", || {
+                let programmed = "jsonpath={.status.conditions[?(@.type=='Programmed')].message}";
+                let said = cluster.kubectl(&["get", "vs", "web", "-o", programmed]);
+                std::future::ready(said.contains("2 of 2"))
             })
             .await;
 
@@ -131,14 +134,18 @@ async fn metric(cluster: &Cluster, name: &str) -> Vec<u64> {
 
 /// Writes the Secret that umbra shows to proxies.
 fn certificate(cluster: &Cluster, authority: &Authority, name: &str) {
+    secret(cluster, authority, "umbra-tls", name);
+}
+
+/// Writes a Secret with a new certificate called `name`.
+fn secret(cluster: &Cluster, authority: &Authority, secret: &str, name: &str) {
     let issued = authority.issue(name, "DNS:umbra.umbra-system.svc").unwrap_or_else(|e| panic!("{e:#}"));
     let files = [
         format!("--from-file=tls.crt={}", issued.certificate.display()),
         format!("--from-file=tls.key={}", issued.key.display()),
         format!("--from-file=ca.crt={}", authority.certificate().display()),
     ];
-    let create =
-        ["create", "secret", "generic", "umbra-tls", "-n", NAMESPACE, "--dry-run=client", "-o", "yaml"];
+    let create = ["create", "secret", "generic", secret, "-n", NAMESPACE, "--dry-run=client", "-o", "yaml"];
     let secret = cluster.kubectl(&[&create[..], &files.each_ref().map(String::as_str)].concat());
     cluster.apply(&secret);
 }
@@ -177,7 +184,15 @@ fn xds_over_tls_where_istio_has_its_own_crds() {
                 answer.is_ok_and(|answer| answer.served_by() == "v2")
             })
             .await;
-        requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
         assert_eq!(metric(&cluster, "umbra_tls_reload_failures_total").await, [0, 0]);
+
+        // From now on proxies need a certificate too: the gateways get one of their own.
+        secret(&cluster, &authority, "gateway-tls", "gateway");
+        let mutual = ["--reuse-values", "--set", "tls.mutual=true,gateway.tls.secretName=gateway-tls"];
+        helm(&cluster, "upgrade", &mutual);
+        wait_ready(&cluster, 2, 2).await;
+        requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
+        let connected = metric(&cluster, "umbra_proxies{kind=\"router\"}").await;
+        assert_eq!(connected.iter().sum::<u64>(), 2, "{connected:?}");
     });
 }
