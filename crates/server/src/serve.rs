@@ -178,16 +178,14 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     };
     let statuses = {
         let (published, live, metrics) = (engine.follow(), live.clone(), metrics.clone());
-        let peers = peers.clone();
+        let (peers, shutdown) = (peers.clone(), shutdown.clone());
         async move {
-            match cluster {
-                Some((server, observed)) => {
-                    status::follow(server, observed, published, live, peers, metrics).await;
-                }
-                None => std::future::pending().await,
+            if let Some((server, observed)) = cluster {
+                status::follow(server, observed, published, live, peers, metrics, shutdown).await;
             }
         }
     };
+    let statuses = tokio::spawn(statuses);
     let certificates = {
         let (identity, metrics) = (tls.as_ref().map(|(_, identity)| identity.clone()), metrics.clone());
         async move {
@@ -209,13 +207,13 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     let mut http = vec![(admin_listener, views.clone().router(asked.clone()))];
     http.extend(probe_listener.map(|listener| (listener, views.probe_router())));
     http.extend(api_listener.map(|listener| (listener, asked.router())));
-    let servers = Servers { ads, xds: xds_listener, tls, http };
+    let servers = Servers { ads, xds: xds_listener, tls, http, statuses };
     let background = {
         let engine = engine.clone();
         async move {
             tokio::select! {
                 () = files => bail!("the sources are no longer watched"),
-                _ = async { tokio::join!(reload, watches, statuses, certificates) } => bail!("the settings are no longer watched"),
+                _ = async { tokio::join!(reload, watches, certificates) } => bail!("the settings are no longer watched"),
                 () = engine.closed() => bail!("the engine has stopped"),
             }
         }
@@ -229,6 +227,7 @@ struct Servers {
     xds: TcpListener,
     tls: Option<(TcpListener, Identity)>,
     http: Vec<(TcpListener, Router)>,
+    statuses: JoinHandle<()>,
 }
 
 impl Servers {
@@ -270,6 +269,8 @@ impl Servers {
             close.cancel();
             let _ = tokio::time::timeout(GRACE, &mut ads).await;
         }
+        // It gives up its part in writing them, so that another replica need not wait.
+        let _ = tokio::time::timeout(GRACE, self.statuses).await;
         stop_http.cancel();
         // Somebody's browser may keep its connection.
         let _ = tokio::time::timeout(Duration::from_millis(200), http.wait()).await;

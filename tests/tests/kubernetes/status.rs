@@ -192,12 +192,14 @@ async fn metric(mesh: &Mesh, name: &str) -> u64 {
     lines.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
 }
 
-const OTHERS: &str = "apiVersion: networking.istio.io/v1
+const DOOR: &str = "apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: door}
 spec: {selector: {app: client}, servers: [{port: {number: 8085, name: http, protocol: HTTP}, hosts: [web.example.com]}]}
 ---
-apiVersion: networking.istio.io/v1
+";
+
+const OTHERS: &str = "apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: outside}
 spec:
@@ -227,7 +229,7 @@ fn every_kind_has_a_status_beside_those_of_others() {
             rule(5.0).replace("name: web}", "name: hidden}").replace("[web]", "[hidden.example.com]");
         umbra_testkit::umbra::write(&folder, "hidden.yaml", &hidden).unwrap_or_else(|e| panic!("{e:#}"));
         let client = workloads(&cluster).await;
-        cluster.apply(&(OTHERS.to_owned() + SUBSETS + &rule(10.0)));
+        cluster.apply(&(DOOR.to_owned() + OTHERS + SUBSETS + &rule(10.0)));
         cluster.apply(&hidden);
         // Another writer, by the usual way and by server-side apply.
         let other =
@@ -279,4 +281,89 @@ fn every_kind_has_a_status_beside_those_of_others() {
         wait_conditions(&cluster, &mesh, "destinationrule", "web", &again).await;
         assert_quiet(&cluster, &mesh).await;
     });
+}
+
+/// What Envoy refuses is told in its own words, with an Event, until it is mended; so are targets that are not ready.
+#[test]
+fn a_refusal_and_an_empty_target_are_told() {
+    on_cluster(|cluster| async move {
+        install_own_crds(&cluster);
+        let mut mesh = umbra(&cluster, &[]).await;
+        let client = workloads(&cluster).await;
+        cluster.apply(&(SUBSETS.to_owned() + &rule(10.0)));
+        // Somebody has the port already, and does not share it.
+        let taken = client.net().and_then(|net| net.listen("0.0.0.0:8085".parse().expect("an address")));
+        let taken = taken.unwrap_or_else(|e| panic!("{e:#}"));
+        mesh.start_proxy("router", &client).await;
+        cluster.apply(DOOR);
+        let (accepted, live) = (READY[0], READY[2]);
+        let refused = [accepted, "Programmed=False/Rejected"];
+        let now = wait_conditions(&cluster, &mesh, "gateway", "door", &refused).await;
+        let words = message(&now, "Programmed");
+        for part in ["live on 0 of 1 proxies", &client.name, "rejected lds/0.0.0.0_8085", "already in use"] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert_eq!(events(&cluster, "door"), ["Warning Rejected"]);
+        cluster.apply(&DOOR.replace("8085", "8086"));
+        wait_conditions(&cluster, &mesh, "gateway", "door", &[accepted, live]).await;
+        assert_eq!(events(&cluster, "door"), ["Warning Rejected", "Normal Programmed"]);
+        drop(taken);
+
+        let rule = [accepted, READY[1], "Programmed=Unknown/NoProxies"];
+        wait_conditions(&cluster, &mesh, "virtualservice", "web", &rule).await;
+        cluster.kubectl(&["scale", "deployment/web-v2", "--replicas=0"]);
+        let empty = ["Accepted=True/AcceptedWithWarnings", "MirrorsReady=False/NoEndpoints", rule[2]];
+        let now = wait_conditions(&cluster, &mesh, "virtualservice", "web", &empty).await;
+        assert_eq!(now["status"]["mirrors"], "v2 10% (NoEndpoints)");
+        cluster.kubectl(&["scale", "deployment/web-v2", "--replicas=1"]);
+        wait_conditions(&cluster, &mesh, "virtualservice", "web", &rule).await;
+        assert_eq!(events(&cluster, "web"), ["Warning MirrorsNotReady", "Normal MirrorsReady"]);
+
+        // Who goes in peace leaves the Lease to whoever wants it.
+        let holder = || {
+            let path = "jsonpath={.spec.holderIdentity}";
+            cluster.kubectl(&["get", "lease", "umbra", "-n", rights::NAMESPACE, "-o", path])
+        };
+        assert_ne!(holder(), "");
+        let id = mesh.umbra().expect("umbra").id().to_string();
+        let kill = std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        assert!(kill.success());
+        cluster.wait_for("the Lease to be free", || std::future::ready(holder().is_empty())).await;
+    });
+}
+
+/// As many rules as a large team has, all of which turn at once, and one that somebody waits for meanwhile.
+#[test]
+fn three_hundred_rules_that_turn_are_all_told() {
+    const RULES: usize = 300;
+    on_cluster(|cluster| async move {
+        install_own_crds(&cluster);
+        let mesh = umbra(&cluster, &[]).await;
+        workloads(&cluster).await;
+        let one = |n: usize| {
+            let rule = rule(10.0).replace("name: web}", &format!("name: rule-{n}}}"));
+            rule.replace("hosts: [web]", &format!("hosts: [h{n}.example.com]"))
+        };
+        cluster.apply(&((0..RULES).map(one).collect::<String>() + SUBSETS));
+        wait_told(&cluster, "Ready", RULES).await;
+        cluster.kubectl(&["delete", "destinationrule", "web"]);
+        cluster.apply(&one(RULES));
+        wait_told(&cluster, "SubsetNotFound", RULES + 1).await;
+        cluster.apply(SUBSETS);
+        wait_told(&cluster, "Ready", RULES + 1).await;
+        let failed = mesh.get("/metrics").await.unwrap_or_else(|e| panic!("{e:#}"));
+        assert!(failed.contains("umbra_status_writes_total{result=\"failed\"} 0"), "{failed}");
+    });
+}
+
+/// Waits until exactly so many rules have this reason in `MirrorsReady`.
+async fn wait_told(cluster: &Cluster, reason: &str, n: usize) {
+    let path =
+        r#"jsonpath={range .items[*]}{.status.conditions[?(@.type=="MirrorsReady")].reason}{"\n"}{end}"#;
+    let holds = || async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let list = cluster.kubectl(&["get", "virtualservices", "-o", path]);
+        list.lines().filter(|line| *line == reason).count() == n
+    };
+    cluster.wait_for(&format!("{reason} of {n} rules"), holds).await;
 }

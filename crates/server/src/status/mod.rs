@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use umbra_source::kubernetes::{
-    AllObserved, ApiServer, Leadership, Statuses, Tally, identity, take_part, write,
-};
+use tokio_util::sync::CancellationToken;
+use umbra_source::kubernetes::{AllObserved, ApiServer, Leadership, Statuses, Tally, take_part, write};
 
 use crate::engine_task::Published;
 use crate::live::{Live, MirrorLive};
@@ -40,7 +39,7 @@ struct Said {
     mirrors: Vec<MirrorLive>,
 }
 
-/// Has the statuses written until the engine ends; of all replicas only the leader writes.
+/// Has the statuses written until `shutdown`; of all replicas only the leader writes.
 pub(crate) async fn follow(
     server: ApiServer,
     observed: watch::Receiver<AllObserved>,
@@ -48,20 +47,28 @@ pub(crate) async fn follow(
     live: Live,
     peers: Arc<Peers>,
     metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
 ) {
-    let leadership = take_part(&server, identity());
+    let leadership = take_part(&server, peers.identity().id.clone());
     let (hear, said) = watch::channel(None);
     let (send, wanted) = watch::channel(Arc::new(Statuses::new()));
     let (tell, tally) = watch::channel(Tally::default());
-    if published.wait_for(|state| state.ready).await.is_err() {
-        return;
+    let seat = leadership.clone();
+    let work = async {
+        if published.wait_for(|state| state.ready).await.is_ok() {
+            tokio::join!(
+                ask(live, peers, leadership.clone(), hear),
+                compute(published, said, send),
+                write(server, leadership, observed, wanted, tell),
+                report(tally, metrics),
+            );
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = shutdown.cancelled() => {}
     }
-    tokio::join!(
-        ask(live, peers, leadership.clone(), hear),
-        compute(published, said, send),
-        write(server, leadership, observed, wanted, tell),
-        report(tally, metrics),
-    );
+    seat.resign().await;
 }
 
 /// Asks every replica how far objects have come, whenever that may have changed. Who does not write does not ask.

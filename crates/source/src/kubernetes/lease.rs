@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::PostParams;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -80,6 +80,7 @@ impl Election {
 pub struct Leadership {
     until: watch::Receiver<Option<Instant>>,
     me: Arc<str>,
+    resign: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Leadership {
@@ -91,6 +92,15 @@ impl Leadership {
     /// The name of this replica in the lease.
     pub(crate) fn identity(&self) -> &str {
         &self.me
+    }
+
+    /// Gives the lease up, so that another need not wait until it has run out, and takes no part any more. Who calls
+    /// this has stopped writing.
+    pub async fn resign(&self) {
+        let (done, resigned) = oneshot::channel();
+        if self.resign.send(done).await.is_ok() {
+            let _ = resigned.await;
+        }
     }
 
     /// Waits until that may have changed.
@@ -106,11 +116,17 @@ pub fn take_part(server: &ApiServer, identity: String) -> Leadership {
     let (publish, until) = watch::channel(None);
     let api = Api::default_namespaced(server.client.clone());
     let me = identity.as_str().into();
-    tokio::spawn(run(api, identity, publish));
-    Leadership { until, me }
+    let (resign, resigned) = mpsc::channel(1);
+    tokio::spawn(run(api, identity, publish, resigned));
+    Leadership { until, me, resign }
 }
 
-async fn run(api: Api<Lease>, me: String, publish: watch::Sender<Option<Instant>>) {
+async fn run(
+    api: Api<Lease>,
+    me: String,
+    publish: watch::Sender<Option<Instant>>,
+    mut resigned: mpsc::Receiver<oneshot::Sender<()>>,
+) {
     let start = Instant::now();
     let mut election = Election { me: me.clone(), seen: None };
     let mut complained = String::new();
@@ -134,8 +150,30 @@ async fn run(api: Api<Lease>, me: String, publish: watch::Sender<Option<Instant>
             warn!(identity = me, "the lease could not be renewed in time: this replica writes no statuses");
             publish.send_replace(None);
         }
-        sleep(PERIOD.mul_f64(0.8 + fastrand::f64() * 0.4)).await;
+        tokio::select! {
+            () = sleep(PERIOD.mul_f64(0.8 + fastrand::f64() * 0.4)) => {}
+            Some(done) = resigned.recv() => {
+                publish.send_replace(None);
+                match timeout(REQUEST, give_up(&api, &me)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => debug!(reason = %error, "the lease runs out by itself"),
+                    Err(_) => debug!("the lease runs out by itself: no answer in time"),
+                }
+                let _ = done.send(());
+                return;
+            }
+        }
     }
+}
+
+/// Writes that nobody holds the lease, if `me` does.
+async fn give_up(api: &Api<Lease>, me: &str) -> Result<(), kube::Error> {
+    let Some(mut lease) = api.get_opt(NAME).await? else { return Ok(()) };
+    let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(me)) else {
+        return Ok(());
+    };
+    spec.holder_identity = None;
+    api.replace(NAME, &PostParams::default(), &lease).await.map(|_| ())
 }
 
 fn complain(complained: &mut String, error: &kube::Error) {
