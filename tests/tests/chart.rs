@@ -88,6 +88,7 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
     let client = "gateway.tls.secretName=\"gateway-tls\"";
     let ca = ["--tls-ca", "/etc/umbra-tls/ca.crt"];
     let mutual = ["--tls-cert", "/etc/umbra-tls/tls.crt", "--tls-key", "/etc/umbra-tls/tls.key"];
+    let mut seen = BTreeSet::new();
     let labels = "gateway.labels={\"istio\": \"edge\", \"tier\": \"one\"}";
     for (settings, labels, port, flags) in [
         (&[][..], "app=umbra-gateway,istio=ingressgateway", 15010, vec![]),
@@ -109,6 +110,9 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
         let map = find(&objects, "ConfigMap", "umbra-gateway");
         let shown = map["data"]["bootstrap.yaml"].as_str().expect("a bootstrap");
         assert_eq!(shown, String::from_utf8_lossy(&out.stdout), "{settings:?}");
+        // Envoy reads it once: another one must replace the Pods.
+        let template = &find(&objects, "Deployment", "umbra-gateway")["spec"]["template"];
+        assert!(seen.insert(template["metadata"]["annotations"].to_string()), "{settings:?}: {seen:?}");
     }
 }
 

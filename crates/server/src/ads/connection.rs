@@ -217,9 +217,10 @@ pub(super) fn incoming(
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::tls::TlsFiles;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -248,6 +249,33 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(5)).await;
         drop(client);
         assert_eq!(connection.read_u8().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_fails_or_dawdles_ends_the_connection() {
+        if !umbra_testkit::gate::require_openssl() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let authority = umbra_testkit::tls::Authority::make(folder.path(), "ca").unwrap();
+        let issued = authority.issue("umbra", "DNS:umbra").unwrap();
+        let files = TlsFiles { certificate: issued.certificate, key: issued.key, client_authority: None };
+        let metrics = Arc::new(Metrics::new());
+        let identity = Identity::load(&files).unwrap();
+        for (said, patience, kind, failures) in [
+            ("", Duration::from_millis(1), io::ErrorKind::TimedOut, 0),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", LONG, io::ErrorKind::InvalidData, 1),
+        ] {
+            let metrics = Arc::new(Metrics::new());
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let tls = Some((identity.clone(), metrics.clone()));
+            let mut incoming = Box::pin(incoming(listener, tls, CancellationToken::new(), patience));
+            let mut connection = incoming.next().await.unwrap().unwrap();
+            assert_eq!(connection.read_u8().await.unwrap_err().kind(), kind, "{said:?}");
+            assert_eq!(metrics.tls_handshake_failures.get(), failures, "{said:?}");
+        }
     }
 
     #[tokio::test]

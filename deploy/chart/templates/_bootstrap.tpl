@@ -1,0 +1,149 @@
+{{/* The gateway's bootstrap, as `umbra bootstrap` prints it; a test compares the two. */}}
+{{- define "umbra.gateway.bootstrap" -}}
+{{- $labels := include "umbra.gateway.proxyLabels" . | fromYaml }}
+{{- $pairs := list }}
+{{- range $key, $value := $labels }}{{ $pairs = append $pairs (printf "%s=%s" $key $value) }}{{ end }}
+{{- $proxy := printf "router/%s/%s" .Release.Namespace (join "," $pairs) }}
+{{- $tls := .Values.tls.secretName }}
+{{- $host := printf "%s.%s.svc" (include "umbra.name" .) .Release.Namespace -}}
+# A bootstrap for stock Envoy, made by: umbra bootstrap --proxy {{ $proxy }}
+# Start it with: envoy -c FILE --service-node NAME (a name of its own for each replica)
+admin:
+  address:
+    socketAddress:
+      address: "127.0.0.1"
+      portValue: 15000
+dynamicResources:
+  adsConfig:
+    apiType: DELTA_GRPC
+    grpcServices:
+    - envoyGrpc:
+        clusterName: umbra-xds
+        retryPolicy:
+          retryBackOff:
+            baseInterval: 0.500s
+            maxInterval: 5s
+    setNodeOnFirstMessageOnly: true
+    transportApiVersion: V3
+  cdsConfig:
+    ads: {}
+    initialFetchTimeout: 0s
+    resourceApiVersion: V3
+  ldsConfig:
+    ads: {}
+    initialFetchTimeout: 0s
+    resourceApiVersion: V3
+layeredRuntime:
+  layers:
+  - name: static
+    staticLayer:
+      re2.max_program_size.error_level: 32768.0
+  - name: umbra
+    rtdsLayer:
+      name: umbra
+      rtdsConfig:
+        ads: {}
+        initialFetchTimeout: 2s
+        resourceApiVersion: V3
+  - adminLayer: {}
+    name: admin
+node:
+  cluster: {{ $labels.app }}.{{ .Release.Namespace }}
+  metadata:
+    LABELS: {{- toYaml $labels | nindent 6 }}
+    NAMESPACE: {{ .Release.Namespace | toYaml }}
+    PROXY_TYPE: router
+staticResources:
+  clusters:
+  - connectTimeout: 5s
+    dnsLookupFamily: V4_PREFERRED
+    loadAssignment:
+      clusterName: umbra-xds
+      endpoints:
+      - lbEndpoints:
+        - endpoint:
+            address:
+              socketAddress:
+                address: {{ $host }}
+                portValue: {{ if $tls }}15012{{ else }}15010{{ end }}
+    name: umbra-xds
+    {{- if $tls }}
+    transportSocket:
+      name: envoy.transport_sockets.tls
+      typedConfig:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        commonTlsContext:
+          alpnProtocols:
+          - h2
+          {{- if .Values.tls.mutual }}
+          tlsCertificates:
+          - certificateChain:
+              filename: /etc/umbra-tls/tls.crt
+            privateKey:
+              filename: /etc/umbra-tls/tls.key
+          {{- end }}
+          tlsParams:
+            tlsMaximumProtocolVersion: TLSv1_3
+            tlsMinimumProtocolVersion: TLSv1_2
+          validationContext:
+            matchTypedSubjectAltNames:
+            - matcher:
+                exact: {{ $host }}
+              sanType: DNS
+            trustedCa:
+              filename: /etc/umbra-tls/ca.crt
+        sni: {{ $host }}
+    {{- end }}
+    type: STRICT_DNS
+    typedExtensionProtocolOptions:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicitHttpConfig:
+          http2ProtocolOptions:
+            connectionKeepalive:
+              interval: 30s
+              timeout: 5s
+  - connectTimeout: 1s
+    loadAssignment:
+      clusterName: umbra-ready
+      endpoints:
+      - lbEndpoints:
+        - endpoint:
+            address:
+              socketAddress:
+                address: "127.0.0.1"
+                portValue: 15000
+    name: umbra-ready
+    type: STATIC
+  listeners:
+  - address:
+      socketAddress:
+        address: "0.0.0.0"
+        portValue: 15021
+    filterChains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typedConfig:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          httpFilters:
+          - name: envoy.filters.http.router
+            typedConfig:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+          routeConfig:
+            name: umbra-ready
+            virtualHosts:
+            - domains:
+              - "*"
+              name: umbra-ready
+              routes:
+              - match:
+                  path: /ready
+                route:
+                  cluster: umbra-ready
+              - match:
+                  path: /stats/prometheus
+                route:
+                  cluster: umbra-ready
+          statPrefix: umbra-ready
+    name: umbra-ready
+{{- end }}
