@@ -260,7 +260,6 @@ mod tests {
         let authority = umbra_testkit::tls::Authority::make(folder.path(), "ca").unwrap();
         let issued = authority.issue("umbra", "DNS:umbra").unwrap();
         let files = TlsFiles { certificate: issued.certificate, key: issued.key, client_authority: None };
-        let metrics = Arc::new(Metrics::new());
         let identity = Identity::load(&files).unwrap();
         for (said, patience, kind, failures) in [
             ("", Duration::from_millis(1), io::ErrorKind::TimedOut, 0),
