@@ -42,6 +42,16 @@ fn helm_installs_changes_takes_back_and_takes_away() {
             })
             .await;
 
+        // What is off by itself is at least what an API server takes.
+        let optional = ["autoscaling.enabled=true", "networkPolicy.apiNamespaces={flagger,argo}"].join(",");
+        let template =
+            ["template", "umbra", &file("deploy/chart"), "--namespace", NAMESPACE, "--set", &optional];
+        let shown = [&template[..], &["--kube-version", "1.33.0"]].concat();
+        let rendered = cluster.admin().helm(&shown).unwrap_or_else(|e| panic!("{e:#}"));
+        let taken = cluster.admin().on_manifests(&["apply", "--dry-run=server"], &rendered);
+        let taken = taken.unwrap_or_else(|e| panic!("{e:#}"));
+        assert!(taken.contains("horizontalpodautoscaler.autoscaling/umbra created"), "{taken}");
+
         // Settings are taken in by the running Pods, without a failed request.
         let requests = traffic(&cluster);
         let before = replicas(&cluster);
