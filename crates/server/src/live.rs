@@ -127,7 +127,15 @@ impl Live {
     /// How far these objects have come, sorted; `None`: every Istio object. One that does not exist is left out.
     pub async fn objects(&self, which: Option<&[ObjectId]>) -> Vec<ObjectLive> {
         let reach = self.engine.reach().await;
-        self.judge(&reach, which)
+        let (live, which) = (self.clone(), which.map(<[ObjectId]>::to_vec));
+        // Thousands of objects on thousands of proxies take a while; the streams go on meanwhile.
+        let judged = tokio::task::spawn_blocking(move || live.judge(&reach, which.as_deref()));
+        judged.await.unwrap_or_default()
+    }
+
+    /// What has become of every mirror, by VirtualService, in the order in which they are written.
+    pub async fn mirror_states(&self) -> BTreeMap<ObjectId, Arc<Vec<MirrorState>>> {
+        self.engine.reach().await.mirrors
     }
 
     /// Every mirror, sorted by VirtualService, in the order in which they are written.
@@ -156,29 +164,31 @@ impl Live {
             asked.iter().map(|id| (*id, blank(reach, id))).collect();
         for class in &reach.classes {
             let proxies = class.proxies.iter().filter_map(|id| self.proxies.get(id.0));
-            for proxy in proxies {
-                let all = proxy.with_session(|session| session.has_taken(&class.snapshot));
-                for (id, resources) in class.objects.iter() {
-                    let Some(live) = found.get_mut(id) else { continue };
-                    live.total += 1;
-                    let laggard = if all {
-                        None
-                    } else {
-                        lacks(&proxy, class, resources, reach.mirrors.contains_key(id))
-                    };
-                    match laggard {
+            let (taken, lagging): (Vec<_>, Vec<_>) =
+                proxies.partition(|proxy| proxy.with_session(|session| session.has_taken(&class.snapshot)));
+            for (id, resources) in class.objects.iter() {
+                let Some(live) = found.get_mut(id) else { continue };
+                live.total += taken.len() + lagging.len();
+                live.live += taken.len();
+                for proxy in &lagging {
+                    match lacks(proxy, class, resources, reach.mirrors.contains_key(id)) {
                         None => live.live += 1,
                         Some(laggard) => live.laggards.push(laggard),
                     }
                 }
+                // Before the next class: a mass of proxies may lag.
+                live.cap();
             }
         }
-        let finish = |mut live: ObjectLive| {
-            live.laggards.sort_by(Laggard::by_weight);
-            live.laggards.truncate(MAX_LAGGARDS);
-            live
-        };
-        found.into_values().map(finish).collect()
+        found.into_values().collect()
+    }
+}
+
+impl ObjectLive {
+    /// Keeps those laggards that say most.
+    fn cap(&mut self) {
+        self.laggards.sort_by(Laggard::by_weight);
+        self.laggards.truncate(MAX_LAGGARDS);
     }
 }
 

@@ -1,15 +1,16 @@
 //! What the status of an object says. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use umbra_ir::{Diagnostic, ObjectId, Severity};
+use umbra_istio::MirrorState;
 use umbra_source::kubernetes::{ACCEPTED, Condition, Status, Statuses, Truth};
 
 use super::mirrors::{Line, mirrors_ready, summary};
 use super::reach::{Reaches, programmed};
 use crate::engine_task::{Rule, Rules};
-use crate::live::MirrorLive;
 
 /// Longer messages are cut: a status is no report, `/debug/diagnostics` has it all.
 pub(super) const MAX_MESSAGE: usize = 1024;
@@ -21,7 +22,7 @@ const IN_FILE: &str = "DuplicateObject";
 pub(super) fn statuses(
     rules: &Rules,
     diagnostics: &[Diagnostic],
-    mirrors: &[MirrorLive],
+    mirrors: &BTreeMap<ObjectId, Arc<Vec<MirrorState>>>,
     reaches: &Reaches,
 ) -> Statuses {
     let mut about: BTreeMap<&ObjectId, Vec<&Diagnostic>> = BTreeMap::new();
@@ -30,16 +31,13 @@ pub(super) fn statuses(
             about.entry(id).or_default().push(diagnostic);
         }
     }
-    let mut lines: BTreeMap<&ObjectId, Vec<Line>> = BTreeMap::new();
-    for mirror in mirrors {
-        lines.entry(&mirror.rule).or_default().push(Line::new(&mirror.state));
-    }
     let one = |(id, rule): (&ObjectId, &Rule)| {
         let about = about.remove(id).unwrap_or_default();
         let status = if rule.in_file {
             hidden(rule.generation, &about)
         } else {
-            let lines = lines.remove(id).unwrap_or_default();
+            let lines: Vec<Line> =
+                mirrors.get(id).into_iter().flat_map(|all| all.iter()).map(Line::new).collect();
             let reach = reaches.objects.get(id);
             let live = reach.filter(|live| live.total > 0).map(|live| (live.live, live.total));
             let mut conditions = vec![accepted(&worth(&about))];
@@ -142,7 +140,7 @@ mod tests {
     fn check(diagnostics: &[&str], in_file: bool, want: &str) {
         let diagnostics: Vec<_> = diagnostics.iter().map(|words| diagnostic(words)).collect();
         let rule = Rule { generation: 7, in_force: 7, in_file, ..Rule::default() };
-        let all = statuses(&[(id(), rule)].into(), &diagnostics, &[], &Reaches::default());
+        let all = statuses(&[(id(), rule)].into(), &diagnostics, &BTreeMap::new(), &Reaches::default());
         let status = &all[&id()];
         let words = status
             .conditions

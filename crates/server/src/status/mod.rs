@@ -6,16 +6,19 @@ mod judge;
 mod mirrors;
 mod reach;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use umbra_ir::ObjectId;
+use umbra_istio::MirrorState;
 use umbra_source::kubernetes::{AllObserved, ApiServer, Leadership, Statuses, Tally, take_part, write};
 
 use crate::engine_task::Published;
-use crate::live::{Live, MirrorLive};
+use crate::live::Live;
 use crate::metrics::{ByResult, Metrics};
 use crate::peers::Peers;
 use reach::Reaches;
@@ -36,7 +39,7 @@ const WELCOME: Duration = Duration::from_secs(3);
 #[derive(Default)]
 struct Said {
     reaches: Reaches,
-    mirrors: Vec<MirrorLive>,
+    mirrors: BTreeMap<ObjectId, Arc<Vec<MirrorState>>>,
 }
 
 /// Has the statuses written until `shutdown`; of all replicas only the leader writes.
@@ -85,7 +88,7 @@ async fn ask(
         let (begun, mut again) = (Instant::now(), ASK);
         if leadership.holds() {
             let reaches = Reaches::from(peers.objects().await);
-            let mirrors = live.mirrors().await;
+            let mirrors = live.mirror_states().await;
             if reaches.is_open() {
                 again = ASK_OPEN;
             }
