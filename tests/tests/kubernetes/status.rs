@@ -157,20 +157,32 @@ fn a_mirror_tells_what_it_lacks_until_it_has_it() {
         assert_eq!(now["status"]["mirrors"], Value::Null);
         assert_eq!(message(&now, "MirrorsReady"), "", "neither about an older version: {now:#}");
         assert_quiet(&cluster, &mesh).await;
+
+        // One that starts and finds everything as it should be has nothing to say.
+        let (before, told) = (versions(&cluster), events(&cluster, "web"));
+        mesh.kill_umbra();
+        mesh.start_umbra().expect("umbra starts");
+        mesh.wait_ready().await.unwrap_or_else(|e| panic!("{e:#}"));
+        mesh.wait_for("it to lead", || async { metric(&mesh, "umbra_leader").await == 1 }).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(metric(&mesh, "umbra_status_writes_total").await, 0);
+        assert_eq!((versions(&cluster), events(&cluster, "web")), (before, told));
     });
+}
+
+/// The resource version of every Istio object.
+fn versions(cluster: &Cluster) -> String {
+    cluster.kubectl(&[
+        "get",
+        "virtualservices,destinationrules,serviceentries,gateways",
+        "-A",
+        "-o",
+        r#"jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#,
+    ])
 }
 
 /// When nothing changes, nothing is written; and what is written is no change of what proxies get.
 async fn assert_quiet(cluster: &Cluster, mesh: &Mesh) {
-    let versions = || {
-        cluster.kubectl(&[
-            "get",
-            "virtualservices,destinationrules,serviceentries,gateways",
-            "-A",
-            "-o",
-            r#"jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#,
-        ])
-    };
     // Words alone may come up to five seconds late.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let pushes = metric(mesh, "umbra_xds_pushes_total").await;
@@ -178,9 +190,9 @@ async fn assert_quiet(cluster: &Cluster, mesh: &Mesh) {
     assert!(writes > 0);
     // Another version for the API server, and nothing new for umbra.
     cluster.kubectl(&["annotate", "destinationrule", "web", "note=nothing"]);
-    let before = versions();
+    let before = versions(cluster);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(versions(), before, "umbra writes although nothing changes");
+    assert_eq!(versions(cluster), before, "umbra writes although nothing changes");
     assert_eq!(metric(mesh, "umbra_status_writes_total").await, writes);
     assert_eq!(metric(mesh, "umbra_xds_pushes_total").await, pushes);
 }
