@@ -134,15 +134,27 @@ fn a_mirror_tells_what_it_lacks_until_it_has_it() {
             .collect();
         assert_eq!(cells[0], ["NAME", "HOSTS", "GATEWAYS", "ACCEPTED", "MIRRORS"], "{table}");
         assert_eq!(cells[1], ["web", "[\"web\"]", "True", "v2 10% live 1/1"], "{table}");
-        let rule = wait_conditions(
+        wait_conditions(
             &cluster,
             &mesh,
             "destinationrule",
             "web",
             &["Accepted=True/Accepted", "Programmed=True/Live"],
-        );
-        rule.await;
+        )
+        .await;
         mesh.wait_status("client", PORT, &ask(), 200).await;
+
+        // A proxy that does not answer is waited for by its name.
+        mesh.proxy("client").process().freeze(true).expect("asleep");
+        cluster.apply(&rule(15.0));
+        let waits = [READY[0], READY[1], "Programmed=False/Pending"];
+        let now = wait_conditions(&cluster, &mesh, "virtualservice", "web", &waits).await;
+        let words = message(&now, "Programmed");
+        assert!(words.starts_with("live on 0 of 1 proxies: waiting for client-"), "{words}");
+        assert_eq!(now["status"]["mirrors"], "v2 15% live 0/1");
+        mesh.proxy("client").process().freeze(false).expect("awake");
+        let now = wait_conditions(&cluster, &mesh, "virtualservice", "web", &READY).await;
+        assert_eq!(now["status"]["mirrors"], "v2 15% live 1/1");
 
         // Without mirrors nothing is said about mirrors.
         cluster.kubectl(&[
