@@ -25,7 +25,8 @@ impl Dns {
         let task = tokio::spawn(async move {
             let mut buffer = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                if let Some(answer) = answer(&buffer[..length], &names) {
+                let look = |name: &str| names.get(name).map(|ip| vec![*ip]);
+                if let Some(answer) = answer(&buffer[..length], look) {
                     let _ = socket.send_to(&answer, from).await;
                 }
             }
@@ -40,10 +41,12 @@ impl Drop for Dns {
     }
 }
 
-/// The answer to a query with one question; `None` for what is not one.
-fn answer(query: &[u8], names: &BTreeMap<String, Ipv4Addr>) -> Option<Vec<u8>> {
+/// The answer to a query with one question (RFC 1035), by the addresses of a name in lower case; `None` for what is no query.
+pub(crate) fn answer(query: &[u8], lookup: impl Fn(&str) -> Option<Vec<Ipv4Addr>>) -> Option<Vec<u8>> {
     const HEADER: usize = 12;
     const TYPE_A: [u8; 2] = [0, 1];
+    /// As many as a message of 512 bytes has room for.
+    const MOST: usize = 24;
     let mut at = HEADER;
     let mut labels = Vec::new();
     loop {
@@ -56,17 +59,18 @@ fn answer(query: &[u8], names: &BTreeMap<String, Ipv4Addr>) -> Option<Vec<u8>> {
         at += length;
     }
     let question = query.get(HEADER..at + 4)?;
-    let known = names.get(&labels.join("."));
-    let record = known.filter(|_| query.get(at..at + 2) == Some(&TYPE_A[..]));
-    // A response to a recursive query, authoritative; 3 is "no such name", an empty answer "no such record".
+    let known = lookup(&labels.join("."));
+    // A response, authoritative; 3 is "no such name", an empty answer "no such record".
     let code = if known.is_some() { 0x80 } else { 0x83 };
+    let mut addresses = known.filter(|_| query.get(at..at + 2) == Some(&TYPE_A[..])).unwrap_or_default();
+    addresses.truncate(MOST);
     let mut out = query.get(..2)?.to_vec();
-    out.extend([0x85, code, 0, 1, 0, u8::from(record.is_some()), 0, 0, 0, 0]);
+    out.extend([0x85, code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0]);
     out.extend(question);
-    if let Some(ip) = record {
-        // The name by reference to the question, type A, class IN, 5 s to live, four bytes.
-        out.extend([0xc0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
-        out.extend(ip.octets());
+    for address in addresses {
+        // The name by reference to the question, type A, class IN, 1 s to live, four bytes.
+        out.extend([0xc0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
+        out.extend(address.octets());
     }
     Some(out)
 }
@@ -87,16 +91,16 @@ mod tests {
 
     #[test]
     fn answers() {
-        let names = BTreeMap::from([("b.example".to_owned(), Ipv4Addr::new(10, 0, 0, 2))]);
+        let look = |name: &str| (name == "b.example").then(|| vec![Ipv4Addr::new(10, 0, 0, 2)]);
         for (name, kind, code, records) in
             [("B.example", 1, 0, 1), ("b.example", 28, 0, 0), ("c.example", 1, 3, 0), ("b.example", 1, 0, 1)]
         {
-            let out = answer(&query(name, kind), &names).expect("an answer");
+            let out = answer(&query(name, kind), look).expect("an answer");
             assert_eq!((out[0], out[1], out[3] & 15, out[7]), (7, 9, code, records), "{name} {kind}");
             assert_eq!(out.ends_with(&[10, 0, 0, 2]), records == 1, "{name} {kind}");
         }
         for broken in [&[][..], &[1, 2, 3], &[0; 12], &[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 63, 1]] {
-            assert_eq!(answer(broken, &names), None, "{broken:?}");
+            assert_eq!(answer(broken, look), None, "{broken:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use umbra_testkit::cluster::traffic::Traffic;
 use umbra_testkit::cluster::{Cluster, Mesh, assets};
 use umbra_testkit::process::Process;
 
-use super::manifests::plain;
+use super::web::with_client;
 
 /// What Flagger counts as the shortest interval is ten seconds, and a run takes eight of them.
 const RUN: Duration = Duration::from_secs(240);
@@ -96,11 +96,7 @@ fn flagger_plays_a_canary_through_and_rolls_one_back() {
         cluster.install_crds("istio");
         cluster.install_crds("flagger");
         let metrics = Prometheus::start(METRICS.parse().expect("an address")).expect("a stub");
-        let started = Mesh::start(&cluster, &cluster.admin(), &[]).await;
-        let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
-        cluster.apply(&(PODINFO.to_owned() + "---\n" + &plain("client", "app: client", "pause", 0)));
-        let client = cluster.wait_ready("default", "app=client", 1).await;
-        mesh.start_proxy("sidecar", &client[0]).await;
+        let mesh = with_client(&cluster, &[], PODINFO).await;
         let mut flagger = start_flagger(&cluster, flagger, &metrics);
         wait_phase(&cluster, &mut flagger, "Initialized").await;
         let ask = Ask::get("podinfo:9898", "/");

@@ -7,12 +7,12 @@ use serde_json::Value;
 use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::cluster::prometheus::Prometheus;
 use umbra_testkit::cluster::stage::on_cluster;
-use umbra_testkit::cluster::{Cluster, Mesh, assets};
+use umbra_testkit::cluster::{Cluster, assets};
 use umbra_testkit::envoy::EnvoyProcess;
 use umbra_testkit::net::Net;
 use umbra_testkit::paths::workspace;
 
-use super::manifests::{plain, plain_service};
+use super::manifests::plain_service;
 use super::{flagger, rollouts, web};
 
 /// Where the tools ask.
@@ -114,15 +114,11 @@ fn flagger_does_not_go_on_before_the_mirror_is_live() {
         cluster.install_crds("istio");
         cluster.install_crds("flagger");
         let metrics = Prometheus::start("127.0.0.1:9090".parse().expect("an address")).expect("a stub");
-        let started = Mesh::start(&cluster, &cluster.admin(), &["--api", API]).await;
-        let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
         // Into the `analysis` of the Canary, which stands at the end.
         let hook = example("Flagger: in spec.analysis of a Canary");
         let hook: String = hook.lines().map(|line| format!("    {line}\n")).collect();
         let podinfo = flagger::PODINFO.replace("threshold: 1\n", "threshold: 10\n") + &hook;
-        cluster.apply(&(podinfo + "---\n" + &plain("client", "app: client", "pause", 0)));
-        let client = cluster.wait_ready("default", "app=client", 1).await;
-        mesh.start_proxy("sidecar", &client[0]).await;
+        let mesh = web::with_client(&cluster, &["--api", API], &podinfo).await;
         let mut flagger = flagger::start_flagger(&cluster, program, &metrics);
         flagger::wait_phase(&cluster, &mut flagger, "Initialized").await;
         mesh.wait_for("the first rule to be live", || async { gate("vs/default/podinfo").await.0 == 200 })

@@ -13,9 +13,9 @@ use umbra_testkit::cluster::stage::on_cluster;
 use umbra_testkit::envoy::EnvoyProcess;
 use umbra_testkit::{paths, umbra, wait};
 
-use super::manifests::{deployment, plain, service};
+use super::manifests::plain;
 use super::rights::NAMESPACE;
-use super::web::{SUBSETS, resources_of, rule};
+use super::web::{SUBSETS, resources_of, rule, workloads};
 
 /// A Lease is left alone for 15 s after its holder is gone, looked at every 2 s, and this machine may be busy.
 const TAKEOVER: Duration = Duration::from_secs(60);
@@ -29,11 +29,8 @@ async fn install(cluster: &Cluster, clients: usize) -> (Vec<Arc<PodState>>, Vec<
     let helm = ["install", "umbra", chart, "--namespace", NAMESPACE, "--create-namespace"];
     let values = ["--set", "replicas=3,gateway.enabled=false"];
     cluster.admin().helm(&[&helm[..], &values].concat()).unwrap_or_else(|e| panic!("{e:#}"));
-    let workloads = deployment("web-v1", "web", "v1", 1)
-        + &deployment("web-v2", "web", "v2", 1)
-        + &service("web", "web")
-        + &plain("client", "app: client", "pause", 0);
-    cluster.apply(&(workloads + SUBSETS + &rule(10.0)));
+    let client = plain("client", "app: client", "pause", 0);
+    cluster.apply(&(workloads(1) + &client + SUBSETS + &rule(10.0)));
     cluster.kubectl(&["scale", "deployment/client", &format!("--replicas={clients}")]);
     let umbras = replicas(cluster, 3).await;
     cluster.wait_ready("default", "app=web", 2).await;

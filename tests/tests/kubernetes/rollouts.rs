@@ -12,7 +12,8 @@ use umbra_testkit::cluster::{Cluster, Mesh, assets};
 use umbra_testkit::process::Process;
 use umbra_testkit::share;
 
-use super::manifests::{plain, plain_service};
+use super::manifests::plain_service;
+use super::web::with_client;
 
 /// How long a step may take; the old ReplicaSet stays 30 s at the end.
 const STEP: Duration = Duration::from_secs(120);
@@ -110,16 +111,12 @@ impl Shop {
     ) -> Self {
         cluster.install_crds("istio");
         cluster.install_crds("argo-rollouts");
-        let started = Mesh::start(&cluster, &cluster.admin(), flags).await;
-        let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
+        let mesh = with_client(&cluster, flags, manifests).await;
         let mut command = Command::new(controller);
         command.arg("--kubeconfig").arg(cluster.admin().kubeconfig()).arg("--leader-elect=false");
         command.args(["--healthzPort", "18082", "--metricsport", "18083"]);
         let log = cluster.folder().join("rollouts.log");
         let controller = Process::start("rollouts-controller", command, &log).expect("the controller starts");
-        cluster.apply(&(manifests.to_owned() + &plain("client", "app: client", "pause", 0)));
-        let client = cluster.wait_ready("default", "app=client", 1).await;
-        mesh.start_proxy("sidecar", &client[0]).await;
         let ask = Ask::get("shop:8000", "/");
         let mut shop = Self { cluster, mesh, controller, ask };
         shop.wait("Healthy", |_| true).await;
@@ -167,16 +164,12 @@ impl Shop {
 
     /// Goes on after a pause, as the kubectl plugin does.
     fn promote(&self) {
-        let patch = r#"{"status":{"pauseConditions":null}}"#;
-        self.cluster.kubectl(&[
-            "patch",
-            "rollout",
-            "shop",
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            patch,
-        ]);
+        self.patch_status(r#"{"status":{"pauseConditions":null}}"#);
+    }
+
+    fn patch_status(&self, patch: &str) {
+        let arguments = ["patch", "rollout", "shop", "--subresource=status", "--type=merge", "-p", patch];
+        self.cluster.kubectl(&arguments);
     }
 
     /// Half of the requests are copied to the canary, and the stable side alone answers.
@@ -222,16 +215,7 @@ impl Shop {
 
         let given_up = self.update("example.com/shop:3").await;
         let traffic = self.traffic();
-        let patch = r#"{"status":{"abort":true}}"#;
-        self.cluster.kubectl(&[
-            "patch",
-            "rollout",
-            "shop",
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            patch,
-        ]);
+        self.patch_status(r#"{"status":{"abort":true}}"#);
         self.wait("Degraded", |_| true).await;
         self.mesh.wait_routes("client", "no mirror", |r| !r.contains("mirror|")).await;
         let served = self.send(200).await;

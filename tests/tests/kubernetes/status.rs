@@ -9,9 +9,9 @@ use umbra_testkit::cluster::stage::on_cluster;
 use umbra_testkit::cluster::{Cluster, Mesh};
 use umbra_testkit::{paths, wait};
 
-use super::manifests::{deployment, plain, service};
-use super::rights;
+use super::manifests::plain;
 use super::web::{PORT, SUBSETS, ask, rule};
+use super::{rights, web};
 
 /// As long as something may take that several parts have a hand in.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,11 +29,7 @@ fn install_own_crds(cluster: &Cluster) {
 
 /// The Pods of `web` and a client, without any rule.
 async fn workloads(cluster: &Cluster) -> Arc<PodState> {
-    let all = deployment("web-v1", "web", "v1", 1)
-        + &deployment("web-v2", "web", "v2", 1)
-        + &service("web", "web")
-        + &plain("client", "app: client", "pause", 0);
-    cluster.apply(&all);
+    cluster.apply(&(web::workloads(1) + &plain("client", "app: client", "pause", 0)));
     cluster.wait_ready("default", "app=web", 2).await;
     cluster.wait_ready("default", "app=client", 1).await.remove(0)
 }

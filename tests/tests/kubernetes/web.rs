@@ -62,18 +62,27 @@ pub(crate) async fn start_with(cluster: &Cluster, flags: &[&str]) -> Mesh {
     mesh
 }
 
-/// As [`start`], but for the rules.
-pub(crate) async fn start_workloads(cluster: &Cluster, flags: &[&str]) -> Mesh {
+/// umbra with all rights and these flags, what `manifests` say, and a Pod `client` whose sidecar is ready.
+pub(crate) async fn with_client(cluster: &Cluster, flags: &[&str], manifests: &str) -> Mesh {
     let started = Mesh::start(cluster, &cluster.admin(), flags).await;
     let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
-    let workloads = deployment("web-v1", "web", "v1", 3)
-        + &deployment("web-v2", "web", "v2", 1)
-        + &service("web", "web")
-        + &plain("client", "app: client", "pause", 0);
-    cluster.apply(&workloads);
-    cluster.wait_ready("default", "app=web", 4).await;
+    cluster.apply(&format!("{manifests}\n---\n{}", plain("client", "app: client", "pause", 0)));
     let client = cluster.wait_ready("default", "app=client", 1).await;
     mesh.start_proxy("sidecar", &client[0]).await;
+    mesh
+}
+
+/// The Service `web` with so many Pods of v1 and one of v2.
+pub(crate) fn workloads(replicas: usize) -> String {
+    deployment("web-v1", "web", "v1", replicas)
+        + &deployment("web-v2", "web", "v2", 1)
+        + &service("web", "web")
+}
+
+/// As [`start`], but for the rules.
+pub(crate) async fn start_workloads(cluster: &Cluster, flags: &[&str]) -> Mesh {
+    let mesh = with_client(cluster, flags, &workloads(3)).await;
+    cluster.wait_ready("default", "app=web", 4).await;
     mesh.wait_status("client", PORT, &ask(), 200).await;
     mesh
 }

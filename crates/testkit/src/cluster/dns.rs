@@ -14,6 +14,7 @@ use kube::{Api, Client};
 use tokio::task::JoinHandle;
 
 use super::agent::held;
+use crate::dns::answer;
 use crate::net::Net;
 
 /// The address records of one slice: its Service, and the ready addresses.
@@ -115,40 +116,6 @@ fn lookup(slices: &BTreeMap<(String, String), Slice>, name: &str) -> Option<Vec<
     addresses.sort_unstable();
     addresses.dedup();
     Some(addresses)
-}
-
-/// The answer to a query with one question (RFC 1035); `None` for what is not one.
-fn answer(query: &[u8], lookup: impl Fn(&str) -> Option<Vec<Ipv4Addr>>) -> Option<Vec<u8>> {
-    const HEADER: usize = 12;
-    const TYPE_A: [u8; 2] = [0, 1];
-    /// As many as a message of 512 bytes has room for.
-    const MOST: usize = 24;
-    let mut at = HEADER;
-    let mut labels = Vec::new();
-    loop {
-        let length = usize::from(*query.get(at)?);
-        at += 1;
-        if length == 0 {
-            break;
-        }
-        labels.push(String::from_utf8_lossy(query.get(at..at + length)?).to_lowercase());
-        at += length;
-    }
-    let question = query.get(HEADER..at + 4)?;
-    let known = lookup(&labels.join("."));
-    // A response, authoritative; 3 is "no such name", an empty answer "no such record".
-    let code = if known.is_some() { 0x80 } else { 0x83 };
-    let mut addresses = known.filter(|_| query.get(at..at + 2) == Some(&TYPE_A[..])).unwrap_or_default();
-    addresses.truncate(MOST);
-    let mut out = query.get(..2)?.to_vec();
-    out.extend([0x85, code, 0, 1, 0, addresses.len() as u8, 0, 0, 0, 0]);
-    out.extend(question);
-    for address in addresses {
-        // The name by reference to the question, type A, class IN, 1 s to live, four bytes.
-        out.extend([0xc0, HEADER as u8, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
-        out.extend(address.octets());
-    }
-    Some(out)
 }
 
 #[cfg(test)]
