@@ -13,6 +13,19 @@ const OUTAGE: Duration = Duration::from_secs(60);
 /// How soon after it a change must be live.
 const BACK: Duration = Duration::from_secs(20);
 
+/// The API server goes, and the controllers with it: after an outage they would pause for up to a minute, and what
+/// they then do late is not umbra's.
+fn go_away(cluster: &mut Cluster) {
+    cluster.plane.kill(Part::ApiServer);
+    cluster.plane.kill(Part::Controllers);
+}
+
+async fn come_back(cluster: &mut Cluster) {
+    for part in [Part::ApiServer, Part::Controllers] {
+        cluster.plane.restart(part).await.unwrap_or_else(|e| panic!("{e:#}"));
+    }
+}
+
 /// What the Envoy has is what a new umbra would give it.
 async fn assert_as_rebuilt(cluster: &Cluster, mesh: &mut Mesh) {
     let before = resources(mesh).await;
@@ -45,10 +58,10 @@ fn an_outage_of_a_minute_takes_nothing_away() {
         let mut mesh = web::start(&cluster).await;
         let before = resources(&mesh).await;
         let traffic = web::traffic(&mesh);
-        cluster.plane.kill(Part::ApiServer);
+        go_away(&mut cluster);
         tokio::time::sleep(OUTAGE).await;
         assert_eq!(resources(&mesh).await, before, "nobody told umbra anything");
-        cluster.plane.restart(Part::ApiServer).await.unwrap_or_else(|e| panic!("{e:#}"));
+        come_back(&mut cluster).await;
         let took = change(&cluster, &mesh).await;
         assert!(took < BACK, "a change was live {took:?} after the API server was back");
         traffic.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
@@ -82,7 +95,7 @@ fn umbra_starts_again_while_the_api_server_is_away() {
         let mut mesh = web::start(&cluster).await;
         let before = resources(&mesh).await;
         let traffic = web::traffic(&mesh);
-        cluster.plane.kill(Part::ApiServer);
+        go_away(&mut cluster);
         mesh.kill_umbra();
         mesh.start_umbra().expect("umbra starts");
         // It must not claim to know a mesh that it has not read.
@@ -91,7 +104,7 @@ fn umbra_starts_again_while_the_api_server_is_away() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(resources(&mesh).await, before, "an umbra that knows nothing takes nothing away");
-        cluster.plane.restart(Part::ApiServer).await.unwrap_or_else(|e| panic!("{e:#}"));
+        come_back(&mut cluster).await;
         let took = change(&cluster, &mesh).await;
         assert!(took < BACK, "a change was live after {took:?}");
         traffic.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));

@@ -30,11 +30,11 @@ fn in_namespace(namespace: &str, manifest: &str) -> String {
     manifest.replace("metadata: {name: web}", &format!("metadata: {{name: web, namespace: {namespace}}}"))
 }
 
-/// What a Pod of umbra answers to `GET path` on its probe address; its admin address nobody else reaches.
-async fn probe(pod: &PodState, path: &str) -> (u16, String) {
-    let address = (pod.address().expect("an address"), 15020).into();
-    let answer = Client::new(&Net::here(), address).ask(&Ask::get("umbra", path)).await;
-    answer.map_or((0, String::new()), |answer| (answer.status.as_u16(), answer.text()))
+/// What a Pod of umbra answers to `GET path` on its probe address; `None` while it does not.
+async fn probe(pod: &PodState, path: &str) -> Option<(u16, String)> {
+    let address = (pod.address()?, 15020).into();
+    let answer = Client::new(&Net::here(), address).ask(&Ask::get("umbra", path)).await.ok()?;
+    Some((answer.status.as_u16(), answer.text()))
 }
 
 /// The objects that a Pod of umbra has read: `Kind namespace/name`.
@@ -104,8 +104,8 @@ fn a_role_in_one_namespace_is_enough() {
         let lacks = "verb \"list\" on resource \"pods\" of apiGroup \"\" in the Role in namespace shop";
         cluster
             .wait_for("the missing right", || async {
-                let (status, text) = probe(&pod, "/readyz?verbose").await;
-                status == 503 && text.contains(lacks)
+                let answer = probe(&pod, "/readyz?verbose").await;
+                answer.is_some_and(|(status, text)| status == 503 && text.contains(lacks))
             })
             .await;
         cluster.admin().on_manifests(&["create"], &binding).unwrap_or_else(|e| panic!("{e:#}"));

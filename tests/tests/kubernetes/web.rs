@@ -107,8 +107,7 @@ pub(crate) async fn endpoints(mesh: &Mesh, cluster: &str) -> BTreeSet<String> {
 /// Waits until the client's Envoy has so many endpoints of a subset of `web`.
 pub(crate) async fn wait_endpoints(mesh: &Mesh, subset: &str, n: usize) {
     let cluster = format!("outbound|8000|{subset}|web.default.svc.cluster.local");
-    let patience = Duration::from_secs(180);
-    mesh.wait_for_long(patience, &format!("{n} endpoints of {subset}"), || async {
+    mesh.wait_for(&format!("{n} endpoints of {subset}"), || async {
         endpoints(mesh, &cluster).await.len() == n
     })
     .await;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -226,26 +226,12 @@ impl Mesh {
     ///
     /// # Panics
     /// When it does not hold within a minute.
-    pub async fn wait_for<F: Future<Output = bool>>(&self, what: &str, condition: impl FnMut() -> F) {
-        self.wait_for_long(PATIENCE, what, condition).await;
-    }
-
-    /// Waits for a condition that hangs on more than umbra: the cluster's own controllers pause for up to a minute
-    /// after an outage.
-    ///
-    /// # Panics
-    /// When it does not hold by then.
-    pub async fn wait_for_long<F: Future<Output = bool>>(
-        &self,
-        patience: Duration,
-        what: &str,
-        mut condition: impl FnMut() -> F,
-    ) {
+    pub async fn wait_for<F: Future<Output = bool>>(&self, what: &str, mut condition: impl FnMut() -> F) {
         let look = || {
             let holds = condition();
             async { holds.await.then_some(()) }
         };
-        assert!(wait::until(patience, look).await.is_some(), "waited {patience:?} for {what}");
+        assert!(wait::until(PATIENCE, look).await.is_some(), "waited {PATIENCE:?} for {what}");
     }
 
     /// Fails when an Envoy has rejected a configuration, or a request met a cluster that does not exist.
