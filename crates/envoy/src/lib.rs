@@ -32,6 +32,6 @@ pub use built::Built;
 pub use cluster::build_cluster;
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;
-pub use names::{cluster_name, listener_name, load_assignment_name, unknown_cluster_name};
+pub use names::{cluster_name, listener_name, load_assignment_name};
 pub use runtime::{RUNTIME_LAYER, build_runtime};
 pub use virtual_host::{EncodedVirtualHost, build_route_configuration, build_virtual_host};

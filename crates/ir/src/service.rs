@@ -127,6 +127,20 @@ pub enum Role {
     Mirror,
 }
 
+impl Role {
+    /// A cluster's name, as Istio spells it: `outbound|8000|v1|httpbin.default.svc.cluster.local`, or `mirror|…`. A
+    /// destination that means no cluster has such a name too: Envoy answers 503 for it, and its logs and statistics say
+    /// which destination was meant.
+    pub fn cluster_name(self, host: &str, port: PortNumber, subset: Option<&SubsetName>) -> Arc<str> {
+        let direction = match self {
+            Role::Primary => "outbound",
+            Role::Mirror => "mirror",
+        };
+        let subset = subset.map_or("", SubsetName::as_str);
+        format!("{direction}|{port}|{subset}|{host}").into()
+    }
+}
+
 /// A cluster as resolved input: everything that decides what it contains, so that namespaces share it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ClusterRef {

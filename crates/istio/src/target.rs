@@ -126,6 +126,5 @@ pub(crate) fn unknown_cluster(query: &TargetQuery) -> Arc<str> {
         return "UnknownService".into();
     }
     let port = destination.port.unwrap_or(query.called);
-    let subset = destination.subset.as_ref().map(SubsetName::as_str).unwrap_or_default();
-    format!("outbound|{port}|{subset}|{}", destination.host).into()
+    Role::Primary.cluster_name(destination.host.as_str(), port, destination.subset.as_ref())
 }

@@ -1,15 +1,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use umbra_envoy::{build_cluster, cluster_name, load_assignment_name, unknown_cluster_name};
+use umbra_envoy::{build_cluster, cluster_name, load_assignment_name};
 use umbra_ir::{
-    Cluster, ConnectionPool, Discovery, LoadBalancer, Role, SubsetName, TcpKeepalive, TlsOrigination,
-    UpstreamProtocol,
+    Cluster, ConnectionPool, Discovery, LoadBalancer, Role, TcpKeepalive, TlsOrigination, UpstreamProtocol,
 };
 use umbra_proto::type_url;
 
 use crate::json;
-use crate::samples::{cluster, endpoint, port, reference, tls};
+use crate::samples::{cluster, endpoint, reference, tls};
 
 /// What a cluster has after `change`, at the given JSON pointers.
 #[track_caller]
@@ -40,8 +39,6 @@ fn names() {
         assert_eq!(*cluster_name(&reference), format!("{cluster}{host}"));
         assert_eq!(*load_assignment_name(&reference), format!("{assignment}{host}"));
     }
-    let subset = SubsetName::new("v9");
-    assert_eq!(&*unknown_cluster_name("a.b", port(1), subset.as_ref()), "outbound|1|v9|a.b");
 }
 
 #[test]
