@@ -158,6 +158,7 @@ mod tests {
                 "object": {"kind": "Gateway", "namespace": "", "name": ""},
                 // Numbers of 64 bits are strings in protobuf JSON.
                 "generation": "7",
+                "newestGeneration": "0",
                 "total": 0,
                 "live": 0,
                 "laggards": [],

@@ -72,7 +72,7 @@ async fn services(cluster: &Cluster) {
     all.try_collect::<()>().await.expect("the Services");
 }
 
-/// Says for each VirtualService that is written from now on when the API server told its watchers.
+/// Says for each VirtualService with a mirror that is written from now on when the API server told its watchers.
 async fn accepted(cluster: &Cluster) -> UnboundedReceiver<(String, Instant)> {
     let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
     let kind = ApiResource::from_gvk(&kind);
@@ -84,7 +84,10 @@ async fn accepted(cluster: &Cluster) -> UnboundedReceiver<(String, Instant)> {
     tokio::spawn(async move {
         let mut events = std::pin::pin!(api.watch(&window, &version).await.expect("a watch"));
         while let Some(Ok(event)) = events.next().await {
-            if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
+            // Without one it is umbra's status on the rule as it was before.
+            if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event
+                && object.data.pointer("/spec/http/0/mirror").is_some()
+            {
                 let _ = out.send((object.metadata.name.unwrap_or_default(), Instant::now()));
             }
         }
