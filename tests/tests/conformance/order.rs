@@ -9,18 +9,7 @@ fn clusters_and_endpoints_before_routes_and_routes_before_removal() {
     check(
         Delta,
         "> mesh +a +b
-         > sub cds
-         < cds +a +b
-         > sub eds a b
-         < eds +a +b
-         > ack eds
-         > ack cds
-         > sub lds
-         < lds +a +b
-         > ack lds
-         > sub rds a b
-         < rds +a +b
-         > ack rds
+         > everything
          > live
          < live yes
          > mesh a>b
@@ -47,18 +36,7 @@ fn clusters_and_endpoints_before_routes_and_routes_before_removal() {
     check(
         Sotw,
         "> mesh +a +b
-         > names cds
-         < cds +a +b
-         > names eds a b
-         < eds +a +b
-         > ack eds
-         > ack cds
-         > names lds
-         < lds +a +b
-         > ack lds
-         > names rds a b
-         < rds +a +b
-         > ack rds
+         > everything
          > mesh a>b
          < cds +mirror:b =a =b
          < eds =b
@@ -171,18 +149,7 @@ fn services_that_go_take_listeners_and_clusters_along() {
     check(
         Delta,
         "> mesh +a +b
-         > sub cds
-         < cds +a +b
-         > sub eds a b
-         < eds +a +b
-         > ack eds
-         > ack cds
-         > sub lds
-         < lds +a +b
-         > ack lds
-         > sub rds a b
-         < rds +a +b
-         > ack rds
+         > everything
          > mesh -b
          < lds -b
          < rds -b
@@ -198,18 +165,7 @@ fn services_that_go_take_listeners_and_clusters_along() {
     check(
         Sotw,
         "> mesh +a +b
-         > names cds
-         < cds +a +b
-         > names eds a b
-         < eds +a +b
-         > ack eds
-         > ack cds
-         > names lds
-         < lds +a +b
-         > ack lds
-         > names rds a b
-         < rds +a +b
-         > ack rds
+         > everything
          > mesh -b
          < lds =a -b
          > ack lds

@@ -7,6 +7,7 @@
 //! - `names eds a b`: the whole list of state of the world, with the newest nonce; `names eds^1 a` with the one
 //!   before it
 //! - `ack eds`, `nack eds why`: answers the newest response of a type, `ack eds^1` the one before it
+//! - `everything`: a client of the mesh `+a +b` asks for all there is and takes it, see [`EVERYTHING`]
 //! - `away`: the stream ends; the next request opens another
 //! - `shown cds`: what `/debug/proxies` and `/metrics` say of refusals
 //! - `live`: whether the proxy counts as having taken everything
@@ -38,6 +39,20 @@ use crate::mesh::{MARKER, Mesh, full_name, short_name};
 /// The runtime layer that bootstraps name.
 const LAYER: &str = "umbra";
 
+/// How a client of the mesh `+a +b` comes to have everything, type by type as Envoy does; ASK is the variant's verb.
+const EVERYTHING: &str = "> ASK cds
+    < cds +a +b
+    > ASK eds a b
+    < eds +a +b
+    > ack eds
+    > ack cds
+    > ASK lds
+    < lds +a +b
+    > ack lds
+    > ASK rds a b
+    < rds +a +b
+    > ack rds";
+
 struct Conversation {
     client: Client,
     mesh: Mesh,
@@ -67,6 +82,11 @@ async fn play(variant: Variant, script: &str) {
         shares: BTreeMap::new(),
         said: Vec::new(),
     };
+    let verb = match variant {
+        Variant::Sotw => "names",
+        Variant::Delta => "sub",
+    };
+    let script = script.replace("> everything", &EVERYTHING.replace("ASK", verb));
     let (mut played, mut expected) = (Vec::new(), Vec::new());
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         println!("{line}");
