@@ -176,6 +176,25 @@ impl EnvoyProcess {
             .collect())
     }
 
+    /// The counters that should be zero and are not: rejected configurations, requests that met a cluster that does not
+    /// exist.
+    ///
+    /// Requests at a listener that is gone are left out: a connection that it accepted before it went may still send
+    /// one, and what that asks for is gone as well.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn wrongs(&self) -> Result<BTreeMap<String, u64>> {
+        let (mut stats, listeners) = (self.stats().await?, self.listeners().await?);
+        let open = |prefix: &str| listeners.keys().any(|listener| prefix.ends_with(listener));
+        stats.retain(|stat, n| {
+            let wrong =
+                stat.ends_with(".update_rejected") || stat.strip_suffix(".no_cluster").is_some_and(open);
+            wrong && *n > 0
+        });
+        Ok(stats)
+    }
+
     /// Requests and copies that are under way or wait for a connection, over all clusters but the one that leads to umbra.
     ///
     /// # Errors

@@ -196,16 +196,14 @@ impl World {
         }
     }
 
-    /// Fails when an Envoy has rejected a configuration, or a request met a cluster that does not exist.
+    /// Fails when something went wrong at an Envoy: see [`EnvoyProcess::wrongs`].
     ///
     /// # Panics
     /// With the counters that should be zero.
     pub async fn assert_clean(&self) {
         for (name, proxy) in &self.proxies {
-            let bad = |stat: &str| [".update_rejected", ".no_cluster"].iter().any(|end| stat.ends_with(end));
-            let stats = ok(proxy.stats().await);
-            let bad: Vec<_> = stats.iter().filter(|(stat, n)| bad(stat) && **n > 0).collect();
-            assert!(bad.is_empty(), "{name}: {bad:?}");
+            let wrongs = ok(proxy.wrongs().await);
+            assert!(wrongs.is_empty(), "{name}: {wrongs:?}");
         }
     }
 

@@ -1,11 +1,12 @@
 //! What a change pushes, and what it does not: shares travel by RTDS, endpoints by EDS.
 
+use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::share;
 use umbra_testkit::umbra;
 use umbra_tests::manifests::{all, pod, service, to_v1, web_subsets};
 
-use super::{WEB, get, set_rules, wait_routes, wait_share, web};
+use super::{WEB, get, set_rules, wait_routes, wait_share, web, web_with};
 
 fn share_of(percent: &str) -> String {
     to_v1(&format!("mirror: {{host: web, subset: v2}}\nmirrorPercentage: {{value: {percent}}}"))
@@ -132,6 +133,40 @@ fn a_new_mirror_is_whole_when_its_route_is_there() {
                 })
                 .await;
         }
+        world.assert_clean().await;
+    });
+}
+
+/// A kept connection outlives its listener for a while. What it asks for is gone, and it is told so.
+#[test]
+fn a_port_goes_under_an_open_connection() {
+    isolated(async {
+        let more = all(&[
+            service("default", "more", &[("http", 8001, 8080)]),
+            pod("default", "more", "v1", "127.0.1.1", true),
+        ]);
+        let world = web_with(&[("more.yaml", &more)], "").await;
+        world.wait_status(":8001", &Ask::get("more:8001", "/"), 200).await;
+        let mut client = Client::new(world.net(), ([127, 0, 0, 1], 8001).into());
+        assert_eq!(client.ask(&Ask::get("more:8001", "/")).await.expect("an answer").status, 200);
+        world.remove("more.yaml");
+        world
+            .wait_for("no listener", || async {
+                world
+                    .proxy("client")
+                    .listeners()
+                    .await
+                    .is_ok_and(|all| !all.keys().any(|name| name.ends_with("8001")))
+            })
+            .await;
+        world
+            .wait_for("no cluster", || async {
+                world.proxy("client").get("/clusters").await.is_ok_and(|all| !all.contains("8001"))
+            })
+            .await;
+        assert_eq!(client.ask(&Ask::get("more:8001", "/")).await.expect("an answer").status, 503);
+        let counter = "http.outbound_127.0.0.1_8001.no_cluster";
+        assert_eq!(world.proxy("client").stat(counter).await, 1);
         world.assert_clean().await;
     });
 }

@@ -234,16 +234,14 @@ impl Mesh {
         assert!(wait::until(PATIENCE, look).await.is_some(), "waited {PATIENCE:?} for {what}");
     }
 
-    /// Fails when an Envoy has rejected a configuration, or a request met a cluster that does not exist.
+    /// Fails when something went wrong at an Envoy: see [`EnvoyProcess::wrongs`].
     ///
     /// # Panics
     /// With the counters that should be zero.
     pub async fn assert_clean(&self) {
         for (name, (_, proxy)) in &self.proxies {
-            let bad = |stat: &str| [".update_rejected", ".no_cluster"].iter().any(|end| stat.ends_with(end));
-            let stats = proxy.stats().await.unwrap_or_else(|e| panic!("{name}: {e:#}"));
-            let bad: Vec<_> = stats.iter().filter(|(stat, n)| bad(stat) && **n > 0).collect();
-            assert!(bad.is_empty(), "{name}: {bad:?}");
+            let wrongs = proxy.wrongs().await.unwrap_or_else(|e| panic!("{name}: {e:#}"));
+            assert!(wrongs.is_empty(), "{name}: {wrongs:?}");
         }
     }
 
