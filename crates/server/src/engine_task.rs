@@ -69,7 +69,7 @@ enum Command {
     Files(Update),
     Settings(Settings),
     Connect(ProxyId, ProxyNode, bool, watch::Sender<Snapshots>),
-    Rtds(ProxyId),
+    Rtds(ProxyId, oneshot::Sender<()>),
     Disconnect(ProxyId),
     Objects(oneshot::Sender<Vec<Listed>>),
     Reach(oneshot::Sender<Reach>),
@@ -92,6 +92,7 @@ pub struct Reach {
 enum Question {
     Objects(oneshot::Sender<Vec<Listed>>),
     Reach(oneshot::Sender<Reach>),
+    Settled(oneshot::Sender<()>),
 }
 
 /// How the rest of the process speaks to the engine. The thread ends when the last handle is dropped.
@@ -185,9 +186,12 @@ impl EngineHandle {
 }
 
 impl Connected {
-    /// Notes that the proxy subscribes to the runtime layer.
+    /// Notes that the proxy subscribes to the runtime layer, and waits until `snapshots` has one with the layer
+    /// (when there is any: not before the first load).
     pub async fn set_rtds(&self) {
-        let _ = self.commands.send(Command::Rtds(self.id)).await;
+        let (reply, settled) = oneshot::channel();
+        let _ = self.commands.send(Command::Rtds(self.id, reply)).await;
+        let _ = settled.await;
     }
 }
 
@@ -266,7 +270,10 @@ impl Owner {
                 self.engine.connect(id, node, rtds);
                 self.proxies.insert(id, sender);
             }
-            Command::Rtds(id) => self.engine.set_rtds(id),
+            Command::Rtds(id, reply) => {
+                self.engine.set_rtds(id);
+                self.questions.push(Question::Settled(reply));
+            }
             Command::Disconnect(id) => {
                 self.engine.disconnect(id);
                 self.proxies.remove(&id);
@@ -410,6 +417,7 @@ impl Owner {
                     let _ = reply.send(listed.collect());
                 }
                 Question::Reach(reply) => drop(reply.send(self.reach())),
+                Question::Settled(reply) => drop(reply.send(())),
             }
         }
     }

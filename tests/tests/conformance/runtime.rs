@@ -62,3 +62,26 @@ fn a_client_without_the_layer_gets_the_share_in_its_route() {
         );
     }
 }
+
+#[test]
+fn a_client_that_asks_late_for_the_layer_gets_it_at_once() {
+    for (variant, ask) in [(Delta, "sub"), (Sotw, "names")] {
+        check(
+            variant,
+            &format!(
+                "> plain
+                 > mesh +a +b a>b@50
+                 > {ask} rds a b
+                 > await rds
+                 < rds +a +b
+                 > ack rds
+                 > {ask} rtds umbra
+                 < rds ~a
+                 < rtds a>b=500000
+                 > ack rds
+                 > mesh a>b@25
+                 < rtds a>b=250000"
+            ),
+        );
+    }
+}

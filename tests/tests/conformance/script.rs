@@ -12,7 +12,7 @@
 //! - `shown cds`: what `/debug/proxies` and `/metrics` say of refusals
 //! - `live`: whether the proxy counts as having taken everything
 //! - `plain`: the client does not ask for the runtime layer; what it is told comes out at the next `await rds`: one
-//!   response, and what is behind it
+//!   response, and what is behind it; once it asks with `sub rtds umbra` it is like the others
 //!
 //! What it is told: `cds +a ~b =c -d`: a is new to it, b has changed, c is what it has, d is gone (in state of the
 //! world: left out of a complete response). `rtds a>b=250000` are the shares of a million that changed.
@@ -159,6 +159,11 @@ impl Conversation {
             words.next().unwrap().split_once('^').unwrap_or((rest.split(' ').next().unwrap(), "0"));
         let ty = ResourceType::ALL.into_iter().find(|it| it.short_name() == ty).unwrap();
         let nonce = Some(self.client.nonce(ty, back.parse().unwrap()));
+        if ty == ResourceType::Runtime {
+            // A plain client asks for the layer after all: one is the answer.
+            self.plain = false;
+            self.layers.1 += 1;
+        }
         let names = || rest.split_whitespace().skip(1).map(|word| full_name(ty, word)).collect();
         let say = match verb {
             "sub" => Say { subscribe: names(), ..Say::default() },

@@ -196,6 +196,13 @@ impl<W: Wire> Driver<'_, W> {
                         W::take_node(&mut request);
                         if W::asks_for_runtime(&request) && proxy.set_rtds() {
                             connection.set_rtds().await;
+                            // The snapshot before has no layer: made from it, the answer would say that there is none.
+                            let newest = connection.snapshots.borrow_and_update().clone();
+                            if let Some(snapshot) = newest
+                                && let Err(end) = self.snapshot(snapshot, start).await
+                            {
+                                return end;
+                            }
                         }
                         self.request(request, start).await
                     }
