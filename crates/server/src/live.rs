@@ -90,6 +90,18 @@ impl MirrorLive {
     }
 }
 
+/// How far objects have come, and what is known about their mirrors, both of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectsLive {
+    /// Sorted.
+    pub objects: Vec<ObjectLive>,
+    /// What has become of every mirror, by VirtualService, in the order in which they are written.
+    pub mirrors: Mirrors,
+}
+
+/// The mirrors of every VirtualService that has any, in the order in which they are written.
+pub type Mirrors = BTreeMap<ObjectId, Arc<Vec<MirrorState>>>;
+
 /// Where to ask. Clones ask the same place.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -124,54 +136,59 @@ impl Live {
         self.changes.clone()
     }
 
-    /// How far these objects have come, sorted; `None`: every Istio object. One that does not exist is left out.
-    pub async fn objects(&self, which: Option<&[ObjectId]>) -> Vec<ObjectLive> {
+    /// How far these objects have come; `None`: every Istio object. One that does not exist is left out.
+    pub async fn objects(&self, which: Option<&[ObjectId]>) -> ObjectsLive {
         let reach = self.engine.reach().await;
         let (live, which) = (self.clone(), which.map(<[ObjectId]>::to_vec));
         // Thousands of objects on thousands of proxies take a while; the streams go on meanwhile.
-        let judged = tokio::task::spawn_blocking(move || live.judge(&reach, which.as_deref()));
+        let judged = tokio::task::spawn_blocking(move || {
+            let asked: BTreeSet<&ObjectId> = match &which {
+                Some(ids) => ids.iter().filter(|id| reach.objects.contains(id)).collect(),
+                None => reach.objects.iter().collect(),
+            };
+            let mirrors = |id| reach.mirrors.get(id).map_or(&[][..], |all| all.as_slice());
+            let asked: Vec<_> = asked.into_iter().map(|id| Asked { id, mirrors: mirrors(id) }).collect();
+            ObjectsLive { objects: live.judge(&reach, &asked), mirrors: reach.mirrors }
+        });
         judged.await.unwrap_or_default()
-    }
-
-    /// What has become of every mirror, by VirtualService, in the order in which they are written.
-    pub async fn mirror_states(&self) -> BTreeMap<ObjectId, Arc<Vec<MirrorState>>> {
-        self.engine.reach().await.mirrors
     }
 
     /// Every mirror, sorted by VirtualService, in the order in which they are written.
     pub async fn mirrors(&self) -> Vec<MirrorLive> {
-        let reach = self.engine.reach().await;
-        let rules: Vec<ObjectId> = reach.mirrors.keys().cloned().collect();
-        let lives = self.judge(&reach, Some(&rules));
-        let lives: BTreeMap<&ObjectId, &ObjectLive> = lives.iter().map(|live| (&live.object, live)).collect();
-        let mut all = Vec::new();
-        for (rule, states) in &reach.mirrors {
-            let (total, live) = lives.get(rule).map_or((0, 0), |live| (live.total, live.live));
-            all.extend(states.iter().map(|state| {
+        let (reach, live) = (self.engine.reach().await, self.clone());
+        let judged = tokio::task::spawn_blocking(move || {
+            // Each for itself: what one lacks is no fault of those beside it.
+            let each = reach.mirrors.iter().flat_map(|(id, all)| {
+                all.iter().map(move |mirror| Asked { id, mirrors: std::slice::from_ref(mirror) })
+            });
+            let asked: Vec<_> = each.collect();
+            let lives = live.judge(&reach, &asked).into_iter().zip(&asked);
+            let all = lives.map(|(ObjectLive { object, total, live, .. }, asked)| {
+                let state = asked.mirrors[0].clone();
                 let live = if state.clusters.is_empty() { 0 } else { live };
-                MirrorLive { rule: rule.clone(), state: state.clone(), total, live }
-            }));
-        }
-        all
+                MirrorLive { rule: object, state, total, live }
+            });
+            all.collect()
+        });
+        judged.await.unwrap_or_default()
     }
 
-    fn judge(&self, reach: &Reach, which: Option<&[ObjectId]>) -> Vec<ObjectLive> {
-        let asked: BTreeSet<&ObjectId> = match which {
-            Some(ids) => ids.iter().filter(|id| reach.objects.contains(id)).collect(),
-            None => reach.objects.iter().collect(),
-        };
-        let mut found: BTreeMap<&ObjectId, ObjectLive> =
-            asked.iter().map(|id| (*id, blank(reach, id))).collect();
+    fn judge(&self, reach: &Reach, asked: &[Asked<'_>]) -> Vec<ObjectLive> {
+        let mut found: Vec<ObjectLive> = asked.iter().map(|asked| blank(reach, asked.id)).collect();
         for class in &reach.classes {
             let proxies = class.proxies.iter().filter_map(|id| self.proxies.get(id.0));
             let (taken, lagging): (Vec<_>, Vec<_>) =
                 proxies.partition(|proxy| proxy.with_session(|session| session.has_taken(&class.snapshot)));
-            for (id, resources) in class.objects.iter() {
-                let Some(live) = found.get_mut(id) else { continue };
+            for (asked, live) in asked.iter().zip(&mut found) {
+                let Some(resources) = class.objects.get(asked.id) else { continue };
                 live.total += taken.len() + lagging.len();
                 live.live += taken.len();
+                if lagging.is_empty() {
+                    continue;
+                }
+                let needs = asked.needs(resources);
                 for proxy in &lagging {
-                    match lacks(proxy, class, resources, reach.mirrors.contains_key(id)) {
+                    match lacks(proxy, class, &needs) {
                         None => live.live += 1,
                         Some(laggard) => live.laggards.push(laggard),
                     }
@@ -180,7 +197,25 @@ impl Live {
                 live.cap();
             }
         }
-        found.into_values().collect()
+        found
+    }
+}
+
+/// What is looked at: an object with all of its mirrors, or one of them.
+struct Asked<'a> {
+    id: &'a ObjectId,
+    mirrors: &'a [MirrorState],
+}
+
+impl Asked<'_> {
+    /// What a proxy needs, of that which its class has: what comes of the object, and for mirrors their clusters and
+    /// the runtime layer with their fractions.
+    fn needs(&self, resources: &Resources) -> Vec<(ResourceType, Arc<str>)> {
+        let clusters = self.mirrors.iter().flat_map(|mirror| mirror.clusters.keys());
+        let clusters = clusters.map(|cluster| (ResourceType::Cluster, umbra_envoy::cluster_name(cluster)));
+        let layer = (ResourceType::Runtime, Arc::from(RUNTIME_LAYER));
+        let layer = Some(layer).filter(|_| !self.mirrors.is_empty());
+        resources.iter().cloned().chain(clusters).chain(layer).collect()
     }
 }
 
@@ -204,13 +239,10 @@ fn blank(reach: &Reach, id: &ObjectId) -> ObjectLive {
     }
 }
 
-/// What a proxy lacks of an object, if anything; what it refused comes first. Mirrors take their fractions from
-/// the runtime layer, so a rule that has any needs it too.
-fn lacks(proxy: &Proxy, class: &ClassReach, resources: &Resources, mirrors: bool) -> Option<Laggard> {
-    let layer = (ResourceType::Runtime, Arc::from(RUNTIME_LAYER));
-    let layer = Some(&layer).filter(|_| mirrors);
+/// What a proxy lacks of what it needs, if anything; what it refused comes first.
+fn lacks(proxy: &Proxy, class: &ClassReach, needs: &[(ResourceType, Arc<str>)]) -> Option<Laggard> {
     let mut lacking = None;
-    for (resource_type, name) in resources.iter().chain(layer) {
+    for (resource_type, name) in needs {
         let Some(resource) = class.snapshot.get(*resource_type, name) else { continue };
         let standing =
             proxy.with_session(|session| session.standing(*resource_type, name, &resource.version));
@@ -244,7 +276,9 @@ mod tests {
     use umbra_xds::{Output, Response, Variant};
 
     use super::*;
+    use crate::engine_task::Connected;
     use crate::metrics::Metrics;
+    use crate::proxies::Entry;
 
     const OBJECTS: &str = "
 apiVersion: v1
@@ -268,6 +302,19 @@ apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: door}
 spec: {selector: {app: door}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
+";
+
+    const OTHER: &str = "
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other}
+spec: {selector: {app: other}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: other}
+spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
 ";
 
     /// A proxy that answers what it is told to answer.
@@ -305,7 +352,7 @@ spec: {selector: {app: door}, servers: [{port: {number: 80, name: http, protocol
 
     /// Every object as `KIND LIVE/TOTAL`, then what its laggards lack; every mirror after them.
     async fn told(live: &Live) -> String {
-        let objects = live.objects(None).await.into_iter().map(|it| {
+        let objects = live.objects(None).await.objects.into_iter().map(|it| {
             let words = it.laggards.iter().map(|lag| {
                 format!(" {} {}{}", lag.proxy, lag.resource, lag.words.as_deref().unwrap_or_default())
             });
@@ -322,89 +369,151 @@ spec: {selector: {app: door}, servers: [{port: {number: 80, name: http, protocol
         format!("{}; {}", objects.join(", "), mirrors.join(", "))
     }
 
+    /// umbra without its sockets, and a proxy that has asked for nothing yet.
+    struct Stage {
+        engine: EngineHandle,
+        live: Live,
+        connected: Connected,
+        stream: Stream,
+        _entry: Entry,
+    }
+
+    impl Stage {
+        async fn set(
+            engine: &EngineHandle,
+            objects: &str,
+            generations: Vec<(ObjectId, Option<Generations>)>,
+        ) {
+            let parsed = umbra_api::parse_documents(objects, "a.yaml").objects;
+            let changes = parsed.into_iter().map(|object| Change::Upsert(Arc::new(object.value))).collect();
+            engine.files(Update { changes, generations, ..Update::default() }).await;
+        }
+
+        /// After `nobody` was told without a proxy.
+        async fn new(objects: &str, nobody: &str) -> Self {
+            let metrics = Arc::new(Metrics::new());
+            let engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
+            let engine = EngineHandle::start(engine, metrics.clone()).unwrap();
+            let proxies = Proxies::new(metrics);
+            let live = Live::new(engine.clone(), proxies.clone());
+            let rule = ObjectId::new(Kind::VirtualService, "default", "web");
+            let generations = vec![(rule, Some(Generations { newest: 4, in_force: 3 }))];
+            Self::set(&engine, objects, generations).await;
+            assert_eq!(told(&live).await, nobody);
+            let node = ProxyNode {
+                kind: ProxyKind::Sidecar,
+                namespace: "default".into(),
+                pod: Some("p".into()),
+                labels: Some(BTreeMap::new()),
+                unprivileged: false,
+            };
+            let id = engine.next_id();
+            let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());
+            let proxy = Arc::new(proxy);
+            let _entry = proxies.enter(proxy.clone());
+            let mut connected = engine.connect(id, node, true).await.unwrap();
+            connected.snapshots.wait_for(Option::is_some).await.unwrap();
+            let mut stage =
+                Stage { engine, live, connected, stream: Stream { proxy, open: Vec::new() }, _entry };
+            stage.push();
+            stage
+        }
+
+        /// Gives the session the newest snapshot.
+        fn push(&mut self) {
+            let snapshot = self.connected.snapshots.borrow().clone().unwrap();
+            let output = self.stream.proxy.with_session(|it| it.on_snapshot(snapshot, Duration::ZERO));
+            self.stream.take(output);
+        }
+
+        /// Asks for everything of a type, by name if it must.
+        fn ask(&mut self, ty: ResourceType) {
+            let snapshot = self.connected.snapshots.borrow().clone().unwrap();
+            let names = snapshot.map(ty).keys().map(|name| name.to_string()).collect();
+            let wildcard = matches!(ty, ResourceType::Cluster | ResourceType::Listener);
+            self.stream.request(ty, |request| {
+                request.resource_names_subscribe = if wildcard { Vec::new() } else { names };
+            });
+        }
+
+        async fn check(&self, what: &str, want: &str) {
+            assert_eq!(told(&self.live).await, want, "{what}");
+        }
+    }
+
+    use ResourceType::{Cluster, Endpoint, Listener, Route, Runtime};
+
     #[tokio::test]
     async fn an_object_is_live_where_all_that_comes_of_it_was_taken() {
-        let metrics = Arc::new(Metrics::new());
-        let engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
-        let engine = EngineHandle::start(engine, metrics.clone()).unwrap();
-        let proxies = Proxies::new(metrics);
-        let live = Live::new(engine.clone(), proxies.clone());
-        let parsed = umbra_api::parse_documents(OBJECTS, "a.yaml").objects;
-        let changes = parsed.into_iter().map(|object| Change::Upsert(Arc::new(object.value))).collect();
-        let rule = ObjectId::new(Kind::VirtualService, "default", "web");
-        let generations = vec![(rule, Some(Generations { newest: 4, in_force: 3 }))];
-        engine.files(Update { changes, generations, ..Update::default() }).await;
         let nobody = "VirtualService@3 0/0, DestinationRule@0 0/0, Gateway@0 0/0; v2 50% 0/0";
-        assert_eq!(told(&live).await, nobody);
-
-        let node = ProxyNode {
-            kind: ProxyKind::Sidecar,
-            namespace: "default".into(),
-            pod: Some("p".into()),
-            labels: Some(BTreeMap::new()),
-            unprivileged: false,
-        };
-        let id = engine.next_id();
-        let proxy = Arc::new(Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new()));
-        let entry = proxies.enter(proxy.clone());
-        let mut connected = engine.connect(id, node, true).await.unwrap();
-        let snapshot = connected.snapshots.wait_for(Option::is_some).await.unwrap().clone().unwrap();
-        let mut stream = Stream { proxy: proxy.clone(), open: Vec::new() };
-        stream.take(proxy.with_session(|session| session.on_snapshot(snapshot.clone(), Duration::ZERO)));
-        let check = async |what: &str, want: &str| assert_eq!(told(&live).await, want, "{what}");
-
-        check(
-            "connected",
-            "VirtualService@3 0/1 p.default rds/80, DestinationRule@0 0/1 p.default \
-             cds/mirror|80|v2|web.default.svc.cluster.local, Gateway@0 0/0; v2 50% 0/1",
-        )
-        .await;
-        use ResourceType::{Cluster, Endpoint, Listener, Route, Runtime};
-        for ty in [Cluster, Listener] {
-            stream.request(ty, |_| {});
-        }
-        let names = |ty| snapshot.map(ty).keys().map(|name| name.to_string()).collect::<Vec<_>>();
-        stream.request(Endpoint, |request| request.resource_names_subscribe = names(Endpoint));
-        for ty in [Endpoint, Cluster, Endpoint, Listener] {
-            stream.answer(ty, None);
-        }
-        check(
-            "all but routes and layer",
-            "VirtualService@3 0/1 p.default rds/80, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 0/1",
-        )
-        .await;
-        stream.request(Runtime, |request| request.resource_names_subscribe = names(Runtime));
-        stream.answer(Runtime, None);
-        stream.request(Route, |request| request.resource_names_subscribe = names(Route));
-        check(
-            "routes sent",
-            "VirtualService@3 0/1 p.default rds/80, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 0/1",
-        )
-        .await;
-        stream.answer(Route, Some(" no such luck"));
-        check(
-            "routes refused",
-            "VirtualService@3 0/1 p.default rds/80 no such luck, DestinationRule@0 1/1, Gateway@0 0/0; \
-             v2 50% 0/1",
-        )
-        .await;
+        let mut stage = Stage::new(OBJECTS, nobody).await;
+        stage
+            .check(
+                "connected",
+                "VirtualService@3 0/1 p.default rds/80, DestinationRule@0 0/1 p.default \
+                 cds/mirror|80|v2|web.default.svc.cluster.local, Gateway@0 0/0; v2 50% 0/1",
+            )
+            .await;
+        [Cluster, Listener, Endpoint].into_iter().for_each(|ty| stage.ask(ty));
+        [Endpoint, Cluster, Endpoint, Listener].into_iter().for_each(|ty| stage.stream.answer(ty, None));
+        let routes =
+            "VirtualService@3 0/1 p.default rds/80, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 0/1";
+        stage.check("all but routes and layer", routes).await;
+        stage.ask(Runtime);
+        stage.stream.answer(Runtime, None);
+        stage.ask(Route);
+        stage.check("routes sent", routes).await;
+        stage.stream.answer(Route, Some(" no such luck"));
+        stage
+            .check(
+                "routes refused",
+                "VirtualService@3 0/1 p.default rds/80 no such luck, DestinationRule@0 1/1, Gateway@0 0/0; \
+                 v2 50% 0/1",
+            )
+            .await;
 
         // The same rule mended: another version of the same table.
         let text = OBJECTS.replace("subset: v2}, mirrorP", "subset: v2}, timeout: 3s, mirrorP");
-        let parsed = umbra_api::parse_documents(&text, "a.yaml").objects;
-        let changes = parsed.into_iter().map(|object| Change::Upsert(Arc::new(object.value))).collect();
-        engine.files(Update { changes, ..Update::default() }).await;
-        connected.snapshots.changed().await.unwrap();
-        check(
-            "mended, not sent",
-            "VirtualService@3 0/1 p.default rds/80, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 0/1",
-        )
-        .await;
-        let snapshot = connected.snapshots.borrow().clone().unwrap();
-        stream.take(proxy.with_session(|session| session.on_snapshot(snapshot, Duration::ZERO)));
-        stream.answer(Route, None);
-        check("all taken", "VirtualService@3 1/1, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 1/1").await;
-        drop((connected, entry));
-        check("gone", nobody).await;
+        Stage::set(&stage.engine, &text, Vec::new()).await;
+        stage.connected.snapshots.changed().await.unwrap();
+        stage.check("mended, not sent", routes).await;
+        stage.push();
+        stage.stream.answer(Route, None);
+        stage
+            .check("all taken", "VirtualService@3 1/1, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 1/1")
+            .await;
+        let live = stage.live.clone();
+        drop(stage);
+        assert_eq!(told(&live).await, nobody, "gone");
+    }
+
+    /// A rule of two mirrors, and a proxy that cannot have the cluster of one.
+    #[tokio::test]
+    async fn a_mirror_is_live_where_its_cluster_was_taken() {
+        let second =
+            "mirrors: [{destination: {host: web, subset: v2}}, {destination: {host: web, subset: v3}}]";
+        let text = OBJECTS.replace("mirror: {host: web, subset: v2}, mirrorPercentage: {value: 50}", second);
+        let more = "labels: {version: v2}}, {name: v3, labels: {version: v3}}";
+        let text = text.replace("labels: {version: v2}}", more) + OTHER;
+        let nobody = "VirtualService@3 0/0, DestinationRule@0 0/0, DestinationRule@0 0/0, Gateway@0 0/0; \
+                      v2 100% 0/0, v3 100% 0/0";
+        let mut stage = Stage::new(&text, nobody).await;
+        [Cluster, Listener, Endpoint].into_iter().for_each(|ty| stage.ask(ty));
+        stage.stream.answer(Endpoint, None);
+        let cluster = "mirror|80|v3|web.default.svc.cluster.local";
+        let words = format!("Error adding/updating cluster(s) {cluster}: no such file");
+        stage.stream.answer(Cluster, Some(&words));
+        [Endpoint, Listener].into_iter().for_each(|ty| stage.stream.answer(ty, None));
+        for ty in [Runtime, Route] {
+            stage.ask(ty);
+            stage.stream.answer(ty, None);
+        }
+        // Who is not named by the words has nothing to do with them.
+        let want = format!(
+            "DestinationRule@0 1/1, DestinationRule@0 0/1 p.default cds/{cluster}{words}, Gateway@0 0/0; \
+             v2 100% 1/1, v3 100% 0/1"
+        );
+        let want = format!("VirtualService@3 0/1 p.default cds/{cluster}{words}, {want}");
+        stage.check("a cluster refused", &want).await;
     }
 }

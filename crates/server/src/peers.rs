@@ -14,7 +14,7 @@ use umbra_proto::umbra::v1::{ListObjectsRequest, ListObjectsResponse, ObjectRefe
 
 use crate::api::{self, Identity};
 use crate::engine_task::EngineHandle;
-use crate::live::{Laggard, Live, ObjectLive};
+use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive};
 
 /// How long the name of the replicas may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(2);
@@ -36,6 +36,8 @@ pub struct PeerAnswer {
     pub silent: Vec<String>,
     /// How many replicas there are, those that did not answer included.
     pub replicas: usize,
+    /// All mirrors, as this replica has them.
+    pub mirrors: Mirrors,
 }
 
 /// The replicas, this one included.
@@ -90,9 +92,13 @@ impl Peers {
         let others = addresses.iter().map(|address| self.ask_one(*address, which));
         let (own, others) = tokio::join!(self.own(which), join_all(others));
         self.forget_all_but(&addresses);
-        let mut answers = BTreeMap::new();
+        let (mut answers, mut mirrors) = (BTreeMap::new(), Mirrors::new());
         match own {
-            Some(own) => drop(answers.insert(self.identity.id.clone(), own)),
+            Some(own) => {
+                let answer = Answer { replica: self.identity.name.clone(), objects: own.objects };
+                answers.insert(self.identity.id.clone(), answer);
+                mirrors = own.mirrors;
+            }
             None => silent.push(format!("{} (its first load is not done)", self.identity.name)),
         }
         for (address, answer) in addresses.iter().zip(others) {
@@ -105,16 +111,16 @@ impl Peers {
         }
         silent.sort();
         let replicas = answers.len() + silent.len();
-        PeerAnswer { objects: merge(&answers.into_values().collect::<Vec<_>>()), silent, replicas }
+        let objects = merge(&answers.into_values().collect::<Vec<_>>());
+        PeerAnswer { objects, silent, replicas, mirrors }
     }
 
     /// `None` before the first load.
-    async fn own(&self, which: Option<&ObjectId>) -> Option<Answer> {
+    async fn own(&self, which: Option<&ObjectId>) -> Option<ObjectsLive> {
         if !self.engine.published().ready {
             return None;
         }
-        let objects = self.live.objects(which.map(std::slice::from_ref)).await;
-        Some(Answer { replica: self.identity.name.clone(), objects })
+        Some(self.live.objects(which.map(std::slice::from_ref)).await)
     }
 
     /// The id of the replica at an address, and what it says.

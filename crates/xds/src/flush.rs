@@ -136,7 +136,7 @@ impl Session {
         let version = sotw::version(&resources);
         if ty.is_complete() && held.refused_version.as_ref() == Some(&version) {
             held.pending.retain(|name, _| !plan.send.contains_key(name));
-            held.refuse(std::mem::take(&mut plan.send), plan.since);
+            held.refuse(ty, std::mem::take(&mut plan.send), plan.since);
             return None;
         }
         if ty.is_complete() {

@@ -47,11 +47,13 @@ pub(crate) struct Flight {
     pub items: Items,
 }
 
-/// Content that the proxy refused, so that nobody knows what it has under this name.
+/// Content in a response that the proxy refused, so that nobody knows what it has under this name.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub content: Content,
     pub since: u64,
+    /// The proxy's words about the response; `None`: they blame others in it, and this one was taken.
+    pub words: Option<Arc<str>>,
 }
 
 /// The last NACK of a type on a stream.
@@ -63,6 +65,27 @@ pub struct NackInfo {
     pub resources: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// The snapshot that the response was made from.
     pub generation: u64,
+}
+
+impl NackInfo {
+    /// Which names the words blame. Envoy adds the clusters and listeners of a response one by one, keeps the good
+    /// ones and names the others (`CdsApiHelper::onConfigUpdate`, `LdsApiImpl::onConfigUpdate`). Any other words
+    /// blame all.
+    fn blames(&self, ty: ResourceType) -> impl Fn(&str) -> bool + use<> {
+        let said = match ty {
+            ResourceType::Cluster => self.message.strip_prefix("Error adding/updating cluster(s)"),
+            ResourceType::Listener => self.message.strip_prefix("Error adding/updating listener(s)"),
+            _ => None,
+        };
+        let is_named = |said: &str, name: &str| {
+            let begins = |(at, _): (usize, &str)| said[..at].ends_with([' ', '\n']);
+            said.match_indices(&format!("{name}: ")).any(begins)
+        };
+        let said = said.filter(|said| !said.ends_with("(truncated)"));
+        let said = said.filter(|said| self.resources.iter().any(|(name, _)| is_named(said, name)));
+        let said = said.map(str::to_owned);
+        move |name| said.as_ref().is_none_or(|said| is_named(said, name))
+    }
 }
 
 /// What the proxy will have under a name when everything sent was answered.
@@ -310,14 +333,17 @@ impl Held {
         }
     }
 
-    /// The proxy refused it: not to be sent again before it changes.
-    pub(crate) fn refuse(&mut self, items: Items, since: u64) {
+    /// The proxy refused it by its last NACK: not to be sent again before it changes.
+    pub(crate) fn refuse(&mut self, ty: ResourceType, items: Items, since: u64) {
+        let Some(nack) = &self.last_nack else { return };
+        let (blames, words) = (nack.blames(ty), Arc::<str>::from(nack.message.as_str()));
         for (name, content) in items {
             if !self.subscription.watches(&name) {
                 continue;
             }
             let since = self.refused.get(&name).map_or(since, |old| old.since.min(since));
-            self.refused.insert(name, Refused { content, since });
+            let words = Some(words.clone()).filter(|_| blames(&name));
+            self.refused.insert(name, Refused { content, since, words });
         }
     }
 
@@ -347,6 +373,34 @@ impl Held {
             _ if !self.answered => 0,
             Some(since) => since.saturating_sub(1).min(generation),
             None => generation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_refusal_blames() {
+        use ResourceType::{Cluster, Endpoint, Listener, Route};
+        let long = "Error adding/updating cluster(s) a: no...(truncated)";
+        for (ty, words, blamed) in [
+            (Cluster, "Error adding/updating cluster(s) a: Invalid path: /x", "a"),
+            (Cluster, "Error adding/updating cluster(s) a: no, c|80||c: no", "a c|80||c"),
+            (Cluster, "Error adding/updating cluster(s) xa: no, b: no", "b"),
+            (Cluster, "Error adding/updating cluster(s) d: no", "a b c|80||c"),
+            (Cluster, "no such field", "a b c|80||c"),
+            (Cluster, long, "a b c|80||c"),
+            (Listener, "Error adding/updating listener(s) a: in use\nb: in use\n", "a b"),
+            (Route, "Error adding/updating cluster(s) a: no", "a b c|80||c"),
+            (Endpoint, "a: no", "a b c|80||c"),
+        ] {
+            let names = ["a", "b", "c|80||c"];
+            let resources = names.map(|name| (Arc::from(name), None)).to_vec();
+            let blames = NackInfo { message: words.to_owned(), resources, generation: 1 }.blames(ty);
+            let got: Vec<_> = names.into_iter().filter(|name| blames(name)).collect();
+            assert_eq!(got.join(" "), blamed, "{words}");
         }
     }
 }

@@ -249,10 +249,10 @@ fn settle(held: &mut Held, ty: ResourceType, flight: Flight, error: Option<Statu
         .map(|(name, content)| (name.clone(), content.as_ref().map(|it| it.version.clone())))
         .collect();
     held.refused_version = Some(version);
-    held.refuse(items, since);
     let names = versions.keys().cloned().collect();
     held.last_nack =
         Some(NackInfo { message: message.clone(), resources: versions.into_iter().collect(), generation });
+    held.refuse(ty, items, since);
     output.events.push(SessionEvent::Nack { resource_type: ty, message, names, generation });
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::held::{Held, NackInfo};
+use crate::held::{Held, NackInfo, Refused};
 use crate::resource::{Resource, ResourceType};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
@@ -39,7 +39,7 @@ pub struct TypeStatus {
 pub enum Standing {
     /// It has taken it.
     Taken,
-    /// It has refused it, in these words.
+    /// It has refused it, in these words; they may be about the whole response that it came in.
     Refused(String),
     /// Neither, or it does not watch it.
     Open,
@@ -55,12 +55,12 @@ impl Session {
         if held.taken(name).is_some_and(|taken| *taken.version == *version) {
             return Standing::Taken;
         }
-        let refused = held.refused.get(name).and_then(|refused| refused.content.as_ref());
-        if refused.is_some_and(|refused| *refused.version == *version) {
-            let words = held.last_nack.as_ref().map(|nack| nack.message.clone());
-            return Standing::Refused(words.unwrap_or_default());
+        let is_it = |refused: &&Refused| refused.content.as_ref().is_some_and(|it| *it.version == *version);
+        match held.refused.get(name).filter(is_it).map(|refused| &refused.words) {
+            Some(Some(words)) => Standing::Refused(words.to_string()),
+            Some(None) => Standing::Taken,
+            None => Standing::Open,
         }
-        Standing::Open
     }
 
     /// Whether the proxy has taken all of a snapshot, and watches every route configuration in it: then each of
@@ -111,6 +111,7 @@ impl Session {
 }
 
 fn status(resource_type: ResourceType, held: &Held, generation: u64) -> TypeStatus {
+    let blamed = held.refused.iter().filter(|(_, refused)| refused.words.is_some());
     TypeStatus {
         resource_type,
         asked: held.subscription.asked(),
@@ -121,7 +122,7 @@ fn status(resource_type: ResourceType, held: &Held, generation: u64) -> TypeStat
         nonce: (held.last_nonce > 0).then(|| held.last_nonce.to_string()),
         pending: held.pending.len(),
         unanswered: held.flights().count(),
-        refused: held.refused.keys().cloned().collect(),
+        refused: blamed.map(|(name, _)| name.clone()).collect(),
         last_nack: held.last_nack.clone(),
     }
 }

@@ -61,7 +61,11 @@ fn the_gate_opens_for_a_generation_when_envoy_has_it() {
             assert_eq!(gate(object).await, (200, "live on 1 of 1 proxies".to_owned()), "{object}");
         }
         cluster.kubectl(&["delete", "virtualservice", "web"]);
-        mesh.wait_for("the rule to be unknown", || async { gate("vs/default/web").await.0 == 404 }).await;
+        mesh.wait_for("the rule to be unknown", || async {
+            let (status, said) = gate("vs/default/web").await;
+            status == 409 && said.starts_with("umbra knows no")
+        })
+        .await;
     });
 }
 

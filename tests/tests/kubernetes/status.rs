@@ -109,7 +109,8 @@ fn a_mirror_tells_what_it_lacks_until_it_has_it() {
         for part in ["v2 10%", "spec.http[0].mirror", "subset"] {
             assert!(words.contains(part), "{part}: {words}");
         }
-        assert_eq!(now["status"]["validationMessages"][0]["type"]["name"], "SubsetNotFound");
+        let lacks = &now["status"]["validationMessages"][0]["type"];
+        assert_eq!((&lacks["name"], &lacks["code"]), (&"SubsetNotFound".into(), &"IST0101".into()));
         assert_eq!(events(&cluster, "web"), ["Warning MirrorsNotReady"]);
         let table = columns(&cluster, "virtualservice");
         assert!(table.contains("v2 10% (SubsetNotFound)"), "{table}");
@@ -151,6 +152,20 @@ fn a_mirror_tells_what_it_lacks_until_it_has_it() {
         mesh.proxy("client").process().freeze(false).expect("awake");
         let now = wait_conditions(&cluster, &mesh, "virtualservice", "web", &READY).await;
         assert_eq!(now["status"]["mirrors"], "v2 15% live 1/1");
+
+        // A mirror whose cluster Envoy refuses is not live, though its route is there.
+        let bad = "{version: v2}, trafficPolicy: {tls: {mode: SIMPLE, caCertificates: /no/such/file}}}";
+        cluster.apply(&SUBSETS.replace("{version: v2}}", bad));
+        let refused = [READY[0], READY[1], "Programmed=False/Rejected"];
+        let now = wait_conditions(&cluster, &mesh, "virtualservice", "web", &refused).await;
+        let words = message(&now, "Programmed");
+        assert!(
+            words.contains("rejected cds/mirror|8000|v2|web") && words.contains("/no/such/file"),
+            "{words}"
+        );
+        assert_eq!(now["status"]["mirrors"], "v2 15% live 0/1");
+        cluster.apply(SUBSETS);
+        wait_conditions(&cluster, &mesh, "virtualservice", "web", &READY).await;
 
         // Without mirrors nothing is said about mirrors.
         cluster.kubectl(&[
@@ -269,7 +284,11 @@ fn every_kind_has_a_status_beside_those_of_others() {
             ("destinationrule", "web", &[accepted, live, theirs]),
             ("serviceentry", "outside", &[accepted, live]),
             ("gateway", "door", &[accepted, no_gateway]),
-            ("virtualservice", "hidden", &["Accepted=False/DuplicateObject"]),
+            (
+                "virtualservice",
+                "hidden",
+                &["Accepted=False/DuplicateObject", "Programmed=False/DuplicateObject"],
+            ),
         ] {
             wait_conditions(&cluster, &mesh, kind, name, want).await;
         }

@@ -99,7 +99,9 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
         (Kind::Gateway, ["gateway", "gateways", "gw"]),
     ];
     let lower = text.to_ascii_lowercase();
-    let found = NAMES.into_iter().find(|(_, names)| names.contains(&lower.as_str()));
+    // `kubectl get -o name` says the group too.
+    let name = lower.strip_suffix(".networking.istio.io").unwrap_or(&lower);
+    let found = NAMES.into_iter().find(|(_, names)| names.contains(&name));
     found.map(|(kind, _)| kind).ok_or_else(|| {
         let kinds: Vec<_> =
             NAMES.iter().map(|(kind, names)| format!("{} ({})", kind.as_str(), names[2])).collect();
@@ -134,10 +136,8 @@ fn judge(id: &ObjectId, asked: Option<i64>, answer: PeerAnswer) -> (StatusCode, 
         _ if !silent.is_empty() => {
             format!("not every replica answers, so some proxies are not counted: {}", silent.join("; "))
         }
-        None => {
-            status = StatusCode::NOT_FOUND;
-            format!("umbra knows no {id}")
-        }
+        // Not a 404: it may come any moment, and then the answer is another one.
+        None => format!("umbra knows no {id}"),
         Some(object) => match obstacle(object, asked) {
             Some(why) => why,
             None => {
@@ -223,6 +223,8 @@ mod tests {
             ("se", Some(Kind::ServiceEntry)),
             ("gateways", Some(Kind::Gateway)),
             ("gw", Some(Kind::Gateway)),
+            ("virtualservice.networking.istio.io", Some(Kind::VirtualService)),
+            ("gateway.gateway.networking.k8s.io", None),
             ("Service", None),
             ("pod", None),
             ("", None),
@@ -277,7 +279,12 @@ mod tests {
                 .collect(),
         });
         let silent = silent.iter().map(|name| (*name).to_owned()).collect();
-        let answer = PeerAnswer { objects: object.into_iter().collect(), silent, replicas: 1 };
+        let answer = PeerAnswer {
+            objects: object.into_iter().collect(),
+            silent,
+            replicas: 1,
+            ..PeerAnswer::default()
+        };
         let (got, verdict) = judge(&id, asked, answer);
         assert_eq!(got.as_u16(), status, "{known}: {verdict:?}");
         assert!(verdict.message.contains(part), "{known}: {}", verdict.message);
@@ -297,7 +304,7 @@ mod tests {
         check("7 7 0/0", &[], None, 409, "no connected proxy");
         check("0 0 1/1", &[], None, 200, "live on 1 of 1 proxies");
         check("0 0 1/1", &[], Some(1), 409, "comes from a file");
-        check("-", &[], None, 404, "umbra knows no VirtualService shop/web");
+        check("-", &[], None, 409, "umbra knows no VirtualService shop/web");
         check("7 7 3/3", &["10.0.0.2:15013 (refused)"], None, 409, "10.0.0.2:15013 (refused)");
         check("-", &["10.0.0.2:15013 (refused)"], None, 409, "not every replica answers");
     }

@@ -112,7 +112,7 @@ impl Umbra for Api {
         let ids: Vec<_> = asked.iter().filter_map(convert::object_id).collect();
         let which = (!asked.is_empty()).then_some(ids.as_slice());
         let found = in_time(self, self.live.objects(which)).await?;
-        let objects = found.iter().map(convert::liveness).collect();
+        let objects = found.objects.iter().map(convert::liveness).collect();
         Ok(Response::new(ListObjectsResponse { replica: Some(self.replica()), objects }))
     }
 }

@@ -1,16 +1,15 @@
 //! What the status of an object says. Pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use umbra_ir::{Diagnostic, ObjectId, Severity};
-use umbra_istio::MirrorState;
-use umbra_source::kubernetes::{ACCEPTED, Condition, Status, Statuses, Truth};
+use umbra_source::kubernetes::{ACCEPTED, Condition, PROGRAMMED, Status, Statuses, Truth};
 
 use super::mirrors::{Line, mirrors_ready, summary};
 use super::reach::{Reaches, programmed};
 use crate::engine_task::{Rule, Rules};
+use crate::live::Mirrors;
 
 /// Longer messages are cut: a status is no report, `/debug/diagnostics` has it all.
 pub(super) const MAX_MESSAGE: usize = 1024;
@@ -18,11 +17,22 @@ pub(super) const MAX_MESSAGE: usize = 1024;
 /// The code of the diagnostic about an object that a file has too.
 const IN_FILE: &str = "DuplicateObject";
 
+/// Diagnostics that Istio's analyzers have too, with their codes; <https://istio.io/latest/docs/reference/config/analysis/>.
+const ISTIO: [(&str, &str); 7] = [
+    ("Deprecated", "IST0002"),
+    ("GatewayNotFound", "IST0101"),
+    ("HostNotFound", "IST0101"),
+    ("SubsetNotFound", "IST0101"),
+    ("UnreachableRule", "IST0130"),
+    ("IneffectiveMatch", "IST0131"),
+    ("HostNotAdmitted", "IST0132"),
+];
+
 /// The status of every object of the cluster.
 pub(super) fn statuses(
     rules: &Rules,
     diagnostics: &[Diagnostic],
-    mirrors: &BTreeMap<ObjectId, Arc<Vec<MirrorState>>>,
+    mirrors: &Mirrors,
     reaches: &Reaches,
 ) -> Statuses {
     let mut about: BTreeMap<&ObjectId, Vec<&Diagnostic>> = BTreeMap::new();
@@ -56,9 +66,11 @@ fn hidden(generation: i64, diagnostics: &[&Diagnostic]) -> Status {
     let file = diagnostics.iter().find(|d| d.code == IN_FILE).and_then(|d| d.file.as_deref());
     let file = file.map_or("a file".to_owned(), |file| format!("the file {file}"));
     let message = cut(format!("{file} has this object too and wins; this one is left out"));
-    let accepted = Condition { kind: ACCEPTED, holds: Truth::False, reason: IN_FILE.to_owned(), message };
-    let messages = vec![json!({ "level": "WARNING", "type": { "name": IN_FILE } })];
-    Status { generation, conditions: vec![accepted], mirrors: String::new(), messages }
+    let condition =
+        |kind, message| Condition { kind, holds: Truth::False, reason: IN_FILE.to_owned(), message };
+    let nowhere = "no proxy gets this one: a file has the object too".to_owned();
+    let conditions = vec![condition(ACCEPTED, message), condition(PROGRAMMED, nowhere)];
+    Status { generation, conditions, mirrors: String::new(), messages: vec![message_of("WARNING", IN_FILE)] }
 }
 
 /// What the author should know, the worst first.
@@ -82,12 +94,27 @@ fn accepted(worth: &[&Diagnostic]) -> Condition {
     Condition { kind: ACCEPTED, holds, reason: reason.to_owned(), message }
 }
 
-/// Istio's form, which has no place for words.
+/// In Istio's form (`istio.analysis.v1alpha1.AnalysisMessageBase`), which has no place for words. Its tools show the
+/// code, as a link.
+fn message_of(level: &str, code: &str) -> Value {
+    match ISTIO.iter().find(|(own, _)| *own == code) {
+        Some((_, istio)) => {
+            let page = format!(
+                "https://istio.io/latest/docs/reference/config/analysis/{}/",
+                istio.to_ascii_lowercase()
+            );
+            json!({ "level": level, "type": { "name": code, "code": istio }, "documentationUrl": page })
+        }
+        None => json!({ "level": level, "type": { "name": code, "code": code } }),
+    }
+}
+
+/// Each code once.
 fn messages(worth: &[&Diagnostic]) -> Vec<Value> {
     let mut all = Vec::new();
     for diagnostic in worth {
         let level = if diagnostic.severity == Severity::Error { "ERROR" } else { "WARNING" };
-        let message = json!({ "level": level, "type": { "name": diagnostic.code } });
+        let message = message_of(level, diagnostic.code);
         if !all.contains(&message) {
             all.push(message);
         }
@@ -170,6 +197,20 @@ mod tests {
             &["w spec.a HostNotFound", "w metadata DuplicateObject"],
             true,
             "Accepted=False/DuplicateObject a file has this object too and wins; this one is left out 1",
+        );
+    }
+
+    /// What Istio's tools show: its code and page where it has the same analysis, else our code.
+    #[test]
+    fn messages_for_tools_of_istio() {
+        let pair = [diagnostic("w spec.a HostNotFound"), diagnostic("e spec.b InvalidPercentage")];
+        let page = "https://istio.io/latest/docs/reference/config/analysis/ist0101/";
+        assert_eq!(
+            messages(&pair.iter().chain(&pair).collect::<Vec<_>>()),
+            [
+                json!({"level": "WARNING", "type": {"name": "HostNotFound", "code": "IST0101"}, "documentationUrl": page}),
+                json!({"level": "ERROR", "type": {"name": "InvalidPercentage", "code": "InvalidPercentage"}}),
+            ]
         );
     }
 

@@ -75,13 +75,25 @@ impl Line {
     }
 }
 
-/// Every mirror, such as `v2 10%`, and what is wrong with it; then `live`, if a proxy can have any of them.
+/// How many mirrors a column has room for.
+const SHOWN: usize = 8;
+
+/// Every mirror, such as `v2 10%`, and what is wrong with it; then `live`, if a proxy can have any of them. Of too many,
+/// those with a fault come first and the rest are counted.
 pub(super) fn summary(mirrors: &[Line], live: Option<(usize, usize)>) -> String {
     let one = |mirror: &Line| {
         let fault = mirror.fault.as_ref().map_or(String::new(), |(code, _)| format!(" ({code})"));
         format!("{} {}{fault}", mirror.name, mirror.share)
     };
-    let mut all = mirrors.iter().map(one).collect::<Vec<_>>().join(", ");
+    let mut shown: Vec<&Line> = mirrors.iter().collect();
+    if mirrors.len() > SHOWN {
+        shown.sort_by_key(|mirror| mirror.fault.is_none());
+        shown.truncate(SHOWN);
+    }
+    let mut all = shown.into_iter().map(one).collect::<Vec<_>>().join(", ");
+    if mirrors.len() > SHOWN {
+        all += &format!(" and {} more", mirrors.len() - SHOWN);
+    }
     if let Some((live, total)) = live.filter(|_| mirrors.iter().any(Line::leads_somewhere)) {
         all += &format!(" live {live}/{total}");
     }
@@ -167,6 +179,11 @@ mod tests {
             let said = mirrors_ready(&mirrors).unwrap();
             assert_eq!(format!("{} {} {}", said.holds.as_str(), said.reason, said.message), condition);
         }
+        let many: Vec<String> = (0..20).map(|n| format!("m{n}:{n}%:1")).collect();
+        let many = lines(&(many.join(" ") + " bad:1%:-:HostNotFound"));
+        let column =
+            "bad 1% (HostNotFound), m0 0%, m1 1%, m2 2%, m3 3%, m4 4%, m5 5%, m6 6% and 13 more live 1/2";
+        assert_eq!(summary(&many, Some((1, 2))), column);
         assert_eq!((summary(&[], Some((3, 3))).as_str(), mirrors_ready(&[])), ("", None));
     }
 }

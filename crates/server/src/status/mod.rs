@@ -6,19 +6,16 @@ mod judge;
 mod mirrors;
 mod reach;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use umbra_ir::ObjectId;
-use umbra_istio::MirrorState;
 use umbra_source::kubernetes::{AllObserved, ApiServer, Leadership, Statuses, Tally, take_part, write};
 
 use crate::engine_task::Published;
-use crate::live::Live;
+use crate::live::{Live, Mirrors};
 use crate::metrics::{ByResult, Metrics};
 use crate::peers::Peers;
 use reach::Reaches;
@@ -39,7 +36,7 @@ const WELCOME: Duration = Duration::from_secs(3);
 #[derive(Default)]
 struct Said {
     reaches: Reaches,
-    mirrors: BTreeMap<ObjectId, Arc<Vec<MirrorState>>>,
+    mirrors: Mirrors,
 }
 
 /// Has the statuses written until `shutdown`; of all replicas only the leader writes.
@@ -87,8 +84,9 @@ async fn ask(
         changes.borrow_and_update();
         let (begun, mut again) = (Instant::now(), ASK);
         if leadership.holds() {
-            let reaches = Reaches::from(peers.objects().await);
-            let mirrors = live.mirror_states().await;
+            let mut answer = peers.objects().await;
+            let mirrors = std::mem::take(&mut answer.mirrors);
+            let reaches = Reaches::from(answer);
             if reaches.is_open() {
                 again = ASK_OPEN;
             }

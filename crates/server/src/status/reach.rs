@@ -26,7 +26,7 @@ pub(super) struct Reaches {
 
 impl From<PeerAnswer> for Reaches {
     fn from(answer: PeerAnswer) -> Self {
-        let PeerAnswer { objects, silent, replicas } = answer;
+        let PeerAnswer { objects, silent, replicas, .. } = answer;
         let objects = objects.into_iter().map(|live| (live.object.clone(), live)).collect();
         Reaches { objects, replicas, silent }
     }
