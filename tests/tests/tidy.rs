@@ -245,11 +245,30 @@ fn links_between_pages_lead_somewhere() {
     for (path, text) in files(&["md"]) {
         let folder = path.parent().expect("a folder");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+            let (target, heading) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
-            assert!(folder.join(target).exists(), "{}: the link {link} leads nowhere", path.display());
+            let page = if target.is_empty() { path.clone() } else { folder.join(target) };
+            assert!(page.exists(), "{}: the link {link} leads nowhere", path.display());
+            let found = heading.is_empty() || headings(&page).contains(heading);
+            assert!(found, "{}: the link {link} leads to no heading", path.display());
         }
     }
+}
+
+/// The headings of a page as links name them: lower case, hyphens for blanks, no other punctuation.
+fn headings(page: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(page).unwrap_or_default();
+    let lines = text.lines().filter(|line| line.starts_with('#'));
+    let keep = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let slug = |line: &str| {
+        line.trim_start_matches('#').trim().to_lowercase().chars().filter(|c| keep(*c)).collect()
+    };
+    lines
+        .map(|line| {
+            let text: String = slug(line);
+            text.replace(' ', "-")
+        })
+        .collect()
 }
