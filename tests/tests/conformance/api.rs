@@ -283,7 +283,7 @@ async fn the_gate_opens_when_every_proxy_has_taken_the_object() {
     assert_eq!(admin.expect("a list").into_inner().proxies.len(), 1);
 
     for (path, wanted, part) in [
-        ("/v1/live/VirtualService/default/nobody", 404, "umbra knows no VirtualService default/nobody"),
+        ("/v1/live/VirtualService/default/nobody", 409, "umbra knows no VirtualService default/nobody"),
         ("/v1/live/Pod/default/a", 400, "VirtualService (vs)"),
         ("/v1/live/vs/default/a?generation=x", 400, "metadata.generation"),
         ("/v1/live/vs/default/a?generation=1", 409, "comes from a file"),
