@@ -23,7 +23,7 @@ codes! {
     NO_WEIGHT = "NoWeight": "The weights of a rule add up to 0; it is left out.",
     INVALID_MATCH = "InvalidMatch": "A condition that Envoy would refuse; its match is left out, and the rule when no match remains.",
     INVALID_HEADER = "InvalidHeader": "A header name or value that Envoy would refuse; the operation is left out.",
-    INVALID_HOST = "InvalidHost": "A host that cannot be served; it is left out.",
+    INVALID_HOST = "InvalidHost": "A host that cannot be served, it is left out; or one with a port, which no request is for.",
     INVALID_TEXT = "InvalidText": "A text with a line break or NUL where Envoy takes none.",
     INVALID_STATUS = "InvalidStatus": "A status code that is none; the rule is left out.",
     INVALID_REDIRECT = "InvalidRedirect": "A redirect that cannot be served; the rule is left out.",

@@ -15,11 +15,11 @@ pub enum Visibility {
 impl Visibility {
     /// Resolves the entries of an `exportTo` list of an object in `namespace`.
     ///
-    /// Empty means everyone; `*` makes the other entries meaningless; `~` adds nobody
+    /// Empty means everyone; `*` makes the other entries meaningless, and without it `~` does: nobody
     /// (istio `pilot/pkg/model/push_context.go`).
     pub fn resolve<'a>(entries: impl IntoIterator<Item = &'a str>, namespace: &Arc<str>) -> Self {
         let mut namespaces = BTreeSet::new();
-        let mut any = false;
+        let (mut any, mut nobody) = (false, false);
         for entry in entries {
             any = true;
             match entry {
@@ -27,13 +27,17 @@ impl Visibility {
                 "." => {
                     namespaces.insert(namespace.clone());
                 }
-                "~" => {}
+                "~" => nobody = true,
                 other => {
                     namespaces.insert(other.into());
                 }
             }
         }
-        if any { Visibility::Namespaces(namespaces) } else { Visibility::All }
+        match (any, nobody) {
+            (false, _) => Visibility::All,
+            (true, true) => Visibility::Namespaces(BTreeSet::new()),
+            (true, false) => Visibility::Namespaces(namespaces),
+        }
     }
 
     /// Whether a proxy or object in `namespace` sees it.

@@ -1,6 +1,6 @@
 //! Endpoints of a service port and of the subsets of it (istio-semantics "Endpoints").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use umbra_ir::{
     ClientTls, ClusterRef, Endpoint, EndpointSet, Kind, Locality, ObjectId, PortNumber, Resolution, ServiceId,
 };
 
+use crate::services::port_of;
 use crate::view::{Index, View};
 
 /// Labels that an endpoint has besides its pod's, so that subsets may select by place.
@@ -25,9 +26,10 @@ pub fn resolve_endpoints(view: &dyn View, service: &ServiceId, port: PortNumber)
         Object::ServiceEntry(entry) => entry_endpoints(entry, &service.host, port),
         _ => Vec::new(),
     };
+    // Slices may overlap while they are rearranged, and Envoy takes no address twice: the first counts.
+    let mut seen = HashSet::new();
+    endpoints.retain(|e| seen.insert((e.address.clone(), e.port)));
     endpoints.sort();
-    // Slices may overlap while they are rearranged.
-    endpoints.dedup_by(|a, b| (&a.address, a.port) == (&b.address, b.port));
     EndpointSet(endpoints)
 }
 
@@ -47,9 +49,7 @@ pub fn select_members(view: &dyn View, cluster: &ClusterRef) -> EndpointSet {
 }
 
 fn service_endpoints(view: &dyn View, service: &Service, number: PortNumber) -> Vec<Endpoint> {
-    let Some(port) = service.spec.ports.iter().find(|p| i64::from(p.port) == i64::from(number.get())) else {
-        return Vec::new();
-    };
+    let Some(port) = port_of(service, number) else { return Vec::new() };
     let meta = &service.meta;
     let slices = view.ids(&Index::SlicesOf(meta.namespace.clone(), meta.name.clone()));
     if !slices.is_empty() {

@@ -14,6 +14,7 @@ use crate::endpoints::{pod_port, selected_pods};
 use crate::matches::filter_passes;
 use crate::routes::{RouteClient, RouteSource};
 use crate::scope::{Scope, Table, VirtualHostSpec, mentioned};
+use crate::services::port_of;
 use crate::sidecar::virtual_host_name;
 use crate::view::{Index, View};
 
@@ -241,9 +242,7 @@ pub(crate) fn listener_port(view: &dyn View, class: &ProxyClass, number: PortNum
         if !selects || service.meta.labels.contains_key(NO_TRANSLATION) {
             continue;
         }
-        let Some(port) = service.spec.ports.iter().find(|p| p.port == i32::from(number.get())) else {
-            continue;
-        };
+        let Some(port) = port_of(service, number) else { continue };
         let target = match &port.target_port {
             Some(umbra_api::IntOrString::String(_)) => {
                 // A named port is looked up in the pods; they are of one kind, any will do.

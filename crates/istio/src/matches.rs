@@ -107,14 +107,19 @@ pub(crate) fn filter_passes(
     namespace: &str,
     labels: &BTreeMap<String, String>,
 ) -> bool {
-    if filter.port.is_some_and(|p| p != port) {
+    if !filter_may_pass(filter, gateway, port) {
         return false;
     }
     if !filter.gateways.is_empty() {
-        return filter.gateways.contains(gateway);
+        return true;
     }
     filter.source_labels.iter().all(|(k, v)| labels.get(k) == Some(v))
         && filter.source_namespace.as_deref().is_none_or(|n| n == namespace)
+}
+
+/// Whether a static filter lets some client of this gateway and port pass, wherever it comes from.
+pub(crate) fn filter_may_pass(filter: &StaticFilter, gateway: &GatewayRef, port: PortNumber) -> bool {
+    filter.port.is_none_or(|p| p == port) && (filter.gateways.is_empty() || filter.gateways.contains(gateway))
 }
 
 /// A canonical text of a rule's matches, to name an unnamed rule by. It must never change between versions

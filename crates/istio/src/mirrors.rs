@@ -72,7 +72,7 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
 fn entries(written: &HttpRoute) -> impl Iterator<Item = (String, &umbra_api::Destination, f64)> {
     let percent = match (written.mirror_percentage, written.mirror_percent) {
         (Some(percentage), _) => percentage.value,
-        (None, Some(percent)) => f64::from(percent),
+        (None, Some(percent)) => percent as f64,
         (None, None) => 100.0,
     };
     let one = written.mirror.iter().map(move |d| ("mirror".to_owned(), d, percent));

@@ -4,16 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_api::{DestinationRule, Object};
+use umbra_api::{DestinationRule, Object, VirtualService};
 use umbra_ir::{
-    ClientTls, ClusterRef, Diagnostic, GatewayRef, Hostname, LeveledPolicy, ObjectId, PortNumber, ProxyKind,
-    Resolution, Role, RuleAction, RuleHead, Rules, RuntimeFraction, RuntimeKey, ServiceHead, Severity,
+    ClientTls, ClusterRef, Diagnostic, GatewayRef, Hostname, LeveledPolicy, MirrorRule, ObjectId, PortNumber,
+    ProxyKind, Resolution, Role, Rule, RuleAction, RuleHead, RuntimeFraction, RuntimeKey, ServiceHead,
+    Severity,
 };
 
 use crate::endpoints::unknown_pods;
 use crate::gateways::intersection;
+use crate::matches::filter_may_pass;
 use crate::mirrors::written_mirrors;
-use crate::names::resolve_host;
+use crate::names::{resolve_gateway, resolve_host};
 use crate::routes::{RouteClient, broken_destination, broken_mirror, is_plaintext_to_tls, query};
 use crate::sidecar::LITERAL_PORT;
 use crate::view::View;
@@ -91,7 +93,7 @@ pub fn report_object(view: &dyn View, id: &ObjectId) -> ObjectReport {
     match &*object {
         Object::VirtualService(vs) => {
             found.mirrors = list_mirrors(vs, &view.settings().cluster_domain);
-            report_rules(view, id, &mut found);
+            report_rules(view, id, vs, &mut found);
         }
         Object::DestinationRule(rule) => report_destination_rule(view, id, rule, &mut found),
         Object::Service(service) => {
@@ -150,29 +152,66 @@ fn report_ports(view: &dyn View, id: &ObjectId, found: &mut Found) {
     }
 }
 
-fn report_rules(view: &dyn View, id: &ObjectId, found: &mut Found) {
+fn report_rules(view: &dyn View, id: &ObjectId, vs: &VirtualService, found: &mut Found) {
     let (Some(head), Some(rules)) = (view.rule_head(id), view.rules(id)) else { return };
-    for (index, gateway) in head.gateways.iter().enumerate() {
+    let mut callers = Vec::new();
+    for gateway in &head.gateways {
         match gateway {
-            GatewayRef::Mesh => report_mesh(view, &head, &rules, found),
+            GatewayRef::Mesh => callers.extend(report_mesh(view, &head, vs, found)),
             GatewayRef::Named(gateway_id) => {
+                let written = |text: &String| resolve_gateway(text, &id.namespace) == *gateway;
+                let index = vs.spec.gateways.iter().position(written).unwrap_or_default();
                 let field = format!("spec.gateways[{index}]");
-                report_at_gateway(view, &head, &rules, gateway_id, field, found);
+                callers.extend(report_at_gateway(view, &head, gateway_id, field, found));
             }
         }
     }
+    for rule in &rules.rules {
+        report_rule(view, id, rule, &callers, found);
+    }
 }
 
-fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, found: &mut Found) {
+/// Somebody who may follow a VirtualService's rules.
+struct Caller {
+    client: RouteClient,
+    /// Whether rules are served to it; if not, nothing can be said about the port being called.
+    served: bool,
+}
+
+/// What is said about the targets of a rule: for every caller that one of its matches can mean. A rule for nobody
+/// known is looked up all the same, but for what depends on the port being called.
+fn report_rule(view: &dyn View, id: &ObjectId, rule: &Rule, callers: &[Caller], found: &mut Found) {
+    let means = |caller: &&Caller| {
+        let client = &caller.client;
+        rule.matches.is_empty()
+            || rule.matches.iter().any(|m| filter_may_pass(&m.filter, &client.gateway, client.port))
+    };
+    let meant: Vec<&Caller> = callers.iter().filter(means).collect();
+    for caller in meant.iter().filter(|caller| caller.served) {
+        report_targets(view, id, rule, &caller.client, found);
+    }
+    if meant.iter().any(|caller| caller.served) {
+        return;
+    }
+    for caller in if meant.is_empty() { callers.iter().collect() } else { meant } {
+        let mut all = Found { mirrors: std::mem::take(&mut found.mirrors), ..Found::default() };
+        report_targets(view, id, rule, &caller.client, &mut all);
+        found.mirrors = all.mirrors;
+        found.notes.extend(all.notes.into_iter().filter(|d| d.code != "PortAmbiguous"));
+    }
+}
+
+/// Says what is to be said of a VirtualService's hosts in the mesh, and returns those who call them there.
+fn report_mesh(view: &dyn View, head: &RuleHead, vs: &VirtualService, found: &mut Found) -> Vec<Caller> {
     let namespace = &head.id.namespace;
+    let domain = &view.settings().cluster_domain;
     let services = view.visible_services(namespace);
     let mut called: BTreeSet<PortNumber> = BTreeSet::new();
-    for (index, host) in head.hosts.iter().enumerate() {
-        let field = format!("spec.hosts[{index}]");
+    for host in &head.hosts {
+        let written = |text: &String| resolve_host(text, namespace, domain) == *host;
+        let field = format!("spec.hosts[{}]", vs.spec.hosts.iter().position(written).unwrap_or_default());
         let matched: Vec<_> = services.iter().filter(|s| s.id.host.subset_of(host)).collect();
-        called.extend(
-            matched.iter().flat_map(|s| s.ports.iter().filter(|p| p.protocol.is_http()).map(|p| p.number)),
-        );
+        called.extend(matched.iter().flat_map(|s| called_ports(view, namespace, s)));
         if matched.is_empty() {
             called.extend(PortNumber::new(LITERAL_PORT.into()));
             let listens = |s: &ServiceHead| {
@@ -193,9 +232,18 @@ fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, found: &mut Foun
             found.insert(Diagnostic::warning("HostConflict", &head.id, field, message));
         }
     }
-    for port in called {
-        let client = client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
-        report_targets(view, &head.id, rules, &client, found);
+    let client = |port| client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
+    called.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
+}
+
+/// The ports by which sidecars call a service: an ExternalName Service those of the host that it stands for.
+fn called_ports(view: &dyn View, namespace: &Arc<str>, service: &ServiceHead) -> Vec<PortNumber> {
+    let http = |s: &ServiceHead| s.ports.iter().filter(|p| p.protocol.is_http()).map(|p| p.number).collect();
+    match &service.resolution {
+        Resolution::Alias(host) => {
+            view.resolve(namespace, namespace, host).map(|s| http(&s)).unwrap_or_default()
+        }
+        _ => http(service),
     }
 }
 
@@ -206,90 +254,79 @@ fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<Ob
     (first.id != head.id).then(|| first.id.clone())
 }
 
+/// Says what is to be said of a VirtualService at a Gateway, and returns who follows it there.
 fn report_at_gateway(
     view: &dyn View,
     head: &RuleHead,
-    rules: &Rules,
     gateway: &ObjectId,
     field: String,
     found: &mut Found,
-) {
+) -> Vec<Caller> {
+    let reference = GatewayRef::Named(gateway.clone());
+    let unserved = |found: &mut Found, code, message| {
+        found.insert(Diagnostic::warning(code, &head.id, field, message));
+        let port = PortNumber::new(LITERAL_PORT.into());
+        let client = |port| client(ProxyKind::Router, &head.id.namespace, reference.clone(), port);
+        port.map(|port| Caller { client: client(port), served: false }).into_iter().collect()
+    };
     let Some(gateway_head) = view.gateway_head(gateway) else {
         let message = format!("{gateway} does not exist: the rules are not served there");
-        found.insert(Diagnostic::warning("GatewayNotFound", &head.id, field, message));
-        report_unbound(view, head, rules, gateway, found);
-        return;
+        return unserved(found, "GatewayNotFound", message);
     };
-    let mut admitted = false;
-    for server in &gateway_head.servers {
-        if intersection(server, head).is_empty() {
-            continue;
-        }
-        admitted = true;
-        let reference = GatewayRef::Named(gateway.clone());
-        let client = client(ProxyKind::Router, &gateway.namespace, reference, server.port);
-        report_targets(view, &head.id, rules, &client, found);
-    }
-    if !admitted {
+    let admitting = gateway_head.servers.iter().filter(|server| !intersection(server, head).is_empty());
+    let ports: BTreeSet<PortNumber> = admitting.map(|server| server.port).collect();
+    if ports.is_empty() {
         let message = format!(
             "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"
         );
-        found.insert(Diagnostic::warning("HostNotAdmitted", &head.id, field, message));
-        report_unbound(view, head, rules, gateway, found);
+        return unserved(found, "HostNotAdmitted", message);
     }
-}
-
-/// Looks up what rules name although nobody serves them yet, but for what depends on the port being called.
-fn report_unbound(view: &dyn View, head: &RuleHead, rules: &Rules, gateway: &ObjectId, found: &mut Found) {
-    let Some(port) = PortNumber::new(80) else { return };
-    let reference = GatewayRef::Named(gateway.clone());
-    let client = client(ProxyKind::Router, &head.id.namespace, reference, port);
-    let mut all = Found { mirrors: std::mem::take(&mut found.mirrors), ..Found::default() };
-    report_targets(view, &head.id, rules, &client, &mut all);
-    found.mirrors = all.mirrors;
-    found.notes.extend(all.notes.into_iter().filter(|d| d.code != "PortAmbiguous"));
+    let client = |port| client(ProxyKind::Router, &gateway.namespace, reference.clone(), port);
+    ports.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
 }
 
 fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
     RouteClient { kind, namespace: namespace.clone(), gateway, port, labels: Arc::default(), rtds: true }
 }
 
-/// Looks up every destination and mirror as `client` would.
-fn report_targets(view: &dyn View, id: &ObjectId, rules: &Rules, client: &RouteClient, found: &mut Found) {
-    for rule in &rules.rules {
-        let RuleAction::Forward(forward) = &rule.action else { continue };
-        for destination in &forward.destinations {
-            if destination.destination.host.as_str().is_empty() {
-                continue;
-            }
-            match view.target(&query(id, &destination.destination, client)) {
-                Err(problem) => found.insert(broken_destination(id, &destination.field, &problem)),
-                Ok(cluster) => report_plaintext(view, id, &destination.field, &cluster, found),
-            }
+/// Looks up every destination and mirror of a rule as `client` would.
+fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteClient, found: &mut Found) {
+    let RuleAction::Forward(forward) = &rule.action else { return };
+    for destination in &forward.destinations {
+        if destination.destination.host.as_str().is_empty() {
+            continue;
         }
-        for mirror in &forward.mirrors {
-            match view.target(&query(id, &mirror.destination, client)) {
-                Err(problem) => {
-                    found.insert(broken_mirror(id, &mirror.field, &problem));
-                }
-                Ok(cluster) => {
-                    report_plaintext(view, id, &mirror.field, &cluster, found);
-                    let cluster = cluster.with_role(Role::Mirror);
-                    let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
-                    if endpoints == 0 {
-                        let message = format!(
-                            "{} has no ready endpoints right now: copies are dropped until there are",
-                            describe(&cluster)
-                        );
-                        found.insert(Diagnostic::warning("NoEndpoints", id, mirror.field.as_str(), message));
-                    }
-                    let state = found.mirrors.iter_mut().find(|state| state.key == mirror.key);
-                    if let Some(state) = state {
-                        state.clusters.insert(cluster, endpoints);
-                    }
-                }
-            }
+        match view.target(&query(id, &destination.destination, client)) {
+            Err(problem) => found.insert(broken_destination(id, &destination.field, &problem)),
+            Ok(cluster) => report_plaintext(view, id, &destination.field, &cluster, found),
         }
+    }
+    for mirror in &forward.mirrors {
+        match view.target(&query(id, &mirror.destination, client)) {
+            Err(problem) => found.insert(broken_mirror(id, &mirror.field, &problem)),
+            Ok(cluster) => report_mirror(view, id, mirror, &cluster, found),
+        }
+    }
+}
+
+fn report_mirror(
+    view: &dyn View,
+    id: &ObjectId,
+    mirror: &MirrorRule,
+    cluster: &ClusterRef,
+    found: &mut Found,
+) {
+    report_plaintext(view, id, &mirror.field, cluster, found);
+    let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
+    if endpoints == 0 {
+        let message = format!(
+            "{} has no ready endpoints right now: copies are dropped until there are",
+            describe(cluster)
+        );
+        found.insert(Diagnostic::warning("NoEndpoints", id, mirror.field.as_str(), message));
+    }
+    if let Some(state) = found.mirrors.iter_mut().find(|state| state.key == mirror.key) {
+        state.clusters.insert(cluster.with_role(Role::Mirror), endpoints);
     }
 }
 

@@ -90,6 +90,12 @@ fn kubernetes_protocol(port: &umbra_api::ServicePort) -> Protocol {
     })
 }
 
+/// The port of a Service with this number. TCP and UDP may share one (HTTP/3 does): the one that carries routes.
+pub(crate) fn port_of(service: &Service, number: PortNumber) -> Option<&umbra_api::ServicePort> {
+    let ports = || service.spec.ports.iter().filter(|p| i64::from(p.port) == i64::from(number.get()));
+    ports().find(|p| kubernetes_protocol(p) != Protocol::Udp).or_else(|| ports().next())
+}
+
 fn entry_heads(id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
     let spec = &entry.spec;
     let resolution = match spec.resolution {

@@ -25,6 +25,11 @@ pub fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         class,
         domain: view.settings().cluster_domain.to_ascii_lowercase(),
         aliases: aliases(&services),
+        alias_services: services
+            .iter()
+            .filter(|s| matches!(s.resolution, Resolution::Alias(_)))
+            .cloned()
+            .collect(),
         hosts: services.iter().map(|s| s.id.host.clone()).collect(),
         owners: WildcardOwners::new(&rules),
         rules: &rules,
@@ -98,11 +103,21 @@ impl<'a> WildcardOwners<'a> {
     }
 }
 
+/// A host of a rule on some port.
+struct Bound<'a> {
+    host: &'a Hostname,
+    /// The services that it means; none: it stands for itself.
+    services: Vec<&'a ServiceHead>,
+    source: RouteSource,
+}
+
 /// What all tables of a class share.
 struct Mesh<'a> {
     class: &'a ProxyClass,
     domain: String,
     aliases: HashMap<Hostname, Vec<Hostname>>,
+    /// The ExternalName Services themselves.
+    alias_services: Vec<Arc<ServiceHead>>,
     hosts: HashSet<Hostname>,
     owners: WildcardOwners<'a>,
     rules: &'a [Arc<RuleHead>],
@@ -110,9 +125,36 @@ struct Mesh<'a> {
 
 impl Mesh<'_> {
     fn virtual_hosts(&self, port: PortNumber, services: &[&ServiceHead]) -> Vec<Arc<VirtualHostSpec>> {
-        let by_host: HashMap<&Hostname, &ServiceHead> = services.iter().map(|s| (&s.id.host, *s)).collect();
+        let listened: HashSet<&Hostname> = services.iter().map(|s| &s.id.host).collect();
+        let stands_for_one = |s: &&Arc<ServiceHead>| match &s.resolution {
+            Resolution::Alias(host) => listened.contains(host),
+            _ => false,
+        };
+        let aliases = self.alias_services.iter().filter(stands_for_one).map(|s| &**s);
+        let callable: Vec<&ServiceHead> = services.iter().copied().chain(aliases).collect();
+        let bound = self.bind_hosts(port, &callable);
+        let taken: HashSet<&Hostname> =
+            bound.iter().flat_map(|b| &b.services).map(|service| &service.id.host).collect();
         let mut table = TableBuilder::default();
-        let mut taken: HashSet<&Hostname> = HashSet::new();
+        for Bound { host, services, source } in &bound {
+            if services.is_empty() && port.get() == LITERAL_PORT {
+                table.push(host, port, vec![host.to_string()], source.clone());
+            }
+            for service in services {
+                table.push(&service.id.host, port, self.domains(service, &taken), source.clone());
+            }
+        }
+        for service in services.iter().filter(|s| !taken.contains(&s.id.host) && is_served(&s.resolution)) {
+            let source = RouteSource::Service(service.id.clone(), self.client(port, Arc::default()));
+            table.push(&service.id.host, port, self.domains(service, &taken), source);
+        }
+        table.finish()
+    }
+
+    /// Every host of every rule that applies on a port, with the services that it means.
+    fn bind_hosts<'s>(&'s self, port: PortNumber, callable: &[&'s ServiceHead]) -> Vec<Bound<'s>> {
+        let by_host: HashMap<&Hostname, &ServiceHead> = callable.iter().map(|s| (&s.id.host, *s)).collect();
+        let mut bound = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let client = self.client(port, mentioned(rule, &self.class.labels));
             let applies = rule
@@ -124,28 +166,18 @@ impl Mesh<'_> {
             }
             let source = RouteSource::Rules(rule.id.clone(), client);
             for host in &rule.hosts {
-                let mut matched = Vec::new();
+                let mut services = Vec::new();
                 if let Some(service) = by_host.get(host) {
-                    matched.push(*service);
+                    services.push(*service);
                 } else if host.is_wildcard() {
-                    matched.extend(services.iter().copied().filter(|s| {
+                    services.extend(callable.iter().copied().filter(|s| {
                         s.id.host.subset_of(host) && self.owners.owner(&s.id.host) == Some(index)
                     }));
                 }
-                if matched.is_empty() && port.get() == LITERAL_PORT {
-                    table.push(host, port, vec![host.to_string()], source.clone());
-                }
-                for service in matched {
-                    taken.insert(&service.id.host);
-                    table.push(&service.id.host, port, self.domains(service), source.clone());
-                }
+                bound.push(Bound { host, services, source: source.clone() });
             }
         }
-        for service in services.iter().filter(|s| !taken.contains(&s.id.host) && is_served(&s.resolution)) {
-            let source = RouteSource::Service(service.id.clone(), self.client(port, Arc::default()));
-            table.push(&service.id.host, port, self.domains(service), source);
-        }
-        table.finish()
+        bound
     }
 
     fn client(&self, port: PortNumber, labels: Arc<BTreeMap<String, String>>) -> RouteClient {
@@ -159,11 +191,13 @@ impl Mesh<'_> {
         }
     }
 
-    /// The names by which a service can be called (istio `generateVirtualHostDomains`).
-    fn domains(&self, service: &ServiceHead) -> Vec<String> {
+    /// The names by which a service can be called (istio `generateVirtualHostDomains`), also those of ExternalName
+    /// Services that stand for it, but for such as have rules of their own.
+    fn domains(&self, service: &ServiceHead, taken: &HashSet<&Hostname>) -> Vec<String> {
         let mut names = Vec::new();
         self.names_of(&service.id.host, &mut names);
-        for alias in self.aliases.get(&service.id.host).into_iter().flatten() {
+        let aliases = self.aliases.get(&service.id.host).into_iter().flatten();
+        for alias in aliases.filter(|alias| !taken.contains(alias)) {
             self.names_of(alias, &mut names);
         }
         if service.headless {

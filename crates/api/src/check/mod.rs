@@ -65,6 +65,14 @@ pub fn check_host(host: &str) -> Result<(), Problem> {
     headers::check_text(host)
 }
 
+/// The host before a port, when there is one: Envoy compares hosts without ports, so no request is for such a host.
+pub(crate) fn host_before_port(host: &str) -> Option<&str> {
+    let (name, port) = host.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    // More colons are those of an IPv6 address.
+    (is_port && !name.is_empty() && !name.contains(':')).then_some(name)
+}
+
 /// The share of a mirror, in percent: 0, or from 0.0001 (one millionth) to 100.
 pub fn check_percent(percent: f64) -> Result<(), Problem> {
     if umbra_ir::RuntimeFraction::from_percent(percent).is_some() {

@@ -41,7 +41,9 @@ pub struct HttpRoute {
     /// Copy requests to each of these.
     pub mirrors: Vec<HttpMirrorPolicy>,
     /// Old integer share of `mirror`, in percent; [`HttpRoute::mirror_percentage`] beats it.
-    pub mirror_percent: Option<u32>,
+    // Wider than proto's uint32: a share below 0 costs its mirror, not the object.
+    #[schemars(with = "Option<u32>")]
+    pub mirror_percent: Option<i64>,
     /// Share of `mirror`; absent: all.
     pub mirror_percentage: Option<Percent>,
     /// Cross-origin rules.

@@ -82,6 +82,7 @@ fn hosts(report: &mut Report, path: &str, server: &Server) {
             Some((namespace, host)) => (Some(namespace), host),
             None => (None, text.as_str()),
         };
+        report.host_with_port(&field, host);
         if let Err(problem) = check_host(host) {
             report.problem(field, problem, "the host is left out");
         } else if namespace == Some("") {

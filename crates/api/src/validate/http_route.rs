@@ -203,7 +203,7 @@ fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
             }
         }
         (None, Some(number)) => {
-            report.check(&percent, check_percent(number.into()), MIRROR_LEFT_OUT);
+            report.check(&percent, check_percent(number as f64), MIRROR_LEFT_OUT);
             let message =
                 "mirrorPercent is the old field; mirrorPercentage also takes fractions of a percent";
             report.info(codes::DEPRECATED, percent, message);

@@ -15,7 +15,7 @@ use std::fmt::Display;
 
 use umbra_ir::{Diagnostic, ObjectId, PortNumber, Severity};
 
-use crate::check::{Problem, check_duration};
+use crate::check::{Problem, check_duration, host_before_port};
 use crate::codes;
 use crate::types::object::Object;
 use crate::types::scalar::Duration;
@@ -127,6 +127,15 @@ impl Report {
         }
     }
 
+    /// A host that requests are compared with.
+    fn host_with_port(&mut self, field: &str, host: &str) {
+        if let Some(name) = host_before_port(host) {
+            let message =
+                format!("no request is for it, since hosts are compared without ports; write {name}");
+            self.warning(codes::INVALID_HOST, field, message);
+        }
+    }
+
     /// `exportTo`: namespaces, `.`, `*` and, where `none` is allowed, `~`.
     fn export_to(&mut self, entries: &[String], none: bool) {
         for (index, entry) in entries.iter().enumerate() {
@@ -144,11 +153,17 @@ impl Report {
                     format!("{entry} is given twice; once is enough"),
                 );
             } else if entry == "~" && !none {
-                let message = "~ (visible to nobody) is not for this kind, Istio refuses it; without another entry the object has no effect";
+                let message = if entries.iter().any(|other| other == "*") {
+                    "~ (visible to nobody) is not for this kind, Istio refuses it; * counts"
+                } else {
+                    "~ (visible to nobody) is not for this kind, Istio refuses it; the object has no effect"
+                };
                 self.error(codes::INVALID_EXPORT_TO, field, message);
             } else if (entry == "*" || entry == "~") && entries.len() > 1 {
+                let counts =
+                    if entries.iter().any(|other| other == "*") { "*" } else { "~ (visible to nobody)" };
                 let message =
-                    format!("{entry} stands alone, Istio refuses it beside others; the widest entry counts");
+                    format!("{entry} stands alone, Istio refuses it beside others; {counts} counts");
                 self.warning(codes::INVALID_EXPORT_TO, field, message);
             }
         }

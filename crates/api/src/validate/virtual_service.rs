@@ -53,6 +53,7 @@ fn hosts(report: &mut Report, spec: &VirtualServiceSpec) {
             report.problem(field, problem, "the host is left out");
             continue;
         }
+        report.host_with_port(&field, text);
         if text == "*" && mesh {
             let message = "* for the whole mesh, Istio refuses it; the rules apply to every service that no more specific host names";
             report.warning(codes::WILDCARD_IN_MESH, field.as_str(), message);

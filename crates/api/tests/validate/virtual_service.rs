@@ -101,6 +101,14 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
         &["error InvalidPercentage spec.http[0].mirrorPercentage.value~the mirror is left out"],
     ),
     (
+        "a negative share in the old field",
+        rule!("mirror: {host: b}\n  mirrorPercent: -1"),
+        &[
+            "error InvalidPercentage spec.http[0].mirrorPercent~-1 is no percentage (0 to 100); the mirror is left out",
+            "info Deprecated spec.http[0].mirrorPercent",
+        ],
+    ),
+    (
         "a negative share",
         rule!("mirror: {host: b}\n  mirrorPercentage: {value: -1}"),
         &["error InvalidPercentage spec.http[0].mirrorPercentage.value"],
