@@ -38,6 +38,8 @@ const RULES: &[(&str, &str)] = &[
     ("mirror: {host: web}, mirrorPercent: 150", "from 0 to 100"),
     ("mirror: {host: web}, mirror_percent: 42", ""),
     ("mirror: {host: web}, mirror_percent: 150", "from 0 to 100"),
+    ("mirror: {host: web}, mirror_percentage: {value: 42}", ""),
+    ("mirror: {host: web}, mirror_percentage: {value: 150}", "from 0.0001 to 100"),
     ("mirror: {subset: v2}", "host"),
     ("mirrors: [{destination: {host: web}, percentage: {value: 5}}]", ""),
     ("mirrors: [{destination: {host: web}, percentage: {value: 500}}]", "from 0.0001 to 100"),

@@ -39,10 +39,14 @@ fn host(field: &str) -> Value {
 /// Puts the rules into the schema of a VirtualService's spec.
 pub(super) fn virtual_service(spec: &mut Value) {
     if let Some(fields) = spec.pointer_mut("/properties/http/items/properties").and_then(Value::as_object_mut)
-        && let Some(old) = fields.get("mirrorPercent").cloned()
     {
-        // serde's derive does not show the old spelling, and what a schema does not know has no type.
-        fields.insert("mirror_percent".to_owned(), old);
+        // serde's derive does not show the proto's spellings, and what a schema does not know has neither type nor rules.
+        for (name, proto) in [("mirrorPercent", "mirror_percent"), ("mirrorPercentage", "mirror_percentage")]
+        {
+            if let Some(field) = fields.get(name).cloned() {
+                fields.insert(proto.to_owned(), field);
+            }
+        }
     }
     for (path, rules) in [
         (
@@ -57,6 +61,7 @@ pub(super) fn virtual_service(spec: &mut Value) {
             })],
         ),
         ("/properties/http/items/properties/mirrorPercentage", percentage()),
+        ("/properties/http/items/properties/mirror_percentage", percentage()),
         ("/properties/http/items/properties/mirrors/items/properties/percentage", percentage()),
         (
             "/properties/http/items/properties/route/items",

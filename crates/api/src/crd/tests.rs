@@ -62,6 +62,7 @@ fn rules_are_in_place() {
         |path: &str| http.pointer(path).unwrap()["x-kubernetes-validations"].as_array().unwrap().len();
     assert_eq!(count(""), 3);
     assert_eq!(count("/properties/mirrorPercentage"), 2);
+    assert_eq!(count("/properties/mirror_percentage"), 2);
     assert_eq!(count("/properties/mirrors/items"), 1);
     assert_eq!(count("/properties/mirrors/items/properties/percentage"), 2);
     assert_eq!(count("/properties/route/items"), 1);
