@@ -32,11 +32,16 @@ metadata:
 
 /// Runs helm on the chart in the namespace `umbra-system`; `None` after a loud line.
 fn helm(verb: &[&str], settings: &[&str]) -> Option<Output> {
+    helm_in("umbra-system", verb, settings)
+}
+
+/// The same in another namespace.
+fn helm_in(namespace: &str, verb: &[&str], settings: &[&str]) -> Option<Output> {
     let helm = assets::require_tool(assets::kubernetes("helm"))?;
     let chart = paths::workspace().join("deploy/chart");
     let home = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(helm);
-    command.args(verb).arg(chart).args(["--namespace", "umbra-system", "--kube-version", KUBERNETES]);
+    command.args(verb).arg(chart).args(["--namespace", namespace, "--kube-version", KUBERNETES]);
     for setting in settings {
         command.args(["--set-json", setting]);
     }
@@ -46,11 +51,13 @@ fn helm(verb: &[&str], settings: &[&str]) -> Option<Output> {
 /// The objects that the chart renders with these values.
 fn render(settings: &[&str]) -> Option<Vec<Value>> {
     let out = helm(&["template", "umbra"], settings)?;
+    Some(objects(settings, out))
+}
+
+fn objects(settings: &[&str], out: Output) -> Vec<Value> {
     assert!(out.status.success(), "{settings:?}: {}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout).expect("text");
-    let objects: Vec<Value> =
-        serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{settings:?}: {e}"));
-    Some(objects)
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{settings:?}: {e}"))
 }
 
 fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
@@ -90,6 +97,7 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
     let mutual = ["--tls-cert", "/etc/umbra-tls/tls.crt", "--tls-key", "/etc/umbra-tls/tls.key"];
     let mut seen = BTreeSet::new();
     let labels = "gateway.labels={\"istio\": \"edge\", \"tier\": \"one\"}";
+    let istios = "gateway.labels={\"app\": \"istio-ingressgateway\", \"istio\": \"ingressgateway\"}";
     for (settings, labels, port, flags) in [
         (&[][..], "app=umbra-gateway,istio=ingressgateway", 15010, vec![]),
         (&[tls], "app=umbra-gateway,istio=ingressgateway", 15012, ca.to_vec()),
@@ -100,6 +108,7 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
             [&ca[..], &mutual].concat(),
         ),
         (&[labels], "app=umbra-gateway,istio=edge,tier=one", 15010, vec![]),
+        (&[istios], "app=istio-ingressgateway,istio=ingressgateway", 15010, vec![]),
     ] {
         let Some(objects) = render(settings) else { return };
         let proxy = format!("router/umbra-system/{labels}");
@@ -131,7 +140,20 @@ const VALUES: &[(&[&str], &str)] = &[
         "",
     ),
     (&["config={\"mirror\": {\"shadowSuffix\": false, \"maxStreamDuration\": \"1m30s\"}}"], ""),
+    (&["resources=null", "gateway.resources=null", "config=null"], ""),
+    (&["networkPolicy.xdsFrom=[{\"namespaceSelector\": {}}, {\"ipBlock\": {\"cidr\": \"10.0.0.0/8\"}}]"], ""),
     (&["replicas=0"], "replicas"),
+    (&["replicas=null"], "replicas"),
+    (&["tls=null"], "tls"),
+    (&["image.repository=null"], "repository"),
+    (&["image.digest=\"latest\""], "digest"),
+    (&["podLabels={\"app.kubernetes.io/name\": \"x\"}"], "podLabels"),
+    (&["gateway.labels={\"app.kubernetes.io/component\": \"x\"}"], "gateway.labels"),
+    (&["gateway.service.ports=[{\"name\": \"80\", \"port\": 80}]"], "ports.0.name"),
+    (&["gateway.service.ports=[{\"name\": \"ready\", \"port\": 80}]"], "ports.0.name"),
+    (&["gateway.service.ports=[{\"name\": \"http\", \"port\": 15021}]"], "ports.0.port"),
+    (&["networkPolicy.xdsFrom=[{\"pods\": {}}]"], "xdsFrom"),
+    (&["autoscaling={\"enabled\": true, \"minReplicas\": 9}"], "minReplicas is above maxReplicas"),
     (&["replicas=\"two\""], "replicas"),
     (&["replica=2"], "replica"),
     (&["image.pullPolicy=\"Sometimes\""], "pullPolicy"),
@@ -233,4 +255,65 @@ fn the_sidecar_has_the_bootstrap_that_umbra_prints() {
     let out = umbra::run(&command.split(' ').collect::<Vec<_>>()).expect("umbra runs");
     let shown = find(&objects, "ConfigMap", "sleep-envoy")["data"]["bootstrap.yaml"].as_str();
     assert_eq!(shown.expect("a bootstrap"), String::from_utf8_lossy(&out.stdout));
+}
+
+/// Whatever Kubernetes allows for a release and a namespace gives objects that it takes: a name that reads as a number
+/// stays text, and no two releases share what belongs to the whole cluster.
+#[test]
+fn names_of_releases_and_namespaces() {
+    let long = ("r".repeat(53), "n".repeat(63), "n".repeat(62));
+    let mut roles = BTreeSet::new();
+    for (release, namespace, service) in [
+        ("umbra", "umbra-system", "umbra"),
+        ("umbra", "123", "umbra"),
+        ("123", "true", "umbra-123"),
+        ("my.umbra", "shop", "my-umbra"),
+        (&long.0, &long.1, &long.0[..40]),
+        (&long.0, &long.2, &long.0[..40]),
+    ] {
+        let settings = [
+            "networkPolicy.apiNamespaces=[\"1e3\"]",
+            "gateway.service.ports=[{\"name\": \"no\", \"port\": 80}]",
+        ];
+        let Some(out) = helm_in(namespace, &["template", release], &settings) else { return };
+        let all = objects(&settings, out);
+        for object in &all {
+            let (kind, metadata) = (&object["kind"], &object["metadata"]);
+            if object["kind"].as_str().is_some_and(|kind| kind.starts_with("ClusterRole")) {
+                assert!(
+                    roles.insert(format!("{kind} {}", metadata["name"])),
+                    "{release} in {namespace}: {roles:?}"
+                );
+            } else {
+                assert_eq!(metadata["namespace"], namespace, "{kind}");
+            }
+            assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], release, "{kind}");
+        }
+        find(&all, "Service", service);
+        let gateway = find(&all, "Service", &format!("{service}-gateway"));
+        assert_eq!(gateway["spec"]["ports"][0]["targetPort"], "no");
+        let admitted = find(&all, "NetworkPolicy", service)["spec"]["ingress"].to_string();
+        assert!(admitted.contains("\"1e3\""), "{admitted}");
+    }
+}
+
+#[test]
+fn a_digest_counts_instead_of_the_tag() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for (settings, image) in [
+        (
+            vec!["image.repository=\"r:5/umbra\"".to_owned(), "image.tag=\"1.0\"".to_owned()],
+            "r:5/umbra:1.0".to_owned(),
+        ),
+        (
+            vec![format!("image.digest=\"{digest}\""), "image.tag=\"1.0\"".to_owned()],
+            format!("umbra@{digest}"),
+        ),
+    ] {
+        let settings: Vec<_> = settings.iter().map(String::as_str).collect();
+        let Some(objects) = render(&settings) else { return };
+        let shown =
+            &find(&objects, "Deployment", "umbra")["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(*shown, image);
+    }
 }

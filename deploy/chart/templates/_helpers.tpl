@@ -1,7 +1,7 @@
 {{/* Labels of every object. */}}
 {{- define "umbra.labels" -}}
 app.kubernetes.io/name: umbra
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: umbra
@@ -11,30 +11,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* What selects the Pods of the control plane. */}}
 {{- define "umbra.selector" -}}
 app.kubernetes.io/name: umbra
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/component: control-plane
 {{- end }}
 
 {{/* What selects the Pods of the gateway. */}}
 {{- define "umbra.gateway.selector" -}}
 app.kubernetes.io/name: umbra
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/component: gateway
 {{- end }}
 
-{{/* The base of every name. */}}
+{{/* The base of every name: the release's, as the name of a Service may be (no dots, a letter first). */}}
 {{- define "umbra.name" -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- $name := .Release.Name | replace "." "-" }}
+{{- if not (regexMatch "^[a-z]" $name) }}{{ $name = printf "umbra-%s" $name }}{{ end }}
+{{- $name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Names of objects that belong to no namespace. */}}
+{{/* Names of objects that belong to no namespace: whole, so that releases in two namespaces never share one. */}}
 {{- define "umbra.clusterName" -}}
-{{- printf "%s-%s" (include "umbra.name" .) .Release.Namespace | trunc 63 | trimSuffix "-" }}
+{{- printf "%s-%s" (include "umbra.name" .) .Release.Namespace }}
 {{- end }}
 
 {{/* The labels by which rules and Gateways know the gateway's proxies, in order. */}}
 {{- define "umbra.gateway.proxyLabels" -}}
-{{- toYaml (merge (dict "app" (printf "%s-gateway" (include "umbra.name" .))) .Values.gateway.labels) }}
+{{- toYaml (merge (deepCopy .Values.gateway.labels) (dict "app" (printf "%s-gateway" (include "umbra.name" .)))) }}
 {{- end }}
 
 {{/* The constraints of the PodSecurity level "restricted", for a container. */}}

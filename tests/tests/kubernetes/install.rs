@@ -11,6 +11,9 @@ use super::chart::{NAMESPACE, client, helm, namespace, traffic, try_helm, wait_m
 
 const COPY: &str = "web.example-shadow";
 
+/// Counts the changes of what a Deployment should be.
+const GENERATION: &str = "jsonpath={.metadata.generation}";
+
 fn file(path: &str) -> String {
     paths::workspace().join(path).display().to_string()
 }
@@ -58,10 +61,19 @@ fn helm_installs_changes_takes_back_and_takes_away() {
         helm(&cluster, "upgrade", &["--set", "config.mirror.shadowSuffix=false"]);
         wait_mirrored(&cluster, "web.example").await;
         assert_eq!(replicas(&cluster), before, "no replica was replaced");
+        // The autoscaler takes over as many as there are: without a number there would be one for a while.
+        let specified = || cluster.kubectl(&["get", "deploy", "umbra", "-n", NAMESPACE, "-o", GENERATION]);
+        let as_specified = specified();
+        helm(&cluster, "upgrade", &["--reuse-values", "--set", "autoscaling.enabled=true"]);
+        assert_eq!(specified(), as_specified, "the Deployment was changed");
         helm(
             &cluster,
             "upgrade",
-            &["--reuse-values", "--set", "replicas=3,gateway.replicas=3,podLabels.a=b"],
+            &[
+                "--reuse-values",
+                "--set",
+                "autoscaling.enabled=false,replicas=3,gateway.replicas=3,podLabels.a=b",
+            ],
         );
         wait_ready(&cluster, 3, 3).await;
         assert!(replicas(&cluster).iter().all(|uid| !before.contains(uid)), "every replica was replaced");
