@@ -330,7 +330,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("umbra: {error:#}");
+            eprintln!("umbra: {}", commands::words(&error));
             ExitCode::from(if error.is::<commands::WrongUsage>() { USAGE } else { 1 })
         }
     }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 /// The form of log lines.
@@ -17,13 +18,17 @@ pub enum LogFormat {
 }
 
 /// Turns a level (`debug`) or a filter (`info,umbra_source=debug`) into a filter. A bare level is about umbra;
-/// the libraries below it keep to warnings.
+/// the libraries below it keep to warnings, but for kube's client: it reports each failed request as an error
+/// without saying which, and umbra says what a failure means itself.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    let bare = level.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    let text = if bare {
-        format!("warn,umbra={level},umbra_server={level},umbra_source={level}")
-    } else {
-        level.to_owned()
+    let text = match level.parse::<LevelFilter>() {
+        Ok(bare) => {
+            let below = bare.min(LevelFilter::WARN);
+            format!(
+                "{below},kube_client::client::builder=off,umbra={bare},umbra_server={bare},umbra_source={bare}"
+            )
+        }
+        Err(_) => level.to_owned(),
     };
     EnvFilter::try_new(text)
         .with_context(|| format!("log level {level:?}: expected error, warn, info, debug, trace, off or a filter such as info,umbra_source=debug"))

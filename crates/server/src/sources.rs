@@ -6,8 +6,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use umbra_source::Update;
-use umbra_source::kubernetes::{Access, AllObserved, ApiServer, Health, Scope, WatchState, watch_cluster};
+use umbra_source::kubernetes::{
+    Access, AllObserved, ApiServer, ConnectError, Health, Scope, WatchState, watch_cluster,
+};
 
+use crate::commands::{usage, words};
 use crate::config::Options;
 use crate::metrics::{ByWatch, Metrics};
 
@@ -47,11 +50,7 @@ impl Sources {
             );
         }
         let scope = Scope {
-            namespaces: or(&flags.watch_namespaces, &file.watch_namespaces)
-                .unwrap_or_default()
-                .into_iter()
-                .map(Arc::from)
-                .collect(),
+            namespaces: namespaces(or(&flags.watch_namespaces, &file.watch_namespaces).unwrap_or_default())?,
             selector: or(&flags.watch_selector, &file.watch_selector).filter(|text| !text.is_empty()),
         };
         if access.is_none() && scope != Scope::default() {
@@ -73,7 +72,8 @@ impl Sources {
     /// # Errors
     /// The folder cannot be listed, or the cluster's credentials cannot be used; the message says which option.
     pub async fn start(&self) -> anyhow::Result<Started> {
-        let files = self.dir.as_deref().map(umbra_source::watch).transpose().context("--dir")?;
+        let files = self.dir.as_deref().map(umbra_source::watch).transpose().context("--dir");
+        let files = files.map_err(|error| usage(words(&error)))?;
         let Some(cluster) = &self.cluster else {
             let files = files.context("nothing to serve")?;
             return Ok(Started { updates: files.updates, health: None, cluster: None });
@@ -82,7 +82,11 @@ impl Sources {
             Access::Kubeconfig(_) => "--kubeconfig",
             Access::InCluster => "--in-cluster",
         };
-        let server = ApiServer::new(&cluster.access).await.context(option)?;
+        let server = ApiServer::new(&cluster.access).await.map_err(|error| {
+            let unreadable = matches!(error, ConnectError::Kubeconfig { .. });
+            let error = anyhow::Error::new(error).context(option);
+            if unreadable { usage(words(&error)) } else { error }
+        })?;
         let watched = watch_cluster(&server, &cluster.scope, files);
         let cluster = Some((server, watched.observed));
         Ok(Started { updates: watched.updates, health: Some(watched.health), cluster })
@@ -99,6 +103,27 @@ impl std::fmt::Display for Sources {
         let all: Vec<String> = dir.into_iter().chain(cluster).collect();
         f.write_str(&all.join(" and "))
     }
+}
+
+/// Names of namespaces, as a person writes a list of them: an empty one is none. A name that no namespace can have
+/// would be waited for in vain.
+fn namespaces(names: Vec<String>) -> Result<Vec<Arc<str>>, &'static str> {
+    let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+    let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let label = |name: &str| {
+        let bytes = name.as_bytes();
+        let edges = bytes.first().is_some_and(|b| letter(*b)) && bytes.last().is_some_and(|b| letter(*b));
+        edges && bytes.len() <= 63 && bytes.iter().all(|b| letter(*b) || *b == b'-')
+    };
+    names
+        .map(|name| match label(name) {
+            true => Ok(Arc::from(name)),
+            false => Err(
+                "--watch-namespaces: a namespace's name is made of lower-case letters, digits and '-', at \
+                          most 63 of them",
+            ),
+        })
+        .collect()
 }
 
 /// The first that says something.
@@ -195,6 +220,10 @@ mod tests {
             ("in-cluster=false", "kubeconfig=k", Ok("- k")),
             ("kubeconfig=k namespaces=x,y", "namespaces=z", Ok("- k x,y")),
             ("kubeconfig=k", "namespaces=z selector=a=b", Ok("- k z a=b")),
+            ("kubeconfig=k namespaces=", "namespaces=z", Ok("- k")),
+            ("kubeconfig=k namespaces=x,,y,", "", Ok("- k x,y")),
+            ("kubeconfig=k namespaces=Shop", "", Err("lower-case")),
+            ("kubeconfig=k namespaces=x/y", "", Err("lower-case")),
             ("", "", Err("nothing to serve")),
             ("in-cluster kubeconfig=k", "", Err("give one")),
             ("dir=a namespaces=x", "", Err("about a cluster")),

@@ -1,7 +1,7 @@
 //! `umbra serve`: readiness, metrics, views, shutdown.
 
 use umbra_testkit::net::Net;
-use umbra_testkit::umbra::{UmbraProcess, write};
+use umbra_testkit::umbra::{self, UmbraProcess, write};
 use umbra_testkit::wait::{self, PATIENCE};
 use umbra_tests::manifests::{all, rules, to_v1, web};
 
@@ -78,5 +78,29 @@ async fn settings_that_are_not_understood_are_refused() {
         let message = format!("{:#}", failed.expect_err("refused"));
         assert!(message.contains("umbra ended") && message.contains(word), "{settings}: {message}");
         std::fs::remove_file(folder.path().join("umbra.log")).expect("a log");
+    }
+}
+
+/// What cannot be started as it is written ends at once, with 2 and a sentence that says each thing once.
+#[test]
+fn what_cannot_be_served_is_wrong_usage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kubeconfig.yaml");
+    std::fs::write(&file, "apiVersion: v1\nkind: Config\n").expect("a file");
+    let file = file.to_str().expect("a path in UTF-8");
+    for (arguments, word) in [
+        (&[][..], "nothing to serve"),
+        (&["--dir", "/nowhere"], "No such file"),
+        (&["--kubeconfig", "/nowhere"], "No such file"),
+        (&["--kubeconfig", file], "current context"),
+        (&["--kubeconfig", file, "--in-cluster"], "give one"),
+        (&["--kubeconfig", file, "--watch-namespaces", "Shop"], "lower-case"),
+        (&["--config", "/nowhere"], "No such file"),
+    ] {
+        let out = umbra::run(&[&["serve"], arguments].concat()).expect("umbra runs");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{arguments:?}: {said}");
+        assert_eq!(said.matches(word).count(), 1, "{arguments:?}: {said}");
+        assert!(said.starts_with("umbra: ") && said.lines().count() == 1, "{arguments:?}: {said}");
     }
 }

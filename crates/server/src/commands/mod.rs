@@ -42,6 +42,21 @@ pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow::Error::new(WrongUsage(format!("{error:#}")))
 }
 
+/// An error with its causes, each said once: many a library's words have their cause in them already.
+pub(crate) fn words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.contains(&cause) {
+            continue;
+        }
+        if !words.is_empty() {
+            words.push_str(": ");
+        }
+        words.push_str(&cause);
+    }
+    words
+}
+
 /// The settings of `--config`.
 pub(crate) fn load_config(path: Option<&Path>) -> anyhow::Result<Config> {
     Config::load(path).map_err(usage)

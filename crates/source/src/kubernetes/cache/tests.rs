@@ -263,3 +263,22 @@ fn every_version_is_one_object() {
         assert!(steps[0].diagnostics.is_empty(), "{version}: {:?}", steps[0].diagnostics);
     }
 }
+
+/// What changes in an object's metadata alone is no change; what Istio reads there is one.
+#[test]
+fn annotations_that_nobody_reads_are_no_change() {
+    let mut cache = Cache::new(Resource::of(Kind::Service));
+    let mut version = 0;
+    for (annotations, changes) in [
+        (json!({"a": "1"}), 1),
+        (json!({"a": "2", "kubectl.kubernetes.io/last-applied-configuration": "{}"}), 0),
+        (json!({"networking.istio.io/exportTo": "."}), 1),
+        (json!({"networking.istio.io/exportTo": ".", "a": "3"}), 0),
+        (json!(null), 1),
+    ] {
+        version += 1;
+        let mut value = service("web", version, 80);
+        value["metadata"]["annotations"] = annotations.clone();
+        assert_eq!(cache.take(Event::Apply(value)).unwrap().len(), changes, "{annotations}");
+    }
+}
