@@ -138,9 +138,7 @@ fn rule_head(view: &EngineView<'_, '_>, id: &ObjectId) -> Option<Arc<umbra_ir::R
 }
 
 fn service_heads(view: &EngineView<'_, '_>, id: &ObjectId) -> Vec<Arc<umbra_ir::ServiceHead>> {
-    view.object(id)
-        .map(|object| umbra_istio::resolve_service_heads(id, &object, &domain(view)))
-        .unwrap_or_default()
+    view.object(id).map(|object| umbra_istio::resolve_service_heads(view, id, &object)).unwrap_or_default()
 }
 
 fn gateway_head(view: &EngineView<'_, '_>, id: &ObjectId) -> Option<Arc<umbra_ir::GatewayHead>> {

@@ -83,8 +83,8 @@ fn reach(scope: &Scope, manifest: &Manifest) -> BTreeMap<ObjectId, Resources> {
     }
     for (resource, key) in &manifest.0 {
         let Key::Cluster(cluster, _) = key else { continue };
-        if cluster.service.object.kind == Kind::ServiceEntry {
-            add(&cluster.service.object, resource.clone());
+        for entry in cluster.service.objects().filter(|object| object.kind == Kind::ServiceEntry) {
+            add(entry, resource.clone());
         }
         for rule in cluster.policy.iter().flat_map(|set| set.0.iter()) {
             add(rule, resource.clone());

@@ -13,6 +13,15 @@ pub struct ServiceId {
     pub object: ObjectId,
     /// The host it defines.
     pub host: Hostname,
+    /// Other ServiceEntries of the namespace that add ports and endpoints to the same host, oldest first.
+    pub also: Arc<[ObjectId]>,
+}
+
+impl ServiceId {
+    /// All objects that it is made of, the defining one first.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectId> {
+        std::iter::once(&self.object).chain(self.also.iter())
+    }
 }
 
 /// How a service's endpoints are found (`ServiceEntry.resolution`, Service types).

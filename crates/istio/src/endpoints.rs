@@ -20,12 +20,14 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// The ready endpoints of a service port, sorted. Endpoints that are not ready are left out.
 pub fn resolve_endpoints(view: &dyn View, service: &ServiceId, port: PortNumber) -> EndpointSet {
-    let Some(object) = view.object(&service.object) else { return EndpointSet::default() };
-    let mut endpoints = match &*object {
-        Object::Service(service) => service_endpoints(view, service, port),
-        Object::ServiceEntry(entry) => entry_endpoints(entry, &service.host, port),
-        _ => Vec::new(),
-    };
+    let objects = service.objects().filter_map(|id| view.object(id));
+    let mut endpoints: Vec<Endpoint> = objects
+        .flat_map(|object| match &*object {
+            Object::Service(service) => service_endpoints(view, service, port),
+            Object::ServiceEntry(entry) => entry_endpoints(entry, &service.host, port),
+            _ => Vec::new(),
+        })
+        .collect();
     // Slices may overlap while they are rearranged, and Envoy takes no address twice: the first counts.
     let mut seen = HashSet::new();
     endpoints.retain(|e| seen.insert((e.address.clone(), e.port)));

@@ -131,7 +131,7 @@ fn list_mirrors(vs: &umbra_api::VirtualService, domain: &str) -> Vec<MirrorState
 fn report_ports(view: &dyn View, id: &ObjectId, found: &mut Found) {
     for head in view.service_heads(id).iter() {
         let seen = view.resolve(&id.namespace, &id.namespace, &head.id.host);
-        if let Some(winner) = seen.filter(|winner| winner.id.object != *id) {
+        if let Some(winner) = seen.filter(|winner| winner.id.objects().all(|object| object != id)) {
             let message = format!(
                 "{} already defines {}: in this namespace it counts, not this one",
                 winner.id.object, head.spelling

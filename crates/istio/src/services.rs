@@ -22,10 +22,12 @@ pub(crate) fn created(meta: &Meta) -> i64 {
 }
 
 /// The services that an object defines.
-pub fn resolve_service_heads(id: &ObjectId, object: &Object, domain: &str) -> Vec<Arc<ServiceHead>> {
+pub fn resolve_service_heads(view: &dyn View, id: &ObjectId, object: &Object) -> Vec<Arc<ServiceHead>> {
     match object {
-        Object::Service(service) => vec![Arc::new(kubernetes_head(id, service, domain))],
-        Object::ServiceEntry(entry) => entry_heads(id, entry),
+        Object::Service(service) => {
+            vec![Arc::new(kubernetes_head(id, service, &view.settings().cluster_domain))]
+        }
+        Object::ServiceEntry(entry) => entry_heads(view, id, entry),
         _ => Vec::new(),
     }
 }
@@ -48,7 +50,7 @@ fn kubernetes_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHea
     }
     let export = meta.annotations.get(EXPORT_TO).map(String::as_str).unwrap_or_default();
     ServiceHead {
-        id: ServiceId { object: id.clone(), host: Hostname::new(&spelling) },
+        id: ServiceId { object: id.clone(), host: Hostname::new(&spelling), also: Arc::default() },
         spelling: spelling.into(),
         created: created(meta),
         ports: unique_ports(service.spec.ports.iter().map(|p| {
@@ -96,7 +98,25 @@ pub(crate) fn port_of(service: &Service, number: PortNumber) -> Option<&umbra_ap
     ports().find(|p| kubernetes_protocol(p) != Protocol::Udp).or_else(|| ports().next())
 }
 
-fn entry_heads(id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
+fn entry_heads(view: &dyn View, id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
+    let mut heads: Vec<Arc<ServiceHead>> = Vec::new();
+    for written in entry.spec.hosts.iter().filter(|h| umbra_api::check_host(h).is_ok()) {
+        let host = Hostname::new(written);
+        if heads.iter().any(|h| h.id.host == host) {
+            continue;
+        }
+        heads.push(Arc::new(entry_head(view, id, entry, host, written)));
+    }
+    heads
+}
+
+fn entry_head(
+    view: &dyn View,
+    id: &ObjectId,
+    entry: &ServiceEntry,
+    host: Hostname,
+    spelling: &str,
+) -> ServiceHead {
     let spec = &entry.spec;
     let resolution = match spec.resolution {
         _ if spec.workload_selector.is_some() => Resolution::Unsupported("workloadSelector"),
@@ -106,35 +126,66 @@ fn entry_heads(id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
         umbra_api::Resolution::DnsRoundRobin => Resolution::Unsupported("resolution DNS_ROUND_ROBIN"),
         umbra_api::Resolution::DynamicDns => Resolution::Unsupported("resolution DYNAMIC_DNS"),
     };
-    let ports = unique_ports(spec.ports.iter().map(|p| {
+    let more = more_entries(view, id, entry, &host);
+    let entries = || {
+        let more = more.iter().filter_map(|object| match &**object {
+            Object::ServiceEntry(entry) => Some(entry),
+            _ => None,
+        });
+        std::iter::once(entry).chain(more)
+    };
+    let ports = unique_ports(entries().flat_map(|e| &e.spec.ports).map(|p| {
         (i64::from(p.number), p.name.as_str(), Protocol::parse(&p.protocol).unwrap_or(Protocol::Auto))
     }));
     // A block of addresses is not one that a request can name, a single one is.
-    let addresses: Vec<IpAddr> = spec
-        .addresses
-        .iter()
-        .filter_map(|a| a.trim_end_matches("/32").trim_end_matches("/128").parse().ok())
-        .collect();
-    let namespace = &entry.meta.namespace;
-    let mut heads: Vec<Arc<ServiceHead>> = Vec::new();
-    for written in spec.hosts.iter().filter(|h| umbra_api::check_host(h).is_ok()) {
-        let host = Hostname::new(written);
-        if heads.iter().any(|h| h.id.host == host) {
-            continue;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for text in entries().flat_map(|e| &e.spec.addresses) {
+        if let Ok(ip) = text.trim_end_matches("/32").trim_end_matches("/128").parse()
+            && !addresses.contains(&ip)
+        {
+            addresses.push(ip);
         }
-        heads.push(Arc::new(ServiceHead {
-            id: ServiceId { object: id.clone(), host },
-            spelling: written.as_str().into(),
-            created: created(&entry.meta),
-            ports: ports.clone(),
-            resolution: resolution.clone(),
-            addresses: addresses.clone(),
-            headless: false,
-            external: spec.location == umbra_api::Location::MeshExternal,
-            visibility: Visibility::resolve(spec.export_to.iter().map(String::as_str), namespace),
-        }));
     }
-    heads
+    ServiceHead {
+        id: ServiceId { object: id.clone(), host, also: more.iter().map(|object| object.id()).collect() },
+        spelling: spelling.into(),
+        created: created(&entry.meta),
+        ports,
+        resolution,
+        addresses,
+        headless: false,
+        external: spec.location == umbra_api::Location::MeshExternal,
+        visibility: visibility_of(entry),
+    }
+}
+
+fn visibility_of(entry: &ServiceEntry) -> Visibility {
+    Visibility::resolve(entry.spec.export_to.iter().map(String::as_str), &entry.meta.namespace)
+}
+
+/// The ServiceEntries that add their ports and endpoints to the host of this one: those of the namespace that define
+/// it too and agree on who sees it, how it is found and on their labels (istio `canMergeServices`), oldest first. The
+/// oldest of them all is the service; the others have no more of their own.
+fn more_entries(view: &dyn View, id: &ObjectId, entry: &ServiceEntry, host: &Hostname) -> Vec<Arc<Object>> {
+    let age = |meta: &Meta| (created(meta), meta.name.clone());
+    let agrees = |other: &ServiceEntry| {
+        other.spec.resolution == entry.spec.resolution
+            && other.spec.workload_selector.is_none()
+            && entry.spec.workload_selector.is_none()
+            && other.meta.labels == entry.meta.labels
+            && visibility_of(other) == visibility_of(entry)
+    };
+    let same_host = view.ids(&Index::EntryHost(host.clone())).into_iter();
+    let others = same_host.filter(|other| other != id && other.namespace == id.namespace);
+    let mut more: Vec<Arc<Object>> = others
+        .filter_map(|other| view.object(&other))
+        .filter(|object| matches!(&**object, Object::ServiceEntry(other) if agrees(other)))
+        .collect();
+    if more.iter().any(|other| age(other.meta()) < age(&entry.meta)) {
+        return Vec::new();
+    }
+    more.sort_by_key(|other| age(other.meta()));
+    more
 }
 
 /// Ports with valid numbers; of two with one number the first stays.

@@ -15,6 +15,7 @@ pub(crate) fn reference(subset: &str, role: Role) -> ClusterRef {
         service: ServiceId {
             object: ObjectId::new(Kind::Service, "default", "httpbin"),
             host: Hostname::new(host),
+            also: Default::default(),
         },
         spelling: host.into(),
         port: port(8000),
