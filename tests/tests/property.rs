@@ -1,7 +1,8 @@
 //! What must hold whatever objects there are, in whatever order they come and go.
 //!
-//! `PROPTEST_CASES` raises the number of cases of every property. A case that fails is shrunk to the few steps that
-//! make it fail, and printed as manifests.
+//! `make test` plays the same cases each time, by a fixed `PROPTEST_RNG_SEED`; without it they are new in each run. `PROPTEST_CASES`
+//! raises the number of cases of every property. A case that fails is shrunk to the few steps that make it fail, and
+//! printed as manifests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 

@@ -1,6 +1,6 @@
 //! A real Envoy and its admin interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -152,6 +152,40 @@ impl EnvoyProcess {
         Ok(mirrors
             .filter_map(|(key, entry)| Some((key.clone(), numerator(entry["final_value"].as_str()?)?)))
             .collect())
+    }
+
+    /// Whether it copies this share of a million for a mirror whose runtime key contains `key`: the runtime has the share,
+    /// and a route has the key. The two arrive in either order.
+    pub async fn mirrors(&self, key: &str, share: u32) -> bool {
+        let shares = self.mirror_shares().await.unwrap_or_default();
+        let Some((key, _)) = shares.iter().find(|(k, n)| k.contains(key) && **n == share) else {
+            return false;
+        };
+        self.section("RoutesConfigDump").await.is_ok_and(|routes| routes.to_string().contains(key.as_str()))
+    }
+
+    /// Every cluster that a route names, for requests or for copies.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn targets(&self) -> Result<BTreeSet<String>> {
+        let routes = self.section("RoutesConfigDump").await?.to_string();
+        let names = routes.split("\"cluster\":\"").skip(1).filter_map(|rest| rest.split_once('"'));
+        Ok(names.map(|(name, _)| name.to_owned()).collect())
+    }
+
+    /// Every cluster, and the addresses of its endpoints.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub async fn endpoints(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let text = self.get("/clusters").await?;
+        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (cluster, rest) in text.lines().filter_map(|line| line.split_once("::")) {
+            let endpoints = all.entry(cluster.to_owned()).or_default();
+            endpoints.extend(rest.split_once("::cx_active::").map(|(address, _)| address.to_owned()));
+        }
+        Ok(all)
     }
 
     /// How often a route table was received and taken, all tables together.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::wait::PATIENCE;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -148,7 +149,7 @@ fn wait_for_namespace(path: &Path) -> Result<()> {
     let ours = std::fs::read_link("/proc/self/ns/net")?;
     let start = Instant::now();
     while std::fs::read_link(path)? == ours {
-        ensure!(start.elapsed() < Duration::from_secs(5), "unshare -n made no namespace");
+        ensure!(start.elapsed() < PATIENCE, "unshare -n made no namespace");
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())

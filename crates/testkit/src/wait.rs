@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long a condition may take unless a test says otherwise: far more than anything needs, since a busy
 /// machine must not make a test fail.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The pause between two looks: short beside everything that is waited for.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -241,12 +241,10 @@ impl World {
         self.wait_for(&format!("{status} from {address} for {} {}", ask.host, ask.path), look).await;
     }
 
-    /// Waits until the Envoy called `name` has this share of a million for a mirror whose runtime key contains `key`.
+    /// Waits until the Envoy called `name` has this share of a million for a mirror whose runtime key contains `key`, and
+    /// its route.
     pub async fn wait_share(&self, name: &str, key: &str, share: u32) {
-        let look = || async {
-            let shares = self.proxy(name).mirror_shares().await.unwrap_or_default();
-            shares.iter().any(|(k, n)| k.contains(key) && *n == share)
-        };
+        let look = || self.proxy(name).mirrors(key, share);
         self.wait_for(&format!("{name} to mirror {share} of a million under a key with {key}"), look).await;
     }
 

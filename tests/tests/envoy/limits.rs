@@ -12,6 +12,8 @@ use umbra_tests::manifests::{rules, to_v1};
 use super::{get, wait_share, web, web_with};
 
 const TO_V2: &str = "mirror: {host: web, subset: v2}";
+/// How long a copy may hang unless a setting says otherwise.
+const HANGS: Duration = Duration::from_secs(60);
 const COPIES: &str = "cluster.mirror|8000|v2|web.default.svc.cluster.local";
 
 /// Sends without waiting for copies to end: some never do.
@@ -26,14 +28,12 @@ fn a_mirror_that_hangs_costs_the_primary_nothing() {
     isolated(async {
         let world = web(&to_v1(TO_V2)).await;
         wait_share(&world, "|v2|web", 1_000_000).await;
-        let before = burst(&world, 500).await;
         world.echo("v2").set_mode(Mode::Hang);
-        let during = burst(&world, 500).await;
-        let (before, during) = (before.quantile(0.9), during.quantile(0.9));
-        assert!(
-            during < 4 * before + Duration::from_millis(30),
-            "{before:?} before, {during:?} while it hangs"
-        );
+        // A copy is given up after a minute: nobody has waited for one.
+        let slowest = burst(&world, 500).await.quantile(1.0);
+        assert!(slowest < HANGS / 2, "{slowest:?}");
+        let waiting = world.proxy("client").stat(&format!("{COPIES}.upstream_rq_active")).await;
+        assert!(waiting > 0, "the copies hang");
     });
 }
 
@@ -125,9 +125,10 @@ fn a_slow_mirror_gets_the_request_though_the_primary_is_done() {
     isolated(async {
         let world = web(&to_v1(TO_V2)).await;
         wait_share(&world, "|v2|web", 1_000_000).await;
-        world.echo("v2").set_mode(Mode::Delay(Duration::from_millis(300)));
+        const LATE: Duration = Duration::from_secs(5);
+        world.echo("v2").set_mode(Mode::Delay(LATE));
         let answer = world.ask(super::WEB, &Ask::post("web:8000", "/", "payload")).await;
-        assert!(answer.status == 200 && answer.took < Duration::from_millis(250), "{:?}", answer.took);
+        assert!(answer.status == 200 && answer.took < LATE, "{:?}", answer.took);
         world.settle().await;
         assert_eq!(world.echo("v2").take()[0].body_length, 7);
     });

@@ -10,8 +10,9 @@ use super::web::{self, resources, rule, wait_endpoints, wait_share};
 /// As long as the outage that umbra must sit out.
 const OUTAGE: Duration = Duration::from_secs(60);
 
-/// How soon after it a change must be live.
-const BACK: Duration = Duration::from_secs(20);
+/// How soon after it a change must be live: umbra's longest pause between two attempts is four seconds, and the rest is
+/// for `kubectl` on a busy machine.
+const BACK: Duration = Duration::from_secs(60);
 
 /// The API server goes, and the controllers with it: after an outage they would pause for up to a minute, and what
 /// they then do late is not umbra's.

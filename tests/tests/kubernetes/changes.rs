@@ -13,9 +13,9 @@ fn pods_come_and_go_without_a_failed_request() {
         cluster.kubectl(&["scale", "deployment/web-v1", "--replicas=5"]);
         wait_endpoints(&mesh, "v1", 5).await;
         cluster.kubectl(&["set", "env", "deployment/web-v1", "ROUND=2"]);
-        cluster.kubectl(&["rollout", "status", "deployment/web-v1", "--timeout=120s"]);
+        cluster.kubectl(&["rollout", "status", "deployment/web-v1", "--timeout=300s"]);
         cluster.kubectl(&["set", "env", "deployment/web-v2", "ROUND=2"]);
-        cluster.kubectl(&["rollout", "status", "deployment/web-v2", "--timeout=120s"]);
+        cluster.kubectl(&["rollout", "status", "deployment/web-v2", "--timeout=300s"]);
         let pods = cluster.wait_ready("default", "app=web,version=v1", 5).await;
         wait_endpoints(&mesh, "v1", 5).await;
 

@@ -3,7 +3,7 @@
 use std::process::Output;
 use std::time::Duration;
 
-use umbra_testkit::client::{Ask, Client};
+use umbra_testkit::client::{Answer, Ask, Client};
 use umbra_testkit::cluster::Cluster;
 use umbra_testkit::cluster::traffic::Traffic;
 use umbra_testkit::net::Net;
@@ -26,7 +26,7 @@ pub(crate) fn try_helm(cluster: &Cluster, verb: &str, arguments: &[&str]) -> Out
     let chart = paths::workspace().join("deploy/chart");
     let chart = chart.to_str().expect("a path in UTF-8");
     let head: &[&str] = match verb {
-        "install" | "upgrade" => &[verb, "umbra", chart, "--wait", "--timeout", "120s"],
+        "install" | "upgrade" => &[verb, "umbra", chart, "--wait", "--timeout", "300s"],
         _ => &[verb, "umbra"],
     };
     let all = [head, &["--namespace", NAMESPACE], arguments].concat();
@@ -74,11 +74,10 @@ spec:
     workloads + &service("web", "web") + SUBSETS + entry
 }
 
-/// A client of the gateway's Service, as it is now.
-pub(crate) fn client(cluster: &Cluster) -> Client {
-    let addresses = cluster.resolver().service(NAMESPACE, "umbra-gateway");
-    let address = addresses.first().unwrap_or_else(|| panic!("no ready gateway"));
-    Client::new(&Net::here(), (*address, 80).into())
+/// Asks the gateway's Service once, as it is now; `None` without an answer, or while nobody ready is behind it.
+pub(crate) async fn answer(cluster: &Cluster) -> Option<Answer> {
+    let address = *cluster.resolver().service(NAMESPACE, "umbra-gateway").first()?;
+    Client::new(&Net::here(), (address, 80).into()).ask(&ask()).await.ok()
 }
 
 pub(crate) fn ask() -> Ask {
@@ -90,8 +89,8 @@ pub(crate) async fn wait_mirrored(cluster: &Cluster, host: &str) {
     cluster
         .wait_for(&format!("copies for {host}"), || async {
             cluster.agent().forget();
-            let answer = client(cluster).ask(&ask()).await;
-            let answered = answer.is_ok_and(|answer| answer.status == 200 && answer.served_by() == "v1");
+            let answer = answer(cluster).await;
+            let answered = answer.is_some_and(|answer| answer.status == 200 && answer.served_by() == "v1");
             // A copy is sent beside the request; a later look sees it.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let copies = cluster.agent().pods("default", "version=v2");

@@ -82,6 +82,8 @@ fn httpbin_mirror() {
         cluster.apply(&read("httpbin-mirror/mesh/destinationrule.yaml"));
         let ask = Ask::get("httpbin:8000", "/headers");
         mesh.wait_routes("sleep", "the route to v1", |routes| routes.contains("|v1|httpbin")).await;
+        // The rule may arrive before the subset that it names.
+        mesh.wait_targets("sleep", "|httpbin.default").await;
         mesh.wait_status("sleep", 8000, &ask, 200).await;
         cluster.agent().forget();
         let tally = mesh.send("sleep", 8000, &ask, 50).await;
@@ -92,6 +94,7 @@ fn httpbin_mirror() {
         for percent in [100, 25, 0, 60] {
             cluster.apply(&mirror.replace("Percent: 100", &format!("Percent: {percent}")));
             mesh.wait_share("sleep", "mirror/default/httpbin/", percent * 10_000).await;
+            mesh.wait_targets("sleep", "|httpbin.default").await;
             cluster.agent().forget();
             let tally = mesh.send("sleep", 8000, &ask, 500).await;
             assert!(tally.all_ok(500) && tally.by("v1") == 500, "{tally:?}");
@@ -134,6 +137,7 @@ fn istio_task() {
         kubectl(&cluster, &["create"], &read("istio-task/mesh/destinationrule.yaml"));
         let ask = Ask::get("httpbin:8080", "/headers");
         mesh.wait_routes("sleep", "the route to v1", |routes| routes.contains("|v1|httpbin")).await;
+        mesh.wait_targets("sleep", "|httpbin.default").await;
         mesh.wait_status("sleep", 8080, &ask, 200).await;
         cluster.agent().forget();
         let answer = mesh.ask("sleep", 8080, &ask).await;
@@ -143,6 +147,7 @@ fn istio_task() {
 
         kubectl(&cluster, &["replace"], &read("istio-task/steps/mirror.yaml"));
         mesh.wait_share("sleep", "mirror/default/httpbin/", 1_000_000).await;
+        mesh.wait_targets("sleep", "|httpbin.default").await;
         let tally = mesh.send("sleep", 8080, &ask, 100).await;
         assert!(tally.all_ok(100) && tally.by("v1") == 100, "{tally:?}");
         let copies = at(&cluster, "default", V2);
@@ -220,6 +225,10 @@ fn cross_cluster_mirror() {
         a.apply(&document_a);
         mesh_a.start_proxy_with("router", &pod_a, |bootstrap| with_dns(&bootstrap)).await;
         mesh_a.wait_share("gateway", "mirror/a/clustera/", 500_000).await;
+        mesh_a.wait_targets("gateway", "|").await;
+        mesh_b.wait_targets("gateway", "|").await;
+        let shadow = format!("{HOST_B}-shadow:8000").to_lowercase();
+        mesh_b.wait_status("gateway", 8000, &Ask::get(&shadow, "/"), 200).await;
         mesh_a.wait_status("gateway", 8000, &Ask::get(HOST_A, "/"), 200).await;
         mesh_a.settle().await;
         a.agent().forget();
@@ -232,7 +241,6 @@ fn cross_cluster_mirror() {
         assert_eq!(at(&a, "a", "app=clustera").len(), 1000);
         let copies = at(&b, "b", "app=clusterb");
         assert!(share::expected(1000, 0.5).contains(&copies.len()), "{} copies", copies.len());
-        let shadow = format!("{HOST_B}-shadow:8000").to_lowercase();
         assert!(
             copies.iter().all(|r| r.host.to_lowercase() == shadow && r.body_length == 12),
             "{:?}",
@@ -270,6 +278,7 @@ fn two_rules_on_one_gateway() {
         kubectl(&cluster, &["create", "-n", "test"], &read("two-rules-on-one-gateway/mesh/document.yaml"));
         let ask = Ask::get("10.108.228.41", "/target/index");
         mesh.wait_share("gateway", "mirror/test/target/", 1_000_000).await;
+        mesh.wait_targets("gateway", "|").await;
         mesh.wait_status("gateway", 80, &ask, 200).await;
         mesh.settle().await;
         cluster.agent().forget();
@@ -317,6 +326,7 @@ fn canary() {
         }
         let ask = Ask::get("reviews.example", "/reviews/1");
         mesh.wait_share("gateway", "mirror/default/reviews/", 1_000_000).await;
+        mesh.wait_targets("gateway", "|").await;
         mesh.wait_status("gateway", 8080, &ask, 200).await;
         mesh.settle().await;
         cluster.agent().forget();
@@ -341,7 +351,7 @@ fn canary() {
             .await;
         }
         cluster.kubectl(&["set", "image", "deployment/reviews-v1", "reviews=reviews:v2"]);
-        cluster.kubectl(&["rollout", "status", "deployment/reviews-v1", "--timeout=60s"]);
+        cluster.kubectl(&["rollout", "status", "deployment/reviews-v1", "--timeout=300s"]);
         cluster.apply(&read("canary/steps/3-promoted.yaml"));
         mesh.wait_routes("gateway", "the promoted rule without a mirror", |r| !r.contains("mirror|")).await;
         let tally = mesh.send("gateway", 8080, &ask, 200).await;

@@ -13,8 +13,8 @@ use umbra_testkit::process::Process;
 
 use super::web::with_client;
 
-/// What Flagger counts as the shortest interval is ten seconds, and a run takes eight of them.
-const RUN: Duration = Duration::from_secs(240);
+/// What Flagger counts as the shortest interval is ten seconds, and a run takes eight of them; a busy machine is slow.
+const RUN: Duration = Duration::from_secs(600);
 
 const METRICS: &str = "127.0.0.1:9090";
 
@@ -28,20 +28,20 @@ spec:
   template:
     metadata: {labels: {app: podinfo}}
     spec:
-      terminationGracePeriodSeconds: 10
+      terminationGracePeriodSeconds: 20
       containers:
       - name: podinfo
         image: example.com/podinfo:1
         ports: [{containerPort: 9898, name: http}]
         readinessProbe: {httpGet: {path: /readyz, port: 9898}, periodSeconds: 1}
-        lifecycle: {preStop: {sleep: {seconds: 2}}}
+        lifecycle: {preStop: {sleep: {seconds: 8}}}
 ---
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata: {name: podinfo}
 spec:
   targetRef: {apiVersion: apps/v1, kind: Deployment, name: podinfo}
-  progressDeadlineSeconds: 120
+  progressDeadlineSeconds: 600
   service: {port: 9898}
   analysis:
     interval: 10s
@@ -76,8 +76,11 @@ pub(crate) async fn wait_phase(cluster: &Cluster, flagger: &mut Process, phase: 
 }
 
 /// Waits until Flagger's mirror is live, and counts: every request is answered by the primary and copied to the canary.
-async fn count_copies(cluster: &Cluster, mesh: &Mesh, ask: &Ask) {
+/// Flagger, which would go on after ten seconds, sleeps from then on.
+async fn count_copies(cluster: &Cluster, mesh: &Mesh, flagger: &Process, ask: &Ask) {
     mesh.wait_share("client", "mirror/default/podinfo/", 1_000_000).await;
+    flagger.freeze(true).expect("asleep");
+    mesh.wait_targets("client", "podinfo-").await;
     mesh.settle().await;
     cluster.agent().forget();
     // The traffic of the test goes on meanwhile, so that the copies are at least those of these requests.
@@ -106,7 +109,8 @@ fn flagger_plays_a_canary_through_and_rolls_one_back() {
         let traffic = || Traffic::through(mesh.client("client", 9898), ask.clone(), Duration::from_millis(5));
         let requests = traffic();
         cluster.kubectl(&["set", "image", "deployment/podinfo", "podinfo=example.com/podinfo:2"]);
-        count_copies(&cluster, &mesh, &ask).await;
+        count_copies(&cluster, &mesh, &flagger, &ask).await;
+        flagger.freeze(false).expect("awake");
         mesh.wait_routes("client", "weights instead of the mirror", |r| !r.contains("mirror|")).await;
         wait_phase(&cluster, &mut flagger, "Succeeded").await;
         let tally = requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
@@ -121,8 +125,9 @@ fn flagger_plays_a_canary_through_and_rolls_one_back() {
 
         let requests = traffic();
         cluster.kubectl(&["set", "image", "deployment/podinfo", "podinfo=example.com/podinfo:3"]);
-        count_copies(&cluster, &mesh, &ask).await;
+        count_copies(&cluster, &mesh, &flagger, &ask).await;
         metrics.set_healthy(false);
+        flagger.freeze(false).expect("awake");
         wait_phase(&cluster, &mut flagger, "Failed").await;
         mesh.wait_routes("client", "no mirror after the rollback", |r| !r.contains("mirror|")).await;
         let tally = requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));

@@ -18,7 +18,7 @@ use super::{flagger, rollouts, web};
 /// Where the tools ask.
 const API: &str = "127.0.0.1:15013";
 /// A halt and its end take two of Flagger's rounds of ten seconds each; Argo asks again after ten.
-const TOOL: Duration = Duration::from_secs(180);
+const TOOL: Duration = Duration::from_secs(600);
 
 /// What the gate says: the status, and the sentence.
 async fn gate(path: &str) -> (u16, String) {
@@ -58,7 +58,10 @@ fn the_gate_opens_for_a_generation_when_envoy_has_it() {
             );
         }
         for object in ["vs/default/web", "DestinationRule/default/web"] {
-            assert_eq!(gate(object).await, (200, "live on 1 of 1 proxies".to_owned()), "{object}");
+            mesh.wait_for(&format!("{object} to be live"), || async {
+                gate(object).await == (200, "live on 1 of 1 proxies".to_owned())
+            })
+            .await;
         }
         cluster.kubectl(&["delete", "virtualservice", "web"]);
         mesh.wait_for("the rule to be unknown", || async {

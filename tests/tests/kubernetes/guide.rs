@@ -4,12 +4,13 @@
 //! What needs a kubelet is played by other means: for `kubectl exec … curl` and `curl`, the test asks from the Pod or
 //! from the node; a `kubectl port-forward` is replaced by the address of the Pod that it would lead to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::cluster::stage::on_cluster;
-use umbra_testkit::cluster::{Cluster, assets};
+use umbra_testkit::cluster::{Cluster, PATIENCE, assets};
 use umbra_testkit::net::Net;
 use umbra_testkit::paths;
 
@@ -75,6 +76,8 @@ struct Reader<'a> {
     path: String,
     /// Local ports that a port-forward would open, and the address behind each.
     forwards: BTreeMap<String, String>,
+    /// What has answered a `curl` already.
+    answered: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -101,7 +104,9 @@ impl Reader<'_> {
 
     /// Runs a command in a shell, in a folder where the repository has its `deploy`.
     fn run(&self, command: &str) -> String {
-        let mut text = command.to_owned();
+        // A reader waits as long as the machine needs; a test says how long.
+        let mut text =
+            command.replace("--timeout=60s", "--timeout=300s").replace("--timeout=120s", "--timeout=300s");
         for (local, behind) in &self.forwards {
             text = text.replace(local, behind);
         }
@@ -131,7 +136,7 @@ impl Reader<'_> {
 
     /// `curl` on the node, or in a Pod beside whose container an Envoy listens. Answers are never looked at closely:
     /// that they are there, and none fails, is what the guide promises.
-    async fn curl(&self, command: &str, words: &[&str]) -> String {
+    async fn curl(&mut self, command: &str, words: &[&str]) -> String {
         let url = words.iter().find_map(|word| word.strip_prefix("http://")).expect("a URL");
         let (authority, path) = url.split_once('/').expect("a path");
         let host = command.split("Host: ").nth(1).and_then(|rest| rest.split('\'').next());
@@ -148,6 +153,15 @@ impl Reader<'_> {
                 Client::new(&Net::here(), behind.parse().expect("an address"))
             }
         };
+        // A reader is slower than the news of Pods that have just become ready.
+        if self.answered.insert(url.to_owned()) {
+            let start = Instant::now();
+            while !client.ask(&ask).await.is_ok_and(|answer| answer.status == 200)
+                && start.elapsed() < PATIENCE
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
         let answer = client.ask(&ask).await.unwrap_or_else(|e| panic!("$ {command}\n{e:#}"));
         assert_eq!(answer.status, 200, "$ {command}\n{}", answer.text());
         answer.text()
@@ -167,7 +181,8 @@ fn the_guide_works_as_written() {
         let path = format!("{}:{}:{system}", folder(&kubectl), folder(&umbra));
         std::os::unix::fs::symlink(paths::workspace().join("deploy"), cluster.folder().join("deploy"))
             .expect("a link");
-        let mut reader = Reader { cluster: &cluster, path, forwards: BTreeMap::new() };
+        let mut reader =
+            Reader { cluster: &cluster, path, forwards: BTreeMap::new(), answered: BTreeSet::new() };
         for step in &steps {
             reader.play(step).await;
         }

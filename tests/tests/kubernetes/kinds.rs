@@ -5,7 +5,7 @@ use umbra_testkit::cluster::Mesh;
 use umbra_testkit::cluster::stage::on_cluster;
 
 use super::manifests::{plain, service};
-use super::web::{self, SUBSETS, rule, wait_share};
+use super::web::{self, SUBSETS, rule, wait_endpoints, wait_share};
 
 /// The port of the gateway: no Service has it.
 const DOOR: u16 = 8090;
@@ -169,7 +169,10 @@ fn crds_come_late_and_go() {
         let traffic = web::traffic(&mesh);
         wait_readyz(&mesh, &["VirtualService", "no objects"]).await;
         cluster.install_crds("istio");
-        cluster.apply(&(SUBSETS.to_owned() + &rule(100.0)));
+        // The rule after the subsets that it names: until they are there, its requests have nowhere to go.
+        cluster.apply(SUBSETS);
+        wait_endpoints(&mesh, "v1", 3).await;
+        cluster.apply(&rule(100.0));
         wait_share(&mesh, 100.0).await;
 
         cluster.kubectl(&["delete", "crd", CRD]);

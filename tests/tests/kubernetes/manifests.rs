@@ -14,13 +14,13 @@ spec:
   template:
     metadata: {{labels: {{app: {app}, version: {version}}}}}
     spec:
-      terminationGracePeriodSeconds: 10
+      terminationGracePeriodSeconds: 20
       containers:
       - name: app
         image: example.com/{app}:{version}
         ports: [{{containerPort: 8080, name: http}}]
         readinessProbe: {{httpGet: {{path: /healthy, port: http}}, periodSeconds: 1, failureThreshold: 1}}
-        lifecycle: {{preStop: {{sleep: {{seconds: 2}}}}}}
+        lifecycle: {{preStop: {{sleep: {{seconds: 8}}}}}}
 ---
 "
     )

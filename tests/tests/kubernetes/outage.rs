@@ -5,8 +5,9 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use umbra_testkit::cluster::Part;
 use umbra_testkit::cluster::stage::on_cluster;
+use umbra_testkit::cluster::{PATIENCE, Part};
+use umbra_testkit::wait;
 
 use super::manifests::deployment;
 
@@ -44,16 +45,21 @@ fn a_lost_history_is_really_lost() {
         let version = listed.metadata.resource_version.expect("a version");
         cluster.kubectl(&["create", "configmap", "later", "--from-literal=a=b"]);
         cluster.plane.lose_history().await.expect("a new history");
-        let code = match maps.watch(&WatchParams::default(), &version).await {
-            Err(kube::Error::Api(status)) => status.code,
-            Err(error) => panic!("{error}"),
-            Ok(events) => match std::pin::pin!(events).next().await {
-                Some(Ok(WatchEvent::Error(status))) => status.code,
-                Some(Err(kube::Error::Api(status))) => status.code,
-                other => panic!("{other:?}"),
-            },
+        let told = || async {
+            let code = match maps.watch(&WatchParams::default(), &version).await {
+                Err(kube::Error::Api(status)) => status.code,
+                Err(error) => panic!("{error}"),
+                Ok(events) => match std::pin::pin!(events).next().await {
+                    Some(Ok(WatchEvent::Error(status))) => status.code,
+                    Some(Err(kube::Error::Api(status))) => status.code,
+                    other => panic!("{other:?}"),
+                },
+            };
+            // "Later": an API server that has just started fills its caches.
+            (code != 429).then_some(code)
         };
-        assert_eq!(code, 410, "a watch from before must be told that its past is gone");
+        let code = wait::until(PATIENCE, told).await;
+        assert_eq!(code, Some(410), "a watch from before must be told that its past is gone");
         cluster.kubectl(&["get", "configmap", "later"]);
     });
 }

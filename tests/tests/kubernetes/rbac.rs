@@ -26,7 +26,7 @@ async fn assert_works(cluster: &Cluster) {
     cluster.wait_ready("default", "app=web", 2).await;
     wait_mirrored(cluster, COPY).await;
     for kind in ["virtualservice/web", "destinationrule/web", "gateway/edge"] {
-        cluster.kubectl(&["wait", "--for=condition=Accepted", "--timeout=60s", kind]);
+        cluster.kubectl(&["wait", "--for=condition=Accepted", "--timeout=240s", kind]);
     }
     let holder = ["get", "lease", "umbra", "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}"];
     let holder = cluster.kubectl(&holder);
@@ -35,7 +35,7 @@ async fn assert_works(cluster: &Cluster) {
     // A mirror without a target: what a person acts on.
     let patch = r#"[{"op": "replace", "path": "/spec/http/0/mirror/subset", "value": "v9"}]"#;
     cluster.kubectl(&["patch", "vs", "web", "--type=json", "-p", patch]);
-    cluster.kubectl(&["wait", "--for=condition=MirrorsReady=False", "--timeout=60s", "virtualservice/web"]);
+    cluster.kubectl(&["wait", "--for=condition=MirrorsReady=False", "--timeout=240s", "virtualservice/web"]);
     cluster
         .wait_for("an Event about the mirror", || {
             let events = cluster.kubectl(&[

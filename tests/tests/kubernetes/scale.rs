@@ -31,7 +31,7 @@ const STARTS: usize = 5;
 /// How many mirrors are applied to find the times, each on a rule that had none.
 const APPLIES: usize = 100;
 /// How long a mirror may take at most; far more than any takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Keys that umbra may compute again for one new mirror: its rule, routes, table, mirror cluster, runtime layer and
 /// report, and what finds out that it is the same. Without the rest of the mesh.
 const KEYS: u64 = 20;
@@ -82,13 +82,18 @@ async fn accepted(cluster: &Cluster) -> UnboundedReceiver<(String, Instant)> {
     let window = WatchParams::default().timeout(290);
     let (out, inbox) = unbounded_channel();
     tokio::spawn(async move {
-        let mut events = std::pin::pin!(api.watch(&window, &version).await.expect("a watch"));
-        while let Some(Ok(event)) = events.next().await {
-            // Without one it is umbra's status on the rule as it was before.
-            if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event
-                && object.data.pointer("/spec/http/0/mirror").is_some()
-            {
-                let _ = out.send((object.metadata.name.unwrap_or_default(), Instant::now()));
+        let mut version = version;
+        // A watch ends after a while, and the next one goes on where it was.
+        while !out.is_closed() {
+            let mut events = std::pin::pin!(api.watch(&window, &version).await.expect("a watch"));
+            while let Some(Ok(event)) = events.next().await {
+                if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
+                    version = object.metadata.resource_version.unwrap_or(version);
+                    // Without one it is umbra's status on the rule as it was before.
+                    if object.data.pointer("/spec/http/0/mirror").is_some() {
+                        let _ = out.send((object.metadata.name.unwrap_or_default(), Instant::now()));
+                    }
+                }
             }
         }
     });

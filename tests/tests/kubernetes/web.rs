@@ -59,6 +59,8 @@ pub(crate) async fn start_with(cluster: &Cluster, flags: &[&str]) -> Mesh {
     let mesh = start_workloads(cluster, flags).await;
     cluster.apply(&(SUBSETS.to_owned() + &rule(100.0)));
     wait_share(&mesh, 100.0).await;
+    wait_endpoints(&mesh, "v1", 3).await;
+    mesh.wait_targets("client", "|web.default").await;
     mesh
 }
 
@@ -83,6 +85,8 @@ pub(crate) fn workloads(replicas: usize) -> String {
 pub(crate) async fn start_workloads(cluster: &Cluster, flags: &[&str]) -> Mesh {
     let mesh = with_client(cluster, flags, &workloads(3)).await;
     cluster.wait_ready("default", "app=web", 4).await;
+    // All four, so that what a test finds now does not change under its hands.
+    mesh.wait_endpoints("client", "outbound|8000||web.default.svc.cluster.local", 4).await;
     mesh.wait_status("client", PORT, &ask(), 200).await;
     mesh
 }
@@ -99,18 +103,14 @@ pub(crate) fn traffic(mesh: &Mesh) -> Traffic {
 
 /// The endpoints of a cluster of the client's Envoy.
 pub(crate) async fn endpoints(mesh: &Mesh, cluster: &str) -> BTreeSet<String> {
-    let text = mesh.proxy("client").get("/clusters").await.unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.strip_prefix(cluster)?.strip_prefix("::"));
-    lines.filter_map(|rest| Some(rest.split_once("::cx_active")?.0.to_owned())).collect()
+    let mut all = mesh.proxy("client").endpoints().await.unwrap_or_default();
+    all.remove(cluster).unwrap_or_default()
 }
 
 /// Waits until the client's Envoy has so many endpoints of a subset of `web`.
 pub(crate) async fn wait_endpoints(mesh: &Mesh, subset: &str, n: usize) {
     let cluster = format!("outbound|8000|{subset}|web.default.svc.cluster.local");
-    mesh.wait_for(&format!("{n} endpoints of {subset}"), || async {
-        endpoints(mesh, &cluster).await.len() == n
-    })
-    .await;
+    mesh.wait_endpoints("client", &cluster, n).await;
 }
 
 /// Every resource that umbra has given to the client's Envoy: section, name, version.

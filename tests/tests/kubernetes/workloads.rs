@@ -47,7 +47,7 @@ fn a_deployment_comes_changes_and_goes_without_a_failed_request() {
         cluster.kubectl(&["scale", "deployment/web", "--replicas=3"]);
         wait_slices(&cluster, 3).await;
         cluster.kubectl(&["set", "env", "deployment/web", "ROUND=2"]);
-        cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+        cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=300s"]);
         cluster
             .wait_for("the old Pods to end", || std::future::ready(pods.iter().all(|p| p.is_ended())))
             .await;

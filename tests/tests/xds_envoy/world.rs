@@ -20,7 +20,7 @@ use crate::server::Server;
 
 /// A change is there within tens of milliseconds, with a lost stream within a second or so. Nothing in Envoy ends a
 /// wait, and what ends one in the session shows as [`Server::bad`].
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// See the module.
 pub(crate) struct World {

@@ -21,7 +21,7 @@ use crate::process::Process;
 use crate::wait;
 
 /// How long a part may take to come up: two seconds here, but a busy machine is slow.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(240);
 
 /// What the API server notes of requests: who writes Leases, and who writes statuses of Istio's objects.
 const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
@@ -163,7 +163,7 @@ impl ControlPlane {
     /// Waits until the API server says that it is ready.
     ///
     /// # Errors
-    /// When a part has ended, or this takes longer than two minutes.
+    /// When a part has ended, or this takes longer than [`START`].
     pub async fn wait_ready(&mut self) -> Result<()> {
         let client = self.client().await?;
         let start = Instant::now();

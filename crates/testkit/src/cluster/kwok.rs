@@ -19,7 +19,7 @@ use crate::wait;
 pub const NODE: &str = "kwok-node";
 
 /// How long the Pods may take to be ready: seconds here, but a busy machine is slow.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How many writes are under way at once.
 pub const WRITERS: usize = 12;

@@ -83,7 +83,7 @@ impl Mesh {
     /// Waits until `/readyz` says that umbra is ready.
     ///
     /// # Errors
-    /// When that takes longer than a minute, or umbra ends.
+    /// When that takes longer than [`PATIENCE`], or umbra ends.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let start = Instant::now();
         while self.get("/readyz").await.is_err() {
@@ -196,7 +196,7 @@ impl Mesh {
     /// Waits until an Envoy's route tables fulfil a condition on their JSON text.
     ///
     /// # Panics
-    /// When they don't within a minute.
+    /// When they don't within [`PATIENCE`].
     pub async fn wait_routes(&self, name: &str, what: &str, holds: impl Fn(&str) -> bool) {
         self.wait_for(&format!("{name}: {what}"), || async {
             let routes = self.proxy(name).section("RoutesConfigDump").await.unwrap_or_default().to_string();
@@ -205,11 +205,33 @@ impl Mesh {
         .await;
     }
 
-    /// Waits until an Envoy has this share of a million for a mirror whose runtime key contains `key`.
+    /// Waits until an Envoy has this share of a million for a mirror whose runtime key contains `key`, and its route.
     pub async fn wait_share(&self, name: &str, key: &str, share: u32) {
-        self.wait_for(&format!("{name} to mirror {share} of a million under {key}"), || async {
-            let shares = self.proxy(name).mirror_shares().await.unwrap_or_default();
-            shares.iter().any(|(k, n)| k.contains(key) && *n == share)
+        self.wait_for(&format!("{name} to mirror {share} of a million under {key}"), || {
+            self.proxy(name).mirrors(key, share)
+        })
+        .await;
+    }
+
+    /// Waits until an Envoy has an endpoint of every cluster that its routes name and whose name contains `part`, and of
+    /// one at least. Before, a request fails and a copy is lost by right: objects of several kinds arrive in any order, and
+    /// EndpointSlices are written a while after the Pods are ready.
+    pub async fn wait_targets(&self, name: &str, part: &str) {
+        self.wait_for(&format!("{name} to have an endpoint of every {part} in its routes"), || async {
+            let mut targets = self.proxy(name).targets().await.unwrap_or_default();
+            targets.retain(|target| target.contains(part));
+            let clusters = self.proxy(name).endpoints().await.unwrap_or_default();
+            let known = |target| clusters.get(target).is_some_and(|endpoints| !endpoints.is_empty());
+            !targets.is_empty() && targets.iter().all(known)
+        })
+        .await;
+    }
+
+    /// Waits until an Envoy has so many endpoints of a cluster.
+    pub async fn wait_endpoints(&self, name: &str, cluster: &str, n: usize) {
+        self.wait_for(&format!("{name} to have {n} endpoints of {cluster}"), || async {
+            let clusters = self.proxy(name).endpoints().await.unwrap_or_default();
+            clusters.get(cluster).is_some_and(|endpoints| endpoints.len() == n)
         })
         .await;
     }
@@ -225,7 +247,7 @@ impl Mesh {
     /// Waits for a condition.
     ///
     /// # Panics
-    /// When it does not hold within a minute.
+    /// When it does not hold within [`PATIENCE`].
     pub async fn wait_for<F: Future<Output = bool>>(&self, what: &str, mut condition: impl FnMut() -> F) {
         let look = || {
             let holds = condition();

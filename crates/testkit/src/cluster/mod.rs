@@ -25,4 +25,4 @@ mod world;
 pub use control_plane::{ControlPlane, Part};
 pub use dns::Resolver;
 pub use mesh::Mesh;
-pub use world::Cluster;
+pub use world::{Cluster, PATIENCE};

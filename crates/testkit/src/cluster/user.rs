@@ -3,11 +3,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::assets;
+use super::world::PATIENCE;
+
+/// How often `kubectl` is run when its write comes too late.
+const TRIES: usize = 10;
 
 /// A kubeconfig file and who uses it.
 #[derive(Clone, Debug)]
@@ -39,7 +44,7 @@ impl User {
     /// # Errors
     /// When it fails, with its words.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        succeeded("kubectl", arguments, self.run("kubectl", arguments, "")?)
+        self.run_kubectl(arguments, "")
     }
 
     /// `kubectl VERB -f -` for these manifests, such as `apply`, `create`, `replace` or `delete`.
@@ -47,8 +52,22 @@ impl User {
     /// # Errors
     /// When it fails, with its words.
     pub fn on_manifests(&self, verb: &[&str], manifests: &str) -> Result<String> {
-        let arguments = [verb, &["-f", "-"]].concat();
-        succeeded("kubectl", &arguments, self.run("kubectl", &arguments, manifests)?)
+        self.run_kubectl(&[verb, &["-f", "-"]].concat(), manifests)
+    }
+
+    /// Runs `kubectl`, and again where somebody else wrote the object between its reading and its writing: umbra's statuses
+    /// come at any time, and a person would do the same.
+    fn run_kubectl(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let mut tries = 0;
+        loop {
+            let done = succeeded("kubectl", arguments, self.run("kubectl", arguments, input)?);
+            tries += 1;
+            match done {
+                Err(error) if tries < TRIES && error.to_string().contains("the object has been modified") => {
+                }
+                done => return done,
+            }
+        }
     }
 
     /// `kubectl apply -f -`.
@@ -59,14 +78,33 @@ impl User {
         self.on_manifests(&["apply"], manifests)
     }
 
-    /// `kubectl apply --server-side -f FILE`, as CRDs of their size need it, until they are Established.
+    /// `kubectl apply --server-side -f FILE`, as CRDs of their size need it, until they are Established and listed: the API
+    /// server lists each version a little later, and until then `kubectl apply` knows no such kind.
     ///
     /// # Errors
     /// When it fails, with its words.
     pub fn install_crds(&self, file: &Path) -> Result<()> {
         let file = file.to_str().context("a path in UTF-8")?;
         self.kubectl(&["apply", "--server-side", "-f", file])?;
-        self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", file])?;
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=240s", "-f", file])?;
+        let crds = self.json(&["-f", file])?;
+        let one = std::slice::from_ref(&crds);
+        for crd in crds["items"].as_array().map_or(one, Vec::as_slice) {
+            let (spec, start) = (&crd["spec"], Instant::now());
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let resource = json!(text(&spec["names"]["plural"]));
+            for version in spec["versions"].as_array().into_iter().flatten().filter(|v| v["served"] == true) {
+                let path = format!("/apis/{}/{}", text(&spec["group"]), text(&version["name"]));
+                let listed = || -> Result<bool> {
+                    let list: Value = serde_json::from_str(&self.kubectl(&["get", "--raw", &path])?)?;
+                    Ok(list["resources"].as_array().into_iter().flatten().any(|r| r["name"] == resource))
+                };
+                while !listed().unwrap_or_default() {
+                    ensure!(start.elapsed() < PATIENCE, "{path} does not list {resource}");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
         Ok(())
     }
 

@@ -46,6 +46,7 @@ pub(super) struct Life {
     times: Times,
     containers: BTreeMap<String, Running>,
     written: Option<Value>,
+    ready: bool,
 }
 
 /// A started container.
@@ -65,7 +66,18 @@ pub(super) async fn live(client: Client, state: Arc<PodState>, news: watch::Rece
     let times = Times { start: now(), ready: now() };
     let (volumes, containers) = (Volumes::default(), BTreeMap::new());
     let refreshed = Instant::now();
-    let mut life = Life { state, news, pods, objects, volumes, refreshed, times, containers, written: None };
+    let mut life = Life {
+        state,
+        news,
+        pods,
+        objects,
+        volumes,
+        refreshed,
+        times,
+        containers,
+        written: None,
+        ready: false,
+    };
     // Whether it was deleted or has gone, nothing of it may stay.
     let _ = life.run().await;
     life.state.end();
@@ -211,10 +223,15 @@ impl Life {
         }
         let forced = *held(&self.state.forced);
         let ready = forced.unwrap_or_else(|| self.containers.values().all(|c| c.status.ready));
-        if self.state.ready.swap(ready, Ordering::Relaxed) != ready {
+        if self.ready != ready {
+            self.ready = ready;
             self.times.ready = now();
         }
-        self.write_running(ready).await
+        // Who waits for a ready Pod looks at the API server next.
+        if self.write_running(ready).await? {
+            self.state.ready.store(ready, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Starts a process again that has ended, after a while.
@@ -249,7 +266,7 @@ impl Life {
         }
     }
 
-    async fn write_running(&mut self, ready: bool) -> Result<(), Gone> {
+    async fn write_running(&mut self, ready: bool) -> Result<bool, Gone> {
         let list = |init: bool| -> Vec<_> {
             let wanted = self.containers.values().filter(|c| c.init == init);
             // A forced readiness is what the containers say too, else the Pod would contradict itself.
@@ -270,24 +287,26 @@ impl Life {
         let spec = self.spec();
         let containers: Vec<_> = spec.containers.iter().map(ContainerStatus::waiting).collect();
         let patch = status::waiting(&HOST.to_string(), &self.times, &containers, why);
-        self.write(patch).await
+        self.write(patch).await.map(|_| ())
     }
 
-    async fn write(&mut self, patch: Value) -> Result<(), Gone> {
+    /// Whether the API server has it.
+    async fn write(&mut self, patch: Value) -> Result<bool, Gone> {
         if self.written.as_ref() == Some(&patch) {
-            return Ok(());
+            return Ok(true);
         }
         // The uid keeps a successor of the same name from getting it.
         let mut guarded = patch.clone();
         guarded["metadata"] = json!({"uid": self.state.uid});
         let params = PatchParams::default();
-        // An API server that is away is asked again at the next tick, with what is true then.
+        // An API server that is away, or has another writer just now, is asked again at the next tick, with what is true
+        // then. Where the conflict is a successor of the same name, the watch says so.
         match self.pods.patch_status(&self.state.name, &params, &Patch::Strategic(&guarded)).await {
             Ok(_) => self.written = Some(patch),
-            Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => return Err(Gone),
-            Err(_) => {}
+            Err(kube::Error::Api(error)) if error.code == 404 => return Err(Gone),
+            Err(_) => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the containers as their grace period allows, then takes the object away.

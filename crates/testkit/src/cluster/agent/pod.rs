@@ -80,7 +80,7 @@ impl PodState {
         Ok(network.net.clone())
     }
 
-    /// Whether the agent has found it ready.
+    /// Whether the agent has found it ready and told the API server.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }

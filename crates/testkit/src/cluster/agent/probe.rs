@@ -14,6 +14,10 @@ use crate::net::Net;
 /// the whole period, which a test need not.
 const EAGER: Duration = Duration::from_millis(200);
 
+/// How long a probe may take at least. kubelet gives up after a second unless told otherwise; here that would be a verdict
+/// on a busy machine, and a Pod that is taken off its Services for it fails a test that has done nothing wrong.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// One container's readiness over time.
 #[derive(Debug)]
 pub(super) struct Readiness {
@@ -54,7 +58,7 @@ fn seconds(value: Option<i32>, default: u64) -> Duration {
 }
 
 async fn passes(probe: &Probe, container: &Container, network: &Network) -> bool {
-    let limit = seconds(probe.timeout_seconds, 1);
+    let limit = seconds(probe.timeout_seconds, 1).max(SLOW);
     let look = async {
         if let Some(get) = &probe.http_get {
             return http(get, container, network).await.is_some_and(|status| (200..400).contains(&status));
