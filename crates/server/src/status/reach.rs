@@ -78,7 +78,7 @@ pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Reaches) 
     }
     match (total, on) {
         (0, _) => {
-            let message = "it reaches no proxy that is connected".to_owned();
+            let message = format!("{counts}: it reaches none that is connected");
             condition(Truth::Unknown, "NoProxies", message)
         }
         (total, live) if live >= total && laggards.is_empty() => condition(Truth::True, "Live", counts),
@@ -130,7 +130,12 @@ mod tests {
     #[test]
     fn what_programmed_says() {
         check("7 12/12", 1, &[], "True Live: live on 12 of 12 proxies");
-        check("7 0/0", 1, &[], "Unknown NoProxies: it reaches no proxy that is connected");
+        check(
+            "7 0/0",
+            1,
+            &[],
+            "Unknown NoProxies: live on 0 of 0 proxies: it reaches none that is connected",
+        );
         check("7 1/2 a.x", 1, &[], "False Pending: live on 1 of 2 proxies: waiting for a.x (rds/8000)");
         check(
             "7 1/6 b.x a.x!no c.x d.x e.x",
