@@ -243,7 +243,8 @@ impl Held {
                 _ => {
                     let name: Arc<str> = name.into();
                     self.foreign.insert(name.clone(), version);
-                    self.mark(name, 1, false);
+                    // Not to be sent in any case: what it waits for may take it back to what the proxy has.
+                    self.pending.insert(name, Pending { since: 1, ..Pending::default() });
                 }
             }
         }

@@ -156,6 +156,18 @@ fn reconnects() {
     );
     check(
         Delta,
+        "what waits and goes back to what the proxy has is not sent",
+        "> put cds/a=1 rds/r=2:a
+         > sub cds
+         < cds#1 +a=1
+         > sub rds r s init r=1
+         < rds#2 -s
+         > ack rds
+         > put rds/r=1
+         > ack cds",
+    );
+    check(
+        Delta,
         "versions are kept until there is a snapshot",
         "> sub cds init a=1 b=1
          > sub rds r init r=1
