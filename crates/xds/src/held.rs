@@ -71,7 +71,7 @@ impl NackInfo {
     /// Which names the words blame. Envoy adds the clusters and listeners of a response one by one, keeps the good
     /// ones and names the others (`CdsApiHelper::onConfigUpdate`, `LdsApiImpl::onConfigUpdate`). Any other words
     /// blame all.
-    fn blames(&self, ty: ResourceType) -> impl Fn(&str) -> bool + use<> {
+    pub(crate) fn blames(&self, ty: ResourceType) -> impl Fn(&str) -> bool + use<> {
         let said = match ty {
             ResourceType::Cluster => self.message.strip_prefix("Error adding/updating cluster(s)"),
             ResourceType::Listener => self.message.strip_prefix("Error adding/updating listener(s)"),
@@ -112,6 +112,8 @@ pub(crate) struct Held {
     pub pending: BTreeMap<Arc<str>, Pending>,
     flights: VecDeque<Flight>,
     pub refused: BTreeMap<Arc<str>, Refused>,
+    /// Versions (`None`: removals) that were sent once more since a response was refused for another's sake.
+    pub repeated: BTreeMap<Arc<str>, Option<Arc<str>>>,
     /// State-of-the-world: the version of a complete response that was refused.
     pub refused_version: Option<Arc<str>>,
     /// Delta, first request before the first snapshot: versions that the proxy brought.
@@ -276,6 +278,7 @@ impl Held {
             let subscription = &self.subscription;
             self.pending.retain(|name, _| subscription.watches(name));
             self.refused.retain(|name, _| subscription.watches(name));
+            self.repeated.retain(|name, _| subscription.watches(name));
             self.foreign.retain(|name, _| subscription.watches(name));
             self.orphans.retain(|name, _| subscription.watches(name));
         }
@@ -316,6 +319,7 @@ impl Held {
         for (name, content) in items {
             self.foreign.remove(&name);
             self.refused.remove(&name);
+            self.repeated.remove(&name);
             self.orphans.remove(&name);
             match content {
                 Some(resource) => self.confirmed.insert_mut(name, resource),
@@ -345,6 +349,14 @@ impl Held {
             let since = self.refused.get(&name).map_or(since, |old| old.since.min(since));
             let words = Some(words.clone()).filter(|_| blames(&name));
             self.refused.insert(name, Refused { content, since, words });
+        }
+    }
+
+    /// It came to nothing for another's sake: to be sent once more.
+    pub(crate) fn repeat(&mut self, items: Items, since: u64) {
+        for (name, content) in items {
+            self.repeated.insert(name.clone(), content.map(|it| it.version.clone()));
+            self.mark(name, since, true);
         }
     }
 

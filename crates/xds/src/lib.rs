@@ -16,6 +16,7 @@ mod flush;
 mod held;
 mod message;
 mod order;
+mod refusal;
 mod resource;
 mod session;
 mod snapshot;

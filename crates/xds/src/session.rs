@@ -8,9 +8,10 @@ use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, Discover
 use umbra_proto::google::rpc::Status;
 
 use crate::ACK_DEADLINE;
-use crate::held::{Flight, Held, NackInfo};
+use crate::held::{Flight, Held, Items, NackInfo};
 use crate::message::{Output, Request, Response, SessionError, SessionEvent, Variant};
 use crate::order::Types;
+use crate::refusal;
 use crate::resource::ResourceType;
 use crate::snapshot::Snapshot;
 use crate::subscription::{Delta, MAX_NAME_BYTES, MAX_NAMES, TooMany};
@@ -136,10 +137,10 @@ impl Session {
             if (1..=held.last_nonce).contains(&nonce) {
                 // Envoy acknowledges only the newest of several responses, so it stands for those before it too.
                 while let Some(older) = held.land_before(nonce) {
-                    settle(held, ty, older, None, output);
+                    settle(held, (Variant::Sotw, ty), older, None, output);
                 }
                 if let Some(flight) = held.land(nonce) {
-                    settle(held, ty, flight, request.error_detail, output);
+                    settle(held, (Variant::Sotw, ty), flight, request.error_detail, output);
                 }
             }
             // A request that crossed a newer response: the one that answers that response brings the names again.
@@ -180,7 +181,7 @@ impl Session {
             }
             held.bring(brought);
         } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {
-            settle(held, ty, flight, request.error_detail, output);
+            settle(held, (Variant::Delta, ty), flight, request.error_detail, output);
         }
         let (more, less) = (&request.resource_names_subscribe, &request.resource_names_unsubscribe);
         let change = held.subscription.change(more, less, ty.is_complete());
@@ -236,7 +237,13 @@ impl Session {
 }
 
 /// Takes the proxy's answer to a response.
-fn settle(held: &mut Held, ty: ResourceType, flight: Flight, error: Option<Status>, output: &mut Output) {
+fn settle(
+    held: &mut Held,
+    (variant, ty): (Variant, ResourceType),
+    flight: Flight,
+    error: Option<Status>,
+    output: &mut Output,
+) {
     let Flight { generation, items, since, version, .. } = flight;
     let Some(Status { message, .. }) = error else {
         held.refused_version = None;
@@ -252,7 +259,11 @@ fn settle(held: &mut Held, ty: ResourceType, flight: Flight, error: Option<Statu
     let names = versions.keys().cloned().collect();
     held.last_nack =
         Some(NackInfo { message: message.clone(), resources: versions.into_iter().collect(), generation });
-    held.refuse(ty, items, since);
+    // A complete response says everything each time, so nothing of it can be sent by itself.
+    let complete = variant == Variant::Sotw && ty.is_complete();
+    let (refused, again) = if complete { (items, Items::new()) } else { refusal::divide(held, ty, items) };
+    held.refuse(ty, refused, since);
+    held.repeat(again, since);
     output.events.push(SessionEvent::Nack { resource_type: ty, message, names, generation });
 }
 

@@ -6,6 +6,7 @@
 
 mod model;
 mod random;
+mod refused;
 mod server;
 mod table;
 mod world;

@@ -1,6 +1,6 @@
 //! What Envoy should have: clusters that share assignments, one listener, one route table; in words and as resources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prost::{Message, Name};
@@ -25,7 +25,7 @@ use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v
     HttpConnectionManager, HttpFilter, Rds, http_connection_manager::RouteSpecifier, http_filter,
 };
 use umbra_proto::envoy::service::runtime::v3::Runtime;
-use umbra_proto::google::protobuf::Duration as ProtoDuration;
+use umbra_proto::google::protobuf::{Duration as ProtoDuration, UInt32Value};
 use umbra_proto::pack_any;
 use umbra_xds::{Change, Resource, ResourceType, Snapshot};
 
@@ -42,13 +42,15 @@ pub(crate) struct Model {
     pub(crate) clusters: BTreeMap<char, (char, u32)>,
     /// Which of its two states an assignment is in, where it is not 0.
     states: BTreeMap<char, usize>,
+    /// Assignments that Envoy refuses.
+    broken: BTreeSet<char>,
     /// A further route, by its path, to a cluster.
     aliases: BTreeMap<char, char>,
 }
 
 impl Model {
     /// Takes changes: `+A=S` cluster A that reads S, `A=T` another assignment, `A~` another cluster of that name,
-    /// `-A` none; `S!` other endpoints; `x:A` the path /x leads to A.
+    /// `-A` none; `S!` other endpoints, `S?` such as Envoy refuses, until the next `S?`; `x:A` the path /x leads to A.
     pub(crate) fn change(&mut self, words: &str) {
         for word in words.split_whitespace() {
             let letters: Vec<char> = word.chars().collect();
@@ -58,6 +60,11 @@ impl Model {
                 [name, '=', assignment] => self.clusters.get_mut(&name).expect("a cluster").0 = assignment,
                 [name, '~'] => self.clusters.get_mut(&name).expect("a cluster").1 += 1,
                 [assignment, '!'] => *self.states.entry(assignment).or_default() ^= 1,
+                [assignment, '?'] => {
+                    if !self.broken.remove(&assignment) {
+                        self.broken.insert(assignment);
+                    }
+                }
                 [path, ':', name] => drop(self.aliases.insert(path, name)),
                 _ => panic!("what is {word}?"),
             }
@@ -87,7 +94,8 @@ impl Model {
         let gone = gone.map(|name| Change::remove(ResourceType::Cluster, name.clone()));
         let clusters =
             self.clusters.iter().map(|(name, (assignment, number))| cluster(*name, *assignment, *number));
-        let assignments = ASSIGNMENTS.iter().map(|name| assignment(*name, self.state(*name)));
+        let assignments =
+            ASSIGNMENTS.iter().map(|name| assignment(*name, self.state(*name), self.broken.contains(name)));
         let layer = Runtime { name: "umbra".to_owned(), layer: Some(Default::default()) };
         let others = [
             put(ResourceType::Listener, "listener", &listener(), &[]),
@@ -169,11 +177,15 @@ pub(crate) fn endpoint(assignment: char, state: usize) -> (String, u16) {
     (format!("127.0.1.{}", assignment as usize - 'A' as usize + 100 * state), 8080)
 }
 
-fn assignment(name: char, state: usize) -> Change {
+fn assignment(name: char, state: usize, broken: bool) -> Change {
     let (host, port) = endpoint(name, state);
     let endpoint = Endpoint { address: Some(socket(&host, port)), ..Default::default() };
-    let endpoint =
-        LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() };
+    let endpoint = LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
+        // The least is 1.
+        load_balancing_weight: broken.then_some(UInt32Value { value: 0 }),
+        ..Default::default()
+    };
     let message = ClusterLoadAssignment {
         cluster_name: name.to_string(),
         endpoints: vec![LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..Default::default() }],

@@ -81,8 +81,30 @@ impl World {
         start.elapsed()
     }
 
+    /// Waits until every path is answered as it should be, whatever Envoy has refused.
+    pub(crate) async fn served(&self, what: &str) {
+        let served = wait::until(DEADLINE, || async { self.misrouted().await.is_none().then_some(()) }).await;
+        let Some(()) = served else {
+            panic!("{what}: {:?}\n{:#?}", self.misrouted().await, self.server.log());
+        };
+    }
+
     /// What is not as it should be.
     async fn wrong(&self) -> Option<String> {
+        if let Some(path) = self.misrouted().await {
+            return Some(path);
+        }
+        let (acked, newest) = (self.server.acked(), self.server.snapshot().generation());
+        if acked != newest {
+            return Some(format!("Envoy has taken generation {acked} of {newest}"));
+        }
+        let stats = self.envoy.stats().await.expect("statistics");
+        let warming = stats.get("cluster_manager.warming_clusters").copied();
+        (warming != Some(0)).then(|| format!("{warming:?} clusters warm"))
+    }
+
+    /// A path that is not answered as it should be.
+    async fn misrouted(&self) -> Option<String> {
         let mut client = Client::new(&Net::here(), ([127, 0, 0, 1], PORT).into());
         let expected = self.model.expected();
         for name in 'A'..='E' {
@@ -96,13 +118,7 @@ impl World {
                 return Some(format!("/{name} is {is:?} and should be {should:?}"));
             }
         }
-        let (acked, newest) = (self.server.acked(), self.server.snapshot().generation());
-        if acked != newest {
-            return Some(format!("Envoy has taken generation {acked} of {newest}"));
-        }
-        let stats = self.envoy.stats().await.expect("statistics");
-        let warming = stats.get("cluster_manager.warming_clusters").copied();
-        (warming != Some(0)).then(|| format!("{warming:?} clusters warm"))
+        None
     }
 
     /// Asks for /x until the traffic is stopped.

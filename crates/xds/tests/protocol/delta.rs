@@ -281,3 +281,69 @@ fn refusals() {
          < acked 1",
     );
 }
+
+#[test]
+fn good_ones_beside_a_bad_one() {
+    check(
+        Delta,
+        "where the words name the bad one, the others come once more, without it",
+        "> put rds/r=1 rds/s=1 rds/t=1
+         > sub rds r s t
+         < rds#1 +r=1 +s=1 +t=1
+         > ack rds
+         > put rds/r=bad rds/s=2 -rds/t
+         < rds#2 +r=bad +s=2 -t
+         > nack rds Only a single wildcard domain is permitted in route r
+         < rds#3 +s=2 -t
+         < nack rds r s t: Only a single wildcard domain is permitted in route r
+         > ack rds
+         > acked
+         < acked 1
+         > put rds/r=3
+         < rds#4 +r=3
+         > ack rds
+         > acked
+         < acked 3",
+    );
+    check(
+        Delta,
+        "each version once more and not again, whatever is said",
+        "> put eds/a=1 eds/b=1 eds/c=1
+         > sub eds a b c
+         < eds#1 +a=1 +b=1 +c=1
+         > nack eds a
+         < eds#2 +b=1 +c=1
+         < nack eds a b c: a
+         > nack eds b
+         < nack eds b c: b
+         > put lds/l=1
+         > put eds/c=2
+         < eds#3 +c=2
+         > ack eds",
+    );
+    check(
+        Delta,
+        "words that name nothing, or everything, are about all",
+        "> put rds/r=1 rds/s=1
+         > sub rds r s
+         < rds#1 +r=1 +s=1
+         > nack rds no
+         < nack rds r s: no
+         > put rds/r=2 rds/s=2
+         < rds#2 +r=2 +s=2
+         > nack rds r, s
+         < nack rds r s: r, s",
+    );
+    check(
+        Delta,
+        "what has changed meanwhile comes as it is now",
+        "> put rds/r=bad rds/s=1
+         > sub rds r s
+         < rds#1 +r=bad +s=1
+         > put rds/s=2
+         > nack rds r
+         < rds#2 +s=2
+         < nack rds r s: r
+         > ack rds",
+    );
+}

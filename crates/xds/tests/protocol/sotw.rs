@@ -189,3 +189,33 @@ fn an_ack_takes_what_was_refused_before_and_said_again() {
          < acked 3",
     );
 }
+
+#[test]
+fn good_ones_beside_a_bad_one() {
+    check(
+        Sotw,
+        "where the words name the bad one, the others come once more, without it",
+        "> put rds/r=bad rds/s=s1
+         > names rds r s
+         < rds#1 bad s1
+         > nack rds name: \"r\"
+         < rds#2 s1
+         < nack rds r s: name: \"r\"
+         > ack rds
+         > put lds/l=1
+         > put rds/r=r2
+         < rds#3 r2
+         > ack rds
+         > acked
+         < acked 3",
+    );
+    check(
+        Sotw,
+        "a complete response says all or nothing",
+        "> put cds/a=bad cds/b=b1
+         > names cds
+         < cds#1 bad b1
+         > nack cds a: bad
+         < nack cds a b: a: bad",
+    );
+}

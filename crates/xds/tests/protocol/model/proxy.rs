@@ -127,7 +127,15 @@ impl World {
         }
         let refused: Vec<_> =
             resources.iter().filter(|read| read.bad).map(|read| read.name.to_string()).collect();
-        self.apply(ty, resources, removed);
+        // Half of the refusals find fault with the whole response (model of a message that breaks a rule), the others
+        // with the bad resources alone.
+        let whole = nonce.parse::<u64>().unwrap() % 2 == 0;
+        if refused.is_empty() || !whole {
+            self.apply(ty, resources, removed);
+        } else if ty == Endpoint {
+            // A refusal ends every wait for an assignment.
+            self.warming.clear();
+        }
         let error = (!refused.is_empty()).then(|| Status {
             code: 3,
             message: refused.join(" "),
