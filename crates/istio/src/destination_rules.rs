@@ -237,7 +237,11 @@ fn resolve_tls(written: &ClientTlsSettings) -> ClientTls {
     ClientTls::Originate(TlsOrigination {
         sni: written.sni.as_str().into(),
         subject_alt_names: written.subject_alt_names.clone(),
-        ca_certificates: written.ca_certificates.as_str().into(),
+        // `system` is Istio's word for the roots that also count when nothing is written.
+        ca_certificates: Some(written.ca_certificates.as_str())
+            .filter(|ca| *ca != "system")
+            .unwrap_or_default()
+            .into(),
         client_certificate,
         insecure_skip_verify: written.insecure_skip_verify.unwrap_or(false),
     })

@@ -100,7 +100,8 @@ pub(crate) fn port_of(service: &Service, number: PortNumber) -> Option<&umbra_ap
 
 fn entry_heads(view: &dyn View, id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
     let mut heads: Vec<Arc<ServiceHead>> = Vec::new();
-    for written in entry.spec.hosts.iter().filter(|h| umbra_api::check_host(h).is_ok()) {
+    // `*` would be every service there is, and take every unknown Host.
+    for written in entry.spec.hosts.iter().filter(|h| *h != "*" && umbra_api::check_host(h).is_ok()) {
         let host = Hostname::new(written);
         if heads.iter().any(|h| h.id.host == host) {
             continue;

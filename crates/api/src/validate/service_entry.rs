@@ -18,7 +18,7 @@ pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
             report.error(
                 codes::INVALID_HOST,
                 field,
-                "* would be every service there is, Istio refuses it; write the names that are meant",
+                "* would be every service there is; the host is left out, write the names that are meant",
             );
         } else {
             report.check(field, check_host(host), "the host is left out");
