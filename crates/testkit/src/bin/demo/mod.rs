@@ -107,7 +107,7 @@ async fn measure(
 /// noise: the slack is for a busy machine, and the slowest of a hundred get more of it, since each hanging copy needs
 /// a new connection.
 fn is_flat(flowing: &Tally, hanging: &Tally) -> bool {
-    [(0.5, 20), (0.99, 500)].iter().all(|(share, slack)| {
+    [(0.5, 500), (0.99, 5000)].iter().all(|(share, slack)| {
         hanging.quantile(*share) <= 3 * flowing.quantile(*share) + Duration::from_millis(*slack)
     })
 }
@@ -122,6 +122,6 @@ fn table(screen: &Screen, rows: &[Row]) -> bool {
         screen.verdict(row.good(), &text);
     }
     screen
-        .line("expected: the share of what was sent, and five standard deviations of chance to either side");
+        .line("expected: the share of what was sent, and to either side what chance does but once in a billion runs");
     rows.iter().all(Row::good)
 }

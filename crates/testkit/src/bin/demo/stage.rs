@@ -123,7 +123,7 @@ impl Stage {
             (quiet && self.v2.count() >= copies).then_some(())
         };
         // Copies that are missing show in the table.
-        let _ = wait::until(Duration::from_secs(5), arrived).await;
+        let _ = wait::until(Duration::from_secs(30), arrived).await;
         let first = |echo: &Echo| echo.records().first().map(|r| r.host.clone()).unwrap_or_default();
         self.shown = (first(&self.v1), first(&self.v2));
         Ok(tally)
