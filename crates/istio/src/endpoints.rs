@@ -18,6 +18,10 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 const SUBZONE: &str = "topology.istio.io/subzone";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
+/// What the first two were called on Nodes of old.
+const OLD_REGION: &str = "failure-domain.beta.kubernetes.io/region";
+const OLD_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
+
 /// The ready endpoints of a service port, sorted. Endpoints that are not ready are left out.
 pub fn resolve_endpoints(view: &dyn View, service: &ServiceId, port: PortNumber) -> EndpointSet {
     let objects = service.objects().filter_map(|id| view.object(id));
@@ -168,8 +172,11 @@ fn pod_endpoint(
     let mut labels = pod.map(|p| p.meta.labels.clone()).unwrap_or_default();
     let node = node.filter(|n| !n.is_empty());
     let node_object = node.and_then(|n| view.object(&ObjectId::new(Kind::Node, "", n)));
-    let node_label = |key: &str| match node_object.as_deref() {
-        Some(Object::Node(node)) => node.meta.labels.get(key).cloned().unwrap_or_default(),
+    let node_label = |key: &str, old: &str| match node_object.as_deref() {
+        Some(Object::Node(node)) => {
+            let labels = &node.meta.labels;
+            labels.get(key).or_else(|| labels.get(old)).cloned().unwrap_or_default()
+        }
         _ => String::new(),
     };
     let locality = labels
@@ -177,14 +184,14 @@ fn pod_endpoint(
         .or_else(|| labels.get("istio-locality"))
         .map(|text| parse_locality(&text.replace('.', "/")))
         .unwrap_or_else(|| Locality {
-            region: node_label(REGION).into(),
-            zone: Some(node_label(ZONE))
+            region: node_label(REGION, OLD_REGION).into(),
+            zone: Some(node_label(ZONE, OLD_ZONE))
                 .filter(|z| !z.is_empty())
                 .as_deref()
                 .or(zone)
                 .unwrap_or_default()
                 .into(),
-            subzone: node_label(SUBZONE).into(),
+            subzone: node_label(SUBZONE, SUBZONE).into(),
         });
     augment(&mut labels, &locality);
     if let Some(node) = node {
