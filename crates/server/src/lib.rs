@@ -14,6 +14,7 @@ pub mod api;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod descriptors;
 pub mod diagnostics;
 pub mod engine_task;
 mod listen;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +20,7 @@ use crate::admin::Admin;
 use crate::ads::{Ads, Patience};
 use crate::api::{self, Api};
 use crate::config::{self, Config};
+use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::listen;
 use crate::live::Live;
@@ -238,10 +240,11 @@ impl Servers {
         background: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) -> anyhow::Result<()> {
         let (close, stop_http) = (CancellationToken::new(), CancellationToken::new());
-        let encrypted = self
-            .tls
-            .map(|(listener, identity)| self.ads.clone().serve(listener, Some(identity), close.clone()));
-        let plain = self.ads.serve(self.xds, None, close.clone());
+        let slots = Arc::new(Semaphore::new(descriptors::for_proxies()));
+        let encrypted = self.tls.map(|(listener, identity)| {
+            self.ads.clone().serve(listener, Some(identity), slots.clone(), close.clone())
+        });
+        let plain = self.ads.serve(self.xds, None, slots, close.clone());
         let mut ads = tokio::spawn(async move {
             match encrypted {
                 Some(encrypted) => {
@@ -300,6 +303,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    descriptors::raise();
     let running = start(options).await?;
     let shutdown = running.shutdown_token();
     let wait = running.wait();

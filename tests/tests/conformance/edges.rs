@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use umbra_engine::{Engine, Options};
@@ -38,7 +39,7 @@ impl Unloaded {
         let ads = Ads { engine: engine.clone(), proxies: proxies.clone(), metrics, shutdown, patience };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(ads.serve(listener, None, CancellationToken::new()));
+        tokio::spawn(ads.serve(listener, None, Arc::new(Semaphore::new(100)), CancellationToken::new()));
         Self { engine, proxies, address }
     }
 

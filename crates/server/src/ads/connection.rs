@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_rustls::Accept;
 use tokio_rustls::server::TlsStream;
@@ -93,14 +94,22 @@ pub(super) struct Connection {
     info: ConnectionInfo,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     patience: Option<Pin<Box<Sleep>>>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(stream: Transport, peer: SocketAddr, parent: &CancellationToken, patience: Duration) -> Self {
+    fn new(
+        stream: Transport,
+        peer: SocketAddr,
+        slot: OwnedSemaphorePermit,
+        parent: &CancellationToken,
+        patience: Duration,
+    ) -> Self {
         let close = parent.child_token();
         let closed = Box::pin(close.clone().cancelled_owned());
         let info = ConnectionInfo { peer, close, used: Arc::default() };
-        Connection { stream, info, closed, patience: Some(Box::pin(tokio::time::sleep(patience))) }
+        let patience = Some(Box::pin(tokio::time::sleep(patience)));
+        Connection { stream, info, closed, patience, _slot: slot }
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -181,15 +190,18 @@ impl AsyncWrite for Connection {
 }
 
 /// The connections that a listener accepts, each a child of `close`: cancelling that closes them all. Each has
-/// `patience` to open its first stream, a TLS handshake included.
+/// `patience` to open its first stream, a TLS handshake included, and one of the `slots`.
 pub(super) fn incoming(
     listener: TcpListener,
     tls: Option<(Identity, Arc<Metrics>)>,
+    slots: Arc<Semaphore>,
     close: CancellationToken,
     patience: Duration,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((listener, tls, close), move |(listener, tls, close)| async move {
+    futures::stream::unfold((listener, tls, slots, close), move |(listener, tls, slots, close)| async move {
         loop {
+            // The semaphore is never closed.
+            let slot = slots.clone().acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     // Small messages go out at once.
@@ -201,8 +213,11 @@ pub(super) fn incoming(
                             Transport::Handshake(Box::new(handshake), metrics.clone())
                         }
                     };
-                    let connection = Connection::new(stream, peer, &close, patience);
-                    return Some((Ok(connection), (listener, tls, close)));
+                    let connection = Connection::new(stream, peer, slot, &close, patience);
+                    if slots.available_permits() == 0 {
+                        tracing::warn!("proxies have every connection that they may have; others wait");
+                    }
+                    return Some((Ok(connection), (listener, tls, slots, close)));
                 }
                 Err(error) => {
                     // Out of file descriptors, for example: it passes when others leave.
@@ -224,11 +239,17 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    fn slots(count: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(count))
+    }
+
     async fn pair(patience: Duration) -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
-        (Connection::new(Transport::Plain(stream), peer, &CancellationToken::new(), patience), client)
+        let slot = slots(1).acquire_owned().await.unwrap();
+        let close = CancellationToken::new();
+        (Connection::new(Transport::Plain(stream), peer, slot, &close, patience), client)
     }
 
     #[tokio::test]
@@ -270,7 +291,8 @@ mod tests {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             client.write_all(said.as_bytes()).await.unwrap();
             let tls = Some((identity.clone(), metrics.clone()));
-            let mut incoming = Box::pin(incoming(listener, tls, CancellationToken::new(), patience));
+            let mut incoming =
+                Box::pin(incoming(listener, tls, slots(1), CancellationToken::new(), patience));
             let mut connection = incoming.next().await.unwrap().unwrap();
             assert_eq!(connection.read_u8().await.unwrap_err().kind(), kind, "{said:?}");
             assert_eq!(metrics.tls_handshake_failures.get(), failures, "{said:?}");
@@ -282,10 +304,27 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let close = CancellationToken::new();
-        let mut incoming = Box::pin(incoming(listener, None, close.clone(), LONG));
+        let mut incoming = Box::pin(incoming(listener, None, slots(1), close.clone(), LONG));
         let _client = TcpStream::connect(address).await.unwrap();
         let mut connection = incoming.next().await.unwrap().unwrap();
         close.cancel();
         assert!(connection.read_u8().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn beyond_the_slots_a_connection_waits_for_another_to_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = Box::pin(incoming(listener, None, slots(1), CancellationToken::new(), LONG));
+        let mut clients = Vec::new();
+        for client in [b'a', b'b'] {
+            clients.push(TcpStream::connect(address).await.unwrap());
+            clients.last_mut().unwrap().write_all(&[client]).await.unwrap();
+        }
+        let mut first = incoming.next().await.unwrap().unwrap();
+        assert_eq!(first.read_u8().await.unwrap(), b'a');
+        assert!(futures::poll!(incoming.next()).is_pending());
+        drop(first);
+        assert_eq!(incoming.next().await.unwrap().unwrap().read_u8().await.unwrap(), b'b');
     }
 }

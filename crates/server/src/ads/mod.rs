@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::Streaming;
@@ -79,7 +80,7 @@ pub struct Ads {
 
 impl Ads {
     /// Serves (over TLS with an identity) until `shutdown`, then says goodbye (GOAWAY) and waits for the connections to end; cancelling
-    /// `close` ends them at once.
+    /// `close` ends them at once. Each connection takes one of `slots`; more wait to be accepted.
     ///
     /// # Errors
     /// Those of the transport as a whole; a connection's faults end that connection only.
@@ -87,11 +88,12 @@ impl Ads {
         self,
         listener: TcpListener,
         tls: Option<Identity>,
+        slots: Arc<Semaphore>,
         close: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let shutdown = self.shutdown.clone();
         let tls = tls.map(|identity| (identity, self.metrics.clone()));
-        let incoming = connection::incoming(listener, tls, close, self.patience.first_stream);
+        let incoming = connection::incoming(listener, tls, slots, close, self.patience.first_stream);
         let service =
             AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES);
         tonic::transport::Server::builder()
