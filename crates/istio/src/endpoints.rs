@@ -34,7 +34,7 @@ pub fn resolve_endpoints(view: &dyn View, service: &ServiceId, port: PortNumber)
         .collect();
     // Slices may overlap while they are rearranged, and Envoy takes no address twice: the first counts.
     let mut seen = HashSet::new();
-    endpoints.retain(|e| seen.insert((e.address.clone(), e.port)));
+    endpoints.retain(|e| seen.insert((e.address.to_ascii_lowercase(), e.port)));
     endpoints.sort();
     EndpointSet(endpoints)
 }

@@ -97,13 +97,18 @@ pub fn report_object(view: &dyn View, id: &ObjectId) -> ObjectReport {
         }
         Object::DestinationRule(rule) => report_destination_rule(view, id, rule, &mut found),
         Object::Service(service) => {
-            report_ports(view, id, &mut found);
+            report_ports(view, id, |_| true, &mut found);
             for pod in unknown_pods(view, service) {
                 let message = format!("{pod} is not known: its endpoint is left out until it is");
                 found.insert(Diagnostic::warning("PodNotFound", id, "", message));
             }
         }
-        Object::ServiceEntry(_) => report_ports(view, id, &mut found),
+        Object::ServiceEntry(entry) => {
+            // Other entries may add ports to its hosts.
+            let own =
+                |number: PortNumber| entry.spec.ports.iter().any(|p| p.number == u32::from(number.get()));
+            report_ports(view, id, own, &mut found);
+        }
         _ => {}
     }
     found.finish()
@@ -128,7 +133,7 @@ fn list_mirrors(vs: &umbra_api::VirtualService, domain: &str) -> Vec<MirrorState
 }
 
 /// Hosts that another object defines first, and ports that carry no HTTP: those get no listener.
-fn report_ports(view: &dyn View, id: &ObjectId, found: &mut Found) {
+fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> bool, found: &mut Found) {
     for head in view.service_heads(id).iter() {
         let seen = view.resolve(&id.namespace, &id.namespace, &head.id.host);
         if let Some(winner) = seen.filter(|winner| winner.id.objects().all(|object| object != id)) {
@@ -141,7 +146,7 @@ fn report_ports(view: &dyn View, id: &ObjectId, found: &mut Found) {
         if matches!(head.resolution, Resolution::Alias(_)) {
             continue;
         }
-        for port in head.ports.iter().filter(|p| !p.protocol.is_http()) {
+        for port in head.ports.iter().filter(|p| !p.protocol.is_http() && own(p.number)) {
             let message = format!(
                 "port {} speaks {}: accepted, not acted on yet: only HTTP ports get listeners and routes",
                 port.number,
