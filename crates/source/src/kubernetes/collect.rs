@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use umbra_ir::Kind;
 
+use super::cache::Step;
 use super::connect::ApiServer;
 use super::health::{Health, WatchHealth, WatchId, WatchState};
+use super::hold::Hold;
 use super::listwatch::{ListWatch, Message};
 use super::merge::Merge;
 use super::resource::Resource;
@@ -85,7 +88,7 @@ async fn collect(
     observed: watch::Sender<AllObserved>,
     out: mpsc::Sender<Update>,
 ) {
-    let mut merge = Merge::default();
+    let (mut merge, mut hold) = (Merge::default(), Hold::default());
     // The first update is sent even when it is empty: it says that there is nothing.
     let (mut first, mut synced, mut loaded) = (true, false, files.is_none());
     loop {
@@ -93,17 +96,16 @@ async fn collect(
         tokio::select! {
             biased;
             message = inbox.recv() => {
-                let Some(Message { id, steps, health: now }) = message else { return };
-                let carries = !steps.is_empty() && Resource::of(id.kind).is_istio();
-                steps.into_iter().for_each(|step| merge.cluster(step));
-                if carries {
-                    observed.send_replace(merge.observed().clone());
-                }
+                let Some(message) = message else { return };
+                let (id, now) = (message.id.clone(), message.health.clone());
+                let steps = hold.take(message, &health.borrow(), Instant::now());
+                take_in(&mut merge, steps, &observed);
                 health.send_modify(|health| {
                     health.insert(id, now);
                 });
                 synced = synced || health.borrow().values().all(|now| now.state != WatchState::Starting);
             }
+            () = at(hold.until()) => take_in(&mut merge, hold.release(), &observed),
             update = next(&mut files) => {
                 let Some(update) = update else { return };
                 merge.files(update);
@@ -116,6 +118,21 @@ async fn collect(
             }
             () = out.closed(), if !due => return,
         }
+    }
+}
+
+fn take_in(merge: &mut Merge, steps: Vec<Step>, observed: &watch::Sender<AllObserved>) {
+    let carries = steps.iter().any(|step| Resource::of(step.id.kind).is_istio());
+    steps.into_iter().for_each(|step| merge.cluster(step));
+    if carries {
+        observed.send_replace(merge.observed().clone());
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Message {
     pub(crate) id: WatchId,
     pub(crate) steps: Vec<Step>,
     pub(crate) health: WatchHealth,
+    /// When the list or watch began that it tells of; `None`: history is gone, and a new list is asked for at once.
+    pub(crate) asked: Option<Instant>,
 }
 
 /// One watch.
@@ -54,6 +56,7 @@ pub(crate) struct ListWatch {
     cache: Cache,
     out: mpsc::Sender<Message>,
     told: WatchHealth,
+    asked: Instant,
     pause: Duration,
     /// It was told that history is gone, and has heard nothing since.
     gone: bool,
@@ -96,13 +99,15 @@ impl ListWatch {
     ) -> Self {
         let resource = Resource::of(id.kind);
         let (cache, told) = (Cache::new(resource), WatchHealth::default());
-        ListWatch { client, id, resource, selector, cache, out, told, pause: FIRST_PAUSE, gone: false }
+        let (asked, pause) = (Instant::now(), FIRST_PAUSE);
+        ListWatch { client, id, resource, selector, cache, out, told, asked, pause, gone: false }
     }
 
     /// Runs until nobody listens.
     pub(crate) async fn run(mut self) {
         let mut position = None;
         loop {
+            self.asked = Instant::now();
             let result = match &mut position {
                 None => self.list().await.map(|listed| position = Some(listed)),
                 Some(at) => self.watch(at).await,
@@ -163,7 +168,9 @@ impl ListWatch {
             }
         }
         self.told = health.clone();
-        self.out.send(Message { id: self.id.clone(), steps, health }).await.map_err(|_| Closed)
+        let asked = (!self.gone).then_some(self.asked);
+        let message = Message { id: self.id.clone(), steps, health, asked };
+        self.out.send(message).await.map_err(|_| Closed)
     }
 
     /// Lists in the best version that the server has.

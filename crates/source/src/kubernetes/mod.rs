@@ -3,7 +3,7 @@
 //! A watch never takes objects away because something failed; only the API server's word does that: a deletion,
 //! or a complete list in which an object is missing. Nothing is told before every watch has been in step once.
 //! Start reading at: [`watch_cluster`], then `cache.rs` (one watch, pure), `merge.rs` (files beside it, pure),
-//! then `listwatch.rs` (one watch as a task).
+//! then `hold.rs` (what waits after an outage, pure) and `listwatch.rs` (one watch as a task).
 
 mod cache;
 mod collect;
@@ -12,6 +12,7 @@ mod events;
 #[cfg(test)]
 mod fake;
 mod health;
+mod hold;
 mod lease;
 mod listwatch;
 mod merge;

@@ -111,6 +111,29 @@ async fn nothing_goes_while_the_server_is_away() {
     assert_eq!(next(&mut cluster).await.as_deref(), Some("-a +b"));
 }
 
+/// Each watch comes back in its own time; what was changed together meanwhile is told together.
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_is_told_together() {
+    for missed in ["list b:9:80 @9", "list b:9:80 &t"] {
+        let server = Server::new(&[]);
+        let mut cluster = server.watch(&Scope::default(), None);
+        assert_eq!(next(&mut cluster).await.as_deref(), Some("+a"));
+        server.now(&[("", "refuse")]);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        server.now(&[
+            ("services continue", "list @9"),
+            ("watch /api/v1/services @7", "410"),
+            ("list /api/v1/services", missed),
+            ("watch /apis/networking.istio.io/v1/virtualservices @7", "410"),
+            ("list /apis/networking.istio.io/v1/virtualservices", "list rule:9:80 @9"),
+        ]);
+        let told = next(&mut cluster).await.unwrap_or_default();
+        let mut words: Vec<_> = told.split(' ').collect();
+        words.sort_unstable();
+        assert_eq!(words, ["+b", "+rule", "-a"], "{missed}");
+    }
+}
+
 /// Which lists are asked for: with namespaces neither Nodes nor Namespaces, so that Roles are enough, and the selector
 /// for Istio's kinds alone.
 #[tokio::test(start_paused = true)]
