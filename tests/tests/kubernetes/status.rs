@@ -345,7 +345,11 @@ fn a_refusal_and_an_empty_target_are_told() {
         install_own_crds(&cluster);
         let mut mesh = umbra(&cluster, &[]).await;
         let client = workloads(&cluster).await;
-        cluster.apply(&(SUBSETS.to_owned() + &rule(10.0)));
+        // The subsets first, or the rule may be told to lack them, which is another Event.
+        cluster.apply(SUBSETS);
+        let idle = [READY[0], "Programmed=Unknown/NoProxies"];
+        wait_conditions(&cluster, &mesh, "destinationrule", "web", &idle).await;
+        cluster.apply(&rule(10.0));
         // Somebody has the port already, and does not share it.
         let taken = client.net().and_then(|net| net.listen("0.0.0.0:8085".parse().expect("an address")));
         let taken = taken.unwrap_or_else(|e| panic!("{e:#}"));
