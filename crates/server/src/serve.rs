@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ use crate::sources::{self, Sources, Started};
 use crate::status;
 use crate::tls::{Identity, TlsOptions};
 
+/// Connections that wait to be accepted, as far as the system lets them.
+const QUEUE: u32 = 4096;
 /// How long streams may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -287,12 +289,28 @@ async fn bind(option: &str, address: &str) -> anyhow::Result<TcpListener> {
     let what = || format!("{option}: cannot listen on {address:?} (expected HOST:PORT or :PORT)");
     match address.strip_prefix(':') {
         // Both IP versions where the machine has both.
-        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+        Some(port) => match listen_on(&format!("[::]:{port}")).await {
             Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await.with_context(what),
+            Err(_) => listen_on(&format!("0.0.0.0:{port}")).await.with_context(what),
         },
-        None => TcpListener::bind(address).await.with_context(what),
+        None => listen_on(address).await.with_context(what),
     }
+}
+
+/// As [`TcpListener::bind`], with a longer queue: a whole mesh may come back at once, and a connection that finds the
+/// queue full is tried again only after a second.
+async fn listen_on(address: &str) -> std::io::Result<TcpListener> {
+    let mut failed = std::io::Error::other("the name has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port whose last connections still linger is free.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(QUEUE)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Runs a server until SIGTERM or SIGINT.

@@ -295,3 +295,17 @@ async fn shutdown_ends_streams_without_an_error() {
     let World { server, .. } = world;
     within(server.wait()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_finds_room() {
+    // The runtime has one thread, and it makes connections: nobody accepts meanwhile.
+    let world = World::new().await;
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let crowd: Vec<_> = (0..most.trim().parse().unwrap_or(0).min(600))
+        .map(|_| std::net::TcpStream::connect_timeout(&world.server.xds, Duration::from_millis(900)))
+        .collect();
+    let missing = crowd.iter().filter(|it| it.is_err()).count();
+    assert_eq!(missing, 0);
+    drop(crowd);
+    world.stop().await;
+}
