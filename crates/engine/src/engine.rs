@@ -360,7 +360,8 @@ impl Engine {
                 class: class.clone(),
                 proxies: known.proxies.iter().copied().collect(),
                 snapshot: known.snapshot.clone(),
-                objects: reaches.of(class, scope, &known.manifest),
+                objects: reaches.of(class, scope.clone(), &known.manifest),
+                scope,
             }
         });
         all.collect()

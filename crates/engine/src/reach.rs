@@ -25,6 +25,14 @@ pub struct ClassReach {
     /// By Istio object: the route tables of a VirtualService, the listeners and route tables of a Gateway, the
     /// clusters of a DestinationRule or ServiceEntry. An object that is not here does not reach the class.
     pub objects: Arc<BTreeMap<ObjectId, Resources>>,
+    pub(crate) scope: Arc<Scope>,
+}
+
+impl ClassReach {
+    /// The listener of a route table: a proxy that could not open it never asks for the table.
+    pub fn listener_of(&self, table: &str) -> Option<Arc<str>> {
+        self.scope.tables.get(table).map(|table| umbra_envoy::listener_name(&table.listener))
+    }
 }
 
 /// What was worked out for a class, and from what.

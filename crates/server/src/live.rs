@@ -243,17 +243,27 @@ fn blank(reach: &Reach, id: &ObjectId) -> ObjectLive {
 fn lacks(proxy: &Proxy, class: &ClassReach, needs: &[(ResourceType, Arc<str>)]) -> Option<Laggard> {
     let mut lacking = None;
     for (resource_type, name) in needs {
-        let Some(resource) = class.snapshot.get(*resource_type, name) else { continue };
-        let standing =
-            proxy.with_session(|session| session.standing(*resource_type, name, &resource.version));
-        let words = match standing {
-            Standing::Taken => continue,
-            Standing::Refused(words) => Some(words),
-            Standing::Open => None,
+        let mut at_fault = (*resource_type, name.clone());
+        let words = match standing(proxy, class, &at_fault) {
+            None | Some(Standing::Taken) => continue,
+            Some(Standing::Refused(words)) => Some(words),
+            // Envoy does not ask for the routes of a listener that it refused (its port is taken, for example).
+            Some(Standing::Open) => {
+                let is_table = *resource_type == ResourceType::Route;
+                let listener = is_table.then(|| class.listener_of(name)).flatten();
+                let listener = listener.map(|name| (ResourceType::Listener, name));
+                match listener.map(|listener| (standing(proxy, class, &listener), listener)) {
+                    Some((Some(Standing::Refused(words)), listener)) => {
+                        at_fault = listener;
+                        Some(words)
+                    }
+                    _ => None,
+                }
+            }
         };
         if words.is_some() || lacking.is_none() {
             let refused = words.is_some();
-            let resource = format!("{}/{name}", resource_type.short_name());
+            let resource = format!("{}/{}", at_fault.0.short_name(), at_fault.1);
             lacking = Some(Laggard { proxy: proxy.name(), resource, words });
             if refused {
                 break;
@@ -261,6 +271,16 @@ fn lacks(proxy: &Proxy, class: &ClassReach, needs: &[(ResourceType, Arc<str>)]) 
         }
     }
     lacking
+}
+
+/// How a proxy stands to what its class has under this name; `None`: nothing is there.
+fn standing(
+    proxy: &Proxy,
+    class: &ClassReach,
+    (resource_type, name): &(ResourceType, Arc<str>),
+) -> Option<Standing> {
+    let resource = class.snapshot.get(*resource_type, name)?;
+    Some(proxy.with_session(|session| session.standing(*resource_type, name, &resource.version)))
 }
 
 #[cfg(test)]
@@ -485,6 +505,21 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
         let live = stage.live.clone();
         drop(stage);
         assert_eq!(told(&live).await, nobody, "gone");
+    }
+
+    /// A proxy that cannot open the port never asks for its routes.
+    #[tokio::test]
+    async fn a_refused_listener_is_what_its_routes_lack() {
+        let nobody = "VirtualService@3 0/0, DestinationRule@0 0/0, Gateway@0 0/0; v2 50% 0/0";
+        let mut stage = Stage::new(OBJECTS, nobody).await;
+        [Cluster, Endpoint, Listener].into_iter().for_each(|ty| stage.ask(ty));
+        [Endpoint, Cluster, Endpoint].into_iter().for_each(|ty| stage.stream.answer(ty, None));
+        let words = "Error adding/updating listener(s) 127.0.0.1_80: cannot bind";
+        stage.stream.answer(Listener, Some(words));
+        let want = format!(
+            "VirtualService@3 0/1 p.default lds/127.0.0.1_80{words}, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 0/1"
+        );
+        stage.check("no port", &want).await;
     }
 
     /// A rule of two mirrors, and a proxy that cannot have the cluster of one.

@@ -64,10 +64,14 @@ fn what_envoy_rejects_is_told_in_its_words() {
         // The port is somebody else's, so that Envoy cannot open its listener.
         let taken = std::net::TcpListener::bind("0.0.0.0:8888").expect("a port");
         world.write("edge.yaml", &gateway(8888));
+        let teapot = "hosts: ['*']\ngateways: [edge]\nhttp:\n- directResponse: {status: 418}\n";
+        world.write("rule.yaml", &istio("VirtualService", "infra", "teapot", teapot));
         world.start_umbra().await;
         wait_gate(&world, "gateway/infra/edge", 409, "no connected proxy").await;
         world.start_proxy("edge", "router/infra/istio=edge").await;
         wait_gate(&world, "gateway/infra/edge", 409, "edge rejected lds/0.0.0.0_8888: ").await;
+        // Envoy does not ask for the routes of a port that it does not have: the rule tells why as well.
+        wait_gate(&world, "vs/infra/teapot", 409, "edge rejected lds/0.0.0.0_8888: ").await;
         let (_, body) = gate(&world, "gateway/infra/edge").await;
         let words = body["laggards"][0]["words"].as_str().unwrap_or_default();
         assert!(words.contains("Address already in use"), "{body}");
@@ -76,6 +80,8 @@ fn what_envoy_rejects_is_told_in_its_words() {
         assert!(proxies.contains("edge.infra rejected lds 0.0.0.0_8888: "), "{proxies}");
         drop(taken);
         world.write("edge.yaml", &gateway(8889));
-        wait_gate(&world, "gateway/infra/edge", 200, "live on 1 of 1 proxies").await;
+        for object in ["gateway/infra/edge", "vs/infra/teapot"] {
+            wait_gate(&world, object, 200, "live on 1 of 1 proxies").await;
+        }
     });
 }
