@@ -7,8 +7,29 @@
 
 use std::sync::Arc;
 
-use crate::held::{Held, Items};
+use crate::held::{Held, Items, NackInfo};
 use crate::resource::ResourceType;
+
+impl NackInfo {
+    /// Which names the words blame. Envoy adds the clusters and listeners of a response one by one, keeps the good
+    /// ones and names the others (`CdsApiHelper::onConfigUpdate`, `LdsApiImpl::onConfigUpdate`). Any other words
+    /// blame all.
+    pub(crate) fn blames(&self, ty: ResourceType) -> impl Fn(&str) -> bool + use<> {
+        let said = match ty {
+            ResourceType::Cluster => self.message.strip_prefix("Error adding/updating cluster(s)"),
+            ResourceType::Listener => self.message.strip_prefix("Error adding/updating listener(s)"),
+            _ => None,
+        };
+        let is_named = |said: &str, name: &str| {
+            let begins = |(at, _): (usize, &str)| said[..at].ends_with([' ', '\n']);
+            said.match_indices(&format!("{name}: ")).any(begins)
+        };
+        let said = said.filter(|said| !said.ends_with("(truncated)"));
+        let said = said.filter(|said| self.resources.iter().any(|(name, _)| is_named(said, name)));
+        let said = said.map(str::to_owned);
+        move |name| said.as_ref().is_none_or(|said| is_named(said, name))
+    }
+}
 
 /// Divides what was refused by the last NACK: what stays refused, and what is to be sent once more.
 pub(crate) fn divide(held: &Held, ty: ResourceType, items: Items) -> (Items, Items) {
@@ -42,7 +63,7 @@ fn names(words: &str, name: &Arc<str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::*;
 
     #[test]
     fn words_name_a_resource_as_envoy_does() {
@@ -63,6 +84,29 @@ mod tests {
             ("anything", "", false),
         ] {
             assert_eq!(names(words, &name.into()), expected, "{name} in {words}");
+        }
+    }
+
+    #[test]
+    fn whom_a_refusal_blames() {
+        use ResourceType::{Cluster, Endpoint, Listener, Route};
+        let long = "Error adding/updating cluster(s) a: no...(truncated)";
+        for (ty, words, blamed) in [
+            (Cluster, "Error adding/updating cluster(s) a: Invalid path: /x", "a"),
+            (Cluster, "Error adding/updating cluster(s) a: no, c|80||c: no", "a c|80||c"),
+            (Cluster, "Error adding/updating cluster(s) xa: no, b: no", "b"),
+            (Cluster, "Error adding/updating cluster(s) d: no", "a b c|80||c"),
+            (Cluster, "no such field", "a b c|80||c"),
+            (Cluster, long, "a b c|80||c"),
+            (Listener, "Error adding/updating listener(s) a: in use\nb: in use\n", "a b"),
+            (Route, "Error adding/updating cluster(s) a: no", "a b c|80||c"),
+            (Endpoint, "a: no", "a b c|80||c"),
+        ] {
+            let names = ["a", "b", "c|80||c"];
+            let resources = names.map(|name| (Arc::from(name), None)).to_vec();
+            let blames = NackInfo { message: words.to_owned(), resources, generation: 1 }.blames(ty);
+            let got: Vec<_> = names.into_iter().filter(|name| blames(name)).collect();
+            assert_eq!(got.join(" "), blamed, "{words}");
         }
     }
 }

@@ -38,18 +38,25 @@ fn a_percentage_is_one_runtime_resource_and_nothing_else() {
     }
 }
 
+/// How a client comes to have its routes that has not asked for the layer.
+fn plain(ask: &str) -> String {
+    format!(
+        "> plain
+         > mesh +a +b a>b@50
+         > {ask} rds a b
+         > await rds
+         < rds +a +b
+         > ack rds"
+    )
+}
+
 #[test]
 fn a_client_without_the_layer_gets_the_share_in_its_route() {
     for (variant, ask) in [(Delta, "sub"), (Sotw, "names")] {
         check(
             variant,
             &format!(
-                "> plain
-                 > mesh +a +b a>b@50
-                 > {ask} rds a b
-                 > await rds
-                 < rds +a +b
-                 > ack rds
+                "{}
                  > mesh a>b@25
                  > await rds
                  < rds ~a
@@ -57,7 +64,8 @@ fn a_client_without_the_layer_gets_the_share_in_its_route() {
                  > mesh a>b@0
                  > await rds
                  < rds ~a
-                 > ack rds"
+                 > ack rds",
+                plain(ask)
             ),
         );
     }
@@ -69,18 +77,14 @@ fn a_client_that_asks_late_for_the_layer_gets_it_at_once() {
         check(
             variant,
             &format!(
-                "> plain
-                 > mesh +a +b a>b@50
-                 > {ask} rds a b
-                 > await rds
-                 < rds +a +b
-                 > ack rds
+                "{}
                  > {ask} rtds umbra
                  < rds ~a
                  < rtds a>b=500000
                  > ack rds
                  > mesh a>b@25
-                 < rtds a>b=250000"
+                 < rtds a>b=250000",
+                plain(ask)
             ),
         );
     }

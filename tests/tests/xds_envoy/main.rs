@@ -4,6 +4,21 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
+/// A test for each variant of xDS: `check` takes it.
+macro_rules! in_both_variants {
+    ($check:ident) => {
+        #[test]
+        fn delta() {
+            umbra_testkit::isolate::isolated(async { $check(umbra_xds::Variant::Delta).await });
+        }
+
+        #[test]
+        fn state_of_the_world() {
+            umbra_testkit::isolate::isolated(async { $check(umbra_xds::Variant::Sotw).await });
+        }
+    };
+}
+
 mod model;
 mod random;
 mod refused;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use umbra_testkit::isolate::isolated;
 use umbra_xds::{ResourceType, Variant};
 
 use crate::model::{ASSIGNMENTS, Model};
@@ -89,12 +88,4 @@ async fn check(variant: Variant) {
     );
 }
 
-#[test]
-fn delta() {
-    isolated(async { check(Variant::Delta).await });
-}
-
-#[test]
-fn state_of_the_world() {
-    isolated(async { check(Variant::Sotw).await });
-}
+in_both_variants!(check);

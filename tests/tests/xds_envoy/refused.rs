@@ -1,6 +1,5 @@
 //! A resource that Envoy refuses takes those beside it along, and they come once more.
 
-use umbra_testkit::isolate::isolated;
 use umbra_testkit::wait;
 use umbra_xds::Variant;
 
@@ -28,12 +27,4 @@ async fn check(variant: Variant) {
     assert_eq!(world.server.bad().len(), 1, "{variant:?}: {:#?}", world.server.bad());
 }
 
-#[test]
-fn delta() {
-    isolated(async { check(Variant::Delta).await });
-}
-
-#[test]
-fn state_of_the_world() {
-    isolated(async { check(Variant::Sotw).await });
-}
+in_both_variants!(check);

@@ -1,6 +1,5 @@
 //! What Envoy does not ask for, row by row.
 
-use umbra_testkit::isolate::isolated;
 use umbra_xds::{ResourceType, Variant};
 
 use crate::world::{World, echoes};
@@ -88,12 +87,4 @@ async fn check(variant: Variant) {
     }
 }
 
-#[test]
-fn delta() {
-    isolated(async { check(Variant::Delta).await });
-}
-
-#[test]
-fn state_of_the_world() {
-    isolated(async { check(Variant::Sotw).await });
-}
+in_both_variants!(check);
