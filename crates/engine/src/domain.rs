@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use umbra_api::Object;
 use umbra_envoy::Built;
-use umbra_ir::{Diagnostic, ObjectId, ProxyClass, ProxyKind, Role, RuntimeFraction, RuntimeKey, VirtualHost};
-use umbra_istio::{Index, RouteSource, Scope, View, VirtualHostSpec};
+use umbra_ir::{
+    Diagnostic, ObjectId, ProxyClass, ProxyKind, Role, RouteSource, RuntimeFraction, RuntimeKey, Scope,
+    VirtualHost, VirtualHostSpec,
+};
+use umbra_istio::{Index, View};
 use umbra_xds::{Resource, ResourceType};
 
 use crate::input::{Input, InputId, indexes};

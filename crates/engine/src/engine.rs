@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{Change, Object};
-use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyClass, ProxyNode, Settings};
-use umbra_istio::{Index, MirrorState};
+use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyClass, ProxyNode, Settings};
+use umbra_istio::Index;
 use umbra_xds::{Resource, Snapshot};
 
 use crate::classes::{Classes, Pending};

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use umbra_envoy::EncodedVirtualHost;
 use umbra_ir::{
-    ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, ObjectId, PortNumber, ProxyClass,
-    ProxyKind, ProxyNode, RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Shares,
-};
-use umbra_istio::{
-    MirrorState, NamespaceRules, RouteList, RouteRefs, RouteSource, Scope, TargetProblem, TargetQuery,
+    ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState, NamespaceRules,
+    ObjectId, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteList, RouteRefs, RouteSource, RuleHead,
+    RuleSet, RuleSetId, Rules, Scope, ServiceHead, ServiceId, Shares, TargetProblem, TargetQuery,
     VirtualHostSpec,
 };
 use umbra_xds::{Resource, ResourceType};

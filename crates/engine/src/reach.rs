@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{Kind, ObjectId, ProxyClass};
-use umbra_istio::{RouteSource, Scope};
+use umbra_ir::{Kind, ObjectId, ProxyClass, RouteSource, Scope};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::ProxyId;

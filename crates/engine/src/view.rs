@@ -6,13 +6,11 @@ use std::sync::Arc;
 use umbra_api::Object;
 use umbra_envoy::EncodedVirtualHost;
 use umbra_ir::{
-    ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, ObjectId, PortNumber, ProxyClass, ProxyKind,
-    RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Settings, Shares,
+    ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, NamespaceRules, ObjectId, PortNumber,
+    ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, RuleSet, RuleSetId, Rules, Scope,
+    ServiceHead, ServiceId, Settings, Shares, TargetProblem, TargetQuery, VirtualHostSpec,
 };
-use umbra_istio::{
-    Index, NamespaceRules, RouteList, RouteRefs, RouteSource, Scope, TargetProblem, TargetQuery, View,
-    VirtualHostSpec,
-};
+use umbra_istio::{Index, View};
 
 use crate::domain::Mesh;
 use crate::input::{Input, InputId, World};

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod diagnostic;
+mod mirror;
 mod names;
 mod object;
 mod policy;
@@ -15,17 +16,21 @@ mod protocol;
 mod proxy;
 mod route;
 mod rule;
+mod scope;
 mod service;
 mod settings;
+mod source;
+mod target;
 mod visibility;
 
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use diagnostic::{Diagnostic, Severity};
+pub use mirror::MirrorState;
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName};
 pub use object::{Kind, ObjectId};
 pub use policy::{
-    ClientTls, ConnectionPool, LeveledPolicy, LoadBalancer, RuleSet, Subset, TcpKeepalive, TlsOrigination,
-    TrafficPolicy,
+    ClientTls, ConnectionPool, LeveledPolicy, LoadBalancer, NamespaceRules, RuleEntry, RuleSet, Subset,
+    TcpKeepalive, TlsOrigination, TrafficPolicy,
 };
 pub use protocol::Protocol;
 pub use proxy::{GatewayHead, Listener, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost};
@@ -38,9 +43,12 @@ pub use rule::{
     RedirectPort, RequestMatch, RetryPolicy, Rule, RuleAction, RuleHead, RuleMatch, Rules, Shares,
     StaticFilter, TextMatch, WeightedDestination,
 };
+pub use scope::{Scope, Table, VirtualHostSpec};
 pub use service::{
     ClusterRef, Endpoint, EndpointSet, Locality, Resolution, Role, RuleSetId, ServiceHead, ServiceId,
     ServicePort,
 };
 pub use settings::{AccessLog, AccessLogFormat, MirrorSettings, Settings};
+pub use source::{RouteClient, RouteList, RouteRefs, RouteSource};
+pub use target::{Hidden, TargetProblem, TargetQuery};
 pub use visibility::Visibility;

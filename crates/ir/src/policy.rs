@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ObjectId, PortNumber, SubsetName};
+use crate::{Hostname, ObjectId, PortNumber, SubsetName, Visibility};
 
 /// The four policy blocks that umbra acts on. `None`: not written.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -67,6 +67,20 @@ impl RuleSet {
         effective
     }
 }
+
+/// One DestinationRule as the lookup sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleEntry {
+    /// The rule.
+    pub id: ObjectId,
+    /// Who sees it.
+    pub visibility: Visibility,
+}
+
+/// The DestinationRules of a namespace by host pattern, oldest first. Those with a `workloadSelector` are
+/// not acted on yet and not in it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NamespaceRules(pub BTreeMap<Hostname, Vec<RuleEntry>>);
 
 /// `connectionPool`; `None` and 0 mean "not set" as in Istio.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -9,26 +9,13 @@ use umbra_api::{
     LoadBalancerSettings, Object, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
 };
 use umbra_ir::{
-    ClientTls, ConnectionPool, Hostname, Kind, LeveledPolicy, LoadBalancer, ObjectId, PortNumber, RuleSet,
-    RuleSetId, ServiceId, Subset, SubsetName, TcpKeepalive, TlsOrigination, TrafficPolicy, Visibility,
+    ClientTls, ConnectionPool, Hostname, Kind, LeveledPolicy, LoadBalancer, NamespaceRules, ObjectId,
+    PortNumber, RuleEntry, RuleSet, RuleSetId, ServiceId, Subset, SubsetName, TcpKeepalive, TlsOrigination,
+    TrafficPolicy, Visibility,
 };
 
 use crate::names::resolve_host;
 use crate::view::{Index, View};
-
-/// One DestinationRule as the lookup sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RuleEntry {
-    /// The rule.
-    pub id: ObjectId,
-    /// Who sees it.
-    pub visibility: Visibility,
-}
-
-/// The DestinationRules of a namespace by host pattern, oldest first. Those with a `workloadSelector` are
-/// not acted on yet and not in it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct NamespaceRules(pub BTreeMap<Hostname, Vec<RuleEntry>>);
 
 /// Collects the DestinationRules of a namespace.
 pub fn select_namespace_rules(view: &dyn View, namespace: &Arc<str>) -> NamespaceRules {

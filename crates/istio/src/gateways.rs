@@ -7,13 +7,12 @@ use std::sync::Arc;
 use umbra_api::{Gateway, Object};
 use umbra_ir::{
     GatewayHead, GatewayRef, Hostname, Kind, Listener, ObjectId, PortNumber, Protocol, ProxyClass, ProxyKind,
-    RuleHead, Server, ServerHost,
+    RouteClient, RouteSource, RuleHead, Scope, Server, ServerHost, Table, VirtualHostSpec,
 };
 
 use crate::endpoints::{pod_port, selected_pods};
 use crate::matches::filter_passes;
-use crate::routes::{RouteClient, RouteSource};
-use crate::scope::{Scope, Table, VirtualHostSpec, mentioned};
+use crate::scope::mentioned;
 use crate::services::port_of;
 use crate::sidecar::virtual_host_name;
 use crate::view::{Index, View};

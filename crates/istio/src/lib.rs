@@ -26,18 +26,16 @@ mod target;
 mod view;
 
 pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters, uses_load_assignment};
-pub use destination_rules::{
-    NamespaceRules, RuleEntry, merge_rule_set, resolve_policy, select_namespace_rules,
-};
+pub use destination_rules::{merge_rule_set, resolve_policy, select_namespace_rules};
 pub use endpoints::{resolve_endpoints, select_members};
 pub use gateways::{bind_gateway_scope, resolve_gateway_head};
 pub use names::{resolve_gateway, resolve_host, service_host};
 pub use proxies::{NodeError, parse_node, resolve_class, select_mentioned_labels};
-pub use report::{MirrorState, ObjectReport, report_object};
-pub use routes::{RouteClient, RouteList, RouteRefs, RouteSource, bind_routes};
+pub use report::{ObjectReport, report_object};
+pub use routes::bind_routes;
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
-pub use scope::{Scope, Table, VirtualHostSpec, select_bound_rules};
+pub use scope::select_bound_rules;
 pub use services::{resolve_service, resolve_service_heads, select_visible_services};
 pub use sidecar::bind_sidecar_scope;
-pub use target::{TargetProblem, resolve_target};
-pub use view::{Index, TargetQuery, View};
+pub use target::resolve_target;
+pub use view::{Index, View};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use umbra_api::{DestinationRule, Object, VirtualService};
 use umbra_ir::{
-    ClientTls, ClusterRef, Diagnostic, GatewayRef, Hostname, LeveledPolicy, MirrorRule, ObjectId, PortNumber,
-    ProxyKind, Resolution, Role, Rule, RuleAction, RuleHead, RuntimeFraction, RuntimeKey, ServiceHead,
-    Severity,
+    ClientTls, ClusterRef, Diagnostic, GatewayRef, Hostname, LeveledPolicy, MirrorRule, MirrorState,
+    ObjectId, PortNumber, ProxyKind, Resolution, Role, RouteClient, Rule, RuleAction, RuleEntry, RuleHead,
+    ServiceHead, Severity,
 };
 
 use crate::endpoints::unknown_pods;
@@ -16,35 +16,9 @@ use crate::gateways::intersection;
 use crate::matches::filter_may_pass;
 use crate::mirrors::written_mirrors;
 use crate::names::{resolve_gateway, resolve_host};
-use crate::routes::{RouteClient, broken_destination, broken_mirror, is_plaintext_to_tls, query};
+use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, query};
 use crate::sidecar::LITERAL_PORT;
 use crate::view::View;
-
-/// One mirror of a VirtualService, and what became of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MirrorState {
-    /// The hosts of the VirtualService, as written.
-    pub hosts: Arc<[String]>,
-    /// Its path in the object, such as `spec.http[0].mirror`.
-    pub field: String,
-    /// `spec.http[].name`, often empty.
-    pub route: String,
-    /// The host that it names, as written.
-    pub host: String,
-    /// The subset that it names, or empty.
-    pub subset: String,
-    /// The port that it names.
-    pub port: Option<PortNumber>,
-    /// Names its fraction in the runtime layer.
-    pub key: RuntimeKey,
-    /// Its fraction; `None`: not a percentage, so that nothing is mirrored.
-    pub share: Option<RuntimeFraction>,
-    /// What it comes to, with the number of ready endpoints; several when it names no port and callers use
-    /// several. Empty: broken, or nobody can call the rule.
-    pub clusters: BTreeMap<ClusterRef, usize>,
-    /// The worst that is to be said about it, if anything is.
-    pub problem: Option<Diagnostic>,
-}
 
 /// Everything that the author of one object should know.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -393,7 +367,7 @@ fn report_policy_owner(
     view: &dyn View,
     id: &ObjectId,
     rule: &DestinationRule,
-    entries: &[crate::RuleEntry],
+    entries: &[RuleEntry],
     found: &mut Found,
 ) {
     if rule.spec.traffic_policy.is_none() {

@@ -1,84 +1,17 @@
 //! Rules bound for a client: every target resolved, every broken mirror left out
 //! (istio-semantics "From list of http rules to list of envoy routes"; design "Mirroring").
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use umbra_ir::{
-    ClientTls, ClusterRef, Diagnostic, Forward, ForwardOptions, ForwardRule, GatewayRef, HeaderOps, Mirror,
-    MirrorHost, MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, Role, Route,
-    RouteAction, Rule, RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, ServiceId, Shares,
-    Target, TargetCluster, WeightedDestination,
+    ClientTls, ClusterRef, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderOps, Mirror, MirrorHost,
+    MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, Role, Route,
+    RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch, RuntimeFraction,
+    RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery, WeightedDestination,
 };
 
 use crate::headers::default_retry;
 use crate::matches::{filter_passes, match_everything};
-use crate::target::{TargetProblem, unknown_cluster};
-use crate::view::{TargetQuery, View};
-
-/// What of a client changes the routes it gets.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct RouteClient {
-    /// Sidecar or gateway.
-    pub kind: ProxyKind,
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// The mesh, or the Gateway it serves.
-    pub gateway: GatewayRef,
-    /// The port being called: the service port, at a gateway the server's number.
-    pub port: PortNumber,
-    /// Those of its labels that the rules mention.
-    pub labels: Arc<BTreeMap<String, String>>,
-    /// It gets fractions by RTDS.
-    pub rtds: bool,
-}
-
-/// Where routes come from.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum RouteSource {
-    /// A VirtualService's rules.
-    Rules(ObjectId, RouteClient),
-    /// A service without rules.
-    Service(ServiceId, RouteClient),
-}
-
-/// Bound routes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RouteList {
-    /// In order.
-    pub routes: Vec<Route>,
-}
-
-/// What routes refer to.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RouteRefs {
-    /// Clusters that exist, primary and mirror.
-    pub clusters: BTreeSet<ClusterRef>,
-    /// Keys of the runtime layer.
-    pub keys: BTreeSet<RuntimeKey>,
-}
-
-impl RouteList {
-    /// What these routes refer to.
-    pub fn refs(&self) -> RouteRefs {
-        let mut refs = RouteRefs::default();
-        for route in &self.routes {
-            let RouteAction::Forward(forward) = &route.action else { continue };
-            for target in &forward.targets {
-                if let TargetCluster::Known(cluster) = &target.cluster {
-                    refs.clusters.insert(cluster.clone());
-                }
-            }
-            for mirror in &forward.mirrors {
-                refs.clusters.insert(mirror.cluster.clone());
-                if let MirrorShare::Runtime(key) = &mirror.share {
-                    refs.keys.insert(key.clone());
-                }
-            }
-        }
-        refs
-    }
-}
+use crate::target::unknown_cluster;
+use crate::view::View;
 
 /// Binds a source of routes.
 pub fn bind_routes(view: &dyn View, source: &RouteSource) -> (RouteList, Vec<Diagnostic>) {

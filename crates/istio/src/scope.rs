@@ -1,43 +1,11 @@
 //! What a class of proxies is given: tables of virtual hosts, before anything in them is looked up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, Kind, Listener, ObjectId, RuleHead};
+use umbra_ir::{GatewayRef, Kind, RuleHead};
 
-use crate::routes::RouteSource;
 use crate::view::{Index, View};
-
-/// The route tables of a proxy class by route configuration name.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Scope {
-    /// `8000` for sidecars, `http.8080` for gateways.
-    pub tables: BTreeMap<Arc<str>, Arc<Table>>,
-}
-
-/// One route table and the listener that uses it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Table {
-    /// The listener.
-    pub listener: Listener,
-    /// The Gateways that it serves; none at a sidecar.
-    pub gateways: BTreeSet<ObjectId>,
-    /// Its virtual hosts, sorted by name.
-    pub hosts: Vec<Arc<VirtualHostSpec>>,
-}
-
-/// A virtual host before its routes are bound. It is its own identity: classes with the same one share it.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct VirtualHostSpec {
-    /// `host:port`.
-    pub name: String,
-    /// In lower case.
-    pub domains: Vec<String>,
-    /// Where its routes come from, in order.
-    pub sources: Vec<RouteSource>,
-    /// Answer plaintext with a redirect to https.
-    pub require_tls: bool,
-}
 
 /// The VirtualServices bound to a gateway (or the mesh) that a namespace sees: its private ones, then those
 /// exported to it, then public ones; each oldest first (istio `VirtualServicesForGateway`).

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayRef, Hostname, Listener, PortNumber, ProxyClass, ProxyKind, Resolution, RuleHead, ServiceHead,
+    GatewayRef, Hostname, Listener, PortNumber, ProxyClass, ProxyKind, Resolution, RouteClient, RouteSource,
+    RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
 };
 
 use crate::endpoints::is_served;
 use crate::matches::filter_passes;
-use crate::routes::{RouteClient, RouteSource};
-use crate::scope::{Scope, Table, VirtualHostSpec, mentioned};
+use crate::scope::mentioned;
 use crate::view::View;
 
 /// The port on which rules for hosts that are no service count too.

@@ -4,47 +4,11 @@
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClusterRef, Hostname, ObjectId, PortNumber, Protocol, Resolution, Role, RuleSetId, ServiceHead,
-    SubsetName,
+    ClusterRef, Hidden, Hostname, Protocol, Resolution, Role, RuleSetId, ServiceHead, SubsetName,
+    TargetProblem, TargetQuery,
 };
 
-use crate::view::{TargetQuery, View};
-
-/// Why a destination means no cluster.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum TargetProblem {
-    /// No visible service defines the host.
-    #[error("no service {0} is visible here")]
-    HostNotFound(Hostname),
-    /// The service has no such port.
-    #[error("service {0} has no port {1}")]
-    PortNotFound(Hostname, PortNumber),
-    /// No port named, several to choose from, and the called one is not among them.
-    #[error("service {0} has several ports and not the called port {1}; name one")]
-    PortAmbiguous(Hostname, PortNumber),
-    /// No DestinationRule that applies defines the subset.
-    #[error("no DestinationRule that applies to {0} defines the subset {1}{2}")]
-    SubsetNotFound(Hostname, SubsetName, Hidden),
-    /// A kind of service that cannot be called yet.
-    #[error("service {0} has {1}, which is accepted, not acted on yet")]
-    Unsupported(Hostname, &'static str),
-    /// The port speaks UDP.
-    #[error("port {1} of service {0} is not TCP")]
-    NotTcp(Hostname, PortNumber),
-}
-
-/// A DestinationRule that would define the subset, but another namespace's rules come before it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hidden(pub Option<(ObjectId, ObjectId)>);
-
-impl std::fmt::Display for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            None => Ok(()),
-            Some((hider, hidden)) => write!(f, " ({hider} comes before {hidden}, which does, and hides it)"),
-        }
-    }
-}
+use crate::view::View;
 
 /// How many ExternalName Services may point at each other.
 const MAX_ALIASES: usize = 4;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use umbra_api::Object;
 use umbra_ir::{
-    ClusterRef, Destination, EndpointSet, GatewayHead, GatewayRef, Hostname, Kind, ObjectId, PortNumber,
-    ProxyKind, RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Settings, Shares,
+    ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Kind, NamespaceRules, ObjectId, PortNumber,
+    ProxyKind, RouteList, RouteSource, RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Settings,
+    Shares, TargetProblem, TargetQuery,
 };
-
-use crate::{NamespaceRules, RouteList, RouteSource, TargetProblem};
 
 /// A set of objects that can be listed.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -72,17 +71,4 @@ pub trait View {
     fn routes(&self, source: &RouteSource) -> Arc<RouteList>;
     /// The label keys that selectors for this kind of proxy mention.
     fn mentioned_labels(&self, kind: ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
-}
-
-/// A destination as seen by a client.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TargetQuery {
-    /// The client's namespace.
-    pub namespace: Arc<str>,
-    /// The namespace whose objects win where two define the host.
-    pub prefer: Arc<str>,
-    /// What the rule says.
-    pub destination: Destination,
-    /// The port being called: the listener's, at a gateway the server's number.
-    pub called: PortNumber,
 }

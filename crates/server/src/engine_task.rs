@@ -12,8 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 use umbra_api::{Change, Object};
 use umbra_engine::{ClassReach, Engine, ProxyId};
-use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyNode, Settings};
-use umbra_istio::MirrorState;
+use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, Settings};
 use umbra_source::{Generations, Place, Update};
 use umbra_xds::Snapshot;
 

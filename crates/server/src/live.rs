@@ -7,8 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use umbra_engine::{ClassReach, Resources};
 use umbra_envoy::RUNTIME_LAYER;
-use umbra_ir::{Diagnostic, ObjectId, RuntimeFraction};
-use umbra_istio::MirrorState;
+use umbra_ir::{Diagnostic, MirrorState, ObjectId, RuntimeFraction};
 use umbra_xds::{ResourceType, Standing};
 
 use crate::engine_task::{EngineHandle, Reach};

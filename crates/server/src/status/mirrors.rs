@@ -1,7 +1,6 @@
 //! The mirrors of a VirtualService in a few words.
 
-use umbra_ir::{RuntimeFraction, Severity};
-use umbra_istio::MirrorState;
+use umbra_ir::{MirrorState, RuntimeFraction, Severity};
 use umbra_source::kubernetes::{Condition, MIRRORS_READY, Truth};
 
 use super::judge::cut;

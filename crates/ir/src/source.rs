@@ -1,0 +1,73 @@
+//! Where a virtual host's routes come from, what of a client changes them, and what they refer to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::{
+    ClusterRef, GatewayRef, MirrorShare, ObjectId, PortNumber, ProxyKind, Route, RouteAction, RuntimeKey,
+    ServiceId, TargetCluster,
+};
+
+/// What of a client changes the routes it gets.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RouteClient {
+    /// Sidecar or gateway.
+    pub kind: ProxyKind,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The mesh, or the Gateway it serves.
+    pub gateway: GatewayRef,
+    /// The port being called: the service port, at a gateway the server's number.
+    pub port: PortNumber,
+    /// Those of its labels that the rules mention.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// It gets fractions by RTDS.
+    pub rtds: bool,
+}
+
+/// Where routes come from.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum RouteSource {
+    /// A VirtualService's rules.
+    Rules(ObjectId, RouteClient),
+    /// A service without rules.
+    Service(ServiceId, RouteClient),
+}
+
+/// Bound routes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RouteList {
+    /// In order.
+    pub routes: Vec<Route>,
+}
+
+/// What routes refer to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RouteRefs {
+    /// Clusters that exist, primary and mirror.
+    pub clusters: BTreeSet<ClusterRef>,
+    /// Keys of the runtime layer.
+    pub keys: BTreeSet<RuntimeKey>,
+}
+
+impl RouteList {
+    /// What these routes refer to.
+    pub fn refs(&self) -> RouteRefs {
+        let mut refs = RouteRefs::default();
+        for route in &self.routes {
+            let RouteAction::Forward(forward) = &route.action else { continue };
+            for target in &forward.targets {
+                if let TargetCluster::Known(cluster) = &target.cluster {
+                    refs.clusters.insert(cluster.clone());
+                }
+            }
+            for mirror in &forward.mirrors {
+                refs.clusters.insert(mirror.cluster.clone());
+                if let MirrorShare::Runtime(key) = &mirror.share {
+                    refs.keys.insert(key.clone());
+                }
+            }
+        }
+        refs
+    }
+}

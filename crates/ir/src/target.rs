@@ -1,0 +1,54 @@
+//! A destination as a client means it, and why it may mean no cluster.
+
+use std::sync::Arc;
+
+use crate::{Destination, Hostname, ObjectId, PortNumber, SubsetName};
+
+/// A destination as seen by a client.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TargetQuery {
+    /// The client's namespace.
+    pub namespace: Arc<str>,
+    /// The namespace whose objects win where two define the host.
+    pub prefer: Arc<str>,
+    /// What the rule says.
+    pub destination: Destination,
+    /// The port being called: the listener's, at a gateway the server's number.
+    pub called: PortNumber,
+}
+
+/// Why a destination means no cluster.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TargetProblem {
+    /// No visible service defines the host.
+    #[error("no service {0} is visible here")]
+    HostNotFound(Hostname),
+    /// The service has no such port.
+    #[error("service {0} has no port {1}")]
+    PortNotFound(Hostname, PortNumber),
+    /// No port named, several to choose from, and the called one is not among them.
+    #[error("service {0} has several ports and not the called port {1}; name one")]
+    PortAmbiguous(Hostname, PortNumber),
+    /// No DestinationRule that applies defines the subset.
+    #[error("no DestinationRule that applies to {0} defines the subset {1}{2}")]
+    SubsetNotFound(Hostname, SubsetName, Hidden),
+    /// A kind of service that cannot be called yet.
+    #[error("service {0} has {1}, which is accepted, not acted on yet")]
+    Unsupported(Hostname, &'static str),
+    /// The port speaks UDP.
+    #[error("port {1} of service {0} is not TCP")]
+    NotTcp(Hostname, PortNumber),
+}
+
+/// A DestinationRule that would define the subset, but another namespace's rules come before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hidden(pub Option<(ObjectId, ObjectId)>);
+
+impl std::fmt::Display for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            None => Ok(()),
+            Some((hider, hidden)) => write!(f, " ({hider} comes before {hidden}, which does, and hides it)"),
+        }
+    }
+}
