@@ -13,17 +13,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ir", &[]),
     ("proto", &[]),
     ("api", &["ir"]),
-    ("istio", &["api", "ir"]),
+    ("mesh", &["ir"]),
+    ("istio", &["api", "ir", "mesh"]),
     ("envoy", &["ir", "proto"]),
     ("xds", &["proto"]),
-    ("engine", &["api", "envoy", "ir", "istio", "xds"]),
+    ("engine", &["api", "envoy", "ir", "istio", "mesh", "xds"]),
     ("source", &["api", "ir"]),
     ("server", &["api", "engine", "envoy", "ir", "istio", "proto", "source", "xds"]),
     ("testkit", &[]),
 ];
 
 /// Crates that decide but do no input or output: no runtime, no sockets, no threads.
-const PURE: &[&str] = &["api", "engine", "envoy", "ir", "istio", "xds"];
+const PURE: &[&str] = &["api", "engine", "envoy", "ir", "istio", "mesh", "xds"];
 
 /// The workspace's packages, as cargo sees them.
 fn packages() -> Vec<serde_json::Value> {
@@ -136,12 +137,13 @@ fn quoted_words(text: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_diagnostic_is_documented() {
-    /// Words of `istio` that are no codes.
+    /// Words of these crates that are no codes.
     const OTHERS: &[&str] = &["ExternalName", "UnknownService"];
     let codes = umbra_api::CODES.iter().chain(umbra_source::CODES).map(|(code, _)| (*code).to_owned());
     let mut real: BTreeSet<String> = codes.collect();
-    let istio = workspace().join("crates/istio/src");
-    for (_, text) in files(&["rs"]).into_iter().filter(|(path, _)| path.starts_with(&istio)) {
+    let sources = ["istio", "mesh"].map(|name| workspace().join("crates").join(name).join("src"));
+    let ours = |path: &Path| sources.iter().any(|folder| path.starts_with(folder));
+    for (_, text) in files(&["rs"]).into_iter().filter(|(path, _)| ours(path)) {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
         let words = lines.flat_map(quoted_words).filter(|word| !OTHERS.contains(word));

@@ -12,6 +12,7 @@ pub mod check;
 pub mod codes;
 mod crd;
 mod kinds;
+mod objects;
 pub mod read;
 mod suggest;
 pub mod types;
@@ -27,6 +28,7 @@ pub use check::rule::{MAX_DIRECT_BODY, check_rule};
 pub use check::{Problem, check_destination, check_duration, check_host, check_percent};
 pub use codes::CODES;
 pub use crd::crds;
+pub use objects::Objects;
 pub use read::documents::{Located, Parsed, parse_documents, parse_value};
 pub use read::tree::{Position, Positions};
 pub use types::core::{

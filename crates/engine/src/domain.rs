@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use umbra_api::Object;
+use umbra_api::{Object, Objects};
 use umbra_envoy::Built;
 use umbra_ir::{
     Diagnostic, ObjectId, ProxyClass, ProxyKind, Role, RouteSource, RuntimeFraction, RuntimeKey, Scope,
     VirtualHost, VirtualHostSpec,
 };
-use umbra_istio::{Index, View};
+use umbra_mesh::{Index, View};
 use umbra_xds::{Resource, ResourceType};
 
 use crate::input::{Input, InputId, indexes};
@@ -53,7 +53,7 @@ impl Domain for Mesh {
                 Value::Endpoints(Arc::new(umbra_istio::resolve_endpoints(view, service, *port)))
             }
             Key::BoundRules(ns, gateway) => {
-                Value::BoundRules(Arc::new(umbra_istio::select_bound_rules(view, ns, gateway)))
+                Value::BoundRules(Arc::new(umbra_mesh::select_bound_rules(view, ns, gateway)))
             }
             Key::VisibleServices(ns) => {
                 Value::VisibleServices(Arc::new(umbra_istio::select_visible_services(view, ns)))
@@ -65,7 +65,7 @@ impl Domain for Mesh {
                 Value::Mentioned(Arc::new(umbra_istio::select_mentioned_labels(view, *kind, ns)))
             }
             Key::Policy(ns, service) => Value::Policy(umbra_istio::resolve_policy(view, ns, service)),
-            Key::Target(query) => Value::Target(umbra_istio::resolve_target(view, query)),
+            Key::Target(query) => Value::Target(umbra_mesh::resolve_target(view, query)),
             Key::Members(cluster) => Value::Members(Arc::new(umbra_istio::select_members(view, cluster))),
             Key::ServiceClusters(ns, service) => {
                 let heads = view.service_heads(&service.object);
@@ -76,7 +76,7 @@ impl Domain for Mesh {
             Key::Class(node, rtds) => Value::Class(umbra_istio::resolve_class(view, node, *rtds)),
             Key::Scope(class) => Value::Scope(Arc::new(scope(view, class))),
             Key::Routes(source) => {
-                let (routes, found) = umbra_istio::bind_routes(view, source);
+                let (routes, found) = umbra_mesh::bind_routes(view, source);
                 notes = found;
                 Value::Routes(Arc::new(routes))
             }
@@ -153,7 +153,7 @@ fn gateway_head(view: &EngineView<'_, '_>, id: &ObjectId) -> Option<Arc<umbra_ir
 
 fn scope(view: &EngineView<'_, '_>, class: &ProxyClass) -> Scope {
     match class.kind {
-        ProxyKind::Sidecar => umbra_istio::bind_sidecar_scope(view, class),
+        ProxyKind::Sidecar => umbra_mesh::bind_sidecar_scope(view, class),
         ProxyKind::Router => umbra_istio::bind_gateway_scope(view, class),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use umbra_api::{Change, Object};
 use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyClass, ProxyNode, Settings};
-use umbra_istio::Index;
+use umbra_mesh::Index;
 use umbra_xds::{Resource, Snapshot};
 
 use crate::classes::{Classes, Pending};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use umbra_api::Object;
 use umbra_ir::{Hostname, Kind, ObjectId, Settings};
-use umbra_istio::Index;
+use umbra_mesh::Index;
 
 /// Identity of an input.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

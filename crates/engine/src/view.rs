@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use umbra_api::Object;
+use umbra_api::{Object, Objects};
 use umbra_envoy::EncodedVirtualHost;
 use umbra_ir::{
     ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, NamespaceRules, ObjectId, PortNumber,
     ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, RuleSet, RuleSetId, Rules, Scope,
     ServiceHead, ServiceId, Settings, Shares, TargetProblem, TargetQuery, VirtualHostSpec,
 };
-use umbra_istio::{Index, View};
+use umbra_mesh::{Index, View};
 
 use crate::domain::Mesh;
 use crate::input::{Input, InputId, World};
@@ -55,6 +55,15 @@ impl EngineView<'_, '_> {
     }
 }
 
+impl Objects for EngineView<'_, '_> {
+    fn object(&self, id: &ObjectId) -> Option<Arc<Object>> {
+        match self.0.get(&InputId::Object(id.clone())).as_deref() {
+            Some(Input::Object(object)) => Some(object.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl View for EngineView<'_, '_> {
     fn settings(&self) -> Arc<Settings> {
         self.world().map(|w| w.settings).unwrap_or_default()
@@ -62,13 +71,6 @@ impl View for EngineView<'_, '_> {
 
     fn pods_as_endpoints(&self) -> bool {
         self.world().is_some_and(|w| w.pods_as_endpoints)
-    }
-
-    fn object(&self, id: &ObjectId) -> Option<Arc<Object>> {
-        match self.0.get(&InputId::Object(id.clone())).as_deref() {
-            Some(Input::Object(object)) => Some(object.clone()),
-            _ => None,
-        }
     }
 
     fn ids(&self, index: &Index) -> Vec<ObjectId> {

@@ -99,6 +99,16 @@ pub struct RequestMatch {
 }
 
 impl RequestMatch {
+    /// The condition of a rule without any match: every request.
+    pub fn everything() -> Self {
+        RequestMatch {
+            path: PathMatch::Prefix("/".into()),
+            case_sensitive: None,
+            headers: Vec::new(),
+            query: Vec::new(),
+        }
+    }
+
     /// Matches every request: path `/` or `.*`, and nothing else asked.
     pub fn is_catch_all(&self) -> bool {
         let any_path = match &self.path {
@@ -276,6 +286,20 @@ pub struct RetryPolicy {
     pub avoid_previous_hosts: bool,
     /// `backoff`.
     pub backoff: Option<Duration>,
+}
+
+impl Default for RetryPolicy {
+    /// Istio's default policy, which every outbound route has (istio `retry.DefaultPolicy`).
+    fn default() -> Self {
+        RetryPolicy {
+            attempts: 2,
+            retry_on: "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes".into(),
+            status_codes: Vec::new(),
+            per_try_timeout: None,
+            avoid_previous_hosts: true,
+            backoff: None,
+        }
+    }
 }
 
 /// How the path changes on its way.

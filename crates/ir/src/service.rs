@@ -37,6 +37,13 @@ pub enum Resolution {
     Unsupported(&'static str),
 }
 
+impl Resolution {
+    /// Whether it has endpoints of which we know.
+    pub fn is_served(&self) -> bool {
+        matches!(self, Resolution::Static | Resolution::Dns)
+    }
+}
+
 /// One port of a service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServicePort {

@@ -8,14 +8,13 @@ use umbra_ir::{
     Role, ServiceHead, TlsOrigination, UpstreamProtocol,
 };
 
-use crate::endpoints::is_served;
-use crate::view::View;
+use crate::world::World;
 
 /// Istio's default connect timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything a cluster needs; `None` when its service has gone or cannot be called.
-pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) -> Option<Cluster> {
+pub fn bind_cluster(view: &impl World, reference: &ClusterRef, kind: ProxyKind) -> Option<Cluster> {
     let heads = view.service_heads(&reference.service.object);
     let service = heads.iter().find(|h| h.id == reference.service)?;
     let port = service.port(reference.port)?;
@@ -60,7 +59,7 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
 }
 
 /// A ServiceEntry's `subjectAltNames` stand in for missing ones.
-fn with_entry_names(view: &dyn View, service: &ServiceHead, tls: TlsOrigination) -> TlsOrigination {
+fn with_entry_names(view: &impl World, service: &ServiceHead, tls: TlsOrigination) -> TlsOrigination {
     if !tls.subject_alt_names.is_empty() {
         return tls;
     }
@@ -87,7 +86,7 @@ fn upstream_protocol(port: Protocol, kind: ProxyKind, upgrade: bool, client: boo
 }
 
 /// The load assignment of a cluster; `None` for clusters that have their endpoints inline.
-pub fn bind_load_assignment(view: &dyn View, reference: &ClusterRef) -> LoadAssignment {
+pub fn bind_load_assignment(view: &impl World, reference: &ClusterRef) -> LoadAssignment {
     LoadAssignment {
         reference: reference.with_role(Role::Primary),
         endpoints: view.members(&reference.with_role(Role::Primary)).0.clone(),
@@ -95,7 +94,7 @@ pub fn bind_load_assignment(view: &dyn View, reference: &ClusterRef) -> LoadAssi
 }
 
 /// Whether a cluster's endpoints come by a load assignment.
-pub fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> bool {
+pub fn uses_load_assignment(view: &impl World, reference: &ClusterRef) -> bool {
     let heads = view.service_heads(&reference.service.object);
     heads.iter().any(|h| h.id == reference.service && h.resolution != Resolution::Dns)
 }
@@ -103,11 +102,11 @@ pub fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> bool {
 /// The clusters of one service for sidecars of a namespace: every TCP port, with every subset of the
 /// DestinationRules that apply.
 pub fn select_service_clusters(
-    view: &dyn View,
+    view: &impl World,
     namespace: &std::sync::Arc<str>,
     service: &ServiceHead,
 ) -> Vec<ClusterRef> {
-    if !is_served(&service.resolution) {
+    if !service.resolution.is_served() {
         return Vec::new();
     }
     let policy = view.policy(namespace, &service.id);

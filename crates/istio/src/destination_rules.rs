@@ -15,10 +15,12 @@ use umbra_ir::{
 };
 
 use crate::names::resolve_host;
-use crate::view::{Index, View};
+use umbra_mesh::Index;
+
+use crate::world::World;
 
 /// Collects the DestinationRules of a namespace.
-pub fn select_namespace_rules(view: &dyn View, namespace: &Arc<str>) -> NamespaceRules {
+pub fn select_namespace_rules(view: &impl World, namespace: &Arc<str>) -> NamespaceRules {
     let domain = view.settings().cluster_domain.clone();
     let mut rules: Vec<(i64, Hostname, RuleEntry)> = Vec::new();
     for id in view.ids(&Index::InNamespace(Kind::DestinationRule, namespace.clone())) {
@@ -46,7 +48,7 @@ pub fn select_namespace_rules(view: &dyn View, namespace: &Arc<str>) -> Namespac
 /// DIVERGES: rules that the client cannot see are passed over before the most specific host is chosen, and
 /// all visible rules of that host are merged, whatever else they are exported to (istiod lets an invisible
 /// rule hide a visible one, and keeps rules with different `exportTo` apart).
-pub fn resolve_policy(view: &dyn View, client: &Arc<str>, service: &ServiceId) -> Option<RuleSetId> {
+pub fn resolve_policy(view: &impl World, client: &Arc<str>, service: &ServiceId) -> Option<RuleSetId> {
     let root = view.settings().root_namespace.clone();
     let own = &service.object.namespace;
     let visible = |entry: &RuleEntry| entry.visibility.covers(client);
@@ -90,7 +92,7 @@ fn most_specific(
 
 /// Merges DestinationRules, oldest first: the union of the subsets (of two with one name the older stays)
 /// and the first policy.
-pub fn merge_rule_set(view: &dyn View, id: &RuleSetId) -> RuleSet {
+pub fn merge_rule_set(view: &impl World, id: &RuleSetId) -> RuleSet {
     let mut merged = RuleSet::default();
     for rule_id in id.0.iter() {
         let Some(object) = view.object(rule_id) else { continue };

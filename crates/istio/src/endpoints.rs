@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use umbra_api::{EndpointSlice, IntOrString, Object, Pod, Service, ServiceEntry, WorkloadEntry};
 use umbra_ir::{
-    ClientTls, ClusterRef, Endpoint, EndpointSet, Kind, Locality, ObjectId, PortNumber, Resolution, ServiceId,
+    ClientTls, ClusterRef, Endpoint, EndpointSet, Kind, Locality, ObjectId, PortNumber, ServiceId,
 };
 
 use crate::services::port_of;
-use crate::view::{Index, View};
+use umbra_mesh::Index;
+
+use crate::world::World;
 
 /// Labels that an endpoint has besides its pod's, so that subsets may select by place.
 const REGION: &str = "topology.kubernetes.io/region";
@@ -23,7 +25,7 @@ const OLD_REGION: &str = "failure-domain.beta.kubernetes.io/region";
 const OLD_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
 
 /// The ready endpoints of a service port, sorted. Endpoints that are not ready are left out.
-pub fn resolve_endpoints(view: &dyn View, service: &ServiceId, port: PortNumber) -> EndpointSet {
+pub fn resolve_endpoints(view: &impl World, service: &ServiceId, port: PortNumber) -> EndpointSet {
     let objects = service.objects().filter_map(|id| view.object(id));
     let mut endpoints: Vec<Endpoint> = objects
         .flat_map(|object| match &*object {
@@ -41,7 +43,7 @@ pub fn resolve_endpoints(view: &dyn View, service: &ServiceId, port: PortNumber)
 
 /// The endpoints of a cluster: those of its port that its subset selects. A cluster whose TLS we cannot give
 /// has none: never silently plaintext.
-pub fn select_members(view: &dyn View, cluster: &ClusterRef) -> EndpointSet {
+pub fn select_members(view: &impl World, cluster: &ClusterRef) -> EndpointSet {
     let rules = cluster.policy.as_ref().map(|id| view.rule_set(id));
     let policy = rules.as_ref().map(|r| r.effective(cluster.port, cluster.subset.as_ref()));
     if policy.is_some_and(|p| matches!(p.tls, Some(ClientTls::Unsupported(_)))) {
@@ -54,7 +56,7 @@ pub fn select_members(view: &dyn View, cluster: &ClusterRef) -> EndpointSet {
     EndpointSet(all.0.iter().filter(|e| e.has_labels(labels)).cloned().collect())
 }
 
-fn service_endpoints(view: &dyn View, service: &Service, number: PortNumber) -> Vec<Endpoint> {
+fn service_endpoints(view: &impl World, service: &Service, number: PortNumber) -> Vec<Endpoint> {
     let Some(port) = port_of(service, number) else { return Vec::new() };
     let meta = &service.meta;
     let slices = view.ids(&Index::SlicesOf(meta.namespace.clone(), meta.name.clone()));
@@ -84,7 +86,7 @@ fn service_endpoints(view: &dyn View, service: &Service, number: PortNumber) -> 
 
 /// The pods of a namespace that a selector matches; none for an empty selector.
 pub(crate) fn selected_pods(
-    view: &dyn View,
+    view: &impl World,
     namespace: &Arc<str>,
     selector: &BTreeMap<String, String>,
 ) -> Vec<Pod> {
@@ -115,7 +117,7 @@ pub(crate) fn pod_port(pod: &Pod, port: &umbra_api::ServicePort) -> Option<u16> 
 }
 
 /// The ready endpoints of one slice for the Service port called `port_name`.
-fn slice_endpoints(view: &dyn View, slice: &EndpointSlice, port_name: &str) -> Vec<Endpoint> {
+fn slice_endpoints(view: &impl World, slice: &EndpointSlice, port_name: &str) -> Vec<Endpoint> {
     if slice.address_type == "FQDN"
         || slice.meta.labels.contains_key("multicluster.kubernetes.io/service-name")
     {
@@ -162,7 +164,7 @@ pub(crate) fn pod_of(slice: &EndpointSlice, endpoint: &umbra_api::Endpoint) -> O
 }
 
 fn pod_endpoint(
-    view: &dyn View,
+    view: &impl World,
     pod: Option<&Pod>,
     node: Option<&str>,
     zone: Option<&str>,
@@ -262,7 +264,7 @@ fn entry_endpoint(written: &WorkloadEntry, port_name: &str, target: u32) -> Opti
 }
 
 /// Pods that slices of a Service stand for but nobody has seen yet: their endpoints are held back.
-pub(crate) fn unknown_pods(view: &dyn View, service: &Service) -> BTreeSet<ObjectId> {
+pub(crate) fn unknown_pods(view: &impl World, service: &Service) -> BTreeSet<ObjectId> {
     let meta = &service.meta;
     let slices = view.ids(&Index::SlicesOf(meta.namespace.clone(), meta.name.clone()));
     let slices = slices.iter().filter_map(|id| view.object(id));
@@ -275,9 +277,4 @@ pub(crate) fn unknown_pods(view: &dyn View, service: &Service) -> BTreeSet<Objec
         })
         .filter(|pod| view.object(pod).is_none())
         .collect()
-}
-
-/// Whether a resolution has endpoints of which we know.
-pub(crate) fn is_served(resolution: &Resolution) -> bool {
-    matches!(resolution, Resolution::Static | Resolution::Dns)
 }

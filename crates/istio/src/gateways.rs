@@ -11,11 +11,10 @@ use umbra_ir::{
 };
 
 use crate::endpoints::{pod_port, selected_pods};
-use crate::matches::filter_passes;
-use crate::scope::mentioned;
 use crate::services::port_of;
-use crate::sidecar::virtual_host_name;
-use crate::view::{Index, View};
+use umbra_mesh::{Index, filter_passes, mentioned, virtual_host_name};
+
+use crate::world::World;
 
 /// A Service with this label does not translate gateway ports.
 const NO_TRANSLATION: &str = "experimental.istio.io/disable-gateway-port-translation";
@@ -82,7 +81,7 @@ fn resolve_hosts(written: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
 }
 
 /// The Gateways whose selector matches these labels, oldest first. No selector: every gateway proxy.
-pub(crate) fn select_gateways(view: &dyn View, labels: &BTreeMap<String, String>) -> Vec<Arc<GatewayHead>> {
+pub(crate) fn select_gateways(view: &impl World, labels: &BTreeMap<String, String>) -> Vec<Arc<GatewayHead>> {
     let mut heads: Vec<Arc<GatewayHead>> = view
         .ids(&Index::Kind(Kind::Gateway))
         .iter()
@@ -96,7 +95,7 @@ pub(crate) fn select_gateways(view: &dyn View, labels: &BTreeMap<String, String>
 }
 
 /// What every gateway proxy of a class gets.
-pub fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
+pub fn bind_gateway_scope(view: &impl World, class: &ProxyClass) -> Scope {
     let mut builders: BTreeMap<Arc<str>, TableBuilder> = BTreeMap::new();
     for gateway in select_gateways(view, &class.labels) {
         let reference = GatewayRef::Named(gateway.id.clone());
@@ -227,7 +226,7 @@ pub(crate) fn intersection(server: &Server, rule: &RuleHead) -> BTreeSet<Hostnam
 
 /// The port that the proxy binds for a server: the target port of the first Service that selects the proxy
 /// and has a port of that number, else the number itself (istio `resolvePorts`).
-pub(crate) fn listener_port(view: &dyn View, class: &ProxyClass, number: PortNumber) -> PortNumber {
+pub(crate) fn listener_port(view: &impl World, class: &ProxyClass, number: PortNumber) -> PortNumber {
     let mut services: Vec<Arc<Object>> = view
         .ids(&Index::InNamespace(Kind::Service, class.namespace.clone()))
         .iter()

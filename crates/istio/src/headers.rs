@@ -47,26 +47,11 @@ pub(crate) fn host_rewrite(written: Option<&Headers>) -> Option<String> {
     })
 }
 
-/// The conditions of Istio's default policy, which every outbound route has.
-const DEFAULT_RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
-
-/// Istio's default retry policy.
-pub(crate) fn default_retry() -> RetryPolicy {
-    RetryPolicy {
-        attempts: 2,
-        retry_on: DEFAULT_RETRY_ON.into(),
-        status_codes: Vec::new(),
-        per_try_timeout: None,
-        avoid_previous_hosts: true,
-        backoff: None,
-    }
-}
-
 /// `retries` over the default; `None`: no retries.
 pub(crate) fn resolve_retry(written: Option<&HttpRetry>) -> Option<RetryPolicy> {
-    let Some(written) = written else { return Some(default_retry()) };
+    let Some(written) = written else { return Some(RetryPolicy::default()) };
     let attempts = u32::try_from(written.attempts).ok().filter(|n| *n > 0)?;
-    let mut policy = RetryPolicy { attempts, ..default_retry() };
+    let mut policy = RetryPolicy { attempts, ..RetryPolicy::default() };
     if !written.retry_on.is_empty() {
         let mut conditions = Vec::new();
         for word in written.retry_on.split(',').map(str::trim).filter(|w| !w.is_empty()) {

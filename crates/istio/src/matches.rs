@@ -1,6 +1,5 @@
 //! `http[].match[]` to conditions (istio `TranslateRouteMatch`, `sourceMatchHTTP`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{HttpMatch, StringMatch};
@@ -10,16 +9,6 @@ use umbra_ir::{
 };
 
 use crate::names::resolve_gateway;
-
-/// The condition of a rule without any match: every request.
-pub(crate) fn match_everything() -> RequestMatch {
-    RequestMatch {
-        path: PathMatch::Prefix("/".into()),
-        case_sensitive: None,
-        headers: Vec::new(),
-        query: Vec::new(),
-    }
-}
 
 /// Translates one match of a VirtualService in `namespace`; `None` when it cannot be served (validation has
 /// said why): leaving a condition out would widen the match.
@@ -95,31 +84,6 @@ fn text_match(written: &StringMatch) -> TextMatch {
         StringMatch::Regex(text) if text == "*" => TextMatch::Present,
         StringMatch::Regex(text) => TextMatch::Regex(text.clone()),
     }
-}
-
-/// Whether a static filter lets a client pass.
-///
-/// With gateways named, source labels and namespace are not looked at (istio `sourceMatchHTTP`).
-pub(crate) fn filter_passes(
-    filter: &StaticFilter,
-    gateway: &GatewayRef,
-    port: PortNumber,
-    namespace: &str,
-    labels: &BTreeMap<String, String>,
-) -> bool {
-    if !filter_may_pass(filter, gateway, port) {
-        return false;
-    }
-    if !filter.gateways.is_empty() {
-        return true;
-    }
-    filter.source_labels.iter().all(|(k, v)| labels.get(k) == Some(v))
-        && filter.source_namespace.as_deref().is_none_or(|n| n == namespace)
-}
-
-/// Whether a static filter lets some client of this gateway and port pass, wherever it comes from.
-pub(crate) fn filter_may_pass(filter: &StaticFilter, gateway: &GatewayRef, port: PortNumber) -> bool {
-    filter.port.is_none_or(|p| p == port) && (filter.gateways.is_empty() || filter.gateways.contains(gateway))
 }
 
 /// A canonical text of a rule's matches, to name an unnamed rule by. It must never change between versions

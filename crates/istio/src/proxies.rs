@@ -8,7 +8,9 @@ use serde_json::Value;
 use umbra_api::Object;
 use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode};
 
-use crate::view::{Index, View};
+use umbra_mesh::Index;
+
+use crate::world::World;
 
 /// A node that cannot be understood; the text says what is missing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -103,7 +105,7 @@ fn parse_labels(
 }
 
 /// The class of a proxy: only what changes its configuration.
-pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClass {
+pub fn resolve_class(view: &impl World, node: &ProxyNode, rtds: bool) -> ProxyClass {
     let keys = view.mentioned_labels(node.kind, &node.namespace);
     let own = match (&node.labels, &node.pod) {
         (Some(labels), _) => labels.clone(),
@@ -127,7 +129,7 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClas
 
 /// The label keys that can change what a proxy gets: `sourceLabels`; at gateways also Gateway selectors and,
 /// for port translation, the selectors of the namespace's Services.
-pub fn select_mentioned_labels(view: &dyn View, kind: ProxyKind, namespace: &Arc<str>) -> BTreeSet<String> {
+pub fn select_mentioned_labels(view: &impl World, kind: ProxyKind, namespace: &Arc<str>) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for id in view.ids(&Index::Kind(Kind::VirtualService)) {
         if let Some(head) = view.rule_head(&id) {

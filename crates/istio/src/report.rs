@@ -13,12 +13,13 @@ use umbra_ir::{
 
 use crate::endpoints::unknown_pods;
 use crate::gateways::intersection;
-use crate::matches::filter_may_pass;
 use crate::mirrors::written_mirrors;
 use crate::names::{resolve_gateway, resolve_host};
-use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, query};
-use crate::sidecar::LITERAL_PORT;
-use crate::view::View;
+use umbra_mesh::{
+    LITERAL_PORT, broken_destination, broken_mirror, filter_may_pass, is_plaintext_to_tls, query,
+};
+
+use crate::world::World;
 
 /// Everything that the author of one object should know.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -61,7 +62,7 @@ fn is_about(field: &str, mirror: &str) -> bool {
 }
 
 /// All that is to be said about one object.
-pub fn report_object(view: &dyn View, id: &ObjectId) -> ObjectReport {
+pub fn report_object(view: &impl World, id: &ObjectId) -> ObjectReport {
     let Some(object) = view.object(id) else { return ObjectReport::default() };
     let mut found = Found { notes: umbra_api::validate(&object).into_iter().collect(), mirrors: Vec::new() };
     match &*object {
@@ -107,7 +108,7 @@ fn list_mirrors(vs: &umbra_api::VirtualService, domain: &str) -> Vec<MirrorState
 }
 
 /// Hosts that another object defines first, and ports that carry no HTTP: those get no listener.
-fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> bool, found: &mut Found) {
+fn report_ports(view: &impl World, id: &ObjectId, own: impl Fn(PortNumber) -> bool, found: &mut Found) {
     for head in view.service_heads(id).iter() {
         let seen = view.resolve(&id.namespace, &id.namespace, &head.id.host);
         if let Some(winner) = seen.filter(|winner| winner.id.objects().all(|object| object != id)) {
@@ -131,7 +132,7 @@ fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> bool
     }
 }
 
-fn report_rules(view: &dyn View, id: &ObjectId, vs: &VirtualService, found: &mut Found) {
+fn report_rules(view: &impl World, id: &ObjectId, vs: &VirtualService, found: &mut Found) {
     let (Some(head), Some(rules)) = (view.rule_head(id), view.rules(id)) else { return };
     let mut callers = Vec::new();
     for gateway in &head.gateways {
@@ -159,7 +160,7 @@ struct Caller {
 
 /// What is said about the targets of a rule: for every caller that one of its matches can mean. A rule for nobody
 /// known is looked up all the same, but for what depends on the port being called.
-fn report_rule(view: &dyn View, id: &ObjectId, rule: &Rule, callers: &[Caller], found: &mut Found) {
+fn report_rule(view: &impl World, id: &ObjectId, rule: &Rule, callers: &[Caller], found: &mut Found) {
     let means = |caller: &&Caller| {
         let client = &caller.client;
         rule.matches.is_empty()
@@ -181,7 +182,7 @@ fn report_rule(view: &dyn View, id: &ObjectId, rule: &Rule, callers: &[Caller], 
 }
 
 /// Says what is to be said of a VirtualService's hosts in the mesh, and returns those who call them there.
-fn report_mesh(view: &dyn View, head: &RuleHead, vs: &VirtualService, found: &mut Found) -> Vec<Caller> {
+fn report_mesh(view: &impl World, head: &RuleHead, vs: &VirtualService, found: &mut Found) -> Vec<Caller> {
     let namespace = &head.id.namespace;
     let domain = &view.settings().cluster_domain;
     let services = view.visible_services(namespace);
@@ -216,7 +217,7 @@ fn report_mesh(view: &dyn View, head: &RuleHead, vs: &VirtualService, found: &mu
 }
 
 /// The ports by which sidecars call a service: an ExternalName Service those of the host that it stands for.
-fn called_ports(view: &dyn View, namespace: &Arc<str>, service: &ServiceHead) -> Vec<PortNumber> {
+fn called_ports(view: &impl World, namespace: &Arc<str>, service: &ServiceHead) -> Vec<PortNumber> {
     let http = |s: &ServiceHead| s.ports.iter().filter(|p| p.protocol.is_http()).map(|p| p.number).collect();
     match &service.resolution {
         Resolution::Alias(host) => {
@@ -227,7 +228,7 @@ fn called_ports(view: &dyn View, namespace: &Arc<str>, service: &ServiceHead) ->
 }
 
 /// The VirtualService that owns a host on sidecars, when it is another one: there the first wins.
-fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<ObjectId> {
+fn earlier_owner(view: &impl World, head: &RuleHead, host: &Hostname) -> Option<ObjectId> {
     let bound = view.bound_rules(&head.id.namespace, &GatewayRef::Mesh);
     let first = bound.iter().find(|other| other.hosts.contains(host) && !other.filters.is_empty())?;
     (first.id != head.id).then(|| first.id.clone())
@@ -235,7 +236,7 @@ fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<Ob
 
 /// Says what is to be said of a VirtualService at a Gateway, and returns who follows it there.
 fn report_at_gateway(
-    view: &dyn View,
+    view: &impl World,
     head: &RuleHead,
     gateway: &ObjectId,
     field: String,
@@ -269,7 +270,7 @@ fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: Port
 }
 
 /// Looks up every destination and mirror of a rule as `client` would.
-fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteClient, found: &mut Found) {
+fn report_targets(view: &impl World, id: &ObjectId, rule: &Rule, client: &RouteClient, found: &mut Found) {
     let RuleAction::Forward(forward) = &rule.action else { return };
     for destination in &forward.destinations {
         if destination.destination.host.as_str().is_empty() {
@@ -289,7 +290,7 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
 }
 
 fn report_mirror(
-    view: &dyn View,
+    view: &impl World,
     id: &ObjectId,
     mirror: &MirrorRule,
     cluster: &ClusterRef,
@@ -310,7 +311,7 @@ fn report_mirror(
 }
 
 /// Istio sends it all the same, and says nothing.
-fn report_plaintext(view: &dyn View, id: &ObjectId, field: &str, cluster: &ClusterRef, found: &mut Found) {
+fn report_plaintext(view: &impl World, id: &ObjectId, field: &str, cluster: &ClusterRef, found: &mut Found) {
     if is_plaintext_to_tls(view, cluster) {
         let message = format!(
             "{} speaks TLS, and no DestinationRule for it sets trafficPolicy.tls: plain HTTP is sent there, which it will refuse",
@@ -327,7 +328,7 @@ fn describe(cluster: &ClusterRef) -> String {
     }
 }
 
-fn report_destination_rule(view: &dyn View, id: &ObjectId, rule: &DestinationRule, found: &mut Found) {
+fn report_destination_rule(view: &impl World, id: &ObjectId, rule: &DestinationRule, found: &mut Found) {
     if rule.spec.workload_selector.is_some() || rule.spec.host.is_empty() {
         return;
     }
@@ -364,7 +365,7 @@ fn report_destination_rule(view: &dyn View, id: &ObjectId, rule: &DestinationRul
 
 /// Of several rules for one host only the oldest rule's policy counts.
 fn report_policy_owner(
-    view: &dyn View,
+    view: &impl World,
     id: &ObjectId,
     rule: &DestinationRule,
     entries: &[RuleEntry],
@@ -389,7 +390,7 @@ fn report_policy_owner(
 }
 
 /// TLS that cannot be given leaves the cluster without endpoints: said once for each place.
-fn report_tls(view: &dyn View, id: &ObjectId, rule: &DestinationRule, found: &mut Found) {
+fn report_tls(view: &impl World, id: &ObjectId, rule: &DestinationRule, found: &mut Found) {
     let own = view.rule_set(&umbra_ir::RuleSetId(Arc::from([id.clone()])));
     let mut report = |policy: &LeveledPolicy, prefix: &str| {
         for blocks in std::iter::once(&policy.base).chain(policy.ports.values()) {

@@ -11,7 +11,9 @@ use umbra_ir::{
 };
 
 use crate::names::service_host;
-use crate::view::{Index, View};
+use umbra_mesh::Index;
+
+use crate::world::World;
 
 /// The annotation with a Service's `exportTo` list.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
@@ -22,7 +24,7 @@ pub(crate) fn created(meta: &Meta) -> i64 {
 }
 
 /// The services that an object defines.
-pub fn resolve_service_heads(view: &dyn View, id: &ObjectId, object: &Object) -> Vec<Arc<ServiceHead>> {
+pub fn resolve_service_heads(view: &impl World, id: &ObjectId, object: &Object) -> Vec<Arc<ServiceHead>> {
     match object {
         Object::Service(service) => {
             vec![Arc::new(kubernetes_head(id, service, &view.settings().cluster_domain))]
@@ -98,7 +100,7 @@ pub(crate) fn port_of(service: &Service, number: PortNumber) -> Option<&umbra_ap
     ports().find(|p| kubernetes_protocol(p) != Protocol::Udp).or_else(|| ports().next())
 }
 
-fn entry_heads(view: &dyn View, id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
+fn entry_heads(view: &impl World, id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<ServiceHead>> {
     let mut heads: Vec<Arc<ServiceHead>> = Vec::new();
     // `*` would be every service there is, and take every unknown Host.
     for written in entry.spec.hosts.iter().filter(|h| *h != "*" && umbra_api::check_host(h).is_ok()) {
@@ -112,7 +114,7 @@ fn entry_heads(view: &dyn View, id: &ObjectId, entry: &ServiceEntry) -> Vec<Arc<
 }
 
 fn entry_head(
-    view: &dyn View,
+    view: &impl World,
     id: &ObjectId,
     entry: &ServiceEntry,
     host: Hostname,
@@ -167,7 +169,7 @@ fn visibility_of(entry: &ServiceEntry) -> Visibility {
 /// The ServiceEntries that add their ports and endpoints to the host of this one: those of the namespace that define
 /// it too and agree on who sees it, how it is found and on their labels (istio `canMergeServices`), oldest first. The
 /// oldest of them all is the service; the others have no more of their own.
-fn more_entries(view: &dyn View, id: &ObjectId, entry: &ServiceEntry, host: &Hostname) -> Vec<Arc<Object>> {
+fn more_entries(view: &impl World, id: &ObjectId, entry: &ServiceEntry, host: &Hostname) -> Vec<Arc<Object>> {
     let age = |meta: &Meta| (created(meta), meta.name.clone());
     let agrees = |other: &ServiceEntry| {
         other.spec.resolution == entry.spec.resolution
@@ -221,7 +223,7 @@ fn precedence<'a>(head: &'a ServiceHead, prefer: &str) -> (bool, bool, i64, &'a 
 
 /// The service that `host` means to a client in `namespace`; objects in `prefer` win.
 pub fn resolve_service(
-    view: &dyn View,
+    view: &impl World,
     namespace: &Arc<str>,
     prefer: &Arc<str>,
     host: &Hostname,
@@ -234,7 +236,7 @@ pub fn resolve_service(
 }
 
 /// Every object that defines `host`.
-pub(crate) fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
+pub(crate) fn candidates(view: &impl World, host: &Hostname) -> Vec<ObjectId> {
     let mut ids = view.ids(&Index::EntryHost(host.clone()));
     let domain = view.settings().cluster_domain.to_ascii_lowercase();
     let suffix = if domain.is_empty() { domain } else { format!(".svc.{domain}") };
@@ -248,7 +250,7 @@ pub(crate) fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
 }
 
 /// Every service that a namespace sees, one for each host; oldest first, then by host and namespace.
-pub fn select_visible_services(view: &dyn View, namespace: &Arc<str>) -> Vec<Arc<ServiceHead>> {
+pub fn select_visible_services(view: &impl World, namespace: &Arc<str>) -> Vec<Arc<ServiceHead>> {
     let mut by_host: BTreeMap<Hostname, Arc<ServiceHead>> = BTreeMap::new();
     for kind in [Kind::Service, Kind::ServiceEntry] {
         for id in view.ids(&Index::Kind(kind)) {

@@ -3,13 +3,13 @@
 
 use umbra_ir::{
     ClientTls, ClusterRef, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderOps, Mirror, MirrorHost,
-    MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, Role, Route,
-    RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch, RuntimeFraction,
-    RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery, WeightedDestination,
+    MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, RequestMatch,
+    RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch,
+    RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery,
+    WeightedDestination,
 };
 
-use crate::headers::default_retry;
-use crate::matches::{filter_passes, match_everything};
+use crate::filter::filter_passes;
 use crate::target::unknown_cluster;
 use crate::view::View;
 
@@ -42,13 +42,13 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
     Route {
         name: "default".into(),
         origin: None,
-        request: match_everything(),
+        request: RequestMatch::everything(),
         operation: format!("{}:{}/*", head.spelling, client.port),
         action: RouteAction::Forward(Forward {
             targets: vec![Target { cluster, weight: 1, headers: HeaderOps::default(), host_rewrite: None }],
             weighted: false,
             mirrors: Vec::new(),
-            options: ForwardOptions { retry: Some(default_retry()), ..ForwardOptions::default() },
+            options: ForwardOptions { retry: Some(RetryPolicy::default()), ..ForwardOptions::default() },
         }),
         headers: HeaderOps::default(),
         stat_prefix: "".into(),
@@ -102,7 +102,7 @@ fn assemble(
         Some(match_name) => format!("{}.{match_name}", rule.name),
         None => rule.name.to_string(),
     };
-    let request = m.map_or_else(match_everything, |m| m.request.clone());
+    let request = m.map_or_else(RequestMatch::everything, |m| m.request.clone());
     let mut headers = rule.headers.clone();
     if let (RuleAction::Forward(written), RouteAction::Forward(_)) = (&rule.action, &action)
         && !written.weighted
@@ -214,7 +214,8 @@ fn bind_forward(
     Forward { targets, weighted: rule.weighted, mirrors, options }
 }
 
-pub(crate) fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: &RouteClient) -> TargetQuery {
+/// How a client asks for a destination of a rule.
+pub fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: &RouteClient) -> TargetQuery {
     let prefer = match client.kind {
         ProxyKind::Sidecar => client.namespace.clone(),
         // A gateway serves many namespaces: the rule's own comes first.
@@ -291,7 +292,7 @@ fn speaks_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
 }
 
 /// Whether plain HTTP goes to a port that speaks TLS, though nobody said DISABLE: all of it will fail.
-pub(crate) fn is_plaintext_to_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
+pub fn is_plaintext_to_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
     is_tls_port(view, cluster) && client_tls(view, cluster).is_none()
 }
 
@@ -319,13 +320,13 @@ pub(crate) fn problem_code(problem: &TargetProblem) -> &'static str {
 }
 
 /// Other objects may still supply what is missing, so it is a warning.
-pub(crate) fn broken_mirror(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
+pub fn broken_mirror(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
     let message = format!("{problem}: this mirror is left out, the rest of the route is served");
     Diagnostic::warning(problem_code(problem), vs, field, message)
 }
 
 /// As [`broken_mirror`], for a primary destination.
-pub(crate) fn broken_destination(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
+pub fn broken_destination(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
     let message = format!("{problem}: requests for this destination are answered 503");
     Diagnostic::warning(problem_code(problem), vs, field, message)
 }

@@ -9,13 +9,12 @@ use umbra_ir::{
     RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
 };
 
-use crate::endpoints::is_served;
-use crate::matches::filter_passes;
+use crate::filter::filter_passes;
 use crate::scope::mentioned;
 use crate::view::View;
 
 /// The port on which rules for hosts that are no service count too.
-pub(crate) const LITERAL_PORT: u16 = 80;
+pub const LITERAL_PORT: u16 = 80;
 
 /// What every sidecar of a class gets.
 pub fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
@@ -144,7 +143,7 @@ impl Mesh<'_> {
                 table.push(&service.id.host, port, self.domains(service, &taken), source.clone());
             }
         }
-        for service in services.iter().filter(|s| !taken.contains(&s.id.host) && is_served(&s.resolution)) {
+        for service in services.iter().filter(|s| !taken.contains(&s.id.host) && s.resolution.is_served()) {
             let source = RouteSource::Service(service.id.clone(), self.client(port, Arc::default()));
             table.push(&service.id.host, port, self.domains(service, &taken), source);
         }
@@ -264,6 +263,6 @@ impl TableBuilder {
 }
 
 /// `host:port`, an IPv6 host in brackets.
-pub(crate) fn virtual_host_name(host: &Hostname, port: PortNumber) -> String {
+pub fn virtual_host_name(host: &Hostname, port: PortNumber) -> String {
     if host.as_str().contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -1,9 +1,8 @@
-//! The only way translation sees the world. The engine implements it and records every read.
+//! The only way the mesh is seen. The engine implements it and records every read.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use umbra_api::Object;
 use umbra_ir::{
     ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Kind, NamespaceRules, ObjectId, PortNumber,
     ProxyKind, RouteList, RouteSource, RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Settings,
@@ -27,15 +26,13 @@ pub enum Index {
     PodsWithLabel(Arc<str>, Arc<str>, Arc<str>),
 }
 
-/// What `derive` functions may read: objects, indexes, and values derived at earlier stages.
+/// What any function of the mesh may read: indexes, and values derived at earlier stages.
 pub trait View {
     /// The mesh-wide settings.
     fn settings(&self) -> Arc<Settings>;
     /// Whether a Service without EndpointSlices takes the Pods that its selector matches (directories have
     /// no controllers that would write slices).
     fn pods_as_endpoints(&self) -> bool;
-    /// One object.
-    fn object(&self, id: &ObjectId) -> Option<Arc<Object>>;
     /// The objects of an index, sorted; a read of membership only.
     fn ids(&self, index: &Index) -> Vec<ObjectId>;
 

@@ -37,10 +37,7 @@ fn bucket(head: &RuleHead, namespace: &Arc<str>) -> u8 {
 }
 
 /// A rule's view of the client's labels: only those it mentions, so that clients that differ elsewhere share.
-pub(crate) fn mentioned(
-    head: &RuleHead,
-    labels: &Arc<BTreeMap<String, String>>,
-) -> Arc<BTreeMap<String, String>> {
+pub fn mentioned(head: &RuleHead, labels: &Arc<BTreeMap<String, String>>) -> Arc<BTreeMap<String, String>> {
     if labels.keys().all(|k| head.mentioned_labels.contains(k)) {
         return labels.clone();
     }
