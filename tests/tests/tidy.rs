@@ -14,10 +14,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("api", &["ir"]),
     ("mesh", &["ir"]),
+    ("core", &["api", "ir", "mesh"]),
     ("istio", &["api", "ir", "mesh"]),
     ("envoy", &["ir", "proto"]),
     ("xds", &["proto"]),
-    ("engine", &["api", "envoy", "ir", "istio", "mesh", "xds"]),
+    ("engine", &["api", "core", "envoy", "ir", "istio", "mesh", "xds"]),
     ("source", &["api", "ir"]),
     ("server", &["api", "engine", "envoy", "ir", "istio", "proto", "source", "xds"]),
     ("testkit", &[]),
@@ -141,7 +142,7 @@ fn every_diagnostic_is_documented() {
     const OTHERS: &[&str] = &["ExternalName", "UnknownService"];
     let codes = umbra_api::CODES.iter().chain(umbra_source::CODES).map(|(code, _)| (*code).to_owned());
     let mut real: BTreeSet<String> = codes.collect();
-    let sources = ["istio", "mesh"].map(|name| workspace().join("crates").join(name).join("src"));
+    let sources = ["core", "istio", "mesh"].map(|name| workspace().join("crates").join(name).join("src"));
     let ours = |path: &Path| sources.iter().any(|folder| path.starts_with(folder));
     for (_, text) in files(&["rs"]).into_iter().filter(|(path, _)| ours(path)) {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();

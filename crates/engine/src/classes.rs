@@ -7,7 +7,8 @@ use umbra_ir::ProxyClass;
 use umbra_xds::{Change, Resource, Snapshot};
 
 use crate::ProxyId;
-use crate::key::{Key, Manifest};
+use crate::key::Key;
+use crate::manifest::Manifest;
 
 /// One class in use.
 pub(crate) struct Class {

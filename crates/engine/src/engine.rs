@@ -11,7 +11,8 @@ use umbra_xds::{Resource, Snapshot};
 use crate::classes::{Classes, Pending};
 use crate::domain::Mesh;
 use crate::input::{Input, InputId, World};
-use crate::key::{Key, Manifest, Value};
+use crate::key::{Key, Value};
+use crate::manifest::Manifest;
 use crate::memo::Memo;
 use crate::reach::{ClassReach, Reaches};
 

@@ -1,8 +1,9 @@
 //! What is computed, in the order of stages: a key reads keys of earlier stages only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::manifest::Manifest;
 use umbra_envoy::EncodedVirtualHost;
 use umbra_ir::{
     ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState, NamespaceRules,
@@ -37,6 +38,12 @@ pub(crate) enum Key {
     VisibleServices(Arc<str>),
     /// The service that a host means: client namespace, preferred namespace, host.
     Resolve(Arc<str>, Arc<str>, Hostname),
+    /// A Pod's labels.
+    PodLabels(ObjectId),
+    /// The label keys that the selectors of a namespace's Services mention.
+    SelectedLabels(Arc<str>),
+    /// The port that a gateway binds: its namespace, its labels, the server's number.
+    ListenerPort(Arc<str>, Arc<BTreeMap<String, String>>, PortNumber),
     /// The label keys that selectors mention.
     Mentioned(ProxyKind, Arc<str>),
     /// The DestinationRules that apply to a service for a client's namespace.
@@ -82,6 +89,9 @@ impl Key {
             | Key::ServiceHeads(_)
             | Key::GatewayHead(_)
             | Key::NamespaceRules(_)
+            | Key::PodLabels(_)
+            | Key::SelectedLabels(_)
+            | Key::ListenerPort(..)
             | Key::RuleSet(_) => 1,
             Key::RuleHead(_) | Key::Endpoints(..) => 2,
             Key::BoundRules(..)
@@ -132,6 +142,9 @@ impl Key {
             Key::BoundRules(..) => "BoundRules",
             Key::VisibleServices(_) => "VisibleServices",
             Key::Resolve(..) => "Resolve",
+            Key::PodLabels(_) => "PodLabels",
+            Key::SelectedLabels(_) => "SelectedLabels",
+            Key::ListenerPort(..) => "ListenerPort",
             Key::Mentioned(..) => "Mentioned",
             Key::Policy(..) => "Policy",
             Key::Target(_) => "Target",
@@ -153,10 +166,6 @@ impl Key {
     }
 }
 
-/// The names of a class's resources and the keys of their contents; never the contents themselves.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Manifest(pub(crate) std::collections::BTreeMap<(ResourceType, Arc<str>), Key>);
-
 /// What a key comes to.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Value {
@@ -171,6 +180,9 @@ pub(crate) enum Value {
     BoundRules(Arc<Vec<Arc<RuleHead>>>),
     VisibleServices(Arc<Vec<Arc<ServiceHead>>>),
     Resolve(Option<Arc<ServiceHead>>),
+    PodLabels(Option<Arc<BTreeMap<String, String>>>),
+    SelectedLabels(Arc<BTreeSet<String>>),
+    ListenerPort(PortNumber),
     Mentioned(Arc<BTreeSet<String>>),
     Policy(Option<RuleSetId>),
     Target(Result<ClusterRef, TargetProblem>),

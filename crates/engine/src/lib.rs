@@ -9,8 +9,10 @@
 mod classes;
 mod domain;
 mod engine;
+mod front;
 mod input;
 mod key;
+mod manifest;
 pub mod memo;
 mod reach;
 #[cfg(test)]

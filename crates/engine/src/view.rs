@@ -1,6 +1,6 @@
 //! The world as `istio` sees it, every read recorded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{Object, Objects};
@@ -38,20 +38,8 @@ impl EngineView<'_, '_> {
         }
     }
 
-    pub(crate) fn scope(&self, class: &ProxyClass) -> Arc<Scope> {
-        read!(self, Scope, Key::Scope(class.clone()))
-    }
-
-    pub(crate) fn refs(&self, source: &RouteSource) -> Arc<RouteRefs> {
-        read!(self, Refs, Key::Refs(source.clone()))
-    }
-
     pub(crate) fn virtual_host(&self, spec: &Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost> {
         read!(self, VirtualHost, Key::VirtualHost(spec.clone()))
-    }
-
-    pub(crate) fn service_clusters(&self, namespace: &Arc<str>, service: &ServiceId) -> Arc<Vec<ClusterRef>> {
-        read!(self, ServiceClusters, Key::ServiceClusters(namespace.clone(), service.clone()))
     }
 }
 
@@ -141,6 +129,35 @@ impl View for EngineView<'_, '_> {
 
     fn routes(&self, source: &RouteSource) -> Arc<RouteList> {
         read!(self, Routes, Key::Routes(source.clone()))
+    }
+
+    fn scope(&self, class: &ProxyClass) -> Arc<Scope> {
+        read!(self, Scope, Key::Scope(class.clone()))
+    }
+
+    fn refs(&self, source: &RouteSource) -> Arc<RouteRefs> {
+        read!(self, Refs, Key::Refs(source.clone()))
+    }
+
+    fn service_clusters(&self, namespace: &Arc<str>, service: &ServiceId) -> Arc<Vec<ClusterRef>> {
+        read!(self, ServiceClusters, Key::ServiceClusters(namespace.clone(), service.clone()))
+    }
+
+    fn pod_labels(&self, pod: &ObjectId) -> Option<Arc<BTreeMap<String, String>>> {
+        read!(self, PodLabels, Key::PodLabels(pod.clone()))
+    }
+
+    fn selected_labels(&self, namespace: &Arc<str>) -> Arc<BTreeSet<String>> {
+        read!(self, SelectedLabels, Key::SelectedLabels(namespace.clone()))
+    }
+
+    fn listener_port(
+        &self,
+        namespace: &Arc<str>,
+        labels: &Arc<BTreeMap<String, String>>,
+        number: PortNumber,
+    ) -> PortNumber {
+        read!(self, ListenerPort, Key::ListenerPort(namespace.clone(), labels.clone(), number))
     }
 
     fn mentioned_labels(&self, kind: ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>> {

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod diagnostic;
+mod locality;
 mod mirror;
 mod names;
 mod object;
@@ -25,9 +26,10 @@ mod visibility;
 
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use diagnostic::{Diagnostic, Severity};
-pub use mirror::MirrorState;
-pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName};
-pub use object::{Kind, ObjectId};
+pub use locality::{Locality, REGION, SUBZONE, ZONE};
+pub use mirror::{MirrorState, ObjectReport};
+pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
+pub use object::{Kind, ObjectId, Placed};
 pub use policy::{
     ClientTls, ConnectionPool, LeveledPolicy, LoadBalancer, NamespaceRules, RuleEntry, RuleSet, Subset,
     TcpKeepalive, TlsOrigination, TrafficPolicy,
@@ -40,13 +42,12 @@ pub use route::{
 pub use rule::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, HeaderChanges, HeaderMatch,
     HeaderOps, HeaderValue, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath,
-    RedirectPort, RequestMatch, RetryPolicy, Rule, RuleAction, RuleHead, RuleMatch, Rules, Shares,
-    StaticFilter, TextMatch, WeightedDestination,
+    RedirectPort, RequestMatch, RetryPolicy, RouteOrder, Rule, RuleAction, RuleHead, RuleMatch, Rules,
+    Shares, StaticFilter, TextMatch, WeightedDestination,
 };
 pub use scope::{Scope, Table, VirtualHostSpec};
 pub use service::{
-    ClusterRef, Endpoint, EndpointSet, Locality, Resolution, Role, RuleSetId, ServiceHead, ServiceId,
-    ServicePort,
+    ClusterRef, Endpoint, EndpointSet, Resolution, Role, RuleSetId, ServiceHead, ServiceId, ServicePort,
 };
 pub use settings::{AccessLog, AccessLogFormat, MirrorSettings, Settings};
 pub use source::{RouteClient, RouteList, RouteRefs, RouteSource};

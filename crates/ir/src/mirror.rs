@@ -30,3 +30,12 @@ pub struct MirrorState {
     /// The worst that is to be said about it, if anything is.
     pub problem: Option<Diagnostic>,
 }
+
+/// Everything that the author of one object should know.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ObjectReport {
+    /// Sorted, without repetitions.
+    pub diagnostics: Vec<Diagnostic>,
+    /// A VirtualService's mirrors in the order in which they are written.
+    pub mirrors: Vec<MirrorState>,
+}

@@ -193,6 +193,20 @@ impl fmt::Display for RuntimeKey {
     }
 }
 
+/// The full host of a Kubernetes Service, as spelled by its object.
+pub fn service_host(name: &str, namespace: &str, domain: &str) -> String {
+    let mut host = name.to_owned();
+    if !namespace.is_empty() {
+        host.push('.');
+        host.push_str(namespace);
+    }
+    if !domain.is_empty() {
+        host.push_str(".svc.");
+        host.push_str(domain);
+    }
+    host
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,3 +97,12 @@ impl fmt::Display for ObjectId {
         }
     }
 }
+
+/// A part of an object and where it stands there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed<T> {
+    /// The part.
+    pub value: T,
+    /// Its path, such as `spec.hosts[0]`, for diagnostics.
+    pub field: String,
+}

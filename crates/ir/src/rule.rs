@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Hostname, ObjectId, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, Visibility};
+use crate::{Hostname, ObjectId, Placed, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, Visibility};
 
 /// A VirtualService's gateway: all sidecars, or one Gateway object.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -36,9 +36,9 @@ pub struct RuleHead {
     /// Creation time in seconds (0 when unknown): oldest first, then name, then namespace.
     pub created: i64,
     /// Hosts with short names resolved.
-    pub hosts: Vec<Hostname>,
+    pub hosts: Vec<Placed<Hostname>>,
     /// Where it is bound.
-    pub gateways: Vec<GatewayRef>,
+    pub gateways: Vec<Placed<GatewayRef>>,
     /// Who sees it.
     pub visibility: Visibility,
     /// The distinct static filters of its matches; `None` in the list is a match without any. A proxy
@@ -46,6 +46,28 @@ pub struct RuleHead {
     pub filters: BTreeSet<StaticFilter>,
     /// The label keys that `sourceLabels` mention.
     pub mentioned_labels: BTreeSet<String>,
+    /// How its routes stand beside those of other rules for one host.
+    pub order: RouteOrder,
+}
+
+/// How the routes of several rules that share a host are put together. Each kind of object that routes has its own way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum RouteOrder {
+    /// As they are written, rule after rule, those that take every request last (istio `SortVHostRoutes`).
+    #[default]
+    CatchAllsLast,
+}
+
+impl RuleHead {
+    /// Its hosts, in the order in which they are written.
+    pub fn hosts(&self) -> impl Iterator<Item = &Hostname> {
+        self.hosts.iter().map(|host| &host.value)
+    }
+
+    /// Whether it is bound to a gateway, or to the mesh.
+    pub fn is_bound_to(&self, gateway: &GatewayRef) -> bool {
+        self.gateways.iter().any(|bound| bound.value == *gateway)
+    }
 }
 
 /// The rules of one VirtualService that can be served, in order.

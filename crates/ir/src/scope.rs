@@ -3,13 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Listener, ObjectId, RouteSource};
+use crate::{Listener, ObjectId, RouteOrder, RouteSource};
 
 /// The route tables of a proxy class by route configuration name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scope {
     /// `8000` for sidecars, `http.8080` for gateways.
     pub tables: BTreeMap<Arc<str>, Arc<Table>>,
+}
+
+impl Scope {
+    /// Where the routes of all tables come from; one may come more than once.
+    pub fn sources(&self) -> impl Iterator<Item = &RouteSource> {
+        self.tables.values().flat_map(|table| &table.hosts).flat_map(|host| &host.sources)
+    }
 }
 
 /// One route table and the listener that uses it.
@@ -32,6 +39,8 @@ pub struct VirtualHostSpec {
     pub domains: Vec<String>,
     /// Where its routes come from, in order.
     pub sources: Vec<RouteSource>,
+    /// How routes of several sources are put together.
+    pub order: RouteOrder,
     /// Answer plaintext with a redirect to https.
     pub require_tls: bool,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{Hostname, ObjectId, PortNumber, Protocol, SubsetName, Visibility};
+use crate::{Hostname, Locality, ObjectId, PortNumber, Protocol, SubsetName, Visibility};
 
 /// One callable host. A ServiceEntry with several hosts is several services.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -55,6 +55,25 @@ pub struct ServicePort {
     pub protocol: Protocol,
 }
 
+impl ServicePort {
+    /// The ports of a service: those with valid numbers; of two with one number the first, but for TCP and UDP, which may
+    /// share a number (DNS does): the one that carries routes.
+    pub fn unique<'a>(written: impl Iterator<Item = (i64, &'a str, Protocol)>) -> Vec<Self> {
+        let mut ports: Vec<ServicePort> = Vec::new();
+        for (number, name, protocol) in written {
+            let Some(number) = PortNumber::new(number) else { continue };
+            match ports.iter_mut().find(|p| p.number == number) {
+                None => ports.push(ServicePort { number, name: name.into(), protocol }),
+                Some(port) if port.protocol == Protocol::Udp => {
+                    *port = ServicePort { number, name: name.into(), protocol };
+                }
+                Some(_) => {}
+            }
+        }
+        ports
+    }
+}
+
 /// What routing needs to know of a service; its endpoints are [`EndpointSet`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServiceHead {
@@ -70,6 +89,8 @@ pub struct ServiceHead {
     pub resolution: Resolution,
     /// Virtual addresses; callers may use them as Host.
     pub addresses: Vec<IpAddr>,
+    /// The names that its certificates carry (`ServiceEntry.subjectAltNames`).
+    pub subject_alt_names: Vec<String>,
     /// A headless Service: its pods may be called as `<pod>.<host>` too.
     pub headless: bool,
     /// `MESH_EXTERNAL`: a copy sent to it leaves the mesh.
@@ -91,17 +112,6 @@ impl ServiceHead {
             _ => None,
         }
     }
-}
-
-/// Where an endpoint is (`envoy.config.core.v3.Locality`).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
-pub struct Locality {
-    /// `topology.kubernetes.io/region`.
-    pub region: Arc<str>,
-    /// `topology.kubernetes.io/zone`.
-    pub zone: Arc<str>,
-    /// `topology.istio.io/subzone`.
-    pub subzone: Arc<str>,
 }
 
 /// One address that serves a service port.

@@ -6,21 +6,19 @@ use std::sync::Arc;
 
 use umbra_api::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, H2UpgradePolicy,
-    LoadBalancerSettings, Object, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
+    LoadBalancerSettings, Object, Objects, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
 };
 use umbra_ir::{
     ClientTls, ConnectionPool, Hostname, Kind, LeveledPolicy, LoadBalancer, NamespaceRules, ObjectId,
-    PortNumber, RuleEntry, RuleSet, RuleSetId, ServiceId, Subset, SubsetName, TcpKeepalive, TlsOrigination,
+    PortNumber, RuleEntry, RuleSet, RuleSetId, Subset, SubsetName, TcpKeepalive, TlsOrigination,
     TrafficPolicy, Visibility,
 };
 
 use crate::names::resolve_host;
-use umbra_mesh::Index;
-
-use crate::world::World;
+use umbra_mesh::{Index, View};
 
 /// Collects the DestinationRules of a namespace.
-pub fn select_namespace_rules(view: &impl World, namespace: &Arc<str>) -> NamespaceRules {
+pub fn select_namespace_rules(view: &(impl View + Objects), namespace: &Arc<str>) -> NamespaceRules {
     let domain = view.settings().cluster_domain.clone();
     let mut rules: Vec<(i64, Hostname, RuleEntry)> = Vec::new();
     for id in view.ids(&Index::InNamespace(Kind::DestinationRule, namespace.clone())) {
@@ -31,7 +29,7 @@ pub fn select_namespace_rules(view: &impl World, namespace: &Arc<str>) -> Namesp
         }
         let host = resolve_host(&rule.spec.host, namespace, &domain);
         let visibility = Visibility::resolve(rule.spec.export_to.iter().map(String::as_str), namespace);
-        rules.push((crate::services::created(&rule.meta), host, RuleEntry { id, visibility }));
+        rules.push((rule.meta.created_seconds(), host, RuleEntry { id, visibility }));
     }
     rules.sort_by(|a, b| (a.0, &a.2.id).cmp(&(b.0, &b.2.id)));
     let mut by_host: BTreeMap<Hostname, Vec<RuleEntry>> = BTreeMap::new();
@@ -41,58 +39,9 @@ pub fn select_namespace_rules(view: &impl World, namespace: &Arc<str>) -> Namesp
     NamespaceRules(by_host)
 }
 
-/// The DestinationRules that apply to `service` for a client in `client`: the client's namespace, then the
-/// service's, then the root namespace; the first with any visible match wins, and in it the most specific
-/// host.
-///
-/// DIVERGES: rules that the client cannot see are passed over before the most specific host is chosen, and
-/// all visible rules of that host are merged, whatever else they are exported to (istiod lets an invisible
-/// rule hide a visible one, and keeps rules with different `exportTo` apart).
-pub fn resolve_policy(view: &impl World, client: &Arc<str>, service: &ServiceId) -> Option<RuleSetId> {
-    let root = view.settings().root_namespace.clone();
-    let own = &service.object.namespace;
-    let visible = |entry: &RuleEntry| entry.visibility.covers(client);
-    // In the root namespace itself only its private rules come first; exported ones are everyone's last resort.
-    let private = |entry: &RuleEntry| visible(entry) && entry.visibility != Visibility::All;
-    let first = if *client == root {
-        most_specific(&view.namespace_rules(client), &service.host, private)
-    } else {
-        most_specific(&view.namespace_rules(client), &service.host, visible)
-    };
-    first
-        .or_else(|| {
-            if own == client && *client != root {
-                return None;
-            }
-            most_specific(&view.namespace_rules(own), &service.host, visible)
-        })
-        .or_else(|| most_specific(&view.namespace_rules(&root), &service.host, visible))
-}
-
-fn most_specific(
-    rules: &NamespaceRules,
-    host: &Hostname,
-    visible: impl Fn(&RuleEntry) -> bool,
-) -> Option<RuleSetId> {
-    let members = |entries: &[RuleEntry]| -> Option<RuleSetId> {
-        let ids: Vec<ObjectId> = entries.iter().filter(|e| visible(e)).map(|e| e.id.clone()).collect();
-        if ids.is_empty() { None } else { Some(RuleSetId(ids.into())) }
-    };
-    if let Some(found) = rules.0.get(host).and_then(|entries| members(entries)) {
-        return Some(found);
-    }
-    rules
-        .0
-        .iter()
-        .filter(|(pattern, _)| pattern.is_wildcard() && host.subset_of(pattern))
-        .filter_map(|(pattern, entries)| Some((pattern.specificity(), members(entries)?)))
-        .min_by(|a, b| a.0.cmp(&b.0))
-        .map(|(_, found)| found)
-}
-
 /// Merges DestinationRules, oldest first: the union of the subsets (of two with one name the older stays)
 /// and the first policy.
-pub fn merge_rule_set(view: &impl World, id: &RuleSetId) -> RuleSet {
+pub fn merge_rule_set(view: &(impl View + Objects), id: &RuleSetId) -> RuleSet {
     let mut merged = RuleSet::default();
     for rule_id in id.0.iter() {
         let Some(object) = view.object(rule_id) else { continue };

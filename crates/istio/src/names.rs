@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, Hostname, Kind, ObjectId};
+use umbra_ir::{GatewayRef, Hostname, Kind, ObjectId, service_host};
 
 /// Resolves a host as written in an object of `namespace`.
 ///
@@ -19,20 +19,6 @@ pub(crate) fn resolve_spelling(host: &str, namespace: &str, domain: &str) -> Str
         return host.to_owned();
     }
     service_host(host, namespace, domain)
-}
-
-/// The full host of a Kubernetes Service, as spelled by its object.
-pub fn service_host(name: &str, namespace: &str, domain: &str) -> String {
-    let mut host = name.to_owned();
-    if !namespace.is_empty() {
-        host.push('.');
-        host.push_str(namespace);
-    }
-    if !domain.is_empty() {
-        host.push_str(".svc.");
-        host.push_str(domain);
-    }
-    host
 }
 
 /// Resolves an entry of `spec.gateways` or `match.gateways` of an object in `namespace`: `mesh`, `name`,

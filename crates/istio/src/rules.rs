@@ -11,8 +11,8 @@ use umbra_api::{
 };
 use umbra_ir::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
-    PathRewrite, PortNumber, Redirect, RedirectPath, RedirectPort, Rule, RuleAction, RuleHead, RuleMatch,
-    Rules, Shares, StaticFilter, SubsetName, Visibility, WeightedDestination,
+    PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort, RouteOrder, Rule, RuleAction,
+    RuleHead, RuleMatch, Rules, Shares, StaticFilter, SubsetName, Visibility, WeightedDestination,
 };
 
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
@@ -23,21 +23,24 @@ use crate::names::{resolve_gateway, resolve_host};
 /// Where the VirtualService applies.
 pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, domain: &str) -> RuleHead {
     let namespace = &vs.meta.namespace;
-    let mut gateways: Vec<GatewayRef> = Vec::new();
-    for written in &vs.spec.gateways {
-        let gateway = resolve_gateway(written, namespace);
-        if !gateways.contains(&gateway) {
-            gateways.push(gateway);
+    let mut gateways: Vec<Placed<GatewayRef>> = Vec::new();
+    for (index, written) in vs.spec.gateways.iter().enumerate() {
+        let value = resolve_gateway(written, namespace);
+        if gateways.iter().all(|known| known.value != value) {
+            gateways.push(Placed { value, field: format!("spec.gateways[{index}]") });
         }
     }
     if gateways.is_empty() {
-        gateways.push(GatewayRef::Mesh);
+        gateways.push(Placed { value: GatewayRef::Mesh, field: "spec.gateways".into() });
     }
-    let mut hosts: Vec<Hostname> = Vec::new();
-    for written in vs.spec.hosts.iter().filter(|h| umbra_api::check_host(h).is_ok()) {
-        let host = resolve_host(written, namespace, domain);
-        if !hosts.contains(&host) {
-            hosts.push(host);
+    let mut hosts: Vec<Placed<Hostname>> = Vec::new();
+    for (index, written) in vs.spec.hosts.iter().enumerate() {
+        if umbra_api::check_host(written).is_err() {
+            continue;
+        }
+        let value = resolve_host(written, namespace, domain);
+        if hosts.iter().all(|known| known.value != value) {
+            hosts.push(Placed { value, field: format!("spec.hosts[{index}]") });
         }
     }
     let mut filters = BTreeSet::new();
@@ -50,12 +53,13 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
     let mentioned_labels = filters.iter().flat_map(|f| f.source_labels.keys().cloned()).collect();
     RuleHead {
         id: id.clone(),
-        created: crate::services::created(&vs.meta),
+        created: vs.meta.created_seconds(),
         hosts,
         gateways,
         visibility: Visibility::resolve(vs.spec.export_to.iter().map(String::as_str), namespace),
         filters,
         mentioned_labels,
+        order: RouteOrder::CatchAllsLast,
     }
 }
 

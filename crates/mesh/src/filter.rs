@@ -7,7 +7,7 @@ use umbra_ir::{GatewayRef, PortNumber, StaticFilter};
 /// Whether a static filter lets a client pass.
 ///
 /// With gateways named, source labels and namespace are not looked at (istio `sourceMatchHTTP`).
-pub fn filter_passes(
+pub(crate) fn filter_passes(
     filter: &StaticFilter,
     gateway: &GatewayRef,
     port: PortNumber,
@@ -25,6 +25,6 @@ pub fn filter_passes(
 }
 
 /// Whether a static filter lets some client of this gateway and port pass, wherever it comes from.
-pub fn filter_may_pass(filter: &StaticFilter, gateway: &GatewayRef, port: PortNumber) -> bool {
+pub(crate) fn filter_may_pass(filter: &StaticFilter, gateway: &GatewayRef, port: PortNumber) -> bool {
     filter.port.is_none_or(|p| p == port) && (filter.gateways.is_empty() || filter.gateways.contains(gateway))
 }

@@ -5,18 +5,35 @@
 //! Does not own: what an API's objects say (`istio`, `core`), Envoy's messages (`envoy`), when to compute (`engine`).
 //! Invariants: pure functions; no object of `api` is seen; the world is read through [`View`] only; what is broken is
 //! left out with a diagnostic and never touches the rest.
-//! Start reading at: [`View`], [`bind_sidecar_scope`], [`bind_routes`], [`resolve_target`].
+//! Start reading at: [`View`], [`bind_scope`], [`bind_routes`], [`resolve_target`].
 
+mod classes;
+mod clusters;
+mod endpoints;
 mod filter;
+mod gateways;
+mod manifest;
+mod policy;
+mod report;
 mod routes;
+mod runtime;
 mod scope;
+mod services;
 mod sidecar;
 mod target;
 mod view;
+mod virtual_host;
 
-pub use filter::{filter_may_pass, filter_passes};
-pub use routes::{bind_routes, broken_destination, broken_mirror, is_plaintext_to_tls, query};
-pub use scope::{mentioned, select_bound_rules};
-pub use sidecar::{LITERAL_PORT, bind_sidecar_scope, virtual_host_name};
+pub use classes::{resolve_class, select_mentioned_labels};
+pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters};
+pub use endpoints::{merge_endpoints, select_members};
+pub use manifest::{Manifest, bind_manifest};
+pub use policy::resolve_policy;
+pub use report::{Report, report_ports, report_rules};
+pub use routes::bind_routes;
+pub use runtime::bind_runtime;
+pub use scope::{bind_scope, select_bound_rules};
+pub use services::{resolve_service, select_visible_services};
 pub use target::resolve_target;
 pub use view::{Index, View};
+pub use virtual_host::bind_virtual_host;

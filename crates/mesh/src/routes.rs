@@ -215,7 +215,7 @@ fn bind_forward(
 }
 
 /// How a client asks for a destination of a rule.
-pub fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: &RouteClient) -> TargetQuery {
+pub(crate) fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: &RouteClient) -> TargetQuery {
     let prefer = match client.kind {
         ProxyKind::Sidecar => client.namespace.clone(),
         // A gateway serves many namespaces: the rule's own comes first.
@@ -292,7 +292,7 @@ fn speaks_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
 }
 
 /// Whether plain HTTP goes to a port that speaks TLS, though nobody said DISABLE: all of it will fail.
-pub fn is_plaintext_to_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
+pub(crate) fn is_plaintext_to_tls(view: &dyn View, cluster: &ClusterRef) -> bool {
     is_tls_port(view, cluster) && client_tls(view, cluster).is_none()
 }
 
@@ -320,13 +320,13 @@ pub(crate) fn problem_code(problem: &TargetProblem) -> &'static str {
 }
 
 /// Other objects may still supply what is missing, so it is a warning.
-pub fn broken_mirror(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
+pub(crate) fn broken_mirror(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
     let message = format!("{problem}: this mirror is left out, the rest of the route is served");
     Diagnostic::warning(problem_code(problem), vs, field, message)
 }
 
 /// As [`broken_mirror`], for a primary destination.
-pub fn broken_destination(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
+pub(crate) fn broken_destination(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
     let message = format!("{problem}: requests for this destination are answered 503");
     Diagnostic::warning(problem_code(problem), vs, field, message)
 }

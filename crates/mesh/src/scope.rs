@@ -3,9 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, Kind, RuleHead};
+use umbra_ir::{GatewayRef, Kind, ProxyClass, ProxyKind, RuleHead, Scope};
 
+use crate::gateways::bind_gateway_scope;
+use crate::sidecar::bind_sidecar_scope;
 use crate::view::{Index, View};
+
+/// The listeners and tables of a class.
+pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
+    match class.kind {
+        ProxyKind::Sidecar => bind_sidecar_scope(view, class),
+        ProxyKind::Router => bind_gateway_scope(view, class),
+    }
+}
 
 /// The VirtualServices bound to a gateway (or the mesh) that a namespace sees: its private ones, then those
 /// exported to it, then public ones; each oldest first (istio `VirtualServicesForGateway`).
@@ -14,7 +24,7 @@ pub fn select_bound_rules(view: &dyn View, namespace: &Arc<str>, gateway: &Gatew
         .ids(&Index::Kind(Kind::VirtualService))
         .iter()
         .filter_map(|id| view.rule_head(id))
-        .filter(|head| head.gateways.contains(gateway) && head.visibility.covers(namespace))
+        .filter(|head| head.is_bound_to(gateway) && head.visibility.covers(namespace))
         .collect();
     heads.sort_by(|a, b| {
         (bucket(a, namespace), a.created, &a.id.name, &a.id.namespace).cmp(&(
@@ -37,7 +47,10 @@ fn bucket(head: &RuleHead, namespace: &Arc<str>) -> u8 {
 }
 
 /// A rule's view of the client's labels: only those it mentions, so that clients that differ elsewhere share.
-pub fn mentioned(head: &RuleHead, labels: &Arc<BTreeMap<String, String>>) -> Arc<BTreeMap<String, String>> {
+pub(crate) fn mentioned(
+    head: &RuleHead,
+    labels: &Arc<BTreeMap<String, String>>,
+) -> Arc<BTreeMap<String, String>> {
     if labels.keys().all(|k| head.mentioned_labels.contains(k)) {
         return labels.clone();
     }

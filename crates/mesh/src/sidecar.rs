@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayRef, Hostname, Listener, PortNumber, ProxyClass, ProxyKind, Resolution, RouteClient, RouteSource,
-    RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
+    GatewayRef, Hostname, Listener, PortNumber, ProxyClass, ProxyKind, Resolution, RouteClient, RouteOrder,
+    RouteSource, RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
 };
 
 use crate::filter::filter_passes;
@@ -14,10 +14,10 @@ use crate::scope::mentioned;
 use crate::view::View;
 
 /// The port on which rules for hosts that are no service count too.
-pub const LITERAL_PORT: u16 = 80;
+pub(crate) const LITERAL_PORT: u16 = 80;
 
 /// What every sidecar of a class gets.
-pub fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
+pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let services = view.visible_services(&class.namespace);
     let rules = view.bound_rules(&class.namespace, &GatewayRef::Mesh);
     let mesh = Mesh {
@@ -82,7 +82,7 @@ impl<'a> WildcardOwners<'a> {
         let mut exact = HashMap::new();
         let mut wildcards: Vec<(&Hostname, usize)> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            for host in &rule.hosts {
+            for host in rule.hosts() {
                 if host.is_wildcard() {
                     wildcards.push((host, index));
                 } else {
@@ -164,7 +164,7 @@ impl Mesh<'_> {
                 continue;
             }
             let source = RouteSource::Rules(rule.id.clone(), client);
-            for host in &rule.hosts {
+            for host in rule.hosts() {
                 let mut services = Vec::new();
                 if let Some(service) = by_host.get(host) {
                     services.push(*service);
@@ -253,7 +253,13 @@ impl TableBuilder {
         if domains.is_empty() {
             return;
         }
-        let spec = VirtualHostSpec { name: name.clone(), domains, sources: vec![source], require_tls: false };
+        let spec = VirtualHostSpec {
+            name: name.clone(),
+            domains,
+            sources: vec![source],
+            order: RouteOrder::default(),
+            require_tls: false,
+        };
         self.hosts.insert(name, Arc::new(spec));
     }
 
@@ -263,6 +269,6 @@ impl TableBuilder {
 }
 
 /// `host:port`, an IPv6 host in brackets.
-pub fn virtual_host_name(host: &Hostname, port: PortNumber) -> String {
+pub(crate) fn virtual_host_name(host: &Hostname, port: PortNumber) -> String {
     if host.as_str().contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -1,12 +1,12 @@
 //! The only way the mesh is seen. The engine implements it and records every read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
     ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Kind, NamespaceRules, ObjectId, PortNumber,
-    ProxyKind, RouteList, RouteSource, RuleHead, RuleSet, RuleSetId, Rules, ServiceHead, ServiceId, Settings,
-    Shares, TargetProblem, TargetQuery,
+    ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, RuleSet, RuleSetId, Rules, Scope,
+    ServiceHead, ServiceId, Settings, Shares, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -66,6 +66,23 @@ pub trait View {
     fn members(&self, cluster: &ClusterRef) -> Arc<EndpointSet>;
     /// Routes bound for some client.
     fn routes(&self, source: &RouteSource) -> Arc<RouteList>;
+    /// The tables of a class.
+    fn scope(&self, class: &ProxyClass) -> Arc<Scope>;
+    /// What bound routes refer to.
+    fn refs(&self, source: &RouteSource) -> Arc<RouteRefs>;
+    /// The clusters of a service for sidecars of a namespace.
+    fn service_clusters(&self, namespace: &Arc<str>, service: &ServiceId) -> Arc<Vec<ClusterRef>>;
+    /// The labels of a Pod; `None`: it is not known.
+    fn pod_labels(&self, pod: &ObjectId) -> Option<Arc<BTreeMap<String, String>>>;
+    /// The label keys that the selectors of a namespace's Services mention.
+    fn selected_labels(&self, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
+    /// The port that a gateway of a namespace with these labels binds for a server's number.
+    fn listener_port(
+        &self,
+        namespace: &Arc<str>,
+        labels: &Arc<BTreeMap<String, String>>,
+        number: PortNumber,
+    ) -> PortNumber;
     /// The label keys that selectors for this kind of proxy mention.
     fn mentioned_labels(&self, kind: ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
 }

@@ -31,6 +31,13 @@ pub struct Meta {
     pub deleting: bool,
 }
 
+impl Meta {
+    /// Creation time in whole seconds, 0 when unknown.
+    pub fn created_seconds(&self) -> i64 {
+        self.created.map_or(0, |t| t.as_second())
+    }
+}
+
 /// An Istio object: its metadata and its spec.
 macro_rules! istio_object {
     ($(#[$doc:meta])* $name:ident { $spec:ty }) => {

@@ -1,20 +1,20 @@
 //! A cluster reference to the cluster it describes (istio-semantics "DestinationRule -> Cluster").
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use umbra_api::Object;
 use umbra_ir::{
     Breakers, ClientTls, Cluster, ClusterRef, Discovery, LoadAssignment, Protocol, ProxyKind, Resolution,
-    Role, ServiceHead, TlsOrigination, UpstreamProtocol,
+    Role, ServiceHead, ServiceId, TlsOrigination, UpstreamProtocol,
 };
 
-use crate::world::World;
+use crate::view::View;
 
 /// Istio's default connect timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything a cluster needs; `None` when its service has gone or cannot be called.
-pub fn bind_cluster(view: &impl World, reference: &ClusterRef, kind: ProxyKind) -> Option<Cluster> {
+pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) -> Option<Cluster> {
     let heads = view.service_heads(&reference.service.object);
     let service = heads.iter().find(|h| h.id == reference.service)?;
     let port = service.port(reference.port)?;
@@ -42,7 +42,7 @@ pub fn bind_cluster(view: &impl World, reference: &ClusterRef, kind: ProxyKind) 
         Role::Mirror => (written.min(settings.mirror.breakers), Some(settings.mirror.max_stream_duration)),
     };
     let tls = match policy.tls {
-        Some(ClientTls::Originate(tls)) => Some(with_entry_names(view, service, tls)),
+        Some(ClientTls::Originate(tls)) => Some(with_service_names(service, tls)),
         _ => None,
     };
     Some(Cluster {
@@ -58,17 +58,12 @@ pub fn bind_cluster(view: &impl World, reference: &ClusterRef, kind: ProxyKind) 
     })
 }
 
-/// A ServiceEntry's `subjectAltNames` stand in for missing ones.
-fn with_entry_names(view: &impl World, service: &ServiceHead, tls: TlsOrigination) -> TlsOrigination {
+/// The names that the service's certificates carry stand in for missing ones.
+fn with_service_names(service: &ServiceHead, tls: TlsOrigination) -> TlsOrigination {
     if !tls.subject_alt_names.is_empty() {
         return tls;
     }
-    match view.object(&service.id.object).as_deref() {
-        Some(Object::ServiceEntry(entry)) => {
-            TlsOrigination { subject_alt_names: entry.spec.subject_alt_names.clone(), ..tls }
-        }
-        _ => tls,
-    }
+    TlsOrigination { subject_alt_names: service.subject_alt_names.clone(), ..tls }
 }
 
 /// useClientProtocol beats everything, then what the port says; an auto-detected port on a sidecar speaks
@@ -86,7 +81,7 @@ fn upstream_protocol(port: Protocol, kind: ProxyKind, upgrade: bool, client: boo
 }
 
 /// The load assignment of a cluster; `None` for clusters that have their endpoints inline.
-pub fn bind_load_assignment(view: &impl World, reference: &ClusterRef) -> LoadAssignment {
+pub fn bind_load_assignment(view: &dyn View, reference: &ClusterRef) -> LoadAssignment {
     LoadAssignment {
         reference: reference.with_role(Role::Primary),
         endpoints: view.members(&reference.with_role(Role::Primary)).0.clone(),
@@ -94,18 +89,16 @@ pub fn bind_load_assignment(view: &impl World, reference: &ClusterRef) -> LoadAs
 }
 
 /// Whether a cluster's endpoints come by a load assignment.
-pub fn uses_load_assignment(view: &impl World, reference: &ClusterRef) -> bool {
+pub(crate) fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> bool {
     let heads = view.service_heads(&reference.service.object);
     heads.iter().any(|h| h.id == reference.service && h.resolution != Resolution::Dns)
 }
 
 /// The clusters of one service for sidecars of a namespace: every TCP port, with every subset of the
 /// DestinationRules that apply.
-pub fn select_service_clusters(
-    view: &impl World,
-    namespace: &std::sync::Arc<str>,
-    service: &ServiceHead,
-) -> Vec<ClusterRef> {
+pub fn select_service_clusters(view: &dyn View, namespace: &Arc<str>, id: &ServiceId) -> Vec<ClusterRef> {
+    let heads = view.service_heads(&id.object);
+    let Some(service) = heads.iter().find(|head| head.id == *id) else { return Vec::new() };
     if !service.resolution.is_served() {
         return Vec::new();
     }

@@ -1,16 +1,11 @@
-//! Nodes to proxies to classes (istio-semantics "Node identity and metadata"; design "node").
+//! What a node says of itself (istio-semantics "Node identity and metadata"; design "node").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use umbra_api::Object;
-use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode};
-
-use umbra_mesh::Index;
-
-use crate::world::World;
+use umbra_ir::{ProxyKind, ProxyNode};
 
 /// A node that cannot be understood; the text says what is missing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -102,51 +97,4 @@ fn parse_labels(
         }
         Some(_) => Err(wrong()),
     }
-}
-
-/// The class of a proxy: only what changes its configuration.
-pub fn resolve_class(view: &impl World, node: &ProxyNode, rtds: bool) -> ProxyClass {
-    let keys = view.mentioned_labels(node.kind, &node.namespace);
-    let own = match (&node.labels, &node.pod) {
-        (Some(labels), _) => labels.clone(),
-        (None, Some(pod)) => {
-            let id = ObjectId::new(Kind::Pod, node.namespace.clone(), pod.clone());
-            match view.object(&id).as_deref() {
-                Some(Object::Pod(pod)) => pod.meta.labels.clone(),
-                _ => BTreeMap::new(),
-            }
-        }
-        (None, None) => BTreeMap::new(),
-    };
-    ProxyClass {
-        kind: node.kind,
-        namespace: node.namespace.clone(),
-        labels: Arc::new(own.into_iter().filter(|(key, _)| keys.contains(key)).collect()),
-        rtds,
-        unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
-    }
-}
-
-/// The label keys that can change what a proxy gets: `sourceLabels`; at gateways also Gateway selectors and,
-/// for port translation, the selectors of the namespace's Services.
-pub fn select_mentioned_labels(view: &impl World, kind: ProxyKind, namespace: &Arc<str>) -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
-    for id in view.ids(&Index::Kind(Kind::VirtualService)) {
-        if let Some(head) = view.rule_head(&id) {
-            keys.extend(head.mentioned_labels.iter().cloned());
-        }
-    }
-    if kind == ProxyKind::Router {
-        for id in view.ids(&Index::Kind(Kind::Gateway)) {
-            if let Some(head) = view.gateway_head(&id) {
-                keys.extend(head.selector.keys().cloned());
-            }
-        }
-        for id in view.ids(&Index::InNamespace(Kind::Service, namespace.clone())) {
-            if let Some(Object::Service(service)) = view.object(&id).as_deref() {
-                keys.extend(service.spec.selector.keys().cloned());
-            }
-        }
-    }
-    keys
 }

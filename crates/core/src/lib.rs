@@ -1,0 +1,19 @@
+//! What Kubernetes' own objects mean: api to ir.
+//!
+//! Owns: Service, EndpointSlice, Pod and Node to service heads and endpoints, and the ports of gateways behind Services.
+//! Does not own: judging one object alone (`api`), which service a host means (`mesh`), Istio's objects (`istio`).
+//! Invariants: pure functions; objects are read through `Objects`, indexes through the mesh's `View`; an endpoint whose
+//! Pod is not known is held back.
+//! Start reading at: [`resolve_service_head`], [`service_endpoints`].
+
+mod endpoints;
+mod pods;
+mod ports;
+mod report;
+mod services;
+
+pub use endpoints::service_endpoints;
+pub use pods::{pod_labels, select_selected_labels};
+pub use ports::resolve_listener_port;
+pub use report::report_service;
+pub use services::resolve_service_head;

@@ -1,0 +1,58 @@
+//! Pods: their labels, who selects them, and what a Service's port means there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbra_api::{IntOrString, Object, Objects, Pod};
+use umbra_ir::{Kind, ObjectId};
+use umbra_mesh::{Index, View};
+
+/// The labels of a Pod; `None`: it is not known.
+pub fn pod_labels(objects: &impl Objects, id: &ObjectId) -> Option<Arc<BTreeMap<String, String>>> {
+    match &*objects.object(id)? {
+        Object::Pod(pod) => Some(Arc::new(pod.meta.labels.clone())),
+        _ => None,
+    }
+}
+
+/// The label keys that the selectors of a namespace's Services mention.
+pub fn select_selected_labels(view: &(impl View + Objects), namespace: &Arc<str>) -> BTreeSet<String> {
+    let services = view.ids(&Index::InNamespace(Kind::Service, namespace.clone())).into_iter();
+    let selectors = services.filter_map(|id| match &*view.object(&id)? {
+        Object::Service(service) => Some(service.spec.selector.keys().cloned().collect::<Vec<_>>()),
+        _ => None,
+    });
+    selectors.flatten().collect()
+}
+
+/// The pods of a namespace that a selector matches; none for an empty selector.
+pub(crate) fn selected_pods(
+    view: &(impl View + Objects),
+    namespace: &Arc<str>,
+    selector: &BTreeMap<String, String>,
+) -> Vec<Pod> {
+    // One label narrows the search; the rest are compared.
+    let Some((key, value)) = selector.iter().next() else { return Vec::new() };
+    let index = Index::PodsWithLabel(namespace.clone(), key.as_str().into(), value.as_str().into());
+    let pods = view.ids(&index).into_iter().filter_map(|id| view.object(&id));
+    pods.filter_map(|object| match &*object {
+        Object::Pod(pod) => Some(pod.clone()),
+        _ => None,
+    })
+    .filter(|pod| selector.iter().all(|(k, v)| pod.meta.labels.get(k) == Some(v)))
+    .filter(|pod| !pod.meta.deleting && pod.phase != "Succeeded" && pod.phase != "Failed")
+    .collect()
+}
+
+/// The port of a pod that a Service port means: a number, a container port's name, or the same number.
+pub(crate) fn pod_port(pod: &Pod, port: &umbra_api::ServicePort) -> Option<u16> {
+    let number = match &port.target_port {
+        None | Some(IntOrString::Int(0)) => port.port,
+        Some(IntOrString::Int(number)) => *number,
+        Some(IntOrString::String(name)) => match name.parse() {
+            Ok(number) => number,
+            Err(_) => pod.ports.iter().find(|p| p.name == *name)?.container_port,
+        },
+    };
+    u16::try_from(number).ok().filter(|n| *n != 0)
+}

@@ -1,0 +1,81 @@
+//! Services to service heads.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use umbra_api::Service;
+use umbra_ir::{
+    Hostname, ObjectId, PortNumber, Protocol, Resolution, ServiceHead, ServiceId, ServicePort, Visibility,
+    service_host,
+};
+
+/// The annotation with a Service's `exportTo` list.
+const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
+/// The service that a Service defines.
+pub fn resolve_service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
+    let meta = &service.meta;
+    let spelling = service_host(&meta.name, &meta.namespace, domain);
+    let resolution = if service.spec.service_type == "ExternalName" {
+        Resolution::Alias(Hostname::new(service.spec.external_name.trim_end_matches('.')))
+    } else {
+        Resolution::Static
+    };
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for text in std::iter::once(&service.spec.cluster_ip).chain(&service.spec.cluster_ips) {
+        if let Ok(ip) = text.parse()
+            && !addresses.contains(&ip)
+        {
+            addresses.push(ip);
+        }
+    }
+    let export = meta.annotations.get(EXPORT_TO).map(String::as_str).unwrap_or_default();
+    ServiceHead {
+        id: ServiceId { object: id.clone(), host: Hostname::new(&spelling), also: Arc::default() },
+        spelling: spelling.into(),
+        created: meta.created_seconds(),
+        ports: ServicePort::unique(service.spec.ports.iter().map(|p| {
+            let protocol = kubernetes_protocol(p);
+            (i64::from(p.port), p.name.as_str(), protocol)
+        })),
+        resolution,
+        addresses,
+        subject_alt_names: Vec::new(),
+        headless: service.spec.is_headless(),
+        external: false,
+        visibility: Visibility::resolve(
+            export.split(',').map(str::trim).filter(|e| !e.is_empty()),
+            &meta.namespace,
+        ),
+    }
+}
+
+/// Protocol of a Service port: transport, `appProtocol`, name prefix, well-known numbers
+/// (istio `pkg/config/kube/conversion.go`).
+fn kubernetes_protocol(port: &umbra_api::ServicePort) -> Protocol {
+    if port.protocol.eq_ignore_ascii_case("UDP") || port.protocol.eq_ignore_ascii_case("SCTP") {
+        return Protocol::Udp;
+    }
+    let text = match port.app_protocol.as_deref().filter(|p| !p.is_empty()) {
+        Some("kubernetes.io/h2c") => return Protocol::Http2,
+        Some("kubernetes.io/ws") => return Protocol::Http,
+        Some("kubernetes.io/wss") => return Protocol::Https,
+        Some(other) => other,
+        None => port.name.as_str(),
+    };
+    if text.to_ascii_lowercase().starts_with("grpc-web") {
+        return Protocol::GrpcWeb;
+    }
+    let word = text.split('-').next().unwrap_or_default();
+    Protocol::parse(word).unwrap_or(match port.port {
+        // Servers on these ports speak first, so detection would wait for ever.
+        25 | 53 | 3306 | 27017 => Protocol::Tcp,
+        _ => Protocol::Auto,
+    })
+}
+
+/// The port of a Service with this number. TCP and UDP may share one (HTTP/3 does): the one that carries routes.
+pub(crate) fn port_of(service: &Service, number: PortNumber) -> Option<&umbra_api::ServicePort> {
+    let ports = || service.spec.ports.iter().filter(|p| i64::from(p.port) == i64::from(number.get()));
+    ports().find(|p| kubernetes_protocol(p) != Protocol::Udp).or_else(|| ports().next())
+}

@@ -1,0 +1,101 @@
+//! Which front end reads an object: the one place that knows them all.
+
+use std::sync::Arc;
+
+use umbra_api::{Object, Objects};
+use umbra_ir::{
+    Endpoint, EndpointSet, GatewayHead, ObjectId, ObjectReport, PortNumber, RuleHead, Rules, ServiceHead,
+    ServiceId, Shares,
+};
+use umbra_mesh::{Report, View};
+
+/// The rules of an object that routes, without percentages.
+pub(crate) fn rules(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<Rules>> {
+    match &*view.object(id)? {
+        Object::VirtualService(vs) => {
+            Some(Arc::new(umbra_istio::resolve_rules(id, vs, &view.settings().cluster_domain)))
+        }
+        _ => None,
+    }
+}
+
+/// The fractions of an object's mirrors.
+pub(crate) fn shares(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<Shares>> {
+    match &*view.object(id)? {
+        Object::VirtualService(vs) => {
+            Some(Arc::new(umbra_istio::resolve_shares(vs, &view.settings().cluster_domain)))
+        }
+        _ => None,
+    }
+}
+
+/// Where an object's rules apply.
+pub(crate) fn rule_head(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<RuleHead>> {
+    let rules = view.rules(id)?;
+    match &*view.object(id)? {
+        Object::VirtualService(vs) => {
+            Some(Arc::new(umbra_istio::resolve_rule_head(id, vs, &rules, &view.settings().cluster_domain)))
+        }
+        _ => None,
+    }
+}
+
+/// Where a gateway applies.
+pub(crate) fn gateway_head(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<GatewayHead>> {
+    match &*view.object(id)? {
+        Object::Gateway(gateway) => Some(Arc::new(umbra_istio::resolve_gateway_head(id, gateway))),
+        _ => None,
+    }
+}
+
+/// The services that an object defines.
+pub(crate) fn service_heads(view: &(impl View + Objects), id: &ObjectId) -> Vec<Arc<ServiceHead>> {
+    match view.object(id).as_deref() {
+        Some(Object::Service(service)) => {
+            let domain = &view.settings().cluster_domain;
+            vec![Arc::new(umbra_core::resolve_service_head(id, service, domain))]
+        }
+        Some(Object::ServiceEntry(entry)) => umbra_istio::resolve_entry_heads(view, id, entry),
+        _ => Vec::new(),
+    }
+}
+
+/// The ready endpoints of a service port, of all objects that the service is made of.
+pub(crate) fn endpoints(view: &(impl View + Objects), service: &ServiceId, port: PortNumber) -> EndpointSet {
+    let objects = service.objects().filter_map(|id| view.object(id));
+    let endpoints: Vec<Endpoint> = objects
+        .flat_map(|object| match &*object {
+            Object::Service(service) => umbra_core::service_endpoints(view, service, port),
+            Object::ServiceEntry(entry) => umbra_istio::entry_endpoints(entry, &service.host, port),
+            _ => Vec::new(),
+        })
+        .collect();
+    umbra_mesh::merge_endpoints(endpoints)
+}
+
+/// All that is to be said about an object: alone, beside others of its kind, and in the mesh.
+pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectReport {
+    let Some(object) = view.object(id) else { return ObjectReport::default() };
+    let mirrors = match &*object {
+        Object::VirtualService(vs) => umbra_istio::list_mirrors(vs, &view.settings().cluster_domain),
+        _ => Vec::new(),
+    };
+    let mut report = Report::new(mirrors);
+    report.extend(umbra_api::validate(&object));
+    match &*object {
+        Object::VirtualService(_) => umbra_mesh::report_rules(view, id, &mut report),
+        Object::DestinationRule(rule) => umbra_istio::report_destination_rule(view, id, rule, &mut report),
+        Object::Service(service) => {
+            umbra_mesh::report_ports(view, id, |_| true, &mut report);
+            umbra_core::report_service(view, id, service, &mut report);
+        }
+        Object::ServiceEntry(entry) => {
+            // Other entries may add ports to its hosts.
+            let own =
+                |number: PortNumber| entry.spec.ports.iter().any(|p| p.number == u32::from(number.get()));
+            umbra_mesh::report_ports(view, id, own, &mut report);
+        }
+        _ => {}
+    }
+    report.finish()
+}

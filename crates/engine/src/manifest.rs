@@ -1,0 +1,32 @@
+//! The names of a class's resources and the keys of their contents.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use umbra_ir::ProxyClass;
+use umbra_xds::ResourceType;
+
+use crate::key::Key;
+
+/// The names of a class's resources and the keys of their contents; never the contents themselves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Manifest(pub(crate) BTreeMap<(ResourceType, Arc<str>), Key>);
+
+impl Manifest {
+    /// Names what a class is served.
+    pub(crate) fn new(class: &ProxyClass, served: &umbra_mesh::Manifest) -> Self {
+        let clusters = served.clusters.iter().map(|cluster| Key::Cluster(cluster.clone(), class.kind));
+        let assignments = served.load_assignments.iter().cloned().map(Key::LoadAssignment);
+        let listeners = served.scope.tables.values().map(|table| Key::Listener(table.listener.clone()));
+        let tables = served.scope.tables.keys().map(|name| Key::RouteTable(class.clone(), name.clone()));
+        let runtime = class.rtds.then(|| Key::Runtime(class.clone()));
+        let mut names = BTreeMap::new();
+        for key in clusters.chain(assignments).chain(listeners).chain(tables).chain(runtime) {
+            if let Some(name) = key.resource_name() {
+                // Of two clusters of one name the first counts.
+                names.entry(name).or_insert(key);
+            }
+        }
+        Manifest(names)
+    }
+}

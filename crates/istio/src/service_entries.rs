@@ -1,0 +1,157 @@
+//! ServiceEntries to service heads and endpoints (istio-semantics "ServiceEntry").
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use umbra_api::{Meta, Object, Objects, ServiceEntry, WorkloadEntry};
+use umbra_ir::{
+    Endpoint, Hostname, Locality, ObjectId, PortNumber, Protocol, Resolution, ServiceHead, ServiceId,
+    ServicePort, Visibility,
+};
+use umbra_mesh::{Index, View};
+
+/// The services that a ServiceEntry defines, one for each host.
+pub fn resolve_entry_heads(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    entry: &ServiceEntry,
+) -> Vec<Arc<ServiceHead>> {
+    let mut heads: Vec<Arc<ServiceHead>> = Vec::new();
+    // `*` would be every service there is, and take every unknown Host.
+    for written in entry.spec.hosts.iter().filter(|h| *h != "*" && umbra_api::check_host(h).is_ok()) {
+        let host = Hostname::new(written);
+        if heads.iter().any(|h| h.id.host == host) {
+            continue;
+        }
+        heads.push(Arc::new(entry_head(view, id, entry, host, written)));
+    }
+    heads
+}
+
+fn entry_head(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    entry: &ServiceEntry,
+    host: Hostname,
+    spelling: &str,
+) -> ServiceHead {
+    let spec = &entry.spec;
+    let resolution = match spec.resolution {
+        _ if spec.workload_selector.is_some() => Resolution::Unsupported("workloadSelector"),
+        umbra_api::Resolution::Static => Resolution::Static,
+        umbra_api::Resolution::Dns => Resolution::Dns,
+        umbra_api::Resolution::None => Resolution::Unsupported("resolution NONE"),
+        umbra_api::Resolution::DnsRoundRobin => Resolution::Unsupported("resolution DNS_ROUND_ROBIN"),
+        umbra_api::Resolution::DynamicDns => Resolution::Unsupported("resolution DYNAMIC_DNS"),
+    };
+    let more = more_entries(view, id, entry, &host);
+    let entries = || {
+        let more = more.iter().filter_map(|object| match &**object {
+            Object::ServiceEntry(entry) => Some(entry),
+            _ => None,
+        });
+        std::iter::once(entry).chain(more)
+    };
+    let ports = ServicePort::unique(entries().flat_map(|e| &e.spec.ports).map(|p| {
+        (i64::from(p.number), p.name.as_str(), Protocol::parse(&p.protocol).unwrap_or(Protocol::Auto))
+    }));
+    // A block of addresses is not one that a request can name, a single one is.
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for text in entries().flat_map(|e| &e.spec.addresses) {
+        if let Ok(ip) = text.trim_end_matches("/32").trim_end_matches("/128").parse()
+            && !addresses.contains(&ip)
+        {
+            addresses.push(ip);
+        }
+    }
+    ServiceHead {
+        id: ServiceId { object: id.clone(), host, also: more.iter().map(|object| object.id()).collect() },
+        spelling: spelling.into(),
+        created: entry.meta.created_seconds(),
+        ports,
+        resolution,
+        addresses,
+        subject_alt_names: spec.subject_alt_names.clone(),
+        headless: false,
+        external: spec.location == umbra_api::Location::MeshExternal,
+        visibility: visibility_of(entry),
+    }
+}
+
+fn visibility_of(entry: &ServiceEntry) -> Visibility {
+    Visibility::resolve(entry.spec.export_to.iter().map(String::as_str), &entry.meta.namespace)
+}
+
+/// The ServiceEntries that add their ports and endpoints to the host of this one: those of the namespace that define
+/// it too and agree on who sees it, how it is found and on their labels (istio `canMergeServices`), oldest first. The
+/// oldest of them all is the service; the others have no more of their own.
+fn more_entries(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    entry: &ServiceEntry,
+    host: &Hostname,
+) -> Vec<Arc<Object>> {
+    let age = |meta: &Meta| (meta.created_seconds(), meta.name.clone());
+    let agrees = |other: &ServiceEntry| {
+        other.spec.resolution == entry.spec.resolution
+            && other.spec.workload_selector.is_none()
+            && entry.spec.workload_selector.is_none()
+            && other.meta.labels == entry.meta.labels
+            && visibility_of(other) == visibility_of(entry)
+    };
+    let same_host = view.ids(&Index::EntryHost(host.clone())).into_iter();
+    let others = same_host.filter(|other| other != id && other.namespace == id.namespace);
+    let mut more: Vec<Arc<Object>> = others
+        .filter_map(|other| view.object(&other))
+        .filter(|object| matches!(&**object, Object::ServiceEntry(other) if agrees(other)))
+        .collect();
+    if more.iter().any(|other| age(other.meta()) < age(&entry.meta)) {
+        return Vec::new();
+    }
+    more.sort_by_key(|other| age(other.meta()));
+    more
+}
+
+/// The endpoints of one port of a host that a ServiceEntry defines.
+pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber) -> Vec<Endpoint> {
+    let spec = &entry.spec;
+    let Some(port) = spec.ports.iter().find(|p| p.number == u32::from(number.get())) else {
+        return Vec::new();
+    };
+    let target = if port.target_port == 0 { port.number } else { port.target_port };
+    let dns = spec.resolution == umbra_api::Resolution::Dns;
+    if dns && spec.endpoints.is_empty() {
+        // The host itself is what is asked for; a wildcard cannot be.
+        if host.is_wildcard() {
+            return Vec::new();
+        }
+        let written = spec.hosts.iter().find(|h| Hostname::new(h) == *host);
+        let address = written.map_or_else(|| host.as_str(), String::as_str).trim_end_matches('.');
+        let itself = WorkloadEntry { address: address.into(), ..Default::default() };
+        return entry_endpoint(&itself, &port.name, target).into_iter().collect();
+    }
+    let usable = |e: &&WorkloadEntry| {
+        !e.address.is_empty()
+            && !e.address.starts_with("unix:")
+            && (dns || e.address.parse::<IpAddr>().is_ok())
+    };
+    spec.endpoints.iter().filter(usable).filter_map(|e| entry_endpoint(e, &port.name, target)).collect()
+}
+
+fn entry_endpoint(written: &WorkloadEntry, port_name: &str, target: u32) -> Option<Endpoint> {
+    let port = written.ports.get(port_name).copied().filter(|p| *p != 0).unwrap_or(target);
+    let locality = if written.locality.is_empty() {
+        Locality::from_labels(&written.labels).unwrap_or_default()
+    } else {
+        Locality::parse(&written.locality)
+    };
+    let mut labels = written.labels.clone();
+    locality.add_labels(&mut labels);
+    Some(Endpoint {
+        address: written.address.as_str().into(),
+        port: u16::try_from(port).ok().filter(|p| *p != 0)?,
+        locality,
+        weight: written.weight.max(1),
+        labels: Arc::new(labels),
+    })
+}

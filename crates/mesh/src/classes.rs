@@ -1,0 +1,48 @@
+//! Proxies to classes: the few things about a proxy that change what it gets (design "ProxyClass").
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode};
+
+use crate::view::{Index, View};
+
+/// The class of a proxy: only what changes its configuration.
+pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClass {
+    let keys = view.mentioned_labels(node.kind, &node.namespace);
+    let own = match (&node.labels, &node.pod) {
+        (Some(labels), _) => labels.clone(),
+        (None, Some(pod)) => {
+            let id = ObjectId::new(Kind::Pod, node.namespace.clone(), pod.clone());
+            view.pod_labels(&id).map(|labels| (*labels).clone()).unwrap_or_default()
+        }
+        (None, None) => BTreeMap::new(),
+    };
+    ProxyClass {
+        kind: node.kind,
+        namespace: node.namespace.clone(),
+        labels: Arc::new(own.into_iter().filter(|(key, _)| keys.contains(key)).collect()),
+        rtds,
+        unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
+    }
+}
+
+/// The label keys that can change what a proxy gets: `sourceLabels`; at gateways also Gateway selectors and,
+/// for port translation, the selectors of the namespace's Services.
+pub fn select_mentioned_labels(view: &dyn View, kind: ProxyKind, namespace: &Arc<str>) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for id in view.ids(&Index::Kind(Kind::VirtualService)) {
+        if let Some(head) = view.rule_head(&id) {
+            keys.extend(head.mentioned_labels.iter().cloned());
+        }
+    }
+    if kind == ProxyKind::Router {
+        for id in view.ids(&Index::Kind(Kind::Gateway)) {
+            if let Some(head) = view.gateway_head(&id) {
+                keys.extend(head.selector.keys().cloned());
+            }
+        }
+        keys.extend(view.selected_labels(namespace).iter().cloned());
+    }
+    keys
+}

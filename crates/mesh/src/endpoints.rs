@@ -1,0 +1,31 @@
+//! Endpoints of a service port, whoever told of them, and of the subsets of it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use umbra_ir::{ClientTls, ClusterRef, Endpoint, EndpointSet};
+
+use crate::view::View;
+
+/// The ready endpoints of a service port, sorted, of all objects that the service is made of.
+pub fn merge_endpoints(mut endpoints: Vec<Endpoint>) -> EndpointSet {
+    // Slices may overlap while they are rearranged, and Envoy takes no address twice: the first counts.
+    let mut seen = HashSet::new();
+    endpoints.retain(|e| seen.insert((e.address.to_ascii_lowercase(), e.port)));
+    endpoints.sort();
+    EndpointSet(endpoints)
+}
+
+/// The endpoints of a cluster: those of its port that its subset selects. A cluster whose TLS we cannot give
+/// has none: never silently plaintext.
+pub fn select_members(view: &dyn View, cluster: &ClusterRef) -> EndpointSet {
+    let rules = cluster.policy.as_ref().map(|id| view.rule_set(id));
+    let policy = rules.as_ref().map(|r| r.effective(cluster.port, cluster.subset.as_ref()));
+    if policy.is_some_and(|p| matches!(p.tls, Some(ClientTls::Unsupported(_)))) {
+        return EndpointSet::default();
+    }
+    let all = view.endpoints(&cluster.service, cluster.port);
+    let Some(subset) = &cluster.subset else { return EndpointSet::clone(&all) };
+    let none = BTreeMap::new();
+    let labels = rules.as_ref().and_then(|r| r.subsets.get(subset)).map_or(&none, |s| &s.labels);
+    EndpointSet(all.0.iter().filter(|e| e.has_labels(labels)).cloned().collect())
+}

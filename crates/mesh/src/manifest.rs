@@ -1,0 +1,38 @@
+//! What a class of proxies is served.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use umbra_ir::{ClusterRef, ProxyClass, ProxyKind, Role, Scope};
+
+use crate::clusters::uses_load_assignment;
+use crate::view::View;
+
+/// What a class is served, by reference: names and keys are made of it, contents are not in it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Manifest {
+    /// Its listeners and route tables.
+    pub scope: Arc<Scope>,
+    /// Its clusters.
+    pub clusters: BTreeSet<ClusterRef>,
+    /// Those primary clusters whose load assignments it needs.
+    pub load_assignments: BTreeSet<ClusterRef>,
+}
+
+/// Sidecars get every visible service, gateways what their routes name; both the mirror clusters of their
+/// routes, and the load assignments of all of these.
+pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
+    let scope = view.scope(class);
+    let mut clusters = BTreeSet::new();
+    if class.kind == ProxyKind::Sidecar {
+        for service in view.visible_services(&class.namespace).iter() {
+            clusters.extend(view.service_clusters(&class.namespace, &service.id).iter().cloned());
+        }
+    }
+    for source in scope.sources() {
+        clusters.extend(view.refs(source).clusters.iter().cloned());
+    }
+    let assigned = clusters.iter().filter(|cluster| uses_load_assignment(view, cluster));
+    let load_assignments = assigned.map(|cluster| cluster.with_role(Role::Primary)).collect();
+    Manifest { scope, clusters, load_assignments }
+}

@@ -1,0 +1,117 @@
+//! What is said about where rules apply, and who calls them there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use umbra_ir::{
+    Diagnostic, GatewayRef, Hostname, ObjectId, Placed, PortNumber, ProxyKind, Resolution, RouteClient,
+    RuleHead, ServiceHead,
+};
+
+use super::targets::{Caller, report_rule};
+use crate::{Report, View};
+
+use crate::gateways::intersection;
+use crate::sidecar::LITERAL_PORT;
+
+/// Says what is to be said of routing rules: of their hosts, their gateways, and every target as each caller means it.
+pub fn report_rules(view: &dyn View, id: &ObjectId, report: &mut Report) {
+    let (Some(head), Some(rules)) = (view.rule_head(id), view.rules(id)) else { return };
+    let mut callers = Vec::new();
+    for gateway in &head.gateways {
+        match &gateway.value {
+            GatewayRef::Mesh => callers.extend(report_mesh(view, &head, report)),
+            GatewayRef::Named(id) => {
+                callers.extend(report_at_gateway(view, &head, id, &gateway.field, report))
+            }
+        }
+    }
+    for rule in &rules.rules {
+        report_rule(view, id, rule, &callers, report);
+    }
+}
+
+/// Says what is to be said of a VirtualService's hosts in the mesh, and returns those who call them there.
+fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Caller> {
+    let namespace = &head.id.namespace;
+    let services = view.visible_services(namespace);
+    let mut called: BTreeSet<PortNumber> = BTreeSet::new();
+    for Placed { value: host, field } in &head.hosts {
+        let matched: Vec<_> = services.iter().filter(|s| s.id.host.subset_of(host)).collect();
+        called.extend(matched.iter().flat_map(|s| called_ports(view, namespace, s)));
+        if matched.is_empty() {
+            called.extend(PortNumber::new(LITERAL_PORT.into()));
+            let listens = |s: &ServiceHead| {
+                !matches!(s.resolution, Resolution::Alias(_))
+                    && s.ports.iter().any(|p| p.protocol.is_http() && p.number.get() == LITERAL_PORT)
+            };
+            let message = if services.iter().any(|s| listens(s)) {
+                format!("no visible service is called {host}: in the mesh the rules apply on port 80 only")
+            } else {
+                format!(
+                    "no visible service is called {host}, and none has HTTP on port 80, where sidecars would take rules for other hosts: in the mesh they are not served"
+                )
+            };
+            report.insert(Diagnostic::warning("HostNotFound", &head.id, field, message));
+        }
+        if let Some(winner) = earlier_owner(view, head, host) {
+            let message = format!("{winner} already has rules for {host}: sidecars follow those, not these");
+            report.insert(Diagnostic::warning("HostConflict", &head.id, field, message));
+        }
+    }
+    let client = |port| client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
+    called.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
+}
+
+/// The ports by which sidecars call a service: an ExternalName Service those of the host that it stands for.
+fn called_ports(view: &dyn View, namespace: &Arc<str>, service: &ServiceHead) -> Vec<PortNumber> {
+    let http = |s: &ServiceHead| s.ports.iter().filter(|p| p.protocol.is_http()).map(|p| p.number).collect();
+    match &service.resolution {
+        Resolution::Alias(host) => {
+            view.resolve(namespace, namespace, host).map(|s| http(&s)).unwrap_or_default()
+        }
+        _ => http(service),
+    }
+}
+
+/// The VirtualService that owns a host on sidecars, when it is another one: there the first wins.
+fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<ObjectId> {
+    let bound = view.bound_rules(&head.id.namespace, &GatewayRef::Mesh);
+    let first = bound.iter().find(|other| other.hosts().any(|h| h == host) && !other.filters.is_empty())?;
+    (first.id != head.id).then(|| first.id.clone())
+}
+
+/// Says what is to be said of a VirtualService at a Gateway, and returns who follows it there.
+fn report_at_gateway(
+    view: &dyn View,
+    head: &RuleHead,
+    gateway: &ObjectId,
+    field: &str,
+    report: &mut Report,
+) -> Vec<Caller> {
+    let reference = GatewayRef::Named(gateway.clone());
+    let unserved = |report: &mut Report, code, message| {
+        report.insert(Diagnostic::warning(code, &head.id, field, message));
+        let port = PortNumber::new(LITERAL_PORT.into());
+        let client = |port| client(ProxyKind::Router, &head.id.namespace, reference.clone(), port);
+        port.map(|port| Caller { client: client(port), served: false }).into_iter().collect()
+    };
+    let Some(gateway_head) = view.gateway_head(gateway) else {
+        let message = format!("{gateway} does not exist: the rules are not served there");
+        return unserved(report, "GatewayNotFound", message);
+    };
+    let admitting = gateway_head.servers.iter().filter(|server| !intersection(server, head).is_empty());
+    let ports: BTreeSet<PortNumber> = admitting.map(|server| server.port).collect();
+    if ports.is_empty() {
+        let message = format!(
+            "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"
+        );
+        return unserved(report, "HostNotAdmitted", message);
+    }
+    let client = |port| client(ProxyKind::Router, &gateway.namespace, reference.clone(), port);
+    ports.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
+}
+
+fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
+    RouteClient { kind, namespace: namespace.clone(), gateway, port, labels: Arc::default(), rtds: true }
+}

@@ -1,0 +1,57 @@
+//! What an object's author should know that only shows beside other objects. Computed for every object, also with no
+//! proxy connected.
+
+mod hosts;
+mod ports;
+mod targets;
+
+use std::collections::BTreeSet;
+
+use umbra_ir::{Diagnostic, MirrorState, ObjectReport, Severity};
+
+pub use hosts::report_rules;
+pub use ports::report_ports;
+
+/// What is to be said about one object, while it is collected.
+#[derive(Default)]
+pub struct Report {
+    notes: BTreeSet<Diagnostic>,
+    mirrors: Vec<MirrorState>,
+}
+
+impl Report {
+    /// With the mirrors as they are written, before any is looked up.
+    pub fn new(mirrors: Vec<MirrorState>) -> Self {
+        Report { notes: BTreeSet::new(), mirrors }
+    }
+
+    /// Takes a diagnostic in; one that is there already counts once.
+    pub fn insert(&mut self, diagnostic: Diagnostic) {
+        self.notes.insert(diagnostic);
+    }
+
+    /// All that was found, each mirror with the worst that is said about it.
+    pub fn finish(mut self) -> ObjectReport {
+        for mirror in &mut self.mirrors {
+            let about = self.notes.iter().filter(|note| note.severity != Severity::Info);
+            let about = about.filter(|note| is_about(&note.field, &mirror.field));
+            mirror.problem = about.min_by_key(|note| note.severity).cloned();
+        }
+        ObjectReport { diagnostics: self.notes.into_iter().collect(), mirrors: self.mirrors }
+    }
+}
+
+/// Whether a diagnostic's field is a mirror, a part of it, or the percentage beside it.
+fn is_about(field: &str, mirror: &str) -> bool {
+    let entry = mirror.strip_suffix(".destination").unwrap_or(mirror);
+    let rest = field.strip_prefix(entry);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        || (entry.ends_with("].mirror")
+            && rest.is_some_and(|rest| rest.starts_with("Percent") || rest.starts_with("_percent")))
+}
+
+impl Extend<Diagnostic> for Report {
+    fn extend<I: IntoIterator<Item = Diagnostic>>(&mut self, notes: I) {
+        self.notes.extend(notes);
+    }
+}

@@ -1,0 +1,102 @@
+//! What is said about the destinations and mirrors of a rule.
+
+use umbra_ir::{ClusterRef, Diagnostic, MirrorRule, ObjectId, Role, RouteClient, Rule, RuleAction};
+
+use crate::filter::filter_may_pass;
+use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, query};
+use crate::{Report, View};
+
+/// Somebody who may follow a VirtualService's rules.
+pub(super) struct Caller {
+    pub(super) client: RouteClient,
+    /// Whether rules are served to it; if not, nothing can be said about the port being called.
+    pub(super) served: bool,
+}
+
+/// What is said about the targets of a rule: for every caller that one of its matches can mean. A rule for nobody
+/// known is looked up all the same, but for what depends on the port being called.
+pub(super) fn report_rule(
+    view: &dyn View,
+    id: &ObjectId,
+    rule: &Rule,
+    callers: &[Caller],
+    report: &mut Report,
+) {
+    let means = |caller: &&Caller| {
+        let client = &caller.client;
+        rule.matches.is_empty()
+            || rule.matches.iter().any(|m| filter_may_pass(&m.filter, &client.gateway, client.port))
+    };
+    let meant: Vec<&Caller> = callers.iter().filter(means).collect();
+    for caller in meant.iter().filter(|caller| caller.served) {
+        report_targets(view, id, rule, &caller.client, report);
+    }
+    if meant.iter().any(|caller| caller.served) {
+        return;
+    }
+    for caller in if meant.is_empty() { callers.iter().collect() } else { meant } {
+        let mut all = Report { mirrors: std::mem::take(&mut report.mirrors), ..Report::default() };
+        report_targets(view, id, rule, &caller.client, &mut all);
+        report.mirrors = all.mirrors;
+        report.notes.extend(all.notes.into_iter().filter(|d| d.code != "PortAmbiguous"));
+    }
+}
+
+/// Looks up every destination and mirror of a rule as `client` would.
+fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteClient, report: &mut Report) {
+    let RuleAction::Forward(forward) = &rule.action else { return };
+    for destination in &forward.destinations {
+        if destination.destination.host.as_str().is_empty() {
+            continue;
+        }
+        match view.target(&query(id, &destination.destination, client)) {
+            Err(problem) => report.insert(broken_destination(id, &destination.field, &problem)),
+            Ok(cluster) => report_plaintext(view, id, &destination.field, &cluster, report),
+        }
+    }
+    for mirror in &forward.mirrors {
+        match view.target(&query(id, &mirror.destination, client)) {
+            Err(problem) => report.insert(broken_mirror(id, &mirror.field, &problem)),
+            Ok(cluster) => report_mirror(view, id, mirror, &cluster, report),
+        }
+    }
+}
+
+fn report_mirror(
+    view: &dyn View,
+    id: &ObjectId,
+    mirror: &MirrorRule,
+    cluster: &ClusterRef,
+    report: &mut Report,
+) {
+    report_plaintext(view, id, &mirror.field, cluster, report);
+    let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
+    if endpoints == 0 {
+        let message = format!(
+            "{} has no ready endpoints right now: copies are dropped until there are",
+            describe(cluster)
+        );
+        report.insert(Diagnostic::warning("NoEndpoints", id, mirror.field.as_str(), message));
+    }
+    if let Some(state) = report.mirrors.iter_mut().find(|state| state.key == mirror.key) {
+        state.clusters.insert(cluster.with_role(Role::Mirror), endpoints);
+    }
+}
+
+/// Istio sends it all the same, and says nothing.
+fn report_plaintext(view: &dyn View, id: &ObjectId, field: &str, cluster: &ClusterRef, report: &mut Report) {
+    if is_plaintext_to_tls(view, cluster) {
+        let message = format!(
+            "{} speaks TLS, and no DestinationRule for it sets trafficPolicy.tls: plain HTTP is sent there, which it will refuse",
+            describe(cluster)
+        );
+        report.insert(Diagnostic::warning("PlaintextToTls", id, field, message));
+    }
+}
+
+fn describe(cluster: &ClusterRef) -> String {
+    match &cluster.subset {
+        Some(subset) => format!("subset {subset} of {}:{}", cluster.spelling, cluster.port),
+        None => format!("{}:{}", cluster.spelling, cluster.port),
+    }
+}

@@ -1,0 +1,71 @@
+//! Which service a host means, and which of them a namespace sees.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use umbra_ir::{Hostname, Kind, ObjectId, ServiceHead};
+
+use crate::view::{Index, View};
+
+/// Which of two services for one host a client in `prefer` means: Kubernetes over ServiceEntry, then its own
+/// namespace, then the older, then by name and namespace.
+fn precedence<'a>(head: &'a ServiceHead, prefer: &str) -> (bool, bool, i64, &'a str, &'a str) {
+    let object = &head.id.object;
+    (
+        object.kind != Kind::Service,
+        *object.namespace != *prefer,
+        head.created,
+        &object.name,
+        &object.namespace,
+    )
+}
+
+/// The service that `host` means to a client in `namespace`; objects in `prefer` win.
+pub fn resolve_service(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    prefer: &Arc<str>,
+    host: &Hostname,
+) -> Option<Arc<ServiceHead>> {
+    candidates(view, host)
+        .into_iter()
+        .flat_map(|id| view.service_heads(&id).iter().cloned().collect::<Vec<_>>())
+        .filter(|head| head.id.host == *host && head.visibility.covers(namespace))
+        .min_by(|a, b| precedence(a, prefer).cmp(&precedence(b, prefer)))
+}
+
+/// Every object that defines `host`.
+fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
+    let mut ids = view.ids(&Index::EntryHost(host.clone()));
+    let domain = view.settings().cluster_domain.to_ascii_lowercase();
+    let suffix = if domain.is_empty() { domain } else { format!(".svc.{domain}") };
+    // Names in files are not judged, so a dot may belong to the Service's name or to the namespace's.
+    if let Some(rest) = host.as_str().strip_suffix(&suffix) {
+        for (dot, _) in rest.match_indices('.') {
+            ids.extend(view.ids(&Index::ServiceName(rest[dot + 1..].into(), rest[..dot].into())));
+        }
+    }
+    ids
+}
+
+/// Every service that a namespace sees, one for each host; oldest first, then by host and namespace.
+pub fn select_visible_services(view: &dyn View, namespace: &Arc<str>) -> Vec<Arc<ServiceHead>> {
+    let mut by_host: BTreeMap<Hostname, Arc<ServiceHead>> = BTreeMap::new();
+    for kind in [Kind::Service, Kind::ServiceEntry] {
+        for id in view.ids(&Index::Kind(kind)) {
+            for head in view.service_heads(&id).iter().filter(|h| h.visibility.covers(namespace)) {
+                let wins = by_host
+                    .get(&head.id.host)
+                    .is_none_or(|current| precedence(head, namespace) < precedence(current, namespace));
+                if wins {
+                    by_host.insert(head.id.host.clone(), head.clone());
+                }
+            }
+        }
+    }
+    let mut services: Vec<Arc<ServiceHead>> = by_host.into_values().collect();
+    services.sort_by(|a, b| {
+        (a.created, &a.id.host, &a.id.object.namespace).cmp(&(b.created, &b.id.host, &b.id.object.namespace))
+    });
+    services
+}
