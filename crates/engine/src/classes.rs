@@ -7,8 +7,7 @@ use umbra_ir::ProxyClass;
 use umbra_xds::{Change, Resource, Snapshot};
 
 use crate::ProxyId;
-use crate::key::Key;
-use crate::manifest::Manifest;
+use crate::key::{Key, Manifest};
 
 /// One class in use.
 pub(crate) struct Class {

@@ -9,13 +9,9 @@ use umbra_xds::Resource;
 
 use crate::front;
 use crate::input::{Input, InputId, indexes};
-use crate::key::{Key, Value};
-use crate::manifest::Manifest;
+use crate::key::{Key, Manifest, Mesh, Value};
 use crate::memo::{Domain, Reader};
 use crate::view::EngineView;
-
-/// The mesh as a domain of keyed recompute.
-pub(crate) struct Mesh;
 
 impl Domain for Mesh {
     type Id = InputId;

@@ -9,10 +9,8 @@ use umbra_mesh::Index;
 use umbra_xds::{Resource, Snapshot};
 
 use crate::classes::{Classes, Pending};
-use crate::domain::Mesh;
 use crate::input::{Input, InputId, World};
-use crate::key::{Key, Value};
-use crate::manifest::Manifest;
+use crate::key::{Key, Manifest, Mesh, Value};
 use crate::memo::Memo;
 use crate::reach::{ClassReach, Reaches};
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::manifest::Manifest;
 use umbra_envoy::EncodedVirtualHost;
 use umbra_ir::{
     ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState, NamespaceRules,
@@ -12,6 +11,9 @@ use umbra_ir::{
     VirtualHostSpec,
 };
 use umbra_xds::{Resource, ResourceType};
+
+/// The mesh as a domain of keyed recompute.
+pub(crate) struct Mesh;
 
 /// One thing to compute.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -165,6 +167,10 @@ impl Key {
         }
     }
 }
+
+/// The names of a class's resources and the keys of their contents; never the contents themselves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Manifest(pub(crate) BTreeMap<(ResourceType, Arc<str>), Key>);
 
 /// What a key comes to.
 #[derive(Clone, PartialEq, Debug)]

@@ -12,9 +12,8 @@ use umbra_ir::{
 };
 use umbra_mesh::{Index, View};
 
-use crate::domain::Mesh;
 use crate::input::{Input, InputId, World};
-use crate::key::{Key, Value};
+use crate::key::{Key, Mesh, Value};
 use crate::memo::Reader;
 
 /// A reader with names.

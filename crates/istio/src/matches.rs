@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_api::{HttpMatch, StringMatch};
+use umbra_api::{HttpMatch, HttpRoute, StringMatch};
 use umbra_ir::{
     GatewayRef, HeaderMatch, PathMatch, PortNumber, QueryMatch, RequestMatch, RuleMatch, StaticFilter,
     TextMatch,
@@ -10,9 +10,16 @@ use umbra_ir::{
 
 use crate::names::resolve_gateway;
 
+/// The matches that can be served; `None` when some were written and none can: the rule must not become a
+/// catch-all.
+pub(crate) fn usable_matches(written: &HttpRoute, namespace: &Arc<str>) -> Option<Vec<RuleMatch>> {
+    let usable: Vec<RuleMatch> = written.matches.iter().filter_map(|m| resolve_match(m, namespace)).collect();
+    if usable.is_empty() && !written.matches.is_empty() { None } else { Some(usable) }
+}
+
 /// Translates one match of a VirtualService in `namespace`; `None` when it cannot be served (validation has
 /// said why): leaving a condition out would widen the match.
-pub(crate) fn resolve_match(written: &HttpMatch, namespace: &Arc<str>) -> Option<RuleMatch> {
+fn resolve_match(written: &HttpMatch, namespace: &Arc<str>) -> Option<RuleMatch> {
     if !umbra_api::check_match(written).is_empty() {
         return None;
     }

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use umbra_api::{HttpRoute, VirtualService};
 use umbra_ir::{Destination, RuntimeFraction, RuntimeKey};
 
-use crate::matches::fingerprint;
-use crate::names::resolve_spelling;
-use crate::rules::{resolve_destination, usable_matches};
+use crate::matches::{fingerprint, usable_matches};
+use crate::names::{resolve_destination, resolve_spelling};
 
 /// One mirror of one rule.
 pub(crate) struct WrittenMirror {

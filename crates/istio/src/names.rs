@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, Hostname, Kind, ObjectId, service_host};
+use umbra_ir::{Destination, GatewayRef, Hostname, Kind, ObjectId, PortNumber, SubsetName, service_host};
 
 /// Resolves a host as written in an object of `namespace`.
 ///
@@ -19,6 +19,21 @@ pub(crate) fn resolve_spelling(host: &str, namespace: &str, domain: &str) -> Str
         return host.to_owned();
     }
     service_host(host, namespace, domain)
+}
+
+/// A destination with its short name resolved; `None` when its port is not a port or it has no host.
+pub(crate) fn resolve_destination(
+    written: &umbra_api::Destination,
+    namespace: &str,
+    domain: &str,
+) -> Option<Destination> {
+    let port = match written.port {
+        None => None,
+        Some(port) => Some(PortNumber::new(port.number.into())?),
+    };
+    umbra_api::check_host(&written.host).ok()?;
+    let host = resolve_host(&written.host, namespace, domain);
+    Some(Destination { host, port, subset: SubsetName::new(&written.subset) })
 }
 
 /// Resolves an entry of `spec.gateways` or `match.gateways` of an object in `namespace`: `mesh`, `name`,

@@ -12,13 +12,13 @@ use umbra_api::{
 use umbra_ir::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
     PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort, RouteOrder, Rule, RuleAction,
-    RuleHead, RuleMatch, Rules, Shares, StaticFilter, SubsetName, Visibility, WeightedDestination,
+    RuleHead, Rules, Shares, StaticFilter, Visibility, WeightedDestination,
 };
 
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
-use crate::matches::resolve_match;
+use crate::matches::usable_matches;
 use crate::mirrors::written_mirrors;
-use crate::names::{resolve_gateway, resolve_host};
+use crate::names::{resolve_destination, resolve_gateway, resolve_host};
 
 /// Where the VirtualService applies.
 pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, domain: &str) -> RuleHead {
@@ -96,13 +96,6 @@ pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules 
 /// The fractions of all valid mirrors.
 pub fn resolve_shares(vs: &VirtualService, domain: &str) -> Shares {
     Shares(written_mirrors(vs, domain).into_iter().filter_map(|m| Some((m.key, m.share?))).collect())
-}
-
-/// The matches that can be served; `None` when some were written and none can: the rule must not become a
-/// catch-all.
-pub(crate) fn usable_matches(written: &HttpRoute, namespace: &Arc<str>) -> Option<Vec<RuleMatch>> {
-    let usable: Vec<RuleMatch> = written.matches.iter().filter_map(|m| resolve_match(m, namespace)).collect();
-    if usable.is_empty() && !written.matches.is_empty() { None } else { Some(usable) }
 }
 
 /// redirect, else directResponse, else route.
@@ -184,21 +177,6 @@ fn resolve_weighted(
         headers: resolve_headers(written.headers.as_ref()),
         host_rewrite: host_rewrite(written.headers.as_ref()),
     })
-}
-
-/// A destination with its short name resolved; `None` when its port is not a port or it has no host.
-pub(crate) fn resolve_destination(
-    written: &umbra_api::Destination,
-    namespace: &str,
-    domain: &str,
-) -> Option<Destination> {
-    let port = match written.port {
-        None => None,
-        Some(port) => Some(PortNumber::new(port.number.into())?),
-    };
-    umbra_api::check_host(&written.host).ok()?;
-    let host = resolve_host(&written.host, namespace, domain);
-    Some(Destination { host, port, subset: SubsetName::new(&written.subset) })
 }
 
 fn resolve_redirect(written: &HttpRedirect) -> Option<Redirect> {

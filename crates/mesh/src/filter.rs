@@ -1,8 +1,9 @@
 //! Conditions that the control plane decides for a client (istio `sourceMatchHTTP`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, PortNumber, StaticFilter};
+use umbra_ir::{GatewayRef, PortNumber, RuleHead, StaticFilter};
 
 /// Whether a static filter lets a client pass.
 ///
@@ -27,4 +28,21 @@ pub(crate) fn filter_passes(
 /// Whether a static filter lets some client of this gateway and port pass, wherever it comes from.
 pub(crate) fn filter_may_pass(filter: &StaticFilter, gateway: &GatewayRef, port: PortNumber) -> bool {
     filter.port.is_none_or(|p| p == port) && (filter.gateways.is_empty() || filter.gateways.contains(gateway))
+}
+
+/// A rule's view of the client's labels: only those it mentions, so that clients that differ elsewhere share.
+pub(crate) fn mentioned(
+    head: &RuleHead,
+    labels: &Arc<BTreeMap<String, String>>,
+) -> Arc<BTreeMap<String, String>> {
+    if labels.keys().all(|k| head.mentioned_labels.contains(k)) {
+        return labels.clone();
+    }
+    Arc::new(
+        labels
+            .iter()
+            .filter(|(k, _)| head.mentioned_labels.contains(*k))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    )
 }

@@ -9,10 +9,9 @@ use umbra_ir::{
     RouteClient, RouteOrder, RouteSource, RuleHead, Scope, Server, Table, VirtualHostSpec,
 };
 
-use crate::filter::filter_passes;
-use crate::scope::mentioned;
-use crate::sidecar::virtual_host_name;
+use crate::filter::{filter_passes, mentioned};
 use crate::view::{Index, View};
+use crate::virtual_host::virtual_host_name;
 
 /// The Gateways whose selector matches these labels, oldest first. No selector: every gateway proxy.
 pub(crate) fn select_gateways(view: &dyn View, labels: &BTreeMap<String, String>) -> Vec<Arc<GatewayHead>> {

@@ -1,6 +1,5 @@
 //! What a class of proxies is given: tables of virtual hosts, before anything in them is looked up.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_ir::{GatewayRef, Kind, ProxyClass, ProxyKind, RuleHead, Scope};
@@ -44,21 +43,4 @@ fn bucket(head: &RuleHead, namespace: &Arc<str>) -> u8 {
         umbra_ir::Visibility::Namespaces(_) if head.id.namespace == *namespace => 0,
         umbra_ir::Visibility::Namespaces(_) => 1,
     }
-}
-
-/// A rule's view of the client's labels: only those it mentions, so that clients that differ elsewhere share.
-pub(crate) fn mentioned(
-    head: &RuleHead,
-    labels: &Arc<BTreeMap<String, String>>,
-) -> Arc<BTreeMap<String, String>> {
-    if labels.keys().all(|k| head.mentioned_labels.contains(k)) {
-        return labels.clone();
-    }
-    Arc::new(
-        labels
-            .iter()
-            .filter(|(k, _)| head.mentioned_labels.contains(*k))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
-    )
 }

@@ -9,9 +9,9 @@ use umbra_ir::{
     RouteSource, RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
 };
 
-use crate::filter::filter_passes;
-use crate::scope::mentioned;
+use crate::filter::{filter_passes, mentioned};
 use crate::view::View;
+use crate::virtual_host::virtual_host_name;
 
 /// The port on which rules for hosts that are no service count too.
 pub(crate) const LITERAL_PORT: u16 = 80;
@@ -266,9 +266,4 @@ impl TableBuilder {
     fn finish(self) -> Vec<Arc<VirtualHostSpec>> {
         self.hosts.into_values().collect()
     }
-}
-
-/// `host:port`, an IPv6 host in brackets.
-pub(crate) fn virtual_host_name(host: &Hostname, port: PortNumber) -> String {
-    if host.as_str().contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

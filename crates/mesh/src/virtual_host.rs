@@ -1,6 +1,6 @@
 //! A virtual host from the routes of all its sources.
 
-use umbra_ir::{RouteOrder, VirtualHost, VirtualHostSpec};
+use umbra_ir::{Hostname, PortNumber, RouteOrder, VirtualHost, VirtualHostSpec};
 
 use crate::view::View;
 
@@ -17,4 +17,9 @@ pub fn bind_virtual_host(view: &dyn View, spec: &VirtualHostSpec) -> VirtualHost
         routes,
         require_tls: spec.require_tls,
     }
+}
+
+/// `host:port`, an IPv6 host in brackets.
+pub(crate) fn virtual_host_name(host: &Hostname, port: PortNumber) -> String {
+    if host.as_str().contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
