@@ -71,14 +71,6 @@ pub struct Engine {
     dirty: bool,
 }
 
-/// Kinds whose authors get a report. Pods, slices and nodes are written by machines and are many.
-fn is_reported(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::VirtualService | Kind::DestinationRule | Kind::ServiceEntry | Kind::Gateway | Kind::Service
-    )
-}
-
 impl Engine {
     /// An engine without objects or proxies.
     pub fn new(options: Options) -> Self {
@@ -118,7 +110,7 @@ impl Engine {
                 self.dirty |= self.memo.apply(&input, Some(Arc::new(Input::Object(object))));
                 if !known {
                     *self.counts.entry(id.kind).or_default() += 1;
-                    if is_reported(id.kind) {
+                    if id.kind.facts().reported {
                         self.memo.demand(&Key::Report(id));
                     }
                 }
@@ -129,7 +121,7 @@ impl Engine {
                     if let Some(count) = self.counts.get_mut(&id.kind) {
                         *count -= 1;
                     }
-                    if is_reported(id.kind) {
+                    if id.kind.facts().reported {
                         self.memo.release(&Key::Report(id));
                     }
                 }
@@ -379,14 +371,17 @@ impl Engine {
         all.collect()
     }
 
-    /// Every VirtualService, DestinationRule, ServiceEntry and Gateway.
-    pub fn istio_objects(&self) -> impl Iterator<Item = &ObjectId> {
-        let ids = self.memo.store().iter().filter_map(|(id, _)| match id {
-            InputId::Object(id) => Some(id),
-            InputId::World => None,
-        });
-        // The store is sorted by kind, and these are the first.
-        ids.take_while(|id| id.kind <= Kind::Gateway)
+    /// Every object whose status we write, sorted.
+    pub fn with_status(&self) -> Vec<ObjectId> {
+        let mut found = Vec::new();
+        for kind in Kind::all().filter(|kind| kind.facts().status) {
+            let index = Index::Kind(kind);
+            found.extend(self.memo.store().members(&index).filter_map(|(id, _)| match id {
+                InputId::Object(id) => Some(id.clone()),
+                InputId::World => None,
+            }));
+        }
+        found
     }
 
     /// How many values are kept, and how many reads between them: for metrics and tests of memory.

@@ -41,7 +41,7 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
     match &**object {
         Object::VirtualService(_) | Object::Gateway(_) => vec![kind],
         Object::DestinationRule(_) => {
-            vec![Index::InNamespace(Kind::DestinationRule, meta.namespace.clone())]
+            vec![kind, Index::InNamespace(Kind::DestinationRule, meta.namespace.clone())]
         }
         Object::ServiceEntry(entry) => {
             let mut all = vec![kind];

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod diagnostic;
+mod kind;
 mod locality;
 mod mirror;
 mod names;
@@ -26,10 +27,11 @@ mod visibility;
 
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use diagnostic::{Diagnostic, Severity};
+pub use kind::{ISTIO_GROUP, Kind, KindFacts};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorState, ObjectReport};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
-pub use object::{Kind, ObjectId, Placed};
+pub use object::{ObjectId, Placed};
 pub use policy::{
     ClientTls, ConnectionPool, LeveledPolicy, LoadBalancer, NamespaceRules, RuleEntry, RuleSet, Subset,
     TcpKeepalive, TlsOrigination, TrafficPolicy,

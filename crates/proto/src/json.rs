@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(
             to_full_json(&object).unwrap(),
             json!({
-                "object": {"kind": "Gateway", "namespace": "", "name": ""},
+                "object": {"kind": "Gateway", "namespace": "", "name": "", "group": ""},
                 // Numbers of 64 bits are strings in protobuf JSON.
                 "generation": "7",
                 "newestGeneration": "0",

@@ -422,7 +422,7 @@ impl Owner {
     }
 
     fn reach(&mut self) -> Reach {
-        let mut objects: BTreeSet<_> = self.engine.istio_objects().cloned().collect();
+        let mut objects: BTreeSet<_> = self.engine.with_status().into_iter().collect();
         objects.extend(self.rules.keys().cloned());
         Reach {
             objects,

@@ -275,7 +275,7 @@ impl Metrics {
                 family.get_or_create(&labels).inc_by(0);
             }
         }
-        for kind in Kind::ALL {
+        for kind in Kind::all() {
             self.objects.get_or_create(&ByObject { kind: kind.as_str() }).set(0);
         }
     }

@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use umbra_ir::ObjectId;
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
-use umbra_proto::umbra::v1::{ListObjectsRequest, ListObjectsResponse, ObjectReference};
+use umbra_proto::umbra::v1::{ListObjectsRequest, ListObjectsResponse};
 
 use crate::api::{self, Identity};
 use crate::engine_task::EngineHandle;
@@ -129,12 +129,7 @@ impl Peers {
         address: SocketAddr,
         which: Option<&ObjectId>,
     ) -> Result<(String, Answer), Status> {
-        let reference = |id: &ObjectId| ObjectReference {
-            kind: id.kind.as_str().to_owned(),
-            namespace: id.namespace.to_string(),
-            name: id.name.to_string(),
-        };
-        let request = ListObjectsRequest { objects: which.map(reference).into_iter().collect() };
+        let request = ListObjectsRequest { objects: which.map(api::reference).into_iter().collect() };
         let asked = async {
             let mut client = self.client(address)?;
             match client.list_objects(request.clone()).await {

@@ -210,6 +210,7 @@ async fn mirrors_are_listed_and_watched() {
     assert_eq!(listed.mirrors, watch.list);
     let mirror = of_a(&listed.mirrors).expect("the mirror");
     let rule = ObjectReference {
+        group: "networking.istio.io".to_owned(),
         kind: "VirtualService".to_owned(),
         namespace: "default".to_owned(),
         name: "a".to_owned(),

@@ -67,7 +67,7 @@ async fn mirrors_as_columns_and_as_json() {
         mirror,
         json!({
             "id": "default/web/spec.http[0].mirror",
-            "rule": {"kind": "VirtualService", "namespace": "default", "name": "web"},
+            "rule": {"group": "networking.istio.io", "kind": "VirtualService", "namespace": "default", "name": "web"},
             "field": "spec.http[0].mirror",
             "route": "",
             "hosts": ["web"],

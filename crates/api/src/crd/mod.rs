@@ -10,18 +10,13 @@ mod schema;
 mod tests;
 
 use serde_json::{Value, json};
-use umbra_ir::Kind;
+use umbra_ir::{Kind, KindFacts};
 
 use crate::{DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec};
-
-/// The versions that are served, the stored one first.
-const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
 
 /// What a definition has of its own.
 struct Definition {
     kind: Kind,
-    plural: &'static str,
-    short: &'static str,
     /// Name, JSON path and type of what `kubectl get` shows.
     columns: &'static [(&'static str, &'static str, &'static str)],
 }
@@ -33,8 +28,6 @@ const AGE: (&str, &str, &str) = ("Age", ".metadata.creationTimestamp", "date");
 const DEFINITIONS: [Definition; 4] = [
     Definition {
         kind: Kind::VirtualService,
-        plural: "virtualservices",
-        short: "vs",
         columns: &[
             ("Hosts", ".spec.hosts", "string"),
             ("Gateways", ".spec.gateways", "string"),
@@ -44,16 +37,9 @@ const DEFINITIONS: [Definition; 4] = [
             AGE,
         ],
     },
-    Definition {
-        kind: Kind::DestinationRule,
-        plural: "destinationrules",
-        short: "dr",
-        columns: &[("Host", ".spec.host", "string"), ACCEPTED, AGE],
-    },
+    Definition { kind: Kind::DestinationRule, columns: &[("Host", ".spec.host", "string"), ACCEPTED, AGE] },
     Definition {
         kind: Kind::ServiceEntry,
-        plural: "serviceentries",
-        short: "se",
         columns: &[
             ("Hosts", ".spec.hosts", "string"),
             ("Location", ".spec.location", "string"),
@@ -62,12 +48,7 @@ const DEFINITIONS: [Definition; 4] = [
             AGE,
         ],
     },
-    Definition {
-        kind: Kind::Gateway,
-        plural: "gateways",
-        short: "gw",
-        columns: &[("Selector", ".spec.selector", "string"), ACCEPTED, AGE],
-    },
+    Definition { kind: Kind::Gateway, columns: &[("Selector", ".spec.selector", "string"), ACCEPTED, AGE] },
 ];
 
 /// The definitions (`apiextensions.k8s.io/v1` CustomResourceDefinition), as they are installed.
@@ -76,19 +57,21 @@ pub fn crds() -> Vec<Value> {
 }
 
 fn definition(definition: &Definition) -> Value {
-    let Definition { kind, plural, short, .. } = definition;
-    let versions: Vec<Value> = VERSIONS.iter().map(|version| served(definition, version)).collect();
+    let kind = definition.kind;
+    // The first version is the one that is stored.
+    let KindFacts { group, versions, plural, short, .. } = *kind.facts();
+    let versions: Vec<Value> = versions.iter().map(|version| served(definition, version)).collect();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": format!("{plural}.networking.istio.io"),
+            "name": format!("{plural}.{group}"),
             // Uninstalling umbra must not delete the rules with their definition.
             "annotations": {"helm.sh/resource-policy": "keep"},
             "labels": {"app.kubernetes.io/part-of": "umbra"},
         },
         "spec": {
-            "group": "networking.istio.io",
+            "group": group,
             "names": {
                 "categories": ["istio-io", "networking-istio-io"],
                 "kind": kind.as_str(),
@@ -120,7 +103,7 @@ fn served(definition: &Definition, version: &str) -> Value {
     json!({
         "name": version,
         "served": true,
-        "storage": version == VERSIONS[0],
+        "storage": version == definition.kind.facts().versions[0],
         "subresources": {"status": {}},
         "additionalPrinterColumns": columns,
         "schema": {"openAPIV3Schema": {

@@ -11,10 +11,6 @@ use crate::diagnostics::severity_name;
 use crate::live::{Laggard, MirrorLive, ObjectLive};
 use crate::proxies::{Proxy, TypeView};
 
-/// Kinds whose objects can be live on a proxy.
-pub(super) const KINDS: [Kind; 4] =
-    [Kind::VirtualService, Kind::DestinationRule, Kind::ServiceEntry, Kind::Gateway];
-
 pub(super) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identity) -> v1::Proxy {
     let view = proxy.view();
     // In push order, which the view's names are not in.
@@ -107,8 +103,10 @@ pub(super) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
     }
 }
 
-pub(super) fn reference(id: &ObjectId) -> v1::ObjectReference {
+/// An object as `umbra.v1` names it.
+pub(crate) fn reference(id: &ObjectId) -> v1::ObjectReference {
     v1::ObjectReference {
+        group: id.kind.facts().group.to_owned(),
         kind: id.kind.as_str().to_owned(),
         namespace: id.namespace.to_string(),
         name: id.name.to_string(),
@@ -117,7 +115,7 @@ pub(super) fn reference(id: &ObjectId) -> v1::ObjectReference {
 
 /// `None` for a kind that has no liveness.
 pub(super) fn object_id(reference: &v1::ObjectReference) -> Option<ObjectId> {
-    let kind = KINDS.into_iter().find(|kind| kind.as_str() == reference.kind)?;
+    let kind = Kind::find(&reference.group, &reference.kind).filter(|kind| kind.facts().status)?;
     Some(ObjectId::new(kind, reference.namespace.as_str(), reference.name.as_str()))
 }
 

@@ -92,19 +92,9 @@ fn refuse(status: StatusCode, message: String) -> Response {
 
 /// A kind as people and kubectl write it.
 fn parse_kind(text: &str) -> Result<Kind, String> {
-    const NAMES: [(Kind, [&str; 3]); 4] = [
-        (Kind::VirtualService, ["virtualservice", "virtualservices", "vs"]),
-        (Kind::DestinationRule, ["destinationrule", "destinationrules", "dr"]),
-        (Kind::ServiceEntry, ["serviceentry", "serviceentries", "se"]),
-        (Kind::Gateway, ["gateway", "gateways", "gw"]),
-    ];
-    let lower = text.to_ascii_lowercase();
-    // `kubectl get -o name` says the group too.
-    let name = lower.strip_suffix(".networking.istio.io").unwrap_or(&lower);
-    let found = NAMES.into_iter().find(|(_, names)| names.contains(&name));
-    found.map(|(kind, _)| kind).ok_or_else(|| {
-        let kinds: Vec<_> =
-            NAMES.iter().map(|(kind, names)| format!("{} ({})", kind.as_str(), names[2])).collect();
+    let live = || Kind::all().filter(|kind| kind.facts().status);
+    live().find(|kind| kind.is_called(text)).ok_or_else(|| {
+        let kinds: Vec<_> = live().map(|kind| format!("{kind} ({})", kind.facts().short)).collect();
         format!("{text:?} is no kind that can be live on a proxy; these are: {}", kinds.join(", "))
     })
 }

@@ -19,7 +19,7 @@ use umbra_ir::ProxyClass;
 use umbra_proto::umbra::v1::umbra_server::UmbraServer;
 use umbra_proto::umbra::v1::{Mirror, Proxy, Replica};
 
-pub(crate) use convert::object_live;
+pub(crate) use convert::{object_live, reference};
 
 use crate::engine_task::EngineHandle;
 use crate::live::Live;

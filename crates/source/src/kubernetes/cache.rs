@@ -274,7 +274,7 @@ fn slim(value: &mut Value, resource: Resource) {
         }
     }
     for (key, text) in [
-        ("apiVersion", resource.api_version(resource.versions[0])),
+        ("apiVersion", resource.api_version(resource.versions()[0])),
         ("kind", resource.kind.as_str().to_owned()),
     ] {
         object.entry(key).or_insert(Value::String(text));

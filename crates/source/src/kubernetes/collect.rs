@@ -37,12 +37,12 @@ pub struct Scope {
 impl Scope {
     fn watches(&self) -> Vec<WatchId> {
         if self.namespaces.is_empty() {
-            return Kind::ALL.into_iter().map(|kind| WatchId { kind, namespace: None }).collect();
+            return Kind::all().map(|kind| WatchId { kind, namespace: None }).collect();
         }
         let mut namespaces = self.namespaces.clone();
         namespaces.sort();
         namespaces.dedup();
-        let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_namespaced());
+        let kinds = Kind::all().filter(|kind| kind.is_namespaced());
         kinds
             .flat_map(|kind| {
                 namespaces.iter().map(move |name| WatchId { kind, namespace: Some(name.clone()) })

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use umbra_ir::Kind;
 
 use super::cache::Step;
 use super::health::{Health, WatchId, WatchState};
@@ -60,7 +59,7 @@ impl Hold {
         if (in_step || in_vain) && held.away.remove(&id) && held.away.is_empty() {
             held.until = held.until.min(now + LINGER);
         }
-        if !held.back.contains(&id) || !waits(id.kind) {
+        if !held.back.contains(&id) || !id.kind.facts().reported {
             return steps;
         }
         held.steps.extend(steps);
@@ -78,19 +77,9 @@ impl Hold {
     }
 }
 
-/// Whether what is said about this kind depends on what others say.
-fn waits(kind: Kind) -> bool {
-    match kind {
-        Kind::VirtualService | Kind::DestinationRule | Kind::ServiceEntry | Kind::Gateway | Kind::Service => {
-            true
-        }
-        Kind::EndpointSlice | Kind::Pod | Kind::Namespace | Kind::Node => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use umbra_ir::ObjectId;
+    use umbra_ir::{Kind, ObjectId};
 
     use super::super::health::WatchHealth;
     use super::*;

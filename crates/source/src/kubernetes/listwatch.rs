@@ -175,7 +175,7 @@ impl ListWatch {
 
     /// Lists in the best version that the server has.
     async fn list(&mut self) -> Result<Position, Problem> {
-        for version in self.resource.versions {
+        for version in self.resource.versions() {
             let path = self.resource.path(version, self.id.namespace.as_deref());
             match self.pages(&path).await {
                 Ok(version) => return Ok(Position { path, version }),

@@ -1,57 +1,50 @@
 //! How the API server names the kinds that umbra reads.
 
-use umbra_ir::Kind;
+use umbra_ir::{Kind, KindFacts};
 
 /// A kind as the API server knows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resource {
     /// Which.
     pub(crate) kind: Kind,
-    /// API group; empty for core.
-    pub(crate) group: &'static str,
-    /// The versions we read, the one we like best first.
-    pub(crate) versions: &'static [&'static str],
-    /// As paths and RBAC rules spell it.
-    pub(crate) plural: &'static str,
+    facts: &'static KindFacts,
 }
 
 impl Resource {
     pub(crate) fn of(kind: Kind) -> Self {
-        let istio = |plural| Resource {
-            kind,
-            group: "networking.istio.io",
-            versions: &["v1", "v1beta1", "v1alpha3"],
-            plural,
-        };
-        let core = |plural| Resource { kind, group: "", versions: &["v1"], plural };
-        match kind {
-            Kind::VirtualService => istio("virtualservices"),
-            Kind::DestinationRule => istio("destinationrules"),
-            Kind::ServiceEntry => istio("serviceentries"),
-            Kind::Gateway => istio("gateways"),
-            Kind::EndpointSlice => Resource { group: "discovery.k8s.io", ..core("endpointslices") },
-            Kind::Service => core("services"),
-            Kind::Pod => core("pods"),
-            Kind::Namespace => core("namespaces"),
-            Kind::Node => core("nodes"),
-        }
+        Resource { kind, facts: kind.facts() }
+    }
+
+    /// The versions we read, the one we like best first.
+    pub(crate) fn versions(&self) -> &'static [&'static str] {
+        self.facts.versions
+    }
+
+    /// API group; empty for core.
+    pub(crate) fn group(&self) -> &'static str {
+        self.facts.group
+    }
+
+    /// As paths and RBAC rules spell it.
+    pub(crate) fn plural(&self) -> &'static str {
+        self.facts.plural
     }
 
     /// True for the kinds that a CRD defines, and that a label selector limits.
     pub(crate) fn is_istio(&self) -> bool {
-        self.group == "networking.istio.io"
+        self.kind.is_istio()
     }
 
     /// `apiVersion` of its objects.
     pub(crate) fn api_version(&self, version: &str) -> String {
-        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
+        self.kind.api_version(version)
     }
 
     /// Path of the collection, in one namespace or in all of them.
     pub(crate) fn path(&self, version: &str, namespace: Option<&str>) -> String {
-        let root = if self.group.is_empty() { "/api" } else { "/apis" };
+        let root = if self.group().is_empty() { "/api" } else { "/apis" };
         let namespace = namespace.map_or(String::new(), |name| format!("/namespaces/{name}"));
-        format!("{root}/{}{namespace}/{}", self.api_version(version), self.plural)
+        format!("{root}/{}{namespace}/{}", self.api_version(version), self.plural())
     }
 
     /// The RBAC rule that allows `verb`, as a person has to write it.
@@ -62,7 +55,8 @@ impl Resource {
         };
         format!(
             "verb \"{verb}\" on resource \"{}\" of apiGroup \"{}\" in the {role}",
-            self.plural, self.group
+            self.plural(),
+            self.group()
         )
     }
 }

@@ -139,10 +139,10 @@ fn judge(complained: &mut String, id: &ObjectId, result: Result<(), kube::Error>
             return Outcome::Done { written: false };
         }
         Err(kube::Error::Api(status)) if status.code == 403 => {
-            let plural = Resource::of(id.kind).plural;
+            let resource = Resource::of(id.kind);
+            let (plural, group) = (resource.plural(), resource.group());
             let words = format!(
-                "umbra's role lacks verb \"patch\" on resource \"{plural}/status\" of apiGroup \
-                 \"networking.istio.io\""
+                "umbra's role lacks verb \"patch\" on resource \"{plural}/status\" of apiGroup \"{group}\""
             );
             (words, Outcome::Refused)
         }
