@@ -1,8 +1,7 @@
 //! Which documents are ours: API groups, versions and kinds.
 
-use umbra_ir::{ISTIO_GROUP, Kind};
+use umbra_ir::{Code, ISTIO_GROUP, Kind};
 
-use crate::codes;
 use crate::suggest::did_you_mean;
 
 /// What to do with a document.
@@ -12,7 +11,7 @@ pub(crate) enum Class {
     /// Our kind, in a version that we don't know.
     Refused(Kind, String),
     /// Not read, but its author should know that: code and message.
-    Noted(&'static str, String),
+    Noted(Code, String),
     /// Somebody else's: passed over in silence.
     Foreign,
 }
@@ -57,11 +56,11 @@ fn other(group: &str, kind: &str) -> Class {
             let kinds: Vec<&str> = Kind::all().filter(|it| it.is_istio()).map(Kind::as_str).collect();
             let hint = did_you_mean(kind, &kinds);
             return Class::Noted(
-                codes::UNKNOWN_KIND,
+                Code::UnknownKind,
                 format!("{ISTIO_GROUP} has no such kind, passed over{hint}"),
             );
         }
         _ => return Class::Foreign,
     };
-    Class::Noted(codes::NOT_ACTED_ON, format!("accepted, not acted on yet: {consequence}"))
+    Class::Noted(Code::NotActedOn, format!("accepted, not acted on yet: {consequence}"))
 }

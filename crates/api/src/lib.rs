@@ -9,7 +9,6 @@
 
 mod change;
 pub mod check;
-pub mod codes;
 mod crd;
 mod kinds;
 mod objects;
@@ -26,7 +25,6 @@ pub use check::matching::check_match;
 pub use check::regex::check_regex;
 pub use check::rule::{MAX_DIRECT_BODY, check_rule};
 pub use check::{Problem, check_destination, check_duration, check_host, check_percent};
-pub use codes::CODES;
 pub use crd::crds;
 pub use objects::Objects;
 pub use read::documents::{Located, Parsed, parse_documents, parse_value};

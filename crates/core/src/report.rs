@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use umbra_api::{Object, Objects, Service};
-use umbra_ir::{Diagnostic, ObjectId};
+use umbra_ir::{Code, Diagnostic, ObjectId};
 use umbra_mesh::{Index, Report, View};
 
 use crate::endpoints::pod_of;
@@ -12,7 +12,7 @@ use crate::endpoints::pod_of;
 pub fn report_service(view: &(impl View + Objects), id: &ObjectId, service: &Service, report: &mut Report) {
     for pod in unknown_pods(view, service) {
         let message = format!("{pod} is not known: its endpoint is left out until it is");
-        report.insert(Diagnostic::warning("PodNotFound", id, "", message));
+        report.insert(Diagnostic::new(Code::PodNotFound, id, "", message));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::ObjectId;
+use crate::{Code, ObjectId};
 
 /// How bad it is. `Error` makes `umbra validate` exit 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -36,8 +36,8 @@ impl fmt::Display for Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// A stable CamelCase word for tools, such as `HostNotFound`; see `docs/diagnostics.md`.
-    pub code: &'static str,
+    /// What it is about.
+    pub code: Code,
     /// Whose author should act. `None` when a document could not be read far enough to know.
     pub object: Option<ObjectId>,
     /// The path of the field, such as `spec.http[0].mirrorPercentage.value`; empty: the whole object.
@@ -56,16 +56,10 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A diagnostic about `field` of `object`.
-    pub fn new(
-        severity: Severity,
-        code: &'static str,
-        object: &ObjectId,
-        field: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    /// A diagnostic about `field` of `object`, as bad as its code says.
+    pub fn new(code: Code, object: &ObjectId, field: impl Into<String>, message: impl Into<String>) -> Self {
         Diagnostic {
-            severity,
+            severity: code.facts().severity,
             code,
             object: Some(object.clone()),
             field: field.into(),
@@ -76,41 +70,14 @@ impl Diagnostic {
         }
     }
 
-    /// Shorthand for [`Severity::Error`].
-    pub fn error(
-        code: &'static str,
-        object: &ObjectId,
-        field: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self::new(Severity::Error, code, object, field, message)
-    }
-
-    /// Shorthand for [`Severity::Warning`].
-    pub fn warning(
-        code: &'static str,
-        object: &ObjectId,
-        field: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self::new(Severity::Warning, code, object, field, message)
-    }
-
-    /// Shorthand for [`Severity::Info`].
-    pub fn info(
-        code: &'static str,
-        object: &ObjectId,
-        field: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self::new(Severity::Info, code, object, field, message)
-    }
-
     /// A field that is understood and kept but has no effect yet.
     pub fn not_acted_on(object: &ObjectId, field: impl Into<String>, consequence: &str) -> Self {
-        let field = field.into();
-        let message = format!("accepted, not acted on yet: {consequence}");
-        Self::new(Severity::Warning, "NotActedOn", object, field, message)
+        Self::new(Code::NotActedOn, object, field, format!("accepted, not acted on yet: {consequence}"))
+    }
+
+    /// The same, worse or less bad than its code usually is.
+    pub fn with_severity(self, severity: Severity) -> Self {
+        Diagnostic { severity, ..self }
     }
 }
 

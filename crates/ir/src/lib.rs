@@ -7,6 +7,7 @@
 //! Start reading at: [`Rule`], [`ClusterRef`], [`Route`].
 
 mod cluster;
+mod codes;
 mod diagnostic;
 mod kind;
 mod locality;
@@ -26,6 +27,7 @@ mod target;
 mod visibility;
 
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
+pub use codes::{Code, CodeFacts};
 pub use diagnostic::{Diagnostic, Severity};
 pub use kind::{ISTIO_GROUP, Kind, KindFacts};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{DestinationRule, Object, Objects, VirtualService};
-use umbra_ir::{ClientTls, Diagnostic, LeveledPolicy, MirrorState, ObjectId, RuleEntry};
+use umbra_ir::{ClientTls, Code, Diagnostic, LeveledPolicy, MirrorState, ObjectId, RuleEntry};
 use umbra_mesh::{Report, View};
 
 use crate::mirrors::written_mirrors;
@@ -44,7 +44,7 @@ pub fn report_destination_rule(
     if !services.iter().any(|s| s.id.host.subset_of(&host)) {
         let message =
             format!("no visible service is called {host}: the rule has no effect until there is one");
-        report.insert(Diagnostic::warning("HostNotFound", id, "spec.host", message));
+        report.insert(Diagnostic::new(Code::HostNotFound, id, "spec.host", message));
     }
     let rules = view.namespace_rules(namespace);
     let Some(entries) = rules.0.get(&host) else { return };
@@ -57,8 +57,8 @@ pub fn report_destination_rule(
                 "{} is older and already defines the subset {}: this definition is not used",
                 owner.defined_by, subset.name
             );
-            report.insert(Diagnostic::warning(
-                "DuplicateSubset",
+            report.insert(Diagnostic::new(
+                Code::DuplicateSubset,
                 id,
                 format!("spec.subsets[{index}]"),
                 message,
@@ -89,7 +89,7 @@ fn report_policy_owner(
                 "{} is older and already sets the policy of this host: this one is not used",
                 entry.id
             );
-            report.insert(Diagnostic::warning("DuplicatePolicy", id, "spec.trafficPolicy", message));
+            report.insert(Diagnostic::new(Code::DuplicatePolicy, id, "spec.trafficPolicy", message));
             return;
         }
     }
@@ -104,8 +104,8 @@ fn report_tls(view: &(impl View + Objects), id: &ObjectId, rule: &DestinationRul
                 let message = format!(
                     "{what} is not supported yet: these clusters get no endpoints, so that nothing travels in plaintext"
                 );
-                report.insert(Diagnostic::error(
-                    "TlsUnsupported",
+                report.insert(Diagnostic::new(
+                    Code::TlsUnsupported,
                     id,
                     format!("{prefix}trafficPolicy.tls"),
                     message,

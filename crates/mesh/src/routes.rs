@@ -2,11 +2,11 @@
 //! (istio-semantics "From list of http rules to list of envoy routes"; design "Mirroring").
 
 use umbra_ir::{
-    ClientTls, ClusterRef, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderOps, Mirror, MirrorHost,
-    MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort, RequestMatch,
-    RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch,
-    RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery,
-    WeightedDestination,
+    ClientTls, ClusterRef, Code, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderOps, Mirror,
+    MirrorHost, MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort,
+    RequestMatch, RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList, RouteSource, Rule,
+    RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster,
+    TargetProblem, TargetQuery, WeightedDestination,
 };
 
 use crate::filter::filter_passes;
@@ -308,25 +308,25 @@ fn is_tls_port(view: &dyn View, cluster: &ClusterRef) -> bool {
 }
 
 /// The code of a problem for tools.
-pub(crate) fn problem_code(problem: &TargetProblem) -> &'static str {
+pub(crate) fn problem_code(problem: &TargetProblem) -> Code {
     match problem {
-        TargetProblem::HostNotFound(_) => "HostNotFound",
-        TargetProblem::PortNotFound(..) => "PortNotFound",
-        TargetProblem::PortAmbiguous(..) => "PortAmbiguous",
-        TargetProblem::SubsetNotFound(..) => "SubsetNotFound",
-        TargetProblem::Unsupported(..) => "UnsupportedDestination",
-        TargetProblem::NotTcp(..) => "UnsupportedDestination",
+        TargetProblem::HostNotFound(_) => Code::HostNotFound,
+        TargetProblem::PortNotFound(..) => Code::PortNotFound,
+        TargetProblem::PortAmbiguous(..) => Code::PortAmbiguous,
+        TargetProblem::SubsetNotFound(..) => Code::SubsetNotFound,
+        TargetProblem::Unsupported(..) => Code::UnsupportedDestination,
+        TargetProblem::NotTcp(..) => Code::UnsupportedDestination,
     }
 }
 
 /// Other objects may still supply what is missing, so it is a warning.
 pub(crate) fn broken_mirror(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
     let message = format!("{problem}: this mirror is left out, the rest of the route is served");
-    Diagnostic::warning(problem_code(problem), vs, field, message)
+    Diagnostic::new(problem_code(problem), vs, field, message)
 }
 
 /// As [`broken_mirror`], for a primary destination.
 pub(crate) fn broken_destination(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
     let message = format!("{problem}: requests for this destination are answered 503");
-    Diagnostic::warning(problem_code(problem), vs, field, message)
+    Diagnostic::new(problem_code(problem), vs, field, message)
 }

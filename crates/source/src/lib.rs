@@ -20,6 +20,5 @@ mod watch;
 
 pub use directory::{Directory, Generations, Place, Update};
 pub use load::{LoadError, Loaded, load};
-pub use problem::CODES;
 pub use reading::Reading;
 pub use watch::{StartError, Watch, watch};

@@ -5,8 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use umbra_api::codes;
-use umbra_ir::{Diagnostic, ObjectId};
+use umbra_ir::{Code, Diagnostic, ObjectId};
 
 use crate::Place;
 use crate::problem;
@@ -41,7 +40,7 @@ impl Reading {
             return Reading::nothing(problem::emptied(path));
         }
         let parsed = umbra_api::parse_documents(text, path);
-        let nameless = [codes::NO_IDENTITY, codes::NOT_AN_OBJECT];
+        let nameless = [Code::NoIdentity, Code::NotAnObject];
         Reading {
             objects: parsed.objects.into_iter().map(Arc::new).collect(),
             refused: parsed.refused,
@@ -93,21 +92,21 @@ mod tests {
     fn size_is_limited() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.yaml");
-        for (size, limit, code) in [(10, 10, None), (11, 10, Some("FileTooLarge")), (0, 10, None)] {
+        for (size, limit, code) in [(10, 10, None), (11, 10, Some(Code::FileTooLarge)), (0, 10, None)] {
             std::fs::write(&path, vec![b' '; size]).unwrap();
             assert_eq!(limited(&path, "a.yaml", limit).err().map(|d| d.code), code, "{size} of {limit}");
         }
         let sparse = File::create(&path).unwrap();
         sparse.set_len(1 << 40).unwrap();
-        assert_eq!(bytes(&path, "a.yaml").unwrap_err().code, "FileTooLarge");
-        assert_eq!(bytes(&folder.path().join("none"), "none").unwrap_err().code, "FileUnreadable");
+        assert_eq!(bytes(&path, "a.yaml").unwrap_err().code, Code::FileTooLarge);
+        assert_eq!(bytes(&folder.path().join("none"), "none").unwrap_err().code, Code::FileUnreadable);
     }
 
     #[test]
     fn what_is_not_text_is_said() {
         let reading = Reading::of(Ok(vec![b'a', 0xff]), "a.yaml", true);
         assert!(!reading.ok);
-        assert_eq!(reading.diagnostics[0].code, "FileNotUtf8");
+        assert_eq!(reading.diagnostics[0].code, Code::FileNotUtf8);
         assert!(reading.diagnostics[0].message.contains("byte 1"));
     }
 }

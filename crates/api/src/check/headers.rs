@@ -1,7 +1,8 @@
 //! Header names and values that Envoy takes. One that it refuses costs a whole route table.
 
 use super::Problem;
-use crate::codes;
+use umbra_ir::Code;
+
 use crate::types::http_route::StringMatch;
 
 /// The longest header name or value (Envoy `config.core.v3.HeaderValue`), in bytes.
@@ -13,7 +14,7 @@ const JWT_CLAIMS: &str = "@request.auth.claims";
 pub fn check_header_name(name: &str) -> Result<(), Problem> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || name.len() > MAX_HEADER_BYTES || !name.bytes().all(token) {
-        return Err(Problem::error(codes::INVALID_HEADER, format!("{} is no header name", quote(name))));
+        return Err(Problem::new(Code::InvalidHeader, format!("{} is no header name", quote(name))));
     }
     Ok(())
 }
@@ -22,7 +23,7 @@ pub fn check_header_name(name: &str) -> Result<(), Problem> {
 pub(super) fn check_match_name(name: &str) -> Result<(), Problem> {
     if name.starts_with(JWT_CLAIMS) {
         let message = "accepted, not acted on yet: conditions on JWT claims".to_owned();
-        return Err(Problem::warning(codes::NOT_ACTED_ON, message));
+        return Err(Problem::new(Code::NotActedOn, message));
     }
     check_header_name(name.strip_prefix(':').unwrap_or(name))
 }
@@ -35,7 +36,7 @@ pub fn check_header_op(name: &str, value: &str) -> Result<(), Problem> {
     }
     if name.starts_with(':') {
         let message = format!("{} is a pseudo header and cannot be changed", quote(name));
-        return Err(Problem::error(codes::INVALID_HEADER, message));
+        return Err(Problem::new(Code::InvalidHeader, message));
     }
     check_header_name(name)?;
     check_header_value(value)
@@ -45,7 +46,7 @@ pub fn check_header_op(name: &str, value: &str) -> Result<(), Problem> {
 pub fn check_header_remove(name: &str) -> Result<(), Problem> {
     if name.starts_with(':') || is_authority(name) {
         let message = format!("{} cannot be removed", quote(name));
-        return Err(Problem::error(codes::INVALID_HEADER, message));
+        return Err(Problem::new(Code::InvalidHeader, message));
     }
     check_header_name(name)
 }
@@ -57,8 +58,7 @@ pub fn is_authority(name: &str) -> bool {
 
 /// A header value: no control characters, and every `%` begins a substitution that Envoy knows.
 pub fn check_header_value(value: &str) -> Result<(), Problem> {
-    let bad =
-        |why: &str| Err(Problem::error(codes::INVALID_HEADER, format!("the value {} {why}", quote(value))));
+    let bad = |why: &str| Err(Problem::new(Code::InvalidHeader, format!("the value {} {why}", quote(value))));
     if value.len() > MAX_HEADER_BYTES {
         return bad("is too long");
     }
@@ -151,10 +151,7 @@ const WITHOUT_PARAMETER: &[&str] = &[
 /// Text for a host, a path or a prefix: Envoy refuses NUL and line breaks there.
 pub fn check_text(text: &str) -> Result<(), Problem> {
     if text.bytes().any(|b| matches!(b, 0 | b'\n' | b'\r')) {
-        return Err(Problem::error(
-            codes::INVALID_TEXT,
-            format!("{} contains a line break or NUL", quote(text)),
-        ));
+        return Err(Problem::new(Code::InvalidText, format!("{} contains a line break or NUL", quote(text))));
     }
     Ok(())
 }
@@ -164,7 +161,7 @@ pub(super) fn check_value_match(condition: &StringMatch) -> Result<(), Problem> 
     match condition {
         StringMatch::Prefix(text) if text.is_empty() => {
             let message = "an empty prefix; {} asks for presence".to_owned();
-            Err(Problem::error(codes::INVALID_MATCH, message))
+            Err(Problem::new(Code::InvalidMatch, message))
         }
         // Istio's old spelling of presence.
         StringMatch::Regex(text) if text == "*" => Ok(()),

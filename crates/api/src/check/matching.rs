@@ -4,7 +4,8 @@
 use super::Problem;
 use super::headers::{check_match_name, check_value_match};
 use super::regex::check_regex;
-use crate::codes;
+use umbra_ir::Code;
+
 use crate::read::path::join;
 use crate::types::http_route::{HttpMatch, StringMatch};
 
@@ -37,7 +38,7 @@ pub fn check_match(condition: &HttpMatch) -> Vec<(String, Problem)> {
     }
     for (name, value) in &condition.query_params {
         let verdict = if name.is_empty() || name.len() > MAX_PARAMETER_BYTES {
-            Err(Problem::error(codes::INVALID_MATCH, "no name for a query parameter"))
+            Err(Problem::new(Code::InvalidMatch, "no name for a query parameter"))
         } else {
             check_value_match(value)
         };

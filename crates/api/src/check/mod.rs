@@ -6,9 +6,8 @@ pub mod matching;
 pub mod regex;
 pub mod rule;
 
-use umbra_ir::{PortNumber, Severity};
+use umbra_ir::{Code, PortNumber, Severity};
 
-use crate::codes;
 use crate::types::http_route::Destination;
 use crate::types::scalar::Duration;
 
@@ -17,32 +16,32 @@ use crate::types::scalar::Duration;
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
-    /// See [`crate::CODES`].
-    pub code: &'static str,
+    /// What it is about.
+    pub code: Code,
     /// What is wrong; what happens instead is for the caller to add.
     pub message: String,
 }
 
 impl Problem {
-    /// A value that is wrong.
-    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Problem { severity: Severity::Error, code, message: message.into() }
+    /// As bad as its code says.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Problem { severity: code.facts().severity, code, message: message.into() }
     }
 
-    /// A value that is right but can't be served.
-    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Problem { severity: Severity::Warning, code, message: message.into() }
+    /// The same, worse or less bad than its code usually is.
+    pub fn with_severity(self, severity: Severity) -> Self {
+        Problem { severity, ..self }
     }
 }
 
 /// A port that is none.
 pub(crate) fn bad_port(number: u32) -> Problem {
-    Problem::error(codes::INVALID_PORT, format!("{number} is no port (1 to 65535)"))
+    Problem::new(Code::InvalidPort, format!("{number} is no port (1 to 65535)"))
 }
 
 /// Where a rule or a mirror sends to: a host by name, a port that is one. Whether they exist is not asked.
 pub fn check_destination(destination: &Destination) -> Result<(), (&'static str, Problem)> {
-    let error = |message: &str| Err(("host", Problem::error(codes::INVALID_DESTINATION, message)));
+    let error = |message: &str| Err(("host", Problem::new(Code::InvalidDestination, message)));
     if destination.host.is_empty() {
         return error("a destination without a host");
     }
@@ -60,7 +59,7 @@ pub fn check_destination(destination: &Destination) -> Result<(), (&'static str,
 /// A host name that a proxy can be told: there, and without line break or NUL. Its syntax is not judged.
 pub fn check_host(host: &str) -> Result<(), Problem> {
     if host.is_empty() {
-        return Err(Problem::error(codes::INVALID_HOST, "an empty host name"));
+        return Err(Problem::new(Code::InvalidHost, "an empty host name"));
     }
     headers::check_text(host)
 }
@@ -83,7 +82,7 @@ pub fn check_percent(percent: f64) -> Result<(), Problem> {
     } else {
         format!("{percent} is no percentage (0 to 100)")
     };
-    Err(Problem::error(codes::INVALID_PERCENTAGE, message))
+    Err(Problem::new(Code::InvalidPercentage, message))
 }
 
 /// A time limit: at least a millisecond, or 0 for none where `zero` is allowed. What fails counts as absent.
@@ -100,5 +99,5 @@ pub fn check_duration(duration: Duration, zero: bool) -> Result<(), Problem> {
     } else {
         return Ok(());
     };
-    Err(Problem::error(codes::INVALID_DURATION, format!("{duration} {problem}")))
+    Err(Problem::new(Code::InvalidDuration, format!("{duration} {problem}")))
 }

@@ -7,7 +7,8 @@
 //! patterns (all that pass, a sample of the rest), were put to a real Envoy 1.40.
 
 use super::Problem;
-use crate::codes;
+
+use umbra_ir::Code;
 
 /// The longest pattern, in bytes: Istio's limit.
 pub const MAX_REGEX_BYTES: usize = 1024;
@@ -23,21 +24,18 @@ const MAX_REPEAT: u32 = 1000;
 pub fn check_regex(pattern: &str) -> Result<u32, Problem> {
     let problem = |code, reason: String| {
         let start: String = pattern.chars().take(60).collect();
-        Problem::error(code, format!("the regular expression {start:?} {reason}"))
+        Problem::new(code, format!("the regular expression {start:?} {reason}"))
     };
     if pattern.is_empty() {
-        return Err(Problem::error(codes::INVALID_REGEX, "an empty regular expression".to_owned()));
+        return Err(Problem::new(Code::InvalidRegex, "an empty regular expression".to_owned()));
     }
     if pattern.len() > MAX_REGEX_BYTES {
-        return Err(problem(codes::INVALID_REGEX, format!("is longer than {MAX_REGEX_BYTES} bytes")));
+        return Err(problem(Code::InvalidRegex, format!("is longer than {MAX_REGEX_BYTES} bytes")));
     }
     let mut parser = Parser { rest: pattern, stack: vec![Group::default()] };
-    let size = parser.run().map_err(|why| problem(codes::INVALID_REGEX, format!("is not RE2: {why}")))?;
+    let size = parser.run().map_err(|why| problem(Code::InvalidRegex, format!("is not RE2: {why}")))?;
     if size > MAX_PROGRAM {
-        return Err(problem(
-            codes::INVALID_REGEX,
-            format!("is too large when compiled ({size} instructions)"),
-        ));
+        return Err(problem(Code::InvalidRegex, format!("is too large when compiled ({size} instructions)")));
     }
     Ok(size)
 }

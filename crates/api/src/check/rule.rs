@@ -4,7 +4,8 @@ use super::headers::{check_text, quote};
 use super::matching::check_match;
 use super::regex::check_regex;
 use super::{Problem, bad_port};
-use crate::codes;
+use umbra_ir::{Code, Severity};
+
 use crate::types::http_action::{HttpBody, HttpDirectResponse, HttpRedirect, HttpRewrite};
 use crate::types::http_route::HttpRoute;
 
@@ -22,7 +23,7 @@ pub fn check_rule(rule: &HttpRoute) -> Vec<(String, Problem)> {
     };
     if rule.delegate.is_some() {
         let message = "accepted, not acted on yet: delegation to another VirtualService".to_owned();
-        note("delegate", Err(Problem::warning(codes::NOT_ACTED_ON, message)));
+        note("delegate", Err(Problem::new(Code::NotActedOn, message)));
         return found;
     }
     if let Some(redirect) = &rule.redirect {
@@ -31,12 +32,12 @@ pub fn check_rule(rule: &HttpRoute) -> Vec<(String, Problem)> {
         check_direct_response(direct, &mut note);
     } else if rule.route.is_empty() {
         let message = "neither route nor redirect nor directResponse: nothing to do with a request";
-        note("", Err(Problem::error(codes::NO_ACTION, message)));
+        note("", Err(Problem::new(Code::NoAction, message)));
     } else {
         let some = rule.route.iter().any(|d| d.weight.unwrap_or(0) > 0);
         if rule.route.len() > 1 && !some {
             let message = "the weights add up to 0: no destination would get anything";
-            note("route", Err(Problem::error(codes::NO_WEIGHT, message)));
+            note("route", Err(Problem::new(Code::NoWeight, message)));
         }
         if let Some(rewrite) = &rule.rewrite {
             check_rewrite(rewrite, &mut note);
@@ -44,7 +45,7 @@ pub fn check_rule(rule: &HttpRoute) -> Vec<(String, Problem)> {
     }
     if !rule.matches.is_empty() && rule.matches.iter().all(|m| !check_match(m).is_empty()) {
         let message = "none of the matches can be served";
-        note("match", Err(Problem::error(codes::INVALID_MATCH, message)));
+        note("match", Err(Problem::new(Code::InvalidMatch, message)));
     }
     found
 }
@@ -55,11 +56,11 @@ fn check_redirect(redirect: &HttpRedirect, note: &mut impl FnMut(&str, Result<()
     note("redirect.authority", check_text(&redirect.authority));
     if !matches!(redirect.redirect_code, 0 | 301 | 302 | 303 | 307 | 308) {
         let message = format!("{} is not one of 301, 302, 303, 307, 308", redirect.redirect_code);
-        note("redirect.redirectCode", Err(Problem::error(codes::INVALID_STATUS, message)));
+        note("redirect.redirectCode", Err(Problem::new(Code::InvalidStatus, message)));
     }
     if !["", "http", "https"].contains(&redirect.scheme.as_str()) {
         let message = format!("{} is neither http nor https", quote(&redirect.scheme));
-        note("redirect.scheme", Err(Problem::error(codes::INVALID_REDIRECT, message)));
+        note("redirect.scheme", Err(Problem::new(Code::InvalidRedirect, message)));
     }
     if let Some(port) = redirect.port.filter(|p| !(1..=65_535).contains(p)) {
         note("redirect.port", Err(bad_port(port)));
@@ -67,20 +68,23 @@ fn check_redirect(redirect: &HttpRedirect, note: &mut impl FnMut(&str, Result<()
     let empty = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority, &redirect.scheme];
     if empty.iter().all(|text| text.is_empty()) && redirect.port.is_none() && redirect.derive_port.is_none() {
         let message = "a redirect that changes nothing would send clients in circles";
-        note("redirect", Err(Problem::error(codes::INVALID_REDIRECT, message)));
+        note("redirect", Err(Problem::new(Code::InvalidRedirect, message)));
     }
 }
 
 fn check_direct_response(direct: &HttpDirectResponse, note: &mut impl FnMut(&str, Result<(), Problem>)) {
     if !(200..600).contains(&direct.status) {
         let message = format!("{} is no status from 200 to 599", direct.status);
-        note("directResponse.status", Err(Problem::error(codes::INVALID_STATUS, message)));
+        note("directResponse.status", Err(Problem::new(Code::InvalidStatus, message)));
     }
     if let Some(body) = &direct.body
         && body_len(body) > MAX_DIRECT_BODY
     {
         let message = format!("a body of {} bytes; the limit is {MAX_DIRECT_BODY}", body_len(body));
-        note("directResponse.body", Err(Problem::error(codes::BODY_TOO_LARGE, message)));
+        note(
+            "directResponse.body",
+            Err(Problem::new(Code::BodyTooLarge, message).with_severity(Severity::Error)),
+        );
     }
 }
 

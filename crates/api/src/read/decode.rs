@@ -12,6 +12,8 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor};
 use super::path;
 use super::tree::{Entry, Position, Tree, Value};
 
+use umbra_ir::Code;
+
 /// The fields of a message, in lowerCamelCase.
 pub(crate) type Names = &'static [&'static str];
 
@@ -27,7 +29,7 @@ pub(crate) enum Rules {
 /// Something that does not fit its type.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) path: String,
     pub(crate) message: String,
     pub(crate) at: Position,
@@ -151,7 +153,7 @@ impl Context {
 /// Why a value does not fit.
 #[derive(Debug)]
 pub(crate) struct Error {
-    code: &'static str,
+    code: Code,
     message: String,
     path: Option<String>,
     steps: Vec<usize>,
@@ -159,7 +161,7 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    fn new(code: &'static str, message: String) -> Self {
+    fn new(code: Code, message: String) -> Self {
         Error { code, message, path: None, steps: Vec::new(), at: Position::default() }
     }
 }
@@ -174,7 +176,7 @@ impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Error::new("WrongType", message.to_string())
+        Error::new(Code::WrongType, message.to_string())
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -189,7 +191,7 @@ impl de::Error for Error {
             "u64" => "0 to 18446744073709551615".to_owned(),
             other => other.to_owned(),
         };
-        Error::new("WrongType", format!("{number} is out of range, expected {range}"))
+        Error::new(Code::WrongType, format!("{number} is out of range, expected {range}"))
     }
 }
 
@@ -218,7 +220,7 @@ impl<'a> Decoder<'a> {
             Value::Map(_) => "a map".to_owned(),
             Value::Pruned => "nothing".to_owned(),
         };
-        Error::new("WrongType", format!("expected {expected}, found {found}"))
+        Error::new(Code::WrongType, format!("expected {expected}, found {found}"))
     }
 
     fn want(&self, expected: &'static str) -> Error {
@@ -274,7 +276,7 @@ impl<'a> Decoder<'a> {
                     } else {
                         format!("the same field as {}{place}, in another spelling", first.key)
                     };
-                    Err(Error::new("DuplicateKey", message))
+                    Err(Error::new(Code::DuplicateKey, message))
                 });
             }
         }

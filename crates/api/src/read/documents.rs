@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{Diagnostic, Kind, ObjectId, Severity};
+use umbra_ir::{Code, Diagnostic, Kind, ObjectId, Severity};
 
 use super::envelope;
 use super::tree::{Position, Positions, Tree, Value};
 use super::yaml;
-use crate::codes;
 use crate::kinds::{Class, classify};
 use crate::suggest::did_you_mean;
 use crate::types::object::Object;
@@ -75,7 +74,7 @@ pub fn parse_documents(text: &str, file: &str) -> Parsed {
         }
         let message = format!("{}; nothing in this file is read, what it held before stays", error.message);
         return Parsed {
-            diagnostics: vec![reader.free(Severity::Error, codes::SYNTAX_ERROR, message, error.at)],
+            diagnostics: vec![reader.free(Severity::Error, Code::SyntaxError, message, error.at)],
             ..Parsed::default()
         };
     }
@@ -111,7 +110,7 @@ impl Reader {
             Value::Map(_) => self.item(tree, "", "", 0),
             _ => {
                 let message = "a document that is not an object: it has no kind; passed over".to_owned();
-                self.report(Severity::Warning, codes::NOT_AN_OBJECT, message, tree.at);
+                self.report(Severity::Warning, Code::NotAnObject, message, tree.at);
             }
         }
     }
@@ -123,7 +122,7 @@ impl Reader {
         let version = text("apiVersion").unwrap_or_else(|| version.to_owned());
         if kind.is_empty() {
             let message = "a document without a kind; passed over".to_owned();
-            return self.report(Severity::Warning, codes::NOT_AN_OBJECT, message, tree.at);
+            return self.report(Severity::Warning, Code::NotAnObject, message, tree.at);
         }
         if let Some(element) = kind.strip_suffix("List") {
             return self.list(tree, &version, element, depth);
@@ -133,7 +132,7 @@ impl Reader {
             Class::Read(kind) => self.object(&mut tree, kind),
             Class::Refused(kind, message) => {
                 let at = place_of(&tree, "apiVersion");
-                let mut diagnostic = self.free(Severity::Error, codes::UNKNOWN_VERSION, message, at);
+                let mut diagnostic = self.free(Severity::Error, Code::UnknownVersion, message, at);
                 diagnostic.field = "apiVersion".to_owned();
                 diagnostic.object = identity(&tree, kind);
                 self.parsed.refused.extend(diagnostic.object.clone());
@@ -162,7 +161,7 @@ impl Reader {
             None | Some(Value::Null | Value::List(_)) => {}
             Some(_) if element.is_empty() || classify(version, element).is_ours() => {
                 let message = "items is not a list; passed over".to_owned();
-                self.report(Severity::Error, codes::WRONG_TYPE, message, at);
+                self.report(Severity::Error, Code::WrongType, message, at);
             }
             Some(_) => {}
         }
@@ -181,12 +180,12 @@ impl Reader {
         for unknown in read.unknown {
             let hint = did_you_mean(&unknown.key, unknown.fields);
             let message = format!("unknown field, ignored{hint}");
-            let diagnostic = Diagnostic::warning(codes::UNKNOWN_FIELD, &id, unknown.path, message);
+            let diagnostic = Diagnostic::new(Code::UnknownField, &id, unknown.path, message);
             self.push(diagnostic, unknown.at);
         }
         for problem in read.problems {
             let message = format!("{}; {NOT_ACCEPTED}", problem.message);
-            let diagnostic = Diagnostic::error(problem.code, &id, problem.path, message);
+            let diagnostic = Diagnostic::new(problem.code, &id, problem.path, message);
             self.push(diagnostic, problem.at);
         }
         match read.object {
@@ -217,7 +216,7 @@ impl Reader {
         };
         let at = tree.positions(3).locate(field).unwrap_or(tree.at);
         let message = format!("{kind}: {field} {problem}; the object is not accepted");
-        let mut diagnostic = self.free(Severity::Error, codes::NO_IDENTITY, message, at);
+        let mut diagnostic = self.free(Severity::Error, Code::NoIdentity, message, at);
         diagnostic.field = field.to_owned();
         self.parsed.diagnostics.push(diagnostic);
     }
@@ -231,13 +230,13 @@ impl Reader {
         self.parsed.diagnostics.push(diagnostic);
     }
 
-    fn report(&mut self, severity: Severity, code: &'static str, message: String, at: Position) {
+    fn report(&mut self, severity: Severity, code: Code, message: String, at: Position) {
         let diagnostic = self.free(severity, code, message, at);
         self.parsed.diagnostics.push(diagnostic);
     }
 
     /// A diagnostic about a place, not about an object.
-    fn free(&self, severity: Severity, code: &'static str, message: String, at: Position) -> Diagnostic {
+    fn free(&self, severity: Severity, code: Code, message: String, at: Position) -> Diagnostic {
         let known = at.line != 0;
         Diagnostic {
             severity,

@@ -1,8 +1,9 @@
 //! DestinationRule: host, subsets.
 
 use super::{Report, traffic_policy};
+use umbra_ir::Code;
+
 use crate::check::check_host;
-use crate::codes;
 use crate::types::destination_rule::DestinationRuleSpec;
 
 pub(super) fn validate(report: &mut Report, spec: &DestinationRuleSpec) {
@@ -19,15 +20,15 @@ pub(super) fn validate(report: &mut Report, spec: &DestinationRuleSpec) {
         let path = format!("spec.subsets[{index}]");
         if subset.name.is_empty() {
             let message = "a subset without a name; it is left out";
-            report.error(codes::INVALID_SUBSET, format!("{path}.name"), message);
+            report.add(Code::InvalidSubset, format!("{path}.name"), message);
         } else if subset.name.contains('|') || subset.name.chars().any(char::is_control) {
             let message = format!("{:?} cannot be part of a cluster's name; it is left out", subset.name);
-            report.error(codes::INVALID_SUBSET, format!("{path}.name"), message);
+            report.add(Code::InvalidSubset, format!("{path}.name"), message);
         }
         if let Some(first) = seen.insert(subset.name.as_str(), index).filter(|_| !subset.name.is_empty()) {
             let message =
                 format!("{} is already defined by spec.subsets[{first}]; the first counts", subset.name);
-            report.error(codes::DUPLICATE_NAME, format!("{path}.name"), message);
+            report.add(Code::DuplicateName, format!("{path}.name"), message);
         }
         if let Some(policy) = &subset.traffic_policy {
             traffic_policy::validate(report, &format!("{path}.trafficPolicy"), policy);

@@ -4,15 +4,16 @@ use std::net::IpAddr;
 
 use super::Report;
 use super::service_entry::protocol;
+use umbra_ir::{Code, Severity};
+
 use crate::check::check_host;
-use crate::codes;
 use crate::types::gateway::{GatewaySpec, Server, ServerTlsMode, ServerTlsSettings};
 
 const SERVER_LEFT_OUT: &str = "the server is left out";
 
 pub(super) fn validate(report: &mut Report, spec: &GatewaySpec) {
     if spec.servers.is_empty() {
-        report.error(codes::NO_SERVERS, "spec.servers", "no servers; the object has no effect");
+        report.add(Code::NoServers, "spec.servers", "no servers; the object has no effect");
     }
     let mut names = std::collections::HashMap::new();
     for (index, server) in spec.servers.iter().enumerate() {
@@ -23,7 +24,7 @@ pub(super) fn validate(report: &mut Report, spec: &GatewaySpec) {
             let message = format!(
                 "the same name as spec.servers[{first}].port.name, Istio refuses it; both are served"
             );
-            report.warning(codes::DUPLICATE_NAME, format!("{path}.port.name"), message);
+            report.add_as(Severity::Warning, Code::DuplicateName, format!("{path}.port.name"), message);
         }
         hosts(report, &path, server);
         if let Some(tls) = &server.tls {
@@ -36,7 +37,7 @@ pub(super) fn validate(report: &mut Report, spec: &GatewaySpec) {
             );
         } else if !server.bind.is_empty() && server.bind.parse::<IpAddr>().is_err() {
             let message = format!("{:?} is no IP address; {SERVER_LEFT_OUT}", server.bind);
-            report.error(codes::INVALID_ADDRESS, format!("{path}.bind"), message);
+            report.add(Code::InvalidAddress, format!("{path}.bind"), message);
         }
         if !server.default_endpoint.is_empty() {
             report.not_acted_on(format!("{path}.defaultEndpoint"), "only rules decide where requests go");
@@ -47,17 +48,17 @@ pub(super) fn validate(report: &mut Report, spec: &GatewaySpec) {
 fn validate_port(report: &mut Report, path: &str, server: &Server) {
     let Some(port) = &server.port else {
         let message = format!("a port is missing; {SERVER_LEFT_OUT}");
-        return report.error(codes::INVALID_PORT, format!("{path}.port"), message);
+        return report.add(Code::InvalidPort, format!("{path}.port"), message);
     };
     report.port(format!("{path}.port.number"), port.number, SERVER_LEFT_OUT);
     if port.name.is_empty() {
         let message = "a port without a name, Istio refuses it; it is served all the same";
-        report.warning(codes::MISSING_NAME, format!("{path}.port.name"), message);
+        report.add(Code::MissingName, format!("{path}.port.name"), message);
     }
     if port.target_port != 0 {
         let message =
             "deprecated and without effect, as in Istio: the router's Service says which port is opened";
-        report.warning(codes::DEPRECATED, format!("{path}.port.targetPort"), message);
+        report.add_as(Severity::Warning, Code::Deprecated, format!("{path}.port.targetPort"), message);
     }
     let field = format!("{path}.port.protocol");
     protocol(report, &field, &port.protocol);
@@ -66,7 +67,7 @@ fn validate_port(report: &mut Report, path: &str, server: &Server) {
         report.not_acted_on(field, &format!("servers that speak {word}; the port is not opened"));
         if matches!(word.as_str(), "HTTPS" | "TLS") && server.tls.is_none() {
             let message = format!("{word} needs tls; {SERVER_LEFT_OUT}");
-            report.error(codes::CONFLICTING_FIELDS, format!("{path}.tls"), message);
+            report.add(Code::ConflictingFields, format!("{path}.tls"), message);
         }
     }
 }
@@ -74,7 +75,7 @@ fn validate_port(report: &mut Report, path: &str, server: &Server) {
 fn hosts(report: &mut Report, path: &str, server: &Server) {
     if server.hosts.is_empty() {
         let message = "no hosts; no rule can be served by this server";
-        report.error(codes::INVALID_HOST, format!("{path}.hosts"), message);
+        report.add(Code::InvalidHost, format!("{path}.hosts"), message);
     }
     for (index, text) in server.hosts.iter().enumerate() {
         let field = format!("{path}.hosts[{index}]");
@@ -87,15 +88,15 @@ fn hosts(report: &mut Report, path: &str, server: &Server) {
             report.problem(field, problem, "the host is left out");
         } else if namespace == Some("") {
             let message = "an empty namespace before the /; no rule can be served for it";
-            report.error(codes::INVALID_HOST, field, message);
+            report.add(Code::InvalidHost, field, message);
         } else if host.contains('/') {
             let message = "more than one /; no rule can be served for it";
-            report.error(codes::INVALID_HOST, field, message);
+            report.add(Code::InvalidHost, field, message);
         } else if host != "*" && !host.contains('.') && !host.contains(':') {
             let message = format!(
                 "{host} is a short name, Istio refuses it here; only rules for a host of exactly that name are served"
             );
-            report.warning(codes::SHORT_HOST, field, message);
+            report.add(Code::ShortHost, field, message);
         }
     }
 }
@@ -106,19 +107,24 @@ fn validate_tls(report: &mut Report, path: &str, tls: &ServerTlsSettings, server
     if tls.https_redirect {
         if secure {
             let message = format!("has no effect on a port that speaks {word}");
-            report.warning(codes::CONFLICTING_FIELDS, format!("{path}.httpsRedirect"), message);
+            report.add_as(
+                Severity::Warning,
+                Code::ConflictingFields,
+                format!("{path}.httpsRedirect"),
+                message,
+            );
         }
         let certificates = !tls.server_certificate.is_empty() || !tls.credential_name.is_empty();
         if !secure && (tls.mode != ServerTlsMode::Passthrough || certificates) {
             let message = "beside httpsRedirect on a plaintext port nothing else has an effect";
-            report.warning(codes::CONFLICTING_FIELDS, path, message);
+            report.add_as(Severity::Warning, Code::ConflictingFields, path, message);
         }
         return;
     }
     if !secure {
         let message =
             format!("tls on a port that speaks {word:?} is httpsRedirect or nothing; {SERVER_LEFT_OUT}");
-        return report.error(codes::CONFLICTING_FIELDS, path, message);
+        return report.add(Code::ConflictingFields, path, message);
     }
     report.not_acted_on(path, "TLS is neither terminated nor passed through; the port is not opened");
     let pair = !tls.server_certificate.is_empty() && !tls.private_key.is_empty();
@@ -138,7 +144,7 @@ fn validate_tls(report: &mut Report, path: &str, tls: &ServerTlsSettings, server
                     "{} needs a certificate: credentialName, or serverCertificate and privateKey; {SERVER_LEFT_OUT}",
                     tls.mode.as_str()
                 );
-                report.error(codes::CONFLICTING_FIELDS, path, message);
+                report.add(Code::ConflictingFields, path, message);
             }
         }
         ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough | ServerTlsMode::IstioMutual => {
@@ -147,7 +153,7 @@ fn validate_tls(report: &mut Report, path: &str, tls: &ServerTlsSettings, server
                     "{} uses no certificate of the gateway's; those written here have no effect",
                     tls.mode.as_str()
                 );
-                report.warning(codes::CONFLICTING_FIELDS, path, message);
+                report.add_as(Severity::Warning, Code::ConflictingFields, path, message);
             }
         }
     }

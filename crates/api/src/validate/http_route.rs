@@ -1,6 +1,6 @@
 //! One HTTP rule of a VirtualService.
 
-use umbra_ir::RuntimeFraction;
+use umbra_ir::{Code, RuntimeFraction, Severity};
 
 use super::Report;
 use crate::check::headers::{check_header_op, check_header_remove, is_authority};
@@ -8,7 +8,6 @@ use crate::check::matching::check_match;
 use crate::check::regex::{STOCK_PROGRAM, check_regex};
 use crate::check::rule::{body_len, check_rule};
 use crate::check::{check_destination, check_percent};
-use crate::codes;
 use crate::read::path::join;
 use crate::types::http_action::{HttpFaultInjection, HttpRetry};
 use crate::types::http_route::{HeaderOperations, Headers, HttpMatch, HttpRoute, StringMatch};
@@ -48,7 +47,7 @@ fn validate_match(report: &mut Report, path: &str, condition: &HttpMatch) {
     }
     if condition.uri == Some(StringMatch::Present) {
         let message = "no exact, prefix or regex; every path matches";
-        report.warning(codes::EMPTY_CONDITION, format!("{path}.uri"), message);
+        report.add(Code::EmptyCondition, format!("{path}.uri"), message);
     }
     let texts = [&condition.scheme, &condition.method, &condition.authority].into_iter().flatten();
     let maps = [&condition.headers, &condition.without_headers, &condition.query_params];
@@ -61,7 +60,7 @@ fn validate_match(report: &mut Report, path: &str, condition: &HttpMatch) {
     let sources = !condition.source_labels.is_empty() || !condition.source_namespace.is_empty();
     if sources && !condition.gateways.is_empty() {
         let message = "sourceLabels and sourceNamespace are not looked at beside gateways, as in Istio";
-        report.warning(codes::CONFLICTING_FIELDS, format!("{path}.gateways"), message);
+        report.add_as(Severity::Warning, Code::ConflictingFields, format!("{path}.gateways"), message);
     }
 }
 
@@ -73,7 +72,7 @@ fn program_size(report: &mut Report, path: &str, pattern: &str) {
         let message = format!(
             "a regular expression of about {size} instructions: Envoy takes more than {STOCK_PROGRAM} only where its bootstrap raises re2.max_program_size.error_level, as umbra's does"
         );
-        report.info(codes::LARGE_REGEX, path, message);
+        report.add(Code::LargeRegex, path, message);
     }
 }
 
@@ -82,7 +81,7 @@ fn actions(report: &mut Report, path: &str, rule: &HttpRoute) {
     let mut ignored = |field: &str, present: bool, beside: &str| {
         if present {
             let message = format!("has no effect beside {beside}");
-            report.error(codes::CONFLICTING_FIELDS, format!("{path}.{field}"), message);
+            report.add(Code::ConflictingFields, format!("{path}.{field}"), message);
         }
     };
     if rule.delegate.is_some() {
@@ -105,7 +104,7 @@ fn actions(report: &mut Report, path: &str, rule: &HttpRoute) {
     for (field, present) in [("mirror", rule.mirror.is_some()), ("mirrors", !rule.mirrors.is_empty())] {
         if present {
             let message = format!("ignored: a rule with {beside} sends nothing that could be copied");
-            report.warning(codes::MIRROR_IGNORED, format!("{path}.{field}"), message);
+            report.add(Code::MirrorIgnored, format!("{path}.{field}"), message);
         }
     }
     redirect(report, path, rule);
@@ -116,7 +115,7 @@ fn actions(report: &mut Report, path: &str, rule: &HttpRoute) {
         let length = body_len(body);
         if (100 << 10..=crate::check::rule::MAX_DIRECT_BODY).contains(&length) {
             let message = format!("a body of {length} bytes is sent to every proxy with every change");
-            report.warning(codes::BODY_TOO_LARGE, field, message);
+            report.add(Code::BodyTooLarge, field, message);
         }
     }
 }
@@ -131,7 +130,7 @@ fn redirect(report: &mut Report, path: &str, rule: &HttpRoute) {
     let prefix = |m: &HttpMatch| matches!(m.uri, None | Some(StringMatch::Prefix(_)));
     if !redirect.prefix_rewrite.is_empty() && !rule.matches.iter().all(prefix) {
         let message = "beside a match that is no prefix the whole path is replaced";
-        report.warning(codes::CONFLICTING_FIELDS, format!("{path}.prefixRewrite"), message);
+        report.add_as(Severity::Warning, Code::ConflictingFields, format!("{path}.prefixRewrite"), message);
     }
 }
 
@@ -143,7 +142,7 @@ fn rewrite(report: &mut Report, path: &str, rule: &HttpRoute) {
     if let Some(regex) = &rewrite.uri_regex_rewrite {
         program_size(report, &format!("{path}.uriRegexRewrite.match"), &regex.pattern);
     } else if rewrite.uri.is_empty() && rewrite.authority.is_empty() {
-        report.error(codes::EMPTY_BLOCK, path, "nothing to rewrite; it has no effect");
+        report.add(Code::EmptyBlock, path, "nothing to rewrite; it has no effect");
     }
 }
 
@@ -152,14 +151,14 @@ fn destinations(report: &mut Report, path: &str, rule: &HttpRoute) {
         && only.weight == Some(0)
     {
         let message = "a single destination gets every request, whatever its weight";
-        report.warning(codes::WEIGHT_IGNORED, format!("{path}.route[0].weight"), message);
+        report.add(Code::WeightIgnored, format!("{path}.route[0].weight"), message);
     }
     for (index, entry) in rule.route.iter().enumerate() {
         let path = format!("{path}.route[{index}]");
         match &entry.destination {
             None => {
                 let message = "a destination is missing; requests for it get 503";
-                report.error(codes::INVALID_DESTINATION, format!("{path}.destination"), message);
+                report.add(Code::InvalidDestination, format!("{path}.destination"), message);
             }
             Some(destination) => {
                 if let Err((field, problem)) = check_destination(destination) {
@@ -170,7 +169,7 @@ fn destinations(report: &mut Report, path: &str, rule: &HttpRoute) {
         }
         if let Some(weight) = entry.weight.filter(|w| *w < 0) {
             let message = format!("{weight} is negative; it counts as 0");
-            report.error(codes::INVALID_WEIGHT, format!("{path}.weight"), message);
+            report.add(Code::InvalidWeight, format!("{path}.weight"), message);
         }
         headers(report, &format!("{path}.headers"), entry.headers.as_ref());
     }
@@ -190,7 +189,7 @@ fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
                     "; entries of mirrors have their own percentage"
                 };
                 let message = format!("has no effect without mirror{hint}");
-                report.warning(codes::PERCENTAGE_WITHOUT_MIRROR, field, message);
+                report.add(Code::PercentageWithoutMirror, field, message);
             }
         }
     }
@@ -199,14 +198,14 @@ fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
             mirror_share(report, &percent_field(path, "mirrorPercentage"), percentage);
             if beaten.is_some() {
                 let message = "has no effect beside mirrorPercentage";
-                report.warning(codes::CONFLICTING_FIELDS, percent, message);
+                report.add_as(Severity::Warning, Code::ConflictingFields, percent, message);
             }
         }
         (None, Some(number)) => {
             report.check(&percent, check_percent(number as f64), MIRROR_LEFT_OUT);
             let message =
                 "mirrorPercent is the old field; mirrorPercentage also takes fractions of a percent";
-            report.info(codes::DEPRECATED, percent, message);
+            report.add(Code::Deprecated, percent, message);
         }
         (None, None) => {}
     }
@@ -218,14 +217,14 @@ fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
     if rule.mirror.is_some() && !rule.mirrors.is_empty() {
         let message =
             "beside mirror: both are served here, but Istio's admission check refuses the combination";
-        report.info(codes::MIRROR_AND_MIRRORS, format!("{path}.mirrors"), message);
+        report.add(Code::MirrorAndMirrors, format!("{path}.mirrors"), message);
     }
     for (index, entry) in rule.mirrors.iter().enumerate() {
         let path = format!("{path}.mirrors[{index}]");
         match &entry.destination {
             None => {
                 let message = format!("a destination is missing; {MIRROR_LEFT_OUT}");
-                report.error(codes::INVALID_DESTINATION, format!("{path}.destination"), message);
+                report.add(Code::InvalidDestination, format!("{path}.destination"), message);
             }
             Some(destination) => {
                 if let Err((field, problem)) = check_destination(destination) {
@@ -264,7 +263,7 @@ fn operations(report: &mut Report, path: &str, operations: &HeaderOperations, re
         for (name, value) in pairs {
             if is_authority(name) && !request {
                 let message = format!("{name} is no header of a response; {INSTEAD}");
-                report.error(codes::INVALID_HEADER, join(&path, name), message);
+                report.add(Code::InvalidHeader, join(&path, name), message);
             } else {
                 report.check(join(&path, name), check_header_op(name, value), INSTEAD);
             }
@@ -289,7 +288,7 @@ fn authority(report: &mut Report, path: &str, rule: &HttpRoute) {
     let present: Vec<&str> = places.iter().filter(|(_, present)| *present).map(|(name, _)| *name).collect();
     if let [first, _, ..] = present.as_slice() {
         let message = format!("the host is set in {}; {first} counts", present.join(" and "));
-        report.error(codes::CONFLICTING_FIELDS, path, message);
+        report.add(Code::ConflictingFields, path, message);
     }
 }
 
@@ -316,14 +315,14 @@ const RETRY_ON: &[&str] = &[
 fn validate_retries(report: &mut Report, path: &str, retries: &HttpRetry) {
     if retries.attempts < 0 {
         let message = format!("{} is negative; nothing is retried", retries.attempts);
-        report.error(codes::INVALID_RETRIES, format!("{path}.attempts"), message);
+        report.add(Code::InvalidRetries, format!("{path}.attempts"), message);
     }
     let others = retries.per_try_timeout.is_some()
         || !retries.retry_on.is_empty()
         || retries.retry_remote_localities.is_some();
     if retries.attempts == 0 && others {
         let message = "without attempts nothing is retried, and the other fields have no effect";
-        report.error(codes::INVALID_RETRIES, path, message);
+        report.add(Code::InvalidRetries, path, message);
     }
     report.duration(
         format!("{path}.perTryTimeout"),
@@ -338,7 +337,7 @@ fn validate_retries(report: &mut Report, path: &str, retries: &HttpRetry) {
             let hint = crate::suggest::did_you_mean(word, RETRY_ON);
             let word = crate::check::headers::quote(word);
             let message = format!("{word} is no condition or status; it has no effect{hint}");
-            report.error(codes::INVALID_RETRIES, format!("{path}.retryOn"), message);
+            report.add(Code::InvalidRetries, format!("{path}.retryOn"), message);
         }
     }
     if retries.retry_remote_localities == Some(true) {
@@ -350,7 +349,7 @@ fn validate_retries(report: &mut Report, path: &str, retries: &HttpRetry) {
 fn validate_fault(report: &mut Report, path: &str, fault: &HttpFaultInjection) {
     report.not_acted_on(path, "no request is delayed or aborted");
     if fault.delay.is_none() && fault.abort.is_none() {
-        report.error(codes::EMPTY_BLOCK, path, "neither delay nor abort; it has no effect");
+        report.add(Code::EmptyBlock, path, "neither delay nor abort; it has no effect");
     }
     let shares = [
         ("delay.percentage.value", fault.delay.as_ref().and_then(|d| d.percentage)),
@@ -380,7 +379,7 @@ fn validate_fault(report: &mut Report, path: &str, fault: &HttpFaultInjection) {
         report.one_of(&format!("{path}.abort"), &kinds, "it has no effect");
         if let Some(status) = abort.http_status.filter(|s| !(200..600).contains(s)) {
             let message = format!("{status} is no status from 200 to 599; it has no effect");
-            report.error(codes::INVALID_STATUS, format!("{path}.abort.httpStatus"), message);
+            report.add(Code::InvalidStatus, format!("{path}.abort.httpStatus"), message);
         }
     }
 }

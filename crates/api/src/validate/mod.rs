@@ -13,10 +13,9 @@ mod virtual_service;
 
 use std::fmt::Display;
 
-use umbra_ir::{Diagnostic, ObjectId, PortNumber, Severity};
+use umbra_ir::{Code, Diagnostic, ObjectId, PortNumber, Severity};
 
 use crate::check::{Problem, check_duration, host_before_port};
-use crate::codes;
 use crate::types::object::Object;
 use crate::types::scalar::Duration;
 
@@ -52,8 +51,19 @@ struct Report {
 }
 
 impl Report {
-    fn add(&mut self, severity: Severity, code: &'static str, field: impl Into<String>, message: String) {
-        self.push(Diagnostic::new(severity, code, &self.object, field, message));
+    fn add(&mut self, code: Code, field: impl Into<String>, message: impl Into<String>) {
+        self.push(Diagnostic::new(code, &self.object, field, message));
+    }
+
+    /// The same, worse or less bad than the code usually is.
+    fn add_as(
+        &mut self,
+        severity: Severity,
+        code: Code,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        self.push(Diagnostic::new(code, &self.object, field, message).with_severity(severity));
     }
 
     fn push(&mut self, diagnostic: Diagnostic) {
@@ -67,21 +77,9 @@ impl Report {
     fn finish(mut self) -> Vec<Diagnostic> {
         if self.more > 0 {
             let message = format!("{} more diagnostics about this object are not shown", self.more);
-            self.found.push(Diagnostic::error(codes::MORE_DIAGNOSTICS, &self.object, "", message));
+            self.found.push(Diagnostic::new(Code::MoreDiagnostics, &self.object, "", message));
         }
         self.found
-    }
-
-    fn error(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
-        self.add(Severity::Error, code, field, message.into());
-    }
-
-    fn warning(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
-        self.add(Severity::Warning, code, field, message.into());
-    }
-
-    fn info(&mut self, code: &'static str, field: impl Into<String>, message: impl Into<String>) {
-        self.add(Severity::Info, code, field, message.into());
     }
 
     fn not_acted_on(&mut self, field: impl Into<String>, consequence: &str) {
@@ -91,7 +89,7 @@ impl Report {
     /// A problem that a shared check found, with what happens instead.
     fn problem(&mut self, field: impl Into<String>, problem: Problem, instead: impl Display) {
         let message = format!("{}; {instead}", problem.message);
-        self.add(problem.severity, problem.code, field, message);
+        self.add_as(problem.severity, problem.code, field, message);
     }
 
     /// Reports what `verdict` found wrong.
@@ -123,7 +121,7 @@ impl Report {
             fields.iter().filter(|(_, present)| *present).map(|(name, _)| *name).collect();
         if present.len() > 1 {
             let message = format!("only one of {} may be set; {instead}", present.join(", "));
-            self.error(codes::CONFLICTING_FIELDS, path, message);
+            self.add(Code::ConflictingFields, path, message);
         }
     }
 
@@ -132,7 +130,7 @@ impl Report {
         if let Some(name) = host_before_port(host) {
             let message =
                 format!("no request is for it, since hosts are compared without ports; write {name}");
-            self.warning(codes::INVALID_HOST, field, message);
+            self.add_as(Severity::Warning, Code::InvalidHost, field, message);
         }
     }
 
@@ -141,14 +139,11 @@ impl Report {
         for (index, entry) in entries.iter().enumerate() {
             let field = format!("spec.exportTo[{index}]");
             if entry.is_empty() {
-                self.error(
-                    codes::INVALID_EXPORT_TO,
-                    field,
-                    "an empty entry means no namespace; it has no effect",
-                );
+                self.add(Code::InvalidExportTo, field, "an empty entry means no namespace; it has no effect");
             } else if entries[..index].contains(entry) {
-                self.warning(
-                    codes::INVALID_EXPORT_TO,
+                self.add_as(
+                    Severity::Warning,
+                    Code::InvalidExportTo,
                     field,
                     format!("{entry} is given twice; once is enough"),
                 );
@@ -158,13 +153,13 @@ impl Report {
                 } else {
                     "~ (visible to nobody) is not for this kind, Istio refuses it; the object has no effect"
                 };
-                self.error(codes::INVALID_EXPORT_TO, field, message);
+                self.add(Code::InvalidExportTo, field, message);
             } else if (entry == "*" || entry == "~") && entries.len() > 1 {
                 let counts =
                     if entries.iter().any(|other| other == "*") { "*" } else { "~ (visible to nobody)" };
                 let message =
                     format!("{entry} stands alone, Istio refuses it beside others; {counts} counts");
-                self.warning(codes::INVALID_EXPORT_TO, field, message);
+                self.add_as(Severity::Warning, Code::InvalidExportTo, field, message);
             }
         }
     }

@@ -2,9 +2,10 @@
 //! (istio `analyzeUnreachableHTTPRules`, IST0130 and IST0131).
 
 use super::Report;
+use umbra_ir::Code;
+
 use crate::check::matching::check_match;
 use crate::check::rule::check_rule;
-use crate::codes;
 use crate::types::http_route::{HttpMatch, HttpRoute, StringMatch};
 
 /// Earlier matches that a match is compared with: bounds the work on a hostile list.
@@ -17,7 +18,7 @@ pub(super) fn validate(report: &mut Report, rules: &[HttpRoute]) {
         let path = format!("spec.http[{index}]");
         if let Some(taker) = everything {
             let message = format!("never reached: spec.http[{taker}] has no match and takes every request");
-            report.warning(codes::UNREACHABLE_RULE, path, message);
+            report.add(Code::UnreachableRule, path, message);
             continue;
         }
         // A rule that is left out takes nothing from others.
@@ -47,10 +48,10 @@ pub(super) fn validate(report: &mut Report, rules: &[HttpRoute]) {
         }
         if dead == rule.matches.len() {
             let message = "never reached: earlier matches take every request that it would".to_owned();
-            report.warning(codes::UNREACHABLE_RULE, path, message);
+            report.add(Code::UnreachableRule, path, message);
         } else {
             for (field, message) in own {
-                report.info(codes::INEFFECTIVE_MATCH, field, message);
+                report.add(Code::IneffectiveMatch, field, message);
             }
         }
     }

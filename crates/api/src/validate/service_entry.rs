@@ -3,20 +3,21 @@
 use std::net::IpAddr;
 
 use super::Report;
+use umbra_ir::Code;
+
 use crate::check::check_host;
-use crate::codes;
 use crate::read::path::join;
 use crate::types::service_entry::{Resolution, ServiceEntrySpec, WorkloadEntry};
 
 pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
     if spec.hosts.is_empty() {
-        report.error(codes::INVALID_HOST, "spec.hosts", "no hosts; the entry has no effect");
+        report.add(Code::InvalidHost, "spec.hosts", "no hosts; the entry has no effect");
     }
     for (index, host) in spec.hosts.iter().enumerate() {
         let field = format!("spec.hosts[{index}]");
         if host == "*" {
-            report.error(
-                codes::INVALID_HOST,
+            report.add(
+                Code::InvalidHost,
                 field,
                 "* would be every service there is; the host is left out, write the names that are meant",
             );
@@ -34,7 +35,7 @@ pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
     for (index, address) in spec.addresses.iter().enumerate() {
         if dns && address.contains('/') && !address.ends_with("/32") && !address.ends_with("/128") {
             let message = "a block of addresses goes with resolution NONE or STATIC only; it has no effect";
-            report.error(codes::CONFLICTING_FIELDS, format!("spec.addresses[{index}]"), message);
+            report.add(Code::ConflictingFields, format!("spec.addresses[{index}]"), message);
         }
     }
 }
@@ -44,7 +45,7 @@ fn resolution(report: &mut Report, spec: &ServiceEntrySpec) {
         report.not_acted_on("spec.workloadSelector", "the hosts have no endpoints");
         if !spec.endpoints.is_empty() {
             let message = "has no effect beside workloadSelector";
-            report.error(codes::CONFLICTING_FIELDS, "spec.endpoints", message);
+            report.add(Code::ConflictingFields, "spec.endpoints", message);
         }
         return;
     }
@@ -54,16 +55,16 @@ fn resolution(report: &mut Report, spec: &ServiceEntrySpec) {
             report.not_acted_on("spec.resolution", "NONE (also when absent): the hosts have no endpoints");
             if !spec.endpoints.is_empty() {
                 let message = "endpoints go with resolution STATIC or DNS; they have no effect";
-                report.error(codes::CONFLICTING_FIELDS, "spec.endpoints", message);
+                report.add(Code::ConflictingFields, "spec.endpoints", message);
             }
         }
         Resolution::Static if spec.endpoints.is_empty() => {
             let message = "resolution STATIC without endpoints; requests get 503";
-            report.warning(codes::NO_ENDPOINTS_WRITTEN, "spec.endpoints", message);
+            report.add(Code::NoEndpointsWritten, "spec.endpoints", message);
         }
         Resolution::Dns if spec.endpoints.is_empty() && wildcard => {
             let message = "a wildcard cannot be looked up in DNS; write endpoints, or whole names as hosts";
-            report.error(codes::INVALID_HOST, "spec.hosts", message);
+            report.add(Code::InvalidHost, "spec.hosts", message);
         }
         Resolution::Static | Resolution::Dns => {}
         Resolution::DnsRoundRobin | Resolution::DynamicDns => {
@@ -82,15 +83,15 @@ fn ports(report: &mut Report, spec: &ServiceEntrySpec) {
             && let Some(first) = numbers.insert(port.number, index)
         {
             let message = format!("{} is already spec.ports[{first}]; the first counts", port.number);
-            report.error(codes::DUPLICATE_NAME, format!("{path}.number"), message);
+            report.add(Code::DuplicateName, format!("{path}.number"), message);
         }
         if port.name.is_empty() {
             let message = "a port without a name, Istio refuses it; it is served all the same";
-            report.warning(codes::MISSING_NAME, format!("{path}.name"), message);
+            report.add(Code::MissingName, format!("{path}.name"), message);
         } else if let Some(first) = names.insert(port.name.as_str(), index) {
             let message =
                 format!("{} is already spec.ports[{first}]; endpoints cannot tell the two apart", port.name);
-            report.error(codes::DUPLICATE_NAME, format!("{path}.name"), message);
+            report.add(Code::DuplicateName, format!("{path}.name"), message);
         }
         if port.target_port != 0 {
             report.port(
@@ -124,7 +125,7 @@ pub(super) fn protocol(report: &mut Report, field: &str, protocol: &str) {
         let hint = crate::suggest::did_you_mean(protocol, PROTOCOLS);
         let protocol = crate::check::headers::quote(protocol);
         let message = format!("{protocol} is no protocol; it is detected, and the port served as HTTP{hint}");
-        report.error(codes::UNKNOWN_PROTOCOL, field, message);
+        report.add(Code::UnknownProtocol, field, message);
     }
 }
 
@@ -132,18 +133,18 @@ fn validate_endpoint(report: &mut Report, path: &str, endpoint: &WorkloadEntry, 
     const LEFT_OUT: &str = "the endpoint is left out";
     let address = format!("{path}.address");
     if endpoint.address.is_empty() {
-        report.error(codes::INVALID_ADDRESS, address, format!("an address is missing; {LEFT_OUT}"));
+        report.add(Code::InvalidAddress, address, format!("an address is missing; {LEFT_OUT}"));
     } else if endpoint.address.starts_with("unix:") {
         report.not_acted_on(address, &format!("sockets of the Unix domain; {LEFT_OUT}"));
     } else if spec.resolution == Resolution::Static && endpoint.address.parse::<IpAddr>().is_err() {
         let message = format!("resolution STATIC takes IP addresses only; {LEFT_OUT}");
-        report.error(codes::INVALID_ADDRESS, address, message);
+        report.add(Code::InvalidAddress, address, message);
     }
     for (name, number) in &endpoint.ports {
         let field = join(&format!("{path}.ports"), name);
         if !spec.ports.iter().any(|p| p.name == *name) {
             let message = format!("no port of the entry is called {name}; it has no effect");
-            report.error(codes::UNKNOWN_PORT, field, message);
+            report.add(Code::UnknownPort, field, message);
         } else {
             report.port(field, *number, LEFT_OUT);
         }

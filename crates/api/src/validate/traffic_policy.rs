@@ -1,7 +1,8 @@
 //! DestinationRule's `trafficPolicy`, at every level.
 
 use super::Report;
-use crate::codes;
+use umbra_ir::{Code, Severity};
+
 use crate::types::traffic_policy::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings,
     SimpleLb, TrafficPolicy,
@@ -9,7 +10,7 @@ use crate::types::traffic_policy::{
 
 pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) {
     if *policy == TrafficPolicy::default() {
-        report.error(codes::EMPTY_BLOCK, path, "no field is set; it has no effect");
+        report.add(Code::EmptyBlock, path, "no field is set; it has no effect");
     }
     blocks(
         report,
@@ -39,8 +40,8 @@ pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) 
         let path = format!("{path}.portLevelSettings[{index}]");
         match entry.port {
             None => {
-                report.error(
-                    codes::INVALID_PORT,
+                report.add(
+                    Code::InvalidPort,
                     format!("{path}.port"),
                     "a port is missing; the entry is left out",
                 );
@@ -54,7 +55,7 @@ pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) 
                         "port {} already has portLevelSettings[{first}]; the first counts",
                         port.number
                     );
-                    report.error(codes::DUPLICATE_NAME, field, message);
+                    report.add(Code::DuplicateName, field, message);
                 }
             }
         }
@@ -64,7 +65,7 @@ pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) 
             && entry.tls.is_none();
         if empty {
             let message = "no field is set; the port gets the defaults, not the policy above";
-            report.error(codes::EMPTY_BLOCK, path.as_str(), message);
+            report.add(Code::EmptyBlock, path.as_str(), message);
         }
         blocks(
             report,
@@ -143,7 +144,7 @@ fn load_balancer(report: &mut Report, path: &str, balancer: &LoadBalancerSetting
 
 fn connection_pool(report: &mut Report, path: &str, pool: &ConnectionPoolSettings) {
     if pool.tcp.is_none() && pool.http.is_none() {
-        report.error(codes::EMPTY_BLOCK, path, "neither tcp nor http is set; it has no effect");
+        report.add(Code::EmptyBlock, path, "neither tcp nor http is set; it has no effect");
     }
     let mut numbers = Vec::new();
     let mut durations = Vec::new();
@@ -170,21 +171,21 @@ fn connection_pool(report: &mut Report, path: &str, pool: &ConnectionPoolSetting
         durations.push(("http.idleTimeout", http.idle_timeout, true));
         if http.h2_upgrade_policy == H2UpgradePolicy::Upgrade && http.use_client_protocol {
             let message = "has no effect beside useClientProtocol";
-            report.error(codes::CONFLICTING_FIELDS, format!("{path}.http.h2UpgradePolicy"), message);
+            report.add(Code::ConflictingFields, format!("{path}.http.h2UpgradePolicy"), message);
         }
         if let Some(keepalive) = &http.http2_keep_alive {
             durations.push(("http.http2KeepAlive.interval", keepalive.interval, false));
             durations.push(("http.http2KeepAlive.timeout", keepalive.timeout, false));
             if keepalive.interval.is_none() || keepalive.timeout.is_none() {
                 let message = "needs both interval and timeout; no pings are sent";
-                report.error(codes::CONFLICTING_FIELDS, format!("{path}.http.http2KeepAlive"), message);
+                report.add(Code::ConflictingFields, format!("{path}.http.http2KeepAlive"), message);
             }
         }
     }
     for (field, number) in numbers {
         if number < 0 {
             let message = format!("{number} is negative; it counts as not set");
-            report.error(codes::NEGATIVE_NUMBER, format!("{path}.{field}"), message);
+            report.add(Code::NegativeNumber, format!("{path}.{field}"), message);
         }
     }
     for (field, duration, zero) in durations {
@@ -204,15 +205,15 @@ fn client_tls(report: &mut Report, path: &str, tls: &ClientTlsSettings) {
     match tls.mode {
         ClientTlsMode::IstioMutual if !written.is_empty() || !tls.credential_name.is_empty() => {
             let message = "ISTIO_MUTUAL brings its own certificates; those written here have no effect";
-            report.error(codes::CONFLICTING_FIELDS, path, message);
+            report.add(Code::ConflictingFields, path, message);
         }
         ClientTlsMode::Simple if written.iter().any(|name| *name != "caCertificates") => {
             let message = "SIMPLE shows no client certificate; clientCertificate and privateKey have no effect (MUTUAL uses them)";
-            report.warning(codes::CONFLICTING_FIELDS, path, message);
+            report.add_as(Severity::Warning, Code::ConflictingFields, path, message);
         }
         ClientTlsMode::Disable if *tls != ClientTlsSettings::default() => {
             let message = "mode is DISABLE (also when absent): connections are plaintext, and the other fields have no effect";
-            report.warning(codes::CONFLICTING_FIELDS, path, message);
+            report.add_as(Severity::Warning, Code::ConflictingFields, path, message);
         }
         _ if !tls.credential_name.is_empty() && !written.is_empty() => {
             report.one_of(path, &[("credentialName", true), (written[0], true)], "credentialName counts");
@@ -221,7 +222,7 @@ fn client_tls(report: &mut Report, path: &str, tls: &ClientTlsSettings) {
     }
     if tls.insecure_skip_verify == Some(true) && tls.mode != ClientTlsMode::Disable {
         let message = "any certificate is trusted: whoever answers can read and change what is sent";
-        report.info(codes::INSECURE, format!("{path}.insecureSkipVerify"), message);
+        report.add(Code::Insecure, format!("{path}.insecureSkipVerify"), message);
     }
     if !tls.ca_crl.is_empty() {
         report.not_acted_on(format!("{path}.caCrl"), "certificates that were revoked are accepted");

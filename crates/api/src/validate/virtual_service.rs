@@ -1,10 +1,9 @@
 //! VirtualService: hosts, gateways, kinds of rules.
 
-use umbra_ir::Hostname;
+use umbra_ir::{Code, Hostname};
 
 use super::{Report, http_route, reach};
 use crate::check::check_host;
-use crate::codes;
 use crate::types::virtual_service::VirtualServiceSpec;
 
 pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
@@ -21,7 +20,7 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
         report.not_acted_on("spec.tcp", "rules for TCP; such connections are not served");
     }
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
-        report.error(codes::NO_RULES, "spec", "no rules at all; the object has no effect");
+        report.add(Code::NoRules, "spec", "no rules at all; the object has no effect");
     }
     for (index, rule) in spec.http.iter().enumerate() {
         http_route::validate(report, &format!("spec.http[{index}]"), rule);
@@ -39,7 +38,7 @@ fn delegate(report: &mut Report, spec: &VirtualServiceSpec) {
     ] {
         if present {
             let message = "a delegate (no hosts) may not have it; it has no effect".to_owned();
-            report.error(codes::CONFLICTING_FIELDS, format!("spec.{field}"), message);
+            report.add(Code::ConflictingFields, format!("spec.{field}"), message);
         }
     }
 }
@@ -56,17 +55,17 @@ fn hosts(report: &mut Report, spec: &VirtualServiceSpec) {
         report.host_with_port(&field, text);
         if text == "*" && mesh {
             let message = "* for the whole mesh, Istio refuses it; the rules apply to every service that no more specific host names";
-            report.warning(codes::WILDCARD_IN_MESH, field.as_str(), message);
+            report.add(Code::WildcardInMesh, field.as_str(), message);
         }
         let host = Hostname::new(text);
         // Every host overlaps with *; a long list of wildcards is compared in full, so bound it.
         if seen.contains(&host) {
             let message = format!("{text} is given twice (names compare without case); once is enough");
-            report.warning(codes::DUPLICATE_HOST, field, message);
+            report.add(Code::DuplicateHost, field, message);
         } else if let Some(other) = seen.iter().take(MAX_COMPARED).find(|other| other.matches(&host)) {
             let message =
                 format!("{text} overlaps with {other}, Istio refuses that; the more specific host wins");
-            report.warning(codes::DUPLICATE_HOST, field, message);
+            report.add(Code::DuplicateHost, field, message);
         }
         if seen.len() < MAX_COMPARED {
             seen.push(host);
@@ -83,10 +82,10 @@ fn gateways(report: &mut Report, spec: &VirtualServiceSpec) {
         if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
             let message =
                 "not the name of a gateway (name, namespace/name or mesh); the rules are not served there";
-            report.error(codes::INVALID_GATEWAY_NAME, field, message);
+            report.add(Code::InvalidGatewayName, field, message);
         } else if !name.contains('/') && name.contains('.') {
             let message = format!("{name} is an old spelling; it is taken for namespace/name");
-            report.info(codes::LEGACY_GATEWAY_NAME, field, message);
+            report.add(Code::LegacyGatewayName, field, message);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umbra_ir::{
-    Diagnostic, GatewayRef, Hostname, ObjectId, Placed, PortNumber, ProxyKind, Resolution, RouteClient,
+    Code, Diagnostic, GatewayRef, Hostname, ObjectId, Placed, PortNumber, ProxyKind, Resolution, RouteClient,
     RuleHead, ServiceHead,
 };
 
@@ -52,11 +52,11 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
                     "no visible service is called {host}, and none has HTTP on port 80, where sidecars would take rules for other hosts: in the mesh they are not served"
                 )
             };
-            report.insert(Diagnostic::warning("HostNotFound", &head.id, field, message));
+            report.insert(Diagnostic::new(Code::HostNotFound, &head.id, field, message));
         }
         if let Some(winner) = earlier_owner(view, head, host) {
             let message = format!("{winner} already has rules for {host}: sidecars follow those, not these");
-            report.insert(Diagnostic::warning("HostConflict", &head.id, field, message));
+            report.insert(Diagnostic::new(Code::HostConflict, &head.id, field, message));
         }
     }
     let client = |port| client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
@@ -91,14 +91,14 @@ fn report_at_gateway(
 ) -> Vec<Caller> {
     let reference = GatewayRef::Named(gateway.clone());
     let unserved = |report: &mut Report, code, message| {
-        report.insert(Diagnostic::warning(code, &head.id, field, message));
+        report.insert(Diagnostic::new(code, &head.id, field, message));
         let port = PortNumber::new(LITERAL_PORT.into());
         let client = |port| client(ProxyKind::Router, &head.id.namespace, reference.clone(), port);
         port.map(|port| Caller { client: client(port), served: false }).into_iter().collect()
     };
     let Some(gateway_head) = view.gateway_head(gateway) else {
         let message = format!("{gateway} does not exist: the rules are not served there");
-        return unserved(report, "GatewayNotFound", message);
+        return unserved(report, Code::GatewayNotFound, message);
     };
     let admitting = gateway_head.servers.iter().filter(|server| !intersection(server, head).is_empty());
     let ports: BTreeSet<PortNumber> = admitting.map(|server| server.port).collect();
@@ -106,7 +106,7 @@ fn report_at_gateway(
         let message = format!(
             "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"
         );
-        return unserved(report, "HostNotAdmitted", message);
+        return unserved(report, Code::HostNotAdmitted, message);
     }
     let client = |port| client(ProxyKind::Router, &gateway.namespace, reference.clone(), port);
     ports.into_iter().map(|port| Caller { client: client(port), served: true }).collect()

@@ -1,6 +1,6 @@
 //! What is said about the hosts and ports that an object defines.
 
-use umbra_ir::{Diagnostic, ObjectId, PortNumber, Resolution};
+use umbra_ir::{Code, Diagnostic, ObjectId, PortNumber, Resolution};
 
 use super::Report;
 use crate::view::View;
@@ -14,7 +14,7 @@ pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> 
                 "{} already defines {}: in this namespace it counts, not this one",
                 winner.id.object, head.spelling
             );
-            report.insert(Diagnostic::warning("HostConflict", id, "spec.hosts", message));
+            report.insert(Diagnostic::new(Code::HostConflict, id, "spec.hosts", message));
         }
         if matches!(head.resolution, Resolution::Alias(_)) {
             continue;
@@ -25,7 +25,7 @@ pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> 
                 port.number,
                 port.protocol.as_str()
             );
-            report.insert(Diagnostic::info("NotHttp", id, "spec.ports", message));
+            report.insert(Diagnostic::new(Code::NotHttp, id, "spec.ports", message));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is said about the destinations and mirrors of a rule.
 
-use umbra_ir::{ClusterRef, Diagnostic, MirrorRule, ObjectId, Role, RouteClient, Rule, RuleAction};
+use umbra_ir::{ClusterRef, Code, Diagnostic, MirrorRule, ObjectId, Role, RouteClient, Rule, RuleAction};
 
 use crate::filter::filter_may_pass;
 use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, query};
@@ -38,7 +38,7 @@ pub(super) fn report_rule(
         let mut all = Report { mirrors: std::mem::take(&mut report.mirrors), ..Report::default() };
         report_targets(view, id, rule, &caller.client, &mut all);
         report.mirrors = all.mirrors;
-        report.notes.extend(all.notes.into_iter().filter(|d| d.code != "PortAmbiguous"));
+        report.notes.extend(all.notes.into_iter().filter(|d| d.code != Code::PortAmbiguous));
     }
 }
 
@@ -76,7 +76,7 @@ fn report_mirror(
             "{} has no ready endpoints right now: copies are dropped until there are",
             describe(cluster)
         );
-        report.insert(Diagnostic::warning("NoEndpoints", id, mirror.field.as_str(), message));
+        report.insert(Diagnostic::new(Code::NoEndpoints, id, mirror.field.as_str(), message));
     }
     if let Some(state) = report.mirrors.iter_mut().find(|state| state.key == mirror.key) {
         state.clusters.insert(cluster.with_role(Role::Mirror), endpoints);
@@ -90,7 +90,7 @@ fn report_plaintext(view: &dyn View, id: &ObjectId, field: &str, cluster: &Clust
             "{} speaks TLS, and no DestinationRule for it sets trafficPolicy.tls: plain HTTP is sent there, which it will refuse",
             describe(cluster)
         );
-        report.insert(Diagnostic::warning("PlaintextToTls", id, field, message));
+        report.insert(Diagnostic::new(Code::PlaintextToTls, id, field, message));
     }
 }
 

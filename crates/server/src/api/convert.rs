@@ -96,7 +96,7 @@ pub(super) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
         total: count(mirror.total),
         live: count(mirror.live),
         problem: mirror.problem().map(|problem| v1::Problem {
-            code: problem.code.to_owned(),
+            code: problem.code.to_string(),
             severity: severity_name(problem.severity).to_owned(),
             message: problem.message.clone(),
         }),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use umbra_ir::{Diagnostic, ObjectId, Severity};
+use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
 use umbra_source::kubernetes::{ACCEPTED, Condition, PROGRAMMED, Status, Statuses, Truth};
 
 use super::mirrors::{Line, mirrors_ready, summary};
@@ -13,20 +13,6 @@ use crate::live::Mirrors;
 
 /// Longer messages are cut: a status is no report, `/debug/diagnostics` has it all.
 pub(super) const MAX_MESSAGE: usize = 1024;
-
-/// The code of the diagnostic about an object that a file has too.
-const IN_FILE: &str = "DuplicateObject";
-
-/// Diagnostics that Istio's analyzers have too, with their codes; <https://istio.io/latest/docs/reference/config/analysis/>.
-const ISTIO: [(&str, &str); 7] = [
-    ("Deprecated", "IST0002"),
-    ("GatewayNotFound", "IST0101"),
-    ("HostNotFound", "IST0101"),
-    ("SubsetNotFound", "IST0101"),
-    ("UnreachableRule", "IST0130"),
-    ("IneffectiveMatch", "IST0131"),
-    ("HostNotAdmitted", "IST0132"),
-];
 
 /// The status of every object of the cluster.
 pub(super) fn statuses(
@@ -63,14 +49,23 @@ pub(super) fn statuses(
 
 /// A file wins over it: what is said about the object is about the file's.
 fn hidden(generation: i64, diagnostics: &[&Diagnostic]) -> Status {
-    let file = diagnostics.iter().find(|d| d.code == IN_FILE).and_then(|d| d.file.as_deref());
+    let file = diagnostics.iter().find(|d| d.code == Code::DuplicateObject).and_then(|d| d.file.as_deref());
     let file = file.map_or("a file".to_owned(), |file| format!("the file {file}"));
     let message = cut(format!("{file} has this object too and wins; this one is left out"));
-    let condition =
-        |kind, message| Condition { kind, holds: Truth::False, reason: IN_FILE.to_owned(), message };
+    let condition = |kind, message| Condition {
+        kind,
+        holds: Truth::False,
+        reason: Code::DuplicateObject.to_string(),
+        message,
+    };
     let nowhere = "no proxy gets this one: a file has the object too".to_owned();
     let conditions = vec![condition(ACCEPTED, message), condition(PROGRAMMED, nowhere)];
-    Status { generation, conditions, mirrors: String::new(), messages: vec![message_of("WARNING", IN_FILE)] }
+    Status {
+        generation,
+        conditions,
+        mirrors: String::new(),
+        messages: vec![message_of("WARNING", Code::DuplicateObject)],
+    }
 }
 
 /// What the author should know, the worst first.
@@ -85,7 +80,7 @@ fn accepted(worth: &[&Diagnostic]) -> Condition {
     let first = worth.first();
     let error = first.filter(|d| d.severity == Severity::Error);
     let reason = match (error, first) {
-        (Some(error), _) => error.code,
+        (Some(error), _) => error.code.as_str(),
         (None, Some(_)) => "AcceptedWithWarnings",
         (None, None) => "Accepted",
     };
@@ -96,9 +91,9 @@ fn accepted(worth: &[&Diagnostic]) -> Condition {
 
 /// In Istio's form (`istio.analysis.v1alpha1.AnalysisMessageBase`), which has no place for words. Its tools show the
 /// code, as a link.
-fn message_of(level: &str, code: &str) -> Value {
-    match ISTIO.iter().find(|(own, _)| *own == code) {
-        Some((_, istio)) => {
+fn message_of(level: &str, code: Code) -> Value {
+    match code.facts().istio {
+        Some(istio) => {
             let page = format!(
                 "https://istio.io/latest/docs/reference/config/analysis/{}/",
                 istio.to_ascii_lowercase()
@@ -153,14 +148,13 @@ mod tests {
     /// `e`, `w` or `i`, then field and code.
     fn diagnostic(words: &str) -> Diagnostic {
         let parts: Vec<&str> = words.split(' ').collect();
-        let codes = ["NoEndpoints", "HostNotFound", "InvalidPercentage", IN_FILE];
-        let code = codes.into_iter().find(|code| *code == parts[2]).unwrap();
-        let make = match parts[0] {
-            "e" => Diagnostic::error,
-            "w" => Diagnostic::warning,
-            _ => Diagnostic::info,
+        let code = Code::find(parts[2]).unwrap();
+        let severity = match parts[0] {
+            "e" => Severity::Error,
+            "w" => Severity::Warning,
+            _ => Severity::Info,
         };
-        make(code, &id(), parts[1].to_owned(), "why".to_owned())
+        Diagnostic::new(code, &id(), parts[1], "why").with_severity(severity)
     }
 
     /// Conditions as `Accepted=True/Accepted MESSAGE`, then the number of Istio's messages.

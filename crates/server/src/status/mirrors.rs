@@ -5,19 +5,6 @@ use umbra_source::kubernetes::{Condition, MIRRORS_READY, Truth};
 
 use super::judge::cut;
 
-/// What keeps a mirror from copying although it has a cluster; other warnings are about how it is written.
-const FAULTS: [&str; 9] = [
-    "HostNotFound",
-    "PortNotFound",
-    "PortAmbiguous",
-    "SubsetNotFound",
-    "UnsupportedDestination",
-    "NoEndpoints",
-    "PlaintextToTls",
-    "TlsUnsupported",
-    "MirrorIgnored",
-];
-
 /// A mirror as a status speaks of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Line {
@@ -42,7 +29,7 @@ impl Line {
         let of = if subset.is_empty() { String::new() } else { format!(" subset {subset}") };
         let endpoints = mirror.clusters.values().max().copied();
         let fault = mirror.problem.as_ref().filter(|problem| {
-            problem.severity == Severity::Error || endpoints.is_none() || FAULTS.contains(&problem.code)
+            problem.severity == Severity::Error || endpoints.is_none() || problem.code.facts().stops_copies
         });
         Line {
             field: mirror.field.clone(),
@@ -54,7 +41,7 @@ impl Line {
                 None => "no share".to_owned(),
             },
             endpoints,
-            fault: fault.map(|problem| (problem.code.to_owned(), problem.message.clone())),
+            fault: fault.map(|problem| (problem.code.to_string(), problem.message.clone())),
         }
     }
 

@@ -1,13 +1,13 @@
 //! What is said about objects of the cluster. `docs/diagnostics.md` lists the codes.
 
-use umbra_ir::{Diagnostic, ObjectId};
+use umbra_ir::{Code, Diagnostic, ObjectId};
 
 use crate::Place;
 
 /// A version that does not fit its type, of an object that was understood before.
 pub(crate) fn kept(id: &ObjectId) -> Diagnostic {
     let message = "this version cannot be understood; its last good version stays in force";
-    Diagnostic::warning("KeptLastGood", id, "", message)
+    Diagnostic::new(Code::KeptLastGood, id, "", message)
 }
 
 /// The same object as a file and in the cluster.
@@ -17,6 +17,6 @@ pub(crate) fn also_in_cluster(id: &ObjectId, place: &Place) -> Diagnostic {
     Diagnostic {
         file: Some(place.file.clone()),
         line,
-        ..Diagnostic::warning("DuplicateObject", id, "", message)
+        ..Diagnostic::new(Code::DuplicateObject, id, "", message)
     }
 }

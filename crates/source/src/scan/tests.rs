@@ -44,7 +44,7 @@ impl World {
                 Change::Delete(id) => format!("-{}", id.name),
             })
             .collect();
-        said.extend(scan.update.diagnostics.iter().map(|d| d.code.to_owned()));
+        said.extend(scan.update.diagnostics.iter().map(|d| d.code.to_string()));
         said.join(" ")
     }
 
