@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Code, ObjectId};
+use crate::{Code, MirrorPlace, ObjectId};
 
 /// How bad it is. `Error` makes `umbra validate` exit 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -42,6 +42,9 @@ pub struct Diagnostic {
     pub object: Option<ObjectId>,
     /// The path of the field, such as `spec.http[0].mirrorPercentage.value`; empty: the whole object.
     pub field: String,
+    /// The mirror that it is about, if it is about one.
+    #[serde(skip)]
+    pub mirror: Option<MirrorPlace>,
     /// What is wrong and what happens instead.
     pub message: String,
     /// The file it stands in, when objects come from files.
@@ -63,8 +66,24 @@ impl Diagnostic {
             code,
             object: Some(object.clone()),
             field: field.into(),
+            mirror: None,
             message: message.into(),
             file: None,
+            line: None,
+            column: None,
+        }
+    }
+
+    /// A diagnostic about a file, of no object.
+    pub fn of_file(code: Code, file: impl Into<Arc<str>>, message: impl Into<String>) -> Self {
+        Diagnostic {
+            severity: code.facts().severity,
+            code,
+            object: None,
+            field: String::new(),
+            mirror: None,
+            message: message.into(),
+            file: Some(file.into()),
             line: None,
             column: None,
         }
@@ -73,6 +92,11 @@ impl Diagnostic {
     /// A field that is understood and kept but has no effect yet.
     pub fn not_acted_on(object: &ObjectId, field: impl Into<String>, consequence: &str) -> Self {
         Self::new(Code::NotActedOn, object, field, format!("accepted, not acted on yet: {consequence}"))
+    }
+
+    /// The same, said about a mirror.
+    pub fn about_mirror(self, place: MirrorPlace) -> Self {
+        Diagnostic { mirror: Some(place), ..self }
     }
 
     /// The same, worse or less bad than its code usually is.

@@ -31,7 +31,7 @@ pub use codes::{Code, CodeFacts};
 pub use diagnostic::{Diagnostic, Severity};
 pub use kind::{ISTIO_GROUP, Kind, KindFacts};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
-pub use mirror::{MirrorState, ObjectReport};
+pub use mirror::{MirrorPlace, MirrorState, ObjectReport};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
 pub use object::{ObjectId, Placed};
 pub use policy::{

@@ -5,13 +5,38 @@ use std::sync::Arc;
 
 use crate::{ClusterRef, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey};
 
+/// Which mirror of an object: what is said about it is found by this, whatever its field is called.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct MirrorPlace {
+    /// Index of its rule in `spec.http`.
+    pub rule: usize,
+    /// Index in `mirrors`; `None`: it is `mirror`.
+    pub entry: Option<usize>,
+}
+
+impl MirrorPlace {
+    /// The path of its destination in the object.
+    pub fn field(&self) -> String {
+        let field = self.entry_field();
+        if self.entry.is_some() { field + ".destination" } else { field }
+    }
+
+    /// The path of all of it in the object.
+    pub fn entry_field(&self) -> String {
+        match self.entry {
+            None => format!("spec.http[{}].mirror", self.rule),
+            Some(entry) => format!("spec.http[{}].mirrors[{entry}]", self.rule),
+        }
+    }
+}
+
 /// One mirror of a VirtualService, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MirrorState {
     /// The hosts of the VirtualService, as written.
     pub hosts: Arc<[String]>,
-    /// Its path in the object, such as `spec.http[0].mirror`.
-    pub field: String,
+    /// Which one it is.
+    pub place: MirrorPlace,
     /// `spec.http[].name`, often empty.
     pub route: String,
     /// The host that it names, as written.

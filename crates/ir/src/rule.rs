@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Hostname, ObjectId, Placed, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, Visibility};
+use crate::{
+    Hostname, MirrorPlace, ObjectId, Placed, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, Visibility,
+};
 
 /// A VirtualService's gateway: all sidecars, or one Gateway object.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -252,8 +254,8 @@ pub struct WeightedDestination {
 /// One mirror whose percentage is valid; the percentage itself is in [`Shares`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MirrorRule {
-    /// Path in the object, such as `spec.http[0].mirror`.
-    pub field: String,
+    /// Which one it is.
+    pub place: MirrorPlace,
     /// Where copies go.
     pub destination: Destination,
     /// Names its fraction in the runtime layer.

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use umbra_api::{HttpRoute, VirtualService};
-use umbra_ir::{Destination, RuntimeFraction, RuntimeKey};
+use umbra_ir::{Destination, MirrorPlace, RuntimeFraction, RuntimeKey};
 
 use crate::matches::{fingerprint, usable_matches};
 use crate::names::{resolve_destination, resolve_spelling};
 
 /// One mirror of one rule.
 pub(crate) struct WrittenMirror {
-    /// Index of its rule in `spec.http`.
-    pub(crate) rule: usize,
-    /// Its path in the object.
-    pub(crate) field: String,
+    /// Which one it is.
+    pub(crate) place: MirrorPlace,
     /// The host as written.
     pub(crate) host: String,
     /// Where copies go, short name resolved.
@@ -31,7 +29,7 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
     let mut mirrors = Vec::new();
     for (rule, written) in vs.spec.http.iter().enumerate() {
         let mut rule_name = None;
-        for (field, named, percent) in entries(written) {
+        for (entry, named, percent) in entries(written) {
             let Some(destination) = resolve_destination(named, namespace, domain) else { continue };
             let rule_name = rule_name.get_or_insert_with(|| {
                 if written.name.is_empty() {
@@ -55,8 +53,7 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
                 key.push_str(&format!("/{nth}"));
             }
             mirrors.push(WrittenMirror {
-                rule,
-                field: format!("spec.http[{rule}].{field}"),
+                place: MirrorPlace { rule, entry },
                 host: named.host.clone(),
                 destination,
                 key: RuntimeKey::new(key),
@@ -67,17 +64,17 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
     mirrors
 }
 
-/// `mirror` with `mirrorPercentage` over `mirrorPercent`, then each of `mirrors`; absent is 100.
-fn entries(written: &HttpRoute) -> impl Iterator<Item = (String, &umbra_api::Destination, f64)> {
+/// With the index in `mirrors`: `mirror` with `mirrorPercentage` over `mirrorPercent`, then each of `mirrors`; absent is 100.
+fn entries(written: &HttpRoute) -> impl Iterator<Item = (Option<usize>, &umbra_api::Destination, f64)> {
     let percent = match (written.mirror_percentage, written.mirror_percent) {
         (Some(percentage), _) => percentage.value,
         (None, Some(percent)) => percent as f64,
         (None, None) => 100.0,
     };
-    let one = written.mirror.iter().map(move |d| ("mirror".to_owned(), d, percent));
+    let one = written.mirror.iter().map(move |d| (None, d, percent));
     let more = written.mirrors.iter().enumerate().filter_map(|(index, m)| {
         let percent = m.percentage.map_or(100.0, |p| p.value);
-        Some((format!("mirrors[{index}].destination"), m.destination.as_ref()?, percent))
+        Some((Some(index), m.destination.as_ref()?, percent))
     });
     one.chain(more)
 }

@@ -15,8 +15,8 @@ pub fn list_mirrors(vs: &VirtualService, domain: &str) -> Vec<MirrorState> {
     let hosts: Arc<[String]> = vs.spec.hosts.clone().into();
     let state = |mirror: crate::mirrors::WrittenMirror| MirrorState {
         hosts: hosts.clone(),
-        route: vs.spec.http.get(mirror.rule).map(|rule| rule.name.clone()).unwrap_or_default(),
-        field: mirror.field,
+        route: vs.spec.http.get(mirror.place.rule).map(|rule| rule.name.clone()).unwrap_or_default(),
+        place: mirror.place,
         host: mirror.host,
         subset: mirror.destination.subset.map(|subset| subset.as_str().to_owned()).unwrap_or_default(),
         port: mirror.destination.port,

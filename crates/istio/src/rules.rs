@@ -74,12 +74,8 @@ pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules 
         let field = format!("spec.http[{index}]");
         let mirrors = mirrors
             .iter()
-            .filter(|m| m.rule == index && m.share.is_some())
-            .map(|m| MirrorRule {
-                field: m.field.clone(),
-                destination: m.destination.clone(),
-                key: m.key.clone(),
-            })
+            .filter(|m| m.place.rule == index && m.share.is_some())
+            .map(|m| MirrorRule { place: m.place, destination: m.destination.clone(), key: m.key.clone() })
             .collect();
         let action = resolve_action(written, mirrors, &field, &vs.meta.namespace, domain)?;
         Some(Rule {

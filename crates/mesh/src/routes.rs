@@ -3,7 +3,7 @@
 
 use umbra_ir::{
     ClientTls, ClusterRef, Code, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderOps, Mirror,
-    MirrorHost, MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort,
+    MirrorHost, MirrorPlace, MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort,
     RequestMatch, RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList, RouteSource, Rule,
     RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster,
     TargetProblem, TargetQuery, WeightedDestination,
@@ -197,7 +197,7 @@ fn bind_forward(
             let cluster = match view.target(&query) {
                 Ok(cluster) => cluster.with_role(Role::Mirror),
                 Err(problem) => {
-                    diagnostics.push(broken_mirror(vs, &mirror.field, &problem));
+                    diagnostics.push(broken_mirror(vs, mirror.place, &problem));
                     return None;
                 }
             };
@@ -320,9 +320,9 @@ pub(crate) fn problem_code(problem: &TargetProblem) -> Code {
 }
 
 /// Other objects may still supply what is missing, so it is a warning.
-pub(crate) fn broken_mirror(vs: &ObjectId, field: &str, problem: &TargetProblem) -> Diagnostic {
+pub(crate) fn broken_mirror(vs: &ObjectId, place: MirrorPlace, problem: &TargetProblem) -> Diagnostic {
     let message = format!("{problem}: this mirror is left out, the rest of the route is served");
-    Diagnostic::new(problem_code(problem), vs, field, message)
+    Diagnostic::new(problem_code(problem), vs, place.field(), message).about_mirror(place)
 }
 
 /// As [`broken_mirror`], for a primary destination.

@@ -1,23 +1,8 @@
 //! What is said about files and folders, in one place. `docs/diagnostics.md` lists the codes.
 
-use std::sync::Arc;
-
 use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
 
 use crate::Place;
-
-fn about_file(code: Code, path: &str, message: String) -> Diagnostic {
-    Diagnostic {
-        severity: code.facts().severity,
-        code,
-        object: None,
-        field: String::new(),
-        message,
-        file: Some(Arc::from(path)),
-        line: None,
-        column: None,
-    }
-}
 
 /// The line on which an object's document names it.
 fn line(place: &Place) -> Option<u32> {
@@ -25,7 +10,7 @@ fn line(place: &Place) -> Option<u32> {
 }
 
 pub(crate) fn unreadable(path: &str, why: &str) -> Diagnostic {
-    about_file(
+    Diagnostic::of_file(
         Code::FileUnreadable,
         path,
         format!("cannot be read ({why}); objects read from it before stay, nothing new is taken"),
@@ -33,11 +18,15 @@ pub(crate) fn unreadable(path: &str, why: &str) -> Diagnostic {
 }
 
 pub(crate) fn not_utf8(path: &str, at: usize) -> Diagnostic {
-    about_file(Code::FileNotUtf8, path, format!("is not UTF-8 text (byte {at}); nothing is taken from it"))
+    Diagnostic::of_file(
+        Code::FileNotUtf8,
+        path,
+        format!("is not UTF-8 text (byte {at}); nothing is taken from it"),
+    )
 }
 
 pub(crate) fn too_large(path: &str, limit: u64) -> Diagnostic {
-    about_file(
+    Diagnostic::of_file(
         Code::FileTooLarge,
         path,
         format!("is larger than {} MiB; nothing is taken from it: split it", limit >> 20),
@@ -45,12 +34,12 @@ pub(crate) fn too_large(path: &str, limit: u64) -> Diagnostic {
 }
 
 pub(crate) fn not_a_file(path: &str) -> Diagnostic {
-    about_file(Code::FileUnreadable, path, "is no regular file; it is passed over".to_owned())
+    Diagnostic::of_file(Code::FileUnreadable, path, "is no regular file; it is passed over".to_owned())
         .with_severity(Severity::Warning)
 }
 
 pub(crate) fn folder_unreadable(path: &str, why: &str) -> Diagnostic {
-    about_file(
+    Diagnostic::of_file(
         Code::FolderUnreadable,
         path,
         format!("cannot be listed ({why}); objects read from files in it stay as they are"),
@@ -58,11 +47,15 @@ pub(crate) fn folder_unreadable(path: &str, why: &str) -> Diagnostic {
 }
 
 pub(crate) fn folder_again(path: &str, first: &str) -> Diagnostic {
-    about_file(Code::FolderTwice, path, format!("leads to the same folder as {first}; it is read only there"))
+    Diagnostic::of_file(
+        Code::FolderTwice,
+        path,
+        format!("leads to the same folder as {first}; it is read only there"),
+    )
 }
 
 pub(crate) fn emptied(path: &str) -> Diagnostic {
-    about_file(
+    Diagnostic::of_file(
         Code::FileEmpty,
         path,
         "has become empty, which looks like an unfinished write; delete the file to take its objects away"
@@ -72,7 +65,7 @@ pub(crate) fn emptied(path: &str) -> Diagnostic {
 
 pub(crate) fn kept_file(path: &str, objects: usize) -> Diagnostic {
     let message = format!("its {objects} objects stay in force as they were last read well");
-    about_file(Code::KeptLastGood, path, message)
+    Diagnostic::of_file(Code::KeptLastGood, path, message)
 }
 
 pub(crate) fn kept_object(path: &str, id: &ObjectId) -> Diagnostic {

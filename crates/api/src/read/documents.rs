@@ -239,14 +239,10 @@ impl Reader {
     fn free(&self, severity: Severity, code: Code, message: String, at: Position) -> Diagnostic {
         let known = at.line != 0;
         Diagnostic {
-            severity,
-            code,
-            object: None,
-            field: String::new(),
-            message,
             file: (!self.file.is_empty()).then(|| self.file.clone()),
             line: known.then_some(at.line),
             column: known.then_some(at.column),
+            ..Diagnostic::of_file(code, "", message).with_severity(severity)
         }
     }
 }

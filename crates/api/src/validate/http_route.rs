@@ -1,8 +1,10 @@
 //! One HTTP rule of a VirtualService.
 
-use umbra_ir::{Code, RuntimeFraction, Severity};
+use umbra_ir::{Code, MirrorPlace, RuntimeFraction, Severity};
 
 use super::Report;
+use crate::HttpMirrorPolicy;
+
 use crate::check::headers::{check_header_op, check_header_remove, is_authority};
 use crate::check::matching::check_match;
 use crate::check::regex::{STOCK_PROGRAM, check_regex};
@@ -16,7 +18,8 @@ use crate::types::scalar::Percent;
 const RULE_LEFT_OUT: &str = "the rule is left out";
 const MIRROR_LEFT_OUT: &str = "the mirror is left out";
 
-pub(super) fn validate(report: &mut Report, path: &str, rule: &HttpRoute) {
+pub(super) fn validate(report: &mut Report, index: usize, rule: &HttpRoute) {
+    let path = &format!("spec.http[{index}]");
     for (field, problem) in check_rule(rule) {
         let field = if field.is_empty() { path.to_owned() } else { format!("{path}.{field}") };
         report.problem(field, problem, RULE_LEFT_OUT);
@@ -24,9 +27,9 @@ pub(super) fn validate(report: &mut Report, path: &str, rule: &HttpRoute) {
     for (index, condition) in rule.matches.iter().enumerate() {
         validate_match(report, &format!("{path}.match[{index}]"), condition);
     }
-    actions(report, path, rule);
+    actions(report, path, index, rule);
     destinations(report, path, rule);
-    mirrors(report, path, rule);
+    mirrors(report, path, index, rule);
     headers(report, &format!("{path}.headers"), rule.headers.as_ref());
     authority(report, path, rule);
     report.duration(format!("{path}.timeout"), rule.timeout, true, "the route has no time limit");
@@ -77,7 +80,7 @@ fn program_size(report: &mut Report, path: &str, pattern: &str) {
 }
 
 /// Which of the actions counts, and what is nothing beside it.
-fn actions(report: &mut Report, path: &str, rule: &HttpRoute) {
+fn actions(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
     let mut ignored = |field: &str, present: bool, beside: &str| {
         if present {
             let message = format!("has no effect beside {beside}");
@@ -101,11 +104,10 @@ fn actions(report: &mut Report, path: &str, rule: &HttpRoute) {
     ignored("route", !rule.route.is_empty(), beside);
     ignored("rewrite", rule.rewrite.is_some(), beside);
     ignored("fault", rule.fault.is_some(), beside);
-    for (field, present) in [("mirror", rule.mirror.is_some()), ("mirrors", !rule.mirrors.is_empty())] {
-        if present {
-            let message = format!("ignored: a rule with {beside} sends nothing that could be copied");
-            report.add(Code::MirrorIgnored, format!("{path}.{field}"), message);
-        }
+    let mirrors = rule.mirror.iter().map(|_| None).chain((0..rule.mirrors.len()).map(Some));
+    for place in mirrors.map(|entry| MirrorPlace { rule: index, entry }) {
+        let message = format!("ignored: a rule with {beside} sends nothing that could be copied");
+        report.about_mirror(place, |report| report.add(Code::MirrorIgnored, place.entry_field(), message));
     }
     redirect(report, path, rule);
     if let Some(body) = rule.direct_response.as_ref().and_then(|d| d.body.as_ref()) {
@@ -175,7 +177,7 @@ fn destinations(report: &mut Report, path: &str, rule: &HttpRoute) {
     }
 }
 
-fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
+fn mirrors(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
     let percentage = format!("{path}.mirrorPercentage");
     let percent = format!("{path}.mirrorPercent");
     if rule.mirror.is_none() {
@@ -193,6 +195,22 @@ fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
             }
         }
     }
+    report.about_mirror(MirrorPlace { rule: index, entry: None }, |report| mirror(report, path, rule));
+    if rule.mirror.is_some() && !rule.mirrors.is_empty() {
+        let message =
+            "beside mirror: both are served here, but Istio's admission check refuses the combination";
+        report.add(Code::MirrorAndMirrors, format!("{path}.mirrors"), message);
+    }
+    for (entry, written) in rule.mirrors.iter().enumerate() {
+        let path = format!("{path}.mirrors[{entry}]");
+        let place = MirrorPlace { rule: index, entry: Some(entry) };
+        report.about_mirror(place, |report| mirrors_entry(report, &path, written));
+    }
+}
+
+/// `mirror` and the percentage beside it.
+fn mirror(report: &mut Report, path: &str, rule: &HttpRoute) {
+    let percent = format!("{path}.mirrorPercent");
     match (rule.mirror_percentage, rule.mirror_percent) {
         (Some(percentage), beaten) => {
             mirror_share(report, &percent_field(path, "mirrorPercentage"), percentage);
@@ -214,27 +232,22 @@ fn mirrors(report: &mut Report, path: &str, rule: &HttpRoute) {
     {
         report.problem(format!("{path}.mirror.{field}"), problem, MIRROR_LEFT_OUT);
     }
-    if rule.mirror.is_some() && !rule.mirrors.is_empty() {
-        let message =
-            "beside mirror: both are served here, but Istio's admission check refuses the combination";
-        report.add(Code::MirrorAndMirrors, format!("{path}.mirrors"), message);
+}
+
+fn mirrors_entry(report: &mut Report, path: &str, entry: &HttpMirrorPolicy) {
+    match &entry.destination {
+        None => {
+            let message = format!("a destination is missing; {MIRROR_LEFT_OUT}");
+            report.add(Code::InvalidDestination, format!("{path}.destination"), message);
+        }
+        Some(destination) => {
+            if let Err((field, problem)) = check_destination(destination) {
+                report.problem(format!("{path}.destination.{field}"), problem, MIRROR_LEFT_OUT);
+            }
+        }
     }
-    for (index, entry) in rule.mirrors.iter().enumerate() {
-        let path = format!("{path}.mirrors[{index}]");
-        match &entry.destination {
-            None => {
-                let message = format!("a destination is missing; {MIRROR_LEFT_OUT}");
-                report.add(Code::InvalidDestination, format!("{path}.destination"), message);
-            }
-            Some(destination) => {
-                if let Err((field, problem)) = check_destination(destination) {
-                    report.problem(format!("{path}.destination.{field}"), problem, MIRROR_LEFT_OUT);
-                }
-            }
-        }
-        if let Some(percentage) = entry.percentage {
-            mirror_share(report, &percent_field(&path, "percentage"), percentage);
-        }
+    if let Some(percentage) = entry.percentage {
+        mirror_share(report, &percent_field(path, "percentage"), percentage);
     }
 }
 

@@ -13,7 +13,7 @@ mod virtual_service;
 
 use std::fmt::Display;
 
-use umbra_ir::{Code, Diagnostic, ObjectId, PortNumber, Severity};
+use umbra_ir::{Code, Diagnostic, MirrorPlace, ObjectId, PortNumber, Severity};
 
 use crate::check::{Problem, check_duration, host_before_port};
 use crate::types::object::Object;
@@ -23,7 +23,7 @@ use crate::types::scalar::Duration;
 ///
 /// Looks at nothing but the object: that a host or a subset exists is for `istio` to say.
 pub fn validate(object: &Object) -> Vec<Diagnostic> {
-    let mut report = Report { object: object.id(), found: Vec::new(), more: 0 };
+    let mut report = Report { object: object.id(), mirror: None, found: Vec::new(), more: 0 };
     match object {
         Object::VirtualService(o) => virtual_service::validate(&mut report, &o.spec),
         Object::DestinationRule(o) => destination_rule::validate(&mut report, &o.spec),
@@ -45,6 +45,8 @@ const MAX_DIAGNOSTICS: usize = 1000;
 /// Collects diagnostics about one object.
 struct Report {
     object: ObjectId,
+    /// What is said now is about this mirror.
+    mirror: Option<MirrorPlace>,
     found: Vec<Diagnostic>,
     /// How many were not kept.
     more: usize,
@@ -66,7 +68,15 @@ impl Report {
         self.push(Diagnostic::new(code, &self.object, field, message).with_severity(severity));
     }
 
+    /// All that is said meanwhile is about a mirror.
+    fn about_mirror(&mut self, place: MirrorPlace, say: impl FnOnce(&mut Self)) {
+        self.mirror = Some(place);
+        say(self);
+        self.mirror = None;
+    }
+
     fn push(&mut self, diagnostic: Diagnostic) {
+        let diagnostic = Diagnostic { mirror: self.mirror, ..diagnostic };
         if self.found.len() < MAX_DIAGNOSTICS {
             self.found.push(diagnostic);
         } else {

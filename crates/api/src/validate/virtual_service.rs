@@ -23,7 +23,7 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
         report.add(Code::NoRules, "spec", "no rules at all; the object has no effect");
     }
     for (index, rule) in spec.http.iter().enumerate() {
-        http_route::validate(report, &format!("spec.http[{index}]"), rule);
+        http_route::validate(report, index, rule);
     }
     reach::validate(report, &spec.http);
 }

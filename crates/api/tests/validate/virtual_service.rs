@@ -159,7 +159,7 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
     (
         "mirrors on a fixed answer",
         "hosts: [a]\nhttp:\n- directResponse: {status: 200}\n  mirrors: [{destination: {host: b}}]",
-        &["warning MirrorIgnored spec.http[0].mirrors"],
+        &["warning MirrorIgnored spec.http[0].mirrors[0]"],
     ),
     // Actions.
     ("no action", "hosts: [a]\nhttp:\n- name: x", &["error NoAction spec.http[0]~the rule is left out"]),

@@ -34,20 +34,11 @@ impl Report {
     pub fn finish(mut self) -> ObjectReport {
         for mirror in &mut self.mirrors {
             let about = self.notes.iter().filter(|note| note.severity != Severity::Info);
-            let about = about.filter(|note| is_about(&note.field, &mirror.field));
+            let about = about.filter(|note| note.mirror == Some(mirror.place));
             mirror.problem = about.min_by_key(|note| note.severity).cloned();
         }
         ObjectReport { diagnostics: self.notes.into_iter().collect(), mirrors: self.mirrors }
     }
-}
-
-/// Whether a diagnostic's field is a mirror, a part of it, or the percentage beside it.
-fn is_about(field: &str, mirror: &str) -> bool {
-    let entry = mirror.strip_suffix(".destination").unwrap_or(mirror);
-    let rest = field.strip_prefix(entry);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        || (entry.ends_with("].mirror")
-            && rest.is_some_and(|rest| rest.starts_with("Percent") || rest.starts_with("_percent")))
 }
 
 impl Extend<Diagnostic> for Report {

@@ -51,12 +51,12 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
         }
         match view.target(&query(id, &destination.destination, client)) {
             Err(problem) => report.insert(broken_destination(id, &destination.field, &problem)),
-            Ok(cluster) => report_plaintext(view, id, &destination.field, &cluster, report),
+            Ok(cluster) => report.extend(plaintext(view, id, &destination.field, &cluster)),
         }
     }
     for mirror in &forward.mirrors {
         match view.target(&query(id, &mirror.destination, client)) {
-            Err(problem) => report.insert(broken_mirror(id, &mirror.field, &problem)),
+            Err(problem) => report.insert(broken_mirror(id, mirror.place, &problem)),
             Ok(cluster) => report_mirror(view, id, mirror, &cluster, report),
         }
     }
@@ -69,14 +69,16 @@ fn report_mirror(
     cluster: &ClusterRef,
     report: &mut Report,
 ) {
-    report_plaintext(view, id, &mirror.field, cluster, report);
+    let about = |note: Diagnostic| note.about_mirror(mirror.place);
+    let field = mirror.place.field();
+    report.extend(plaintext(view, id, &field, cluster).map(about));
     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
     if endpoints == 0 {
         let message = format!(
             "{} has no ready endpoints right now: copies are dropped until there are",
             describe(cluster)
         );
-        report.insert(Diagnostic::new(Code::NoEndpoints, id, mirror.field.as_str(), message));
+        report.insert(about(Diagnostic::new(Code::NoEndpoints, id, field, message)));
     }
     if let Some(state) = report.mirrors.iter_mut().find(|state| state.key == mirror.key) {
         state.clusters.insert(cluster.with_role(Role::Mirror), endpoints);
@@ -84,14 +86,14 @@ fn report_mirror(
 }
 
 /// Istio sends it all the same, and says nothing.
-fn report_plaintext(view: &dyn View, id: &ObjectId, field: &str, cluster: &ClusterRef, report: &mut Report) {
-    if is_plaintext_to_tls(view, cluster) {
+fn plaintext(view: &dyn View, id: &ObjectId, field: &str, cluster: &ClusterRef) -> Option<Diagnostic> {
+    is_plaintext_to_tls(view, cluster).then(|| {
         let message = format!(
             "{} speaks TLS, and no DestinationRule for it sets trafficPolicy.tls: plain HTTP is sent there, which it will refuse",
             describe(cluster)
         );
-        report.insert(Diagnostic::new(Code::PlaintextToTls, id, field, message));
-    }
+        Diagnostic::new(Code::PlaintextToTls, id, field, message)
+    })
 }
 
 fn describe(cluster: &ClusterRef) -> String {

@@ -84,9 +84,9 @@ pub(super) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
         ready_endpoints: count(endpoints),
     });
     v1::Mirror {
-        id: format!("{}/{}/{}", mirror.rule.namespace, mirror.rule.name, state.field),
+        id: format!("{}/{}/{}", mirror.rule.namespace, mirror.rule.name, state.place.field()),
         rule: Some(reference(&mirror.rule)),
-        field: state.field.clone(),
+        field: state.place.field(),
         route: state.route.clone(),
         hosts: state.hosts.to_vec(),
         target,

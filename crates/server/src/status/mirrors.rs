@@ -32,7 +32,7 @@ impl Line {
             problem.severity == Severity::Error || endpoints.is_none() || problem.code.facts().stops_copies
         });
         Line {
-            field: mirror.field.clone(),
+            field: mirror.place.field(),
             name: if subset.is_empty() { host.clone() } else { subset.clone() },
             target: format!("{host}{port}{of}"),
             share: match mirror.share {
