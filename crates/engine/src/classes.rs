@@ -7,7 +7,7 @@ use umbra_ir::ProxyClass;
 use umbra_xds::{Change, Resource, Snapshot};
 
 use crate::ProxyId;
-use crate::key::{Key, Manifest};
+use crate::domain::{Key, Manifest};
 
 /// One class in use.
 pub(crate) struct Class {

@@ -9,10 +9,11 @@ use umbra_mesh::Index;
 use umbra_xds::{Resource, Snapshot};
 
 use crate::classes::{Classes, Pending};
+use crate::domain::{Key, Manifest, Value};
 use crate::input::{Input, InputId, World};
-use crate::key::{Key, Manifest, Mesh, Value};
 use crate::memo::Memo;
 use crate::reach::{ClassReach, Reaches};
+use crate::view::Mesh;
 
 /// A connected stream; the caller never uses a number twice in a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

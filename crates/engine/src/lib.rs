@@ -4,15 +4,13 @@
 //! Does not own: what objects mean (`istio`), Envoy's messages (`envoy`), the protocol (`xds`).
 //! Invariants: no thread, no clock, no IO; what is computed depends on recorded reads only; incremental
 //! equals rebuilt; the work follows the change, not the mesh.
-//! Start reading at: [`Engine`], then `key.rs` and `domain.rs`.
+//! Start reading at: [`Engine`], then `domain`.
 
 mod classes;
 mod domain;
 mod engine;
 mod front;
 mod input;
-mod key;
-mod manifest;
 pub mod memo;
 mod reach;
 #[cfg(test)]

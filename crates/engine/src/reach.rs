@@ -7,7 +7,7 @@ use umbra_ir::{Kind, ObjectId, ProxyClass, RouteSource, Scope};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::ProxyId;
-use crate::key::{Key, Manifest};
+use crate::domain::{Key, Manifest};
 
 /// Resources by type and name.
 pub type Resources = BTreeSet<(ResourceType, Arc<str>)>;

@@ -35,8 +35,8 @@ pub use mirror::{MirrorPlace, MirrorState, ObjectReport};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
 pub use object::{ObjectId, Placed};
 pub use policy::{
-    ClientTls, ConnectionPool, LeveledPolicy, LoadBalancer, NamespaceRules, RuleEntry, RuleSet, Subset,
-    TcpKeepalive, TlsOrigination, TrafficPolicy,
+    ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, LeveledPolicy, LoadBalancer,
+    NamespaceDestinationRules, Subset, TcpKeepalive, TlsOrigination, TrafficPolicy,
 };
 pub use protocol::Protocol;
 pub use proxy::{GatewayHead, Listener, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost};
@@ -51,7 +51,8 @@ pub use rule::{
 };
 pub use scope::{Scope, Table, VirtualHostSpec};
 pub use service::{
-    ClusterRef, Endpoint, EndpointSet, Resolution, Role, RuleSetId, ServiceHead, ServiceId, ServicePort,
+    ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, Resolution, Role, ServiceHead, ServiceId,
+    ServicePort,
 };
 pub use settings::{AccessLog, AccessLogFormat, MirrorSettings, Settings};
 pub use source::{RouteClient, RouteList, RouteRefs, RouteSource};

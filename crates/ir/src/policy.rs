@@ -39,14 +39,14 @@ pub struct Subset {
 
 /// The merged DestinationRules of one host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RuleSet {
+pub struct DestinationRuleSet {
     /// The policy of the oldest rule that has one.
     pub policy: Option<LeveledPolicy>,
     /// The union of the subsets; of two with one name the older rule's.
     pub subsets: BTreeMap<SubsetName, Subset>,
 }
 
-impl RuleSet {
+impl DestinationRuleSet {
     /// The blocks in force for a port and subset.
     ///
     /// The base is the rule's policy or its entry for the port; a subset overrides the blocks that it
@@ -70,7 +70,7 @@ impl RuleSet {
 
 /// One DestinationRule as the lookup sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RuleEntry {
+pub struct DestinationRuleEntry {
     /// The rule.
     pub id: ObjectId,
     /// Who sees it.
@@ -80,7 +80,7 @@ pub struct RuleEntry {
 /// The DestinationRules of a namespace by host pattern, oldest first. Those with a `workloadSelector` are
 /// not acted on yet and not in it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct NamespaceRules(pub BTreeMap<Hostname, Vec<RuleEntry>>);
+pub struct NamespaceDestinationRules(pub BTreeMap<Hostname, Vec<DestinationRuleEntry>>);
 
 /// `connectionPool`; `None` and 0 mean "not set" as in Istio.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

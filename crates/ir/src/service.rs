@@ -142,7 +142,7 @@ pub struct EndpointSet(pub Vec<Endpoint>);
 
 /// The DestinationRules that apply to a service for some client, oldest first. Never empty.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct RuleSetId(pub Arc<[ObjectId]>);
+pub struct DestinationRuleSetId(pub Arc<[ObjectId]>);
 
 /// Whether a cluster carries production traffic or copies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -179,7 +179,7 @@ pub struct ClusterRef {
     /// The subset, when one is named.
     pub subset: Option<SubsetName>,
     /// The DestinationRules that shape it.
-    pub policy: Option<RuleSetId>,
+    pub policy: Option<DestinationRuleSetId>,
     /// Production or copies.
     pub role: Role,
 }

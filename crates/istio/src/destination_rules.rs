@@ -9,18 +9,21 @@ use umbra_api::{
     LoadBalancerSettings, Object, Objects, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
 };
 use umbra_ir::{
-    ClientTls, ConnectionPool, Hostname, Kind, LeveledPolicy, LoadBalancer, NamespaceRules, ObjectId,
-    PortNumber, RuleEntry, RuleSet, RuleSetId, Subset, SubsetName, TcpKeepalive, TlsOrigination,
-    TrafficPolicy, Visibility,
+    ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, DestinationRuleSetId, Hostname,
+    Kind, LeveledPolicy, LoadBalancer, NamespaceDestinationRules, ObjectId, PortNumber, Subset, SubsetName,
+    TcpKeepalive, TlsOrigination, TrafficPolicy, Visibility,
 };
 
 use crate::names::resolve_host;
 use umbra_mesh::{Index, View};
 
 /// Collects the DestinationRules of a namespace.
-pub fn select_namespace_rules(view: &(impl View + Objects), namespace: &Arc<str>) -> NamespaceRules {
+pub fn select_namespace_destination_rules(
+    view: &(impl View + Objects),
+    namespace: &Arc<str>,
+) -> NamespaceDestinationRules {
     let domain = view.settings().cluster_domain.clone();
-    let mut rules: Vec<(i64, Hostname, RuleEntry)> = Vec::new();
+    let mut rules: Vec<(i64, Hostname, DestinationRuleEntry)> = Vec::new();
     for id in view.ids(&Index::InNamespace(Kind::DestinationRule, namespace.clone())) {
         let Some(object) = view.object(&id) else { continue };
         let Object::DestinationRule(rule) = &*object else { continue };
@@ -29,20 +32,23 @@ pub fn select_namespace_rules(view: &(impl View + Objects), namespace: &Arc<str>
         }
         let host = resolve_host(&rule.spec.host, namespace, &domain);
         let visibility = Visibility::resolve(rule.spec.export_to.iter().map(String::as_str), namespace);
-        rules.push((rule.meta.created_seconds(), host, RuleEntry { id, visibility }));
+        rules.push((rule.meta.created_seconds(), host, DestinationRuleEntry { id, visibility }));
     }
     rules.sort_by(|a, b| (a.0, &a.2.id).cmp(&(b.0, &b.2.id)));
-    let mut by_host: BTreeMap<Hostname, Vec<RuleEntry>> = BTreeMap::new();
+    let mut by_host: BTreeMap<Hostname, Vec<DestinationRuleEntry>> = BTreeMap::new();
     for (_, host, entry) in rules {
         by_host.entry(host).or_default().push(entry);
     }
-    NamespaceRules(by_host)
+    NamespaceDestinationRules(by_host)
 }
 
 /// Merges DestinationRules, oldest first: the union of the subsets (of two with one name the older stays)
 /// and the first policy.
-pub fn merge_rule_set(view: &(impl View + Objects), id: &RuleSetId) -> RuleSet {
-    let mut merged = RuleSet::default();
+pub fn merge_destination_rules(
+    view: &(impl View + Objects),
+    id: &DestinationRuleSetId,
+) -> DestinationRuleSet {
+    let mut merged = DestinationRuleSet::default();
     for rule_id in id.0.iter() {
         let Some(object) = view.object(rule_id) else { continue };
         let Object::DestinationRule(rule) = &*object else { continue };

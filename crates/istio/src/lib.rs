@@ -18,7 +18,7 @@ mod report;
 mod rules;
 mod service_entries;
 
-pub use destination_rules::{merge_rule_set, select_namespace_rules};
+pub use destination_rules::{merge_destination_rules, select_namespace_destination_rules};
 pub use gateways::resolve_gateway_head;
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{DestinationRule, Object, Objects, VirtualService};
-use umbra_ir::{ClientTls, Code, Diagnostic, LeveledPolicy, MirrorState, ObjectId, RuleEntry};
+use umbra_ir::{ClientTls, Code, DestinationRuleEntry, Diagnostic, LeveledPolicy, MirrorState, ObjectId};
 use umbra_mesh::{Report, View};
 
 use crate::mirrors::written_mirrors;
@@ -46,10 +46,10 @@ pub fn report_destination_rule(
             format!("no visible service is called {host}: the rule has no effect until there is one");
         report.insert(Diagnostic::new(Code::HostNotFound, id, "spec.host", message));
     }
-    let rules = view.namespace_rules(namespace);
+    let rules = view.namespace_destination_rules(namespace);
     let Some(entries) = rules.0.get(&host) else { return };
-    let set = umbra_ir::RuleSetId(entries.iter().map(|e| e.id.clone()).collect());
-    let merged = view.rule_set(&set);
+    let set = umbra_ir::DestinationRuleSetId(entries.iter().map(|e| e.id.clone()).collect());
+    let merged = view.destination_rule_set(&set);
     for (index, subset) in rule.spec.subsets.iter().enumerate() {
         let owner = umbra_ir::SubsetName::new(&subset.name).and_then(|name| merged.subsets.get(&name));
         if let Some(owner) = owner.filter(|o| o.defined_by != *id) {
@@ -74,7 +74,7 @@ fn report_policy_owner(
     view: &(impl View + Objects),
     id: &ObjectId,
     rule: &DestinationRule,
-    entries: &[RuleEntry],
+    entries: &[DestinationRuleEntry],
     report: &mut Report,
 ) {
     if rule.spec.traffic_policy.is_none() {
@@ -97,7 +97,7 @@ fn report_policy_owner(
 
 /// TLS that cannot be given leaves the cluster without endpoints: said once for each place.
 fn report_tls(view: &(impl View + Objects), id: &ObjectId, rule: &DestinationRule, report: &mut Report) {
-    let own = view.rule_set(&umbra_ir::RuleSetId(Arc::from([id.clone()])));
+    let own = view.destination_rule_set(&umbra_ir::DestinationRuleSetId(Arc::from([id.clone()])));
     let mut say = |policy: &LeveledPolicy, prefix: &str| {
         for blocks in std::iter::once(&policy.base).chain(policy.ports.values()) {
             if let Some(ClientTls::Unsupported(what)) = &blocks.tls {

@@ -9,7 +9,7 @@ use crate::view::{Index, View};
 
 /// The class of a proxy: only what changes its configuration.
 pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClass {
-    let keys = view.mentioned_labels(node.kind, &node.namespace);
+    let keys = view.mentioned_labels(&node.kind, &node.namespace);
     let own = match (&node.labels, &node.pod) {
         (Some(labels), _) => labels.clone(),
         (None, Some(pod)) => {

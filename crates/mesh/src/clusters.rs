@@ -21,7 +21,7 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
     let policy = reference
         .policy
         .as_ref()
-        .map(|id| view.rule_set(id).effective(reference.port, reference.subset.as_ref()))
+        .map(|id| view.destination_rule_set(id).effective(reference.port, reference.subset.as_ref()))
         .unwrap_or_default();
     let pool = policy.connection_pool.unwrap_or_default();
     let discovery = match service.resolution {
@@ -103,8 +103,10 @@ pub fn select_service_clusters(view: &dyn View, namespace: &Arc<str>, id: &Servi
         return Vec::new();
     }
     let policy = view.policy(namespace, &service.id);
-    let subsets: Vec<_> =
-        policy.as_ref().map(|id| view.rule_set(id).subsets.keys().cloned().collect()).unwrap_or_default();
+    let subsets: Vec<_> = policy
+        .as_ref()
+        .map(|id| view.destination_rule_set(id).subsets.keys().cloned().collect())
+        .unwrap_or_default();
     let mut clusters = Vec::new();
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
         for subset in std::iter::once(None).chain(subsets.iter().cloned().map(Some)) {

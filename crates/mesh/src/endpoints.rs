@@ -18,12 +18,12 @@ pub fn merge_endpoints(mut endpoints: Vec<Endpoint>) -> EndpointSet {
 /// The endpoints of a cluster: those of its port that its subset selects. A cluster whose TLS we cannot give
 /// has none: never silently plaintext.
 pub fn select_members(view: &dyn View, cluster: &ClusterRef) -> EndpointSet {
-    let rules = cluster.policy.as_ref().map(|id| view.rule_set(id));
+    let rules = cluster.policy.as_ref().map(|id| view.destination_rule_set(id));
     let policy = rules.as_ref().map(|r| r.effective(cluster.port, cluster.subset.as_ref()));
     if policy.is_some_and(|p| matches!(p.tls, Some(ClientTls::Unsupported(_)))) {
         return EndpointSet::default();
     }
-    let all = view.endpoints(&cluster.service, cluster.port);
+    let all = view.endpoints(&cluster.service, &cluster.port);
     let Some(subset) = &cluster.subset else { return EndpointSet::clone(&all) };
     let none = BTreeMap::new();
     let labels = rules.as_ref().and_then(|r| r.subsets.get(subset)).map_or(&none, |s| &s.labels);

@@ -33,7 +33,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     for gateway in select_gateways(view, &class.labels) {
         let reference = GatewayRef::Named(gateway.id.clone());
         for server in &gateway.servers {
-            let port = view.listener_port(&class.namespace, &class.labels, server.port);
+            let port = view.listener_port(&class.namespace, &class.labels, &server.port);
             if class.unprivileged && port.get() < 1024 {
                 continue;
             }

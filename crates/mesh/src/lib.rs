@@ -35,5 +35,5 @@ pub use runtime::bind_runtime;
 pub use scope::{bind_scope, select_bound_rules};
 pub use services::{resolve_service, select_visible_services};
 pub use target::resolve_target;
-pub use view::{Index, View};
+pub use view::{Index, Inputs, View};
 pub use virtual_host::bind_virtual_host;

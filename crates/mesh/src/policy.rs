@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{Hostname, NamespaceRules, ObjectId, RuleEntry, RuleSetId, ServiceId, Visibility};
+use umbra_ir::{
+    DestinationRuleEntry, DestinationRuleSetId, Hostname, NamespaceDestinationRules, ObjectId, ServiceId,
+    Visibility,
+};
 
 use crate::view::View;
 
@@ -13,35 +16,39 @@ use crate::view::View;
 /// DIVERGES: rules that the client cannot see are passed over before the most specific host is chosen, and
 /// all visible rules of that host are merged, whatever else they are exported to (istiod lets an invisible
 /// rule hide a visible one, and keeps rules with different `exportTo` apart).
-pub fn resolve_policy(view: &dyn View, client: &Arc<str>, service: &ServiceId) -> Option<RuleSetId> {
+pub fn resolve_policy(
+    view: &dyn View,
+    client: &Arc<str>,
+    service: &ServiceId,
+) -> Option<DestinationRuleSetId> {
     let root = view.settings().root_namespace.clone();
     let own = &service.object.namespace;
-    let visible = |entry: &RuleEntry| entry.visibility.covers(client);
+    let visible = |entry: &DestinationRuleEntry| entry.visibility.covers(client);
     // In the root namespace itself only its private rules come first; exported ones are everyone's last resort.
-    let private = |entry: &RuleEntry| visible(entry) && entry.visibility != Visibility::All;
+    let private = |entry: &DestinationRuleEntry| visible(entry) && entry.visibility != Visibility::All;
     let first = if *client == root {
-        most_specific(&view.namespace_rules(client), &service.host, private)
+        most_specific(&view.namespace_destination_rules(client), &service.host, private)
     } else {
-        most_specific(&view.namespace_rules(client), &service.host, visible)
+        most_specific(&view.namespace_destination_rules(client), &service.host, visible)
     };
     first
         .or_else(|| {
             if own == client && *client != root {
                 return None;
             }
-            most_specific(&view.namespace_rules(own), &service.host, visible)
+            most_specific(&view.namespace_destination_rules(own), &service.host, visible)
         })
-        .or_else(|| most_specific(&view.namespace_rules(&root), &service.host, visible))
+        .or_else(|| most_specific(&view.namespace_destination_rules(&root), &service.host, visible))
 }
 
 fn most_specific(
-    rules: &NamespaceRules,
+    rules: &NamespaceDestinationRules,
     host: &Hostname,
-    visible: impl Fn(&RuleEntry) -> bool,
-) -> Option<RuleSetId> {
-    let members = |entries: &[RuleEntry]| -> Option<RuleSetId> {
+    visible: impl Fn(&DestinationRuleEntry) -> bool,
+) -> Option<DestinationRuleSetId> {
+    let members = |entries: &[DestinationRuleEntry]| -> Option<DestinationRuleSetId> {
         let ids: Vec<ObjectId> = entries.iter().filter(|e| visible(e)).map(|e| e.id.clone()).collect();
-        if ids.is_empty() { None } else { Some(RuleSetId(ids.into())) }
+        if ids.is_empty() { None } else { Some(DestinationRuleSetId(ids.into())) }
     };
     if let Some(found) = rules.0.get(host).and_then(|entries| members(entries)) {
         return Some(found);

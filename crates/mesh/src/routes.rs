@@ -297,7 +297,7 @@ pub(crate) fn is_plaintext_to_tls(view: &dyn View, cluster: &ClusterRef) -> bool
 }
 
 fn client_tls(view: &dyn View, cluster: &ClusterRef) -> Option<ClientTls> {
-    let policy = cluster.policy.as_ref().map(|id| view.rule_set(id));
+    let policy = cluster.policy.as_ref().map(|id| view.destination_rule_set(id));
     policy.and_then(|rules| rules.effective(cluster.port, cluster.subset.as_ref()).tls)
 }
 

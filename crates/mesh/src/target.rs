@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClusterRef, Hidden, Hostname, Protocol, Resolution, Role, RuleSetId, ServiceHead, SubsetName,
+    ClusterRef, DestinationRuleSetId, Hidden, Hostname, Protocol, Resolution, Role, ServiceHead, SubsetName,
     TargetProblem, TargetQuery,
 };
 
@@ -44,7 +44,8 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
     }
     let policy = view.policy(&query.namespace, &service.id);
     if let Some(subset) = &query.destination.subset {
-        let known = policy.as_ref().is_some_and(|id| view.rule_set(id).subsets.contains_key(subset));
+        let known =
+            policy.as_ref().is_some_and(|id| view.destination_rule_set(id).subsets.contains_key(subset));
         if !known {
             let hidden = hidden_subset(view, query, &service, policy.as_ref(), subset);
             return Err(TargetProblem::SubsetNotFound(host, subset.clone(), hidden));
@@ -66,14 +67,17 @@ fn hidden_subset(
     view: &dyn View,
     query: &TargetQuery,
     service: &ServiceHead,
-    applied: Option<&RuleSetId>,
+    applied: Option<&DestinationRuleSetId>,
     subset: &SubsetName,
 ) -> Hidden {
-    let rules = view.namespace_rules(&service.id.object.namespace);
+    let rules = view.namespace_destination_rules(&service.id.object.namespace);
     let hider = applied.and_then(|set| set.0.first());
     let owner = rules.0.get(&service.id.host).into_iter().flatten().find(|entry| {
         entry.visibility.covers(&query.namespace)
-            && view.rule_set(&RuleSetId(Arc::from([entry.id.clone()]))).subsets.contains_key(subset)
+            && view
+                .destination_rule_set(&DestinationRuleSetId(Arc::from([entry.id.clone()])))
+                .subsets
+                .contains_key(subset)
     });
     Hidden(hider.cloned().zip(owner.map(|entry| entry.id.clone())))
 }

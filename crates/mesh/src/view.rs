@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClusterRef, EndpointSet, GatewayHead, GatewayRef, Hostname, Kind, NamespaceRules, ObjectId, PortNumber,
-    ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, RuleSet, RuleSetId, Rules, Scope,
-    ServiceHead, ServiceId, Settings, Shares, TargetProblem, TargetQuery,
+    ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet, GatewayHead, GatewayRef, Hostname,
+    Kind, NamespaceDestinationRules, ObjectId, PortNumber, ProxyClass, ProxyKind, RouteList, RouteRefs,
+    RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Settings, Shares, TargetProblem,
+    TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -26,8 +27,8 @@ pub enum Index {
     PodsWithLabel(Arc<str>, Arc<str>, Arc<str>),
 }
 
-/// What any function of the mesh may read: indexes, and values derived at earlier stages.
-pub trait View {
+/// What is not computed: settings, and which objects there are.
+pub trait Inputs {
     /// The mesh-wide settings.
     fn settings(&self) -> Arc<Settings>;
     /// Whether a Service without EndpointSlices takes the Pods that its selector matches (directories have
@@ -35,7 +36,11 @@ pub trait View {
     fn pods_as_endpoints(&self) -> bool;
     /// The objects of an index, sorted; a read of membership only.
     fn ids(&self, index: &Index) -> Vec<ObjectId>;
+}
 
+/// What any function of the mesh may read: inputs, and values derived at earlier stages. The engine's list of keys
+/// declares each of these once more, with how it is computed.
+pub trait View: Inputs {
     /// Where a VirtualService applies.
     fn rule_head(&self, vs: &ObjectId) -> Option<Arc<RuleHead>>;
     /// The rules of a VirtualService.
@@ -47,9 +52,9 @@ pub trait View {
     /// Where a Gateway applies.
     fn gateway_head(&self, gateway: &ObjectId) -> Option<Arc<GatewayHead>>;
     /// The DestinationRules of a namespace by host pattern.
-    fn namespace_rules(&self, namespace: &Arc<str>) -> Arc<NamespaceRules>;
+    fn namespace_destination_rules(&self, namespace: &Arc<str>) -> Arc<NamespaceDestinationRules>;
     /// Merged DestinationRules.
-    fn rule_set(&self, id: &RuleSetId) -> Arc<RuleSet>;
+    fn destination_rule_set(&self, id: &DestinationRuleSetId) -> Arc<DestinationRuleSet>;
     /// Every service a namespace sees, one for each host, in order of age.
     fn visible_services(&self, namespace: &Arc<str>) -> Arc<Vec<Arc<ServiceHead>>>;
     /// The VirtualServices that a namespace sees at a gateway or in the mesh, in order of precedence.
@@ -57,11 +62,11 @@ pub trait View {
     /// The service that a host means to a client in `namespace`; objects in `prefer` win.
     fn resolve(&self, namespace: &Arc<str>, prefer: &Arc<str>, host: &Hostname) -> Option<Arc<ServiceHead>>;
     /// The DestinationRules that apply to a service for a client in `namespace`.
-    fn policy(&self, namespace: &Arc<str>, service: &ServiceId) -> Option<RuleSetId>;
+    fn policy(&self, namespace: &Arc<str>, service: &ServiceId) -> Option<DestinationRuleSetId>;
     /// The cluster that a destination means.
     fn target(&self, query: &TargetQuery) -> Result<ClusterRef, TargetProblem>;
     /// The ready endpoints of a service port.
-    fn endpoints(&self, service: &ServiceId, port: PortNumber) -> Arc<EndpointSet>;
+    fn endpoints(&self, service: &ServiceId, port: &PortNumber) -> Arc<EndpointSet>;
     /// The ready endpoints of a cluster: those of the port that the subset selects.
     fn members(&self, cluster: &ClusterRef) -> Arc<EndpointSet>;
     /// Routes bound for some client.
@@ -81,8 +86,8 @@ pub trait View {
         &self,
         namespace: &Arc<str>,
         labels: &Arc<BTreeMap<String, String>>,
-        number: PortNumber,
+        number: &PortNumber,
     ) -> PortNumber;
     /// The label keys that selectors for this kind of proxy mention.
-    fn mentioned_labels(&self, kind: ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
+    fn mentioned_labels(&self, kind: &ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
 }

@@ -1,10 +1,16 @@
 //! The names of a class's resources and the keys of their contents.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use umbra_ir::ProxyClass;
+use umbra_xds::ResourceType;
 
-use crate::key::{Key, Manifest};
+use super::Key;
+
+/// The names of a class's resources and the keys of their contents; never the contents themselves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Manifest(pub(crate) BTreeMap<(ResourceType, Arc<str>), Key>);
 
 impl Manifest {
     /// Names what a class is served.

@@ -1,0 +1,160 @@
+//! What is computed, and how: a line per key, in the order of stages.
+
+mod computed;
+mod manifest;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use umbra_envoy::{Built, EncodedVirtualHost};
+use umbra_ir::{
+    ClusterRef, DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet, GatewayHead, GatewayRef,
+    Hostname, Listener, MirrorState, NamespaceDestinationRules, ObjectId, PortNumber, ProxyClass, ProxyKind,
+    ProxyNode, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Shares,
+    TargetProblem, TargetQuery, VirtualHostSpec,
+};
+use umbra_mesh::{Index, Inputs, View};
+use umbra_xds::{Resource, ResourceType};
+
+use computed::computed;
+pub(crate) use manifest::Manifest;
+
+use crate::front;
+use crate::input::{Input, InputId, indexes};
+use crate::memo::{Domain, Reader};
+use crate::view::{EngineView, Mesh};
+
+computed! {
+    |view, notes|
+    view {
+        /// A VirtualService's rules, without percentages.
+        1 Rules(id: ObjectId) -> Option<Arc<Rules>>, as rules = front::rules(view, id);
+        /// A VirtualService's percentages.
+        1 Shares(id: ObjectId) -> Option<Arc<Shares>>, as shares = front::shares(view, id);
+        /// The services that an object defines.
+        1 ServiceHeads(id: ObjectId) -> Arc<Vec<Arc<ServiceHead>>>, as service_heads
+            = Arc::new(front::service_heads(view, id));
+        /// Where a Gateway applies.
+        1 GatewayHead(id: ObjectId) -> Option<Arc<GatewayHead>>, as gateway_head = front::gateway_head(view, id);
+        /// The DestinationRules of a namespace.
+        1 NamespaceDestinationRules(namespace: Arc<str>) -> Arc<NamespaceDestinationRules>, as namespace_destination_rules
+            = Arc::new(umbra_istio::select_namespace_destination_rules(view, namespace));
+        /// DestinationRules, merged.
+        1 DestinationRuleSet(id: DestinationRuleSetId) -> Arc<DestinationRuleSet>, as destination_rule_set = Arc::new(umbra_istio::merge_destination_rules(view, id));
+        /// A Pod's labels.
+        1 PodLabels(pod: ObjectId) -> Option<Arc<BTreeMap<String, String>>>, as pod_labels
+            = umbra_core::pod_labels(view, pod);
+        /// The label keys that the selectors of a namespace's Services mention.
+        1 SelectedLabels(namespace: Arc<str>) -> Arc<BTreeSet<String>>, as selected_labels
+            = Arc::new(umbra_core::select_selected_labels(view, namespace));
+        /// The port that a gateway binds: its namespace, its labels, the server's number.
+        1 ListenerPort(namespace: Arc<str>, labels: Arc<BTreeMap<String, String>>, number: PortNumber) -> PortNumber,
+            as listener_port = umbra_core::resolve_listener_port(view, namespace, labels, *number);
+        /// Where a VirtualService applies.
+        2 RuleHead(id: ObjectId) -> Option<Arc<RuleHead>>, as rule_head = front::rule_head(view, id);
+        /// The ready endpoints of a service port.
+        2 Endpoints(service: ServiceId, port: PortNumber) -> Arc<EndpointSet>, as endpoints
+            = Arc::new(front::endpoints(view, service, *port));
+        /// The VirtualServices at a gateway that a namespace sees.
+        3 BoundRules(namespace: Arc<str>, gateway: GatewayRef) -> Arc<Vec<Arc<RuleHead>>>, as bound_rules
+            = Arc::new(umbra_mesh::select_bound_rules(view, namespace, gateway));
+        /// The services that a namespace sees.
+        3 VisibleServices(namespace: Arc<str>) -> Arc<Vec<Arc<ServiceHead>>>, as visible_services
+            = Arc::new(umbra_mesh::select_visible_services(view, namespace));
+        /// The service that a host means: client namespace, preferred namespace, host.
+        3 Resolve(namespace: Arc<str>, prefer: Arc<str>, host: Hostname) -> Option<Arc<ServiceHead>>, as resolve
+            = umbra_mesh::resolve_service(view, namespace, prefer, host);
+        /// The label keys that selectors mention.
+        3 Mentioned(kind: ProxyKind, namespace: Arc<str>) -> Arc<BTreeSet<String>>, as mentioned_labels
+            = Arc::new(umbra_mesh::select_mentioned_labels(view, *kind, namespace));
+        /// The DestinationRules that apply to a service for a client's namespace.
+        3 Policy(namespace: Arc<str>, service: ServiceId) -> Option<DestinationRuleSetId>, as policy
+            = umbra_mesh::resolve_policy(view, namespace, service);
+        /// The cluster that a destination means.
+        4 Target(query: TargetQuery) -> Result<ClusterRef, TargetProblem>, as target
+            = umbra_mesh::resolve_target(view, query);
+        /// The ready endpoints of a cluster.
+        4 Members(cluster: ClusterRef) -> Arc<EndpointSet>, as members
+            = Arc::new(umbra_mesh::select_members(view, cluster));
+        /// All clusters of a service for sidecars of a namespace.
+        4 ServiceClusters(namespace: Arc<str>, service: ServiceId) -> Arc<Vec<ClusterRef>>, as service_clusters
+            = Arc::new(umbra_mesh::select_service_clusters(view, namespace, service));
+        /// The tables of a class.
+        6 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
+        /// Routes bound for a client.
+        7 Routes(source: RouteSource) -> Arc<RouteList>, as routes
+            = Arc::new(noted(umbra_mesh::bind_routes(view, source), &mut notes));
+        /// What those routes refer to.
+        8 Refs(source: RouteSource) -> Arc<RouteRefs>, as refs = Arc::new(view.routes(source).refs());
+    }
+    own {
+        /// The class of a proxy, with or without RTDS.
+        5 Class(node: ProxyNode, rtds: bool) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
+        /// An encoded virtual host.
+        8 VirtualHost(spec: Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost>, as virtual_host
+            = Arc::new(umbra_envoy::build_virtual_host(&umbra_mesh::bind_virtual_host(view, spec)));
+        /// The names of a class's resources.
+        10 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
+            = Arc::new(Manifest::new(class, &umbra_mesh::bind_manifest(view, class)));
+        /// What becomes of an object's mirrors, and all that is to be said about it.
+        11 Report(id: ObjectId) -> Arc<Vec<MirrorState>>, as report = {
+                let report = front::report(view, id);
+                Arc::new(noted((report.mirrors, report.diagnostics), &mut notes))
+            };
+    }
+    resources {
+        /// A cluster.
+        9 Cluster(cluster: ClusterRef, kind: ProxyKind) named Cluster umbra_envoy::cluster_name(cluster)
+            => umbra_mesh::bind_cluster(view, cluster, *kind).map(|cluster| umbra_envoy::build_cluster(&cluster));
+        /// A load assignment.
+        9 LoadAssignment(cluster: ClusterRef) named Endpoint umbra_envoy::load_assignment_name(cluster)
+            => Some(umbra_envoy::build_load_assignment(&umbra_mesh::bind_load_assignment(view, cluster)));
+        /// A listener.
+        9 Listener(listener: Listener) named Listener umbra_envoy::listener_name(listener)
+            => Some(umbra_envoy::build_listener(listener, view.settings().access_log.as_ref()));
+        /// A route configuration.
+        9 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
+            => route_table(view, class, name);
+        /// The runtime layer.
+        9 Runtime(class: ProxyClass) named Runtime umbra_envoy::RUNTIME_LAYER.into()
+            => Some(umbra_envoy::build_runtime(&umbra_mesh::bind_runtime(view, class)));
+    }
+}
+
+/// The value, its diagnostics put aside.
+fn noted<T>((value, found): (T, Vec<Diagnostic>), notes: &mut Vec<Diagnostic>) -> T {
+    notes.extend(found);
+    value
+}
+
+fn resource(built: Option<Built>) -> Option<Arc<Resource>> {
+    built.map(|b| Arc::new(Resource::new(b.name, b.body, b.requires)))
+}
+
+fn route_table(view: &EngineView<'_, '_>, class: &ProxyClass, name: &Arc<str>) -> Option<Built> {
+    let scope = view.scope(class);
+    let table = scope.tables.get(name)?;
+    let hosts: Vec<_> = table.hosts.iter().map(|spec| view.virtual_host(spec)).collect();
+    Some(umbra_envoy::build_route_configuration(name, &hosts))
+}
+
+impl Domain for Mesh {
+    type Id = InputId;
+    type Obj = Input;
+    type Ix = Index;
+    type Key = Key;
+    type Val = Value;
+    type Note = Diagnostic;
+
+    fn index(_: &InputId, input: &Input) -> Vec<Index> {
+        indexes(input)
+    }
+
+    fn stage(key: &Key) -> u8 {
+        key.stage()
+    }
+
+    fn derive(key: &Key, reader: &Reader<'_, Self>) -> (Value, Vec<Diagnostic>) {
+        derive(key, &EngineView(reader))
+    }
+}
