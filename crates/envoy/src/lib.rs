@@ -14,6 +14,7 @@ mod built;
 mod cluster;
 mod convert;
 mod header_ops;
+mod http_filters;
 mod http_options;
 mod listener;
 mod load_assignment;

@@ -5,22 +5,21 @@ use std::time::Duration;
 use umbra_ir::{AccessLog, Listener, ProxyKind};
 use umbra_proto::envoy::config::core::v3::TrafficDirection;
 use umbra_proto::envoy::config::listener::v3::{self as api, Filter, FilterChain, filter};
-use umbra_proto::envoy::extensions::filters::http::router::v3::Router;
 use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, Rds,
+    HttpConnectionManager, Rds,
     http_connection_manager::{CodecType, RouteSpecifier, UpgradeConfig},
-    http_filter,
 };
 use umbra_proto::pack_any;
 
 use crate::Built;
 use crate::access_log::access_log;
 use crate::convert::{ads, boolean, duration, socket_address};
+use crate::http_filters::http_filters;
 use crate::names::listener_name;
 
 /// One listener (`envoy.config.listener.v3.Listener`), with an access log when there is one.
 ///
-/// It accepts HTTP/1.1 and HTTP/2 without TLS; its only HTTP filter is the router.
+/// It accepts HTTP/1.1 and HTTP/2 without TLS.
 pub fn build_listener(listener: &Listener, log: Option<&AccessLog>) -> Built {
     let name = listener_name(listener);
     let manager = connection_manager(listener, &name, log);
@@ -39,11 +38,6 @@ pub fn build_listener(listener: &Listener, log: Option<&AccessLog>) -> Built {
 }
 
 fn connection_manager(listener: &Listener, name: &str, log: Option<&AccessLog>) -> HttpConnectionManager {
-    let router = HttpFilter {
-        name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(&Router::default()))),
-        ..Default::default()
-    };
     let routes = Rds {
         config_source: Some(ads(Duration::ZERO)),
         route_config_name: listener.route_config.to_string(),
@@ -52,7 +46,7 @@ fn connection_manager(listener: &Listener, name: &str, log: Option<&AccessLog>) 
         codec_type: CodecType::Auto.into(),
         stat_prefix: format!("outbound_{name}"),
         route_specifier: Some(RouteSpecifier::Rds(routes)),
-        http_filters: vec![router],
+        http_filters: http_filters(listener),
         // A gateway is the edge: what callers say of where they come from is not believed.
         use_remote_address: Some(boolean(listener.kind == ProxyKind::Router)),
         normalize_path: Some(boolean(true)),

@@ -12,6 +12,7 @@ use umbra_proto::envoy::config::route::v3::{
 
 use crate::convert::{structure, text_value};
 use crate::header_ops::to_add;
+use crate::http_filters::per_filter_config;
 use crate::matching::route_match;
 use crate::route_action::route_action;
 
@@ -28,6 +29,7 @@ pub(crate) fn build_route(route: &Route) -> api::Route {
         response_headers_to_add: to_add(&headers.response),
         response_headers_to_remove: headers.response.remove.clone(),
         stat_prefix: route.stat_prefix.to_string(),
+        typed_per_filter_config: per_filter_config(route),
         action: Some(match &route.action {
             RouteAction::Forward(forward) => Action::Route(route_action(forward)),
             RouteAction::Redirect(redirect) => Action::Redirect(redirect_action(redirect)),
