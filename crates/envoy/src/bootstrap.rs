@@ -1,5 +1,6 @@
 //! A complete bootstrap for stock Envoy.
 
+mod names;
 mod ready;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,7 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
             ..Default::default()
         }),
         layered_runtime: Some(LayeredRuntime { layers: runtime_layers() }),
+        typed_dns_resolver_config: Some(names::resolver()),
         ..Default::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, LoadBalancer, TcpKeepalive};
+use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, LoadBalancer, Role, TcpKeepalive};
 use umbra_proto::envoy::config::cluster::v3::{
     self as api, CircuitBreakers, UpstreamConnectionOptions,
     circuit_breakers::Thresholds,
@@ -13,7 +13,7 @@ use umbra_proto::envoy::config::cluster::v3::{
 use umbra_proto::envoy::config::core::v3 as core;
 use umbra_proto::envoy::r#type::v3::Percent;
 
-use crate::convert::{ads, positive_duration, uint32};
+use crate::convert::{ads, boolean, positive_duration, uint32};
 use crate::load_assignment::load_assignment;
 use crate::names::{cluster_name, load_assignment_name};
 use crate::{Built, http_options, tls};
@@ -51,7 +51,13 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
             });
             requires.push(assignment);
         }
-        Discovery::StrictDns(endpoints) => resolve_names(&mut message, endpoints),
+        Discovery::StrictDns(endpoints) => {
+            resolve_names(&mut message, endpoints);
+            if cluster.reference.role == Role::Mirror {
+                // A name that no DNS server answers must hold up nothing: copies wait for it, production does not.
+                message.wait_for_warm_on_init = Some(boolean(false));
+            }
+        }
     }
     Built::new(name, &message, requires)
 }

@@ -146,4 +146,10 @@ staticResources:
                   cluster: umbra-ready
           statPrefix: umbra-ready
     name: umbra-ready
+typedDnsResolverConfig:
+  name: envoy.network.dns_resolver.cares
+  typedConfig:
+    "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+    queryTimeoutSeconds: "2"
+    queryTries: 2
 {{- end }}
