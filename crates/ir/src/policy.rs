@@ -109,8 +109,6 @@ pub struct ConnectionPool {
     pub max_concurrent_streams: Option<u32>,
     /// `http.http2KeepAlive`: time between pings, and how long an answer may take (HTTP/2 only).
     pub http2_keepalive: Option<(Duration, Duration)>,
-    /// `http.h2UpgradePolicy: UPGRADE`.
-    pub h2_upgrade: bool,
     /// `http.useClientProtocol`.
     pub use_client_protocol: bool,
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{
-    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, H2UpgradePolicy,
-    LoadBalancerSettings, Object, Objects, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
+    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, LoadBalancerSettings, Object,
+    Objects, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
 };
 use umbra_ir::{
     ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, DestinationRuleSetId, Hostname,
@@ -153,7 +153,6 @@ fn resolve_pool(written: &ConnectionPoolSettings) -> ConnectionPool {
         http2_keepalive: http
             .http2_keep_alive
             .and_then(|k| Some((duration(k.interval)?, duration(k.timeout)?))),
-        h2_upgrade: http.h2_upgrade_policy == H2UpgradePolicy::Upgrade,
         use_client_protocol: http.use_client_protocol,
     }
 }

@@ -51,7 +51,7 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         load_balancer: policy.load_balancer.unwrap_or_default(),
         breakers,
-        protocol: upstream_protocol(port.protocol, kind, pool.h2_upgrade, pool.use_client_protocol),
+        protocol: upstream_protocol(port.protocol, kind, pool.use_client_protocol),
         tls,
         connection_pool: pool,
         max_stream_duration,
@@ -68,10 +68,10 @@ fn with_service_names(service: &ServiceHead, tls: TlsOrigination) -> TlsOriginat
 
 /// useClientProtocol beats everything, then what the port says; an auto-detected port on a sidecar speaks
 /// what the client speaks.
-fn upstream_protocol(port: Protocol, kind: ProxyKind, upgrade: bool, client: bool) -> UpstreamProtocol {
+fn upstream_protocol(port: Protocol, kind: ProxyKind, client: bool) -> UpstreamProtocol {
     if client {
         UpstreamProtocol::Downstream
-    } else if upgrade || port.is_http2() {
+    } else if port.is_http2() {
         UpstreamProtocol::Http2
     } else if port == Protocol::Auto && kind == ProxyKind::Sidecar {
         UpstreamProtocol::Downstream

@@ -169,9 +169,10 @@ fn connection_pool(report: &mut Report, path: &str, pool: &ConnectionPoolSetting
             ("http.maxConcurrentStreams", http.max_concurrent_streams),
         ]);
         durations.push(("http.idleTimeout", http.idle_timeout, true));
-        if http.h2_upgrade_policy == H2UpgradePolicy::Upgrade && http.use_client_protocol {
-            let message = "has no effect beside useClientProtocol";
-            report.add(Code::ConflictingFields, format!("{path}.http.h2UpgradePolicy"), message);
+        if http.h2_upgrade_policy == H2UpgradePolicy::Upgrade {
+            // In Istio the server's own sidecar takes the HTTP/2 and hands on HTTP/1.1; umbra puts no proxy there.
+            let consequence = "requests go as the port says, HTTP/2 only to one that is called http2 or grpc";
+            report.not_acted_on(format!("{path}.http.h2UpgradePolicy"), consequence);
         }
         if let Some(keepalive) = &http.http2_keep_alive {
             durations.push(("http.http2KeepAlive.interval", keepalive.interval, false));
