@@ -13,7 +13,7 @@ use crate::filter::{filter_passes, mentioned};
 use crate::view::View;
 use crate::virtual_host::virtual_host_name;
 
-/// The port on which rules for hosts that are no service count too.
+/// The port on which rules count that name no service at all.
 pub(crate) const LITERAL_PORT: u16 = 80;
 
 /// What every sidecar of a class gets.
@@ -104,6 +104,8 @@ impl<'a> WildcardOwners<'a> {
 
 /// A host of a rule on some port.
 struct Bound<'a> {
+    /// Which rule of the class's.
+    rule: usize,
     host: &'a Hostname,
     /// The services that it means; none: it stands for itself.
     services: Vec<&'a ServiceHead>,
@@ -134,9 +136,15 @@ impl Mesh<'_> {
         let bound = self.bind_hosts(port, &callable);
         let taken: HashSet<&Hostname> =
             bound.iter().flat_map(|b| &b.services).map(|service| &service.id.host).collect();
+        let named: HashSet<usize> = bound.iter().filter(|b| !b.services.is_empty()).map(|b| b.rule).collect();
         let mut table = TableBuilder::default();
-        for Bound { host, services, source } in &bound {
-            if services.is_empty() && port.get() == LITERAL_PORT {
+        for Bound { rule, host, services, source } in &bound {
+            // A host that is no service stands for itself, on the ports of the services that its rule names beside it.
+            let literal = || match named.contains(rule) {
+                true => true,
+                false => port.get() == LITERAL_PORT && !self.names_a_service(&self.rules[*rule]),
+            };
+            if services.is_empty() && literal() {
                 table.push(host, port, vec![host.to_string()], source.clone());
             }
             for service in services {
@@ -148,6 +156,14 @@ impl Mesh<'_> {
             table.push(&service.id.host, port, self.domains(service, &taken), source);
         }
         table.finish()
+    }
+
+    /// Whether a rule has a visible service among its hosts, whatever its ports.
+    fn names_a_service(&self, rule: &RuleHead) -> bool {
+        rule.hosts().any(|host| match host.is_wildcard() {
+            true => self.hosts.iter().any(|service| service.subset_of(host)),
+            false => self.hosts.contains(host),
+        })
     }
 
     /// Every host of every rule that applies on a port, with the services that it means.
@@ -173,7 +189,7 @@ impl Mesh<'_> {
                         s.id.host.subset_of(host) && self.owners.owner(&s.id.host) == Some(index)
                     }));
                 }
-                bound.push(Bound { host, services, source: source.clone() });
+                bound.push(Bound { rule: index, host, services, source: source.clone() });
             }
         }
         bound

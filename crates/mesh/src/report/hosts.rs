@@ -36,21 +36,18 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
     let namespace = &head.id.namespace;
     let services = view.visible_services(namespace);
     let mut called: BTreeSet<PortNumber> = BTreeSet::new();
+    let named = |host: &Hostname| services.iter().filter(|s| s.id.host.subset_of(host)).collect::<Vec<_>>();
+    for host in head.hosts() {
+        called.extend(named(host).iter().flat_map(|s| called_ports(view, namespace, s)));
+    }
+    let names_none = head.hosts().all(|host| named(host).is_empty());
     for Placed { value: host, field } in &head.hosts {
-        let matched: Vec<_> = services.iter().filter(|s| s.id.host.subset_of(host)).collect();
-        called.extend(matched.iter().flat_map(|s| called_ports(view, namespace, s)));
-        if matched.is_empty() {
-            called.extend(PortNumber::new(LITERAL_PORT.into()));
-            let listens = |s: &ServiceHead| {
-                !matches!(s.resolution, Resolution::Alias(_))
-                    && s.ports.iter().any(|p| p.protocol.is_http() && p.number.get() == LITERAL_PORT)
-            };
-            let message = if services.iter().any(|s| listens(s)) {
-                format!("no visible service is called {host}: in the mesh the rules apply on port 80 only")
-            } else {
-                format!(
-                    "no visible service is called {host}, and none has HTTP on port 80, where sidecars would take rules for other hosts: in the mesh they are not served"
-                )
+        if named(host).is_empty() {
+            let message = match names_none {
+                true => literal_host(&services, host),
+                false => format!(
+                    "no visible service is called {host}: in the mesh the rules apply to it on the ports of their other hosts' services"
+                ),
             };
             report.insert(Diagnostic::new(Code::HostNotFound, &head.id, field, message));
         }
@@ -59,8 +56,26 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
             report.insert(Diagnostic::new(Code::HostConflict, &head.id, field, message));
         }
     }
+    if names_none {
+        called.extend(PortNumber::new(LITERAL_PORT.into()));
+    }
     let client = |port| client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
     called.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
+}
+
+/// What becomes of a host that is no service, in a rule that names none.
+fn literal_host(services: &[Arc<ServiceHead>], host: &Hostname) -> String {
+    let listens = |s: &ServiceHead| {
+        !matches!(s.resolution, Resolution::Alias(_))
+            && s.ports.iter().any(|p| p.protocol.is_http() && p.number.get() == LITERAL_PORT)
+    };
+    if services.iter().any(|s| listens(s)) {
+        format!("no visible service is called {host}: in the mesh the rules apply on port 80 only")
+    } else {
+        format!(
+            "no visible service is called {host}, and none has HTTP on port 80, where sidecars would take rules for other hosts: in the mesh they are not served"
+        )
+    }
 }
 
 /// The ports by which sidecars call a service: an ExternalName Service those of the host that it stands for.
