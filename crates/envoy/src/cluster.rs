@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, LoadBalancer, Role, TcpKeepalive};
+use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, LoadBalancer, TcpKeepalive};
 use umbra_proto::envoy::config::cluster::v3::{
     self as api, CircuitBreakers, UpstreamConnectionOptions,
     circuit_breakers::Thresholds,
@@ -53,7 +53,7 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
         }
         Discovery::StrictDns(endpoints) => {
             resolve_names(&mut message, endpoints);
-            if cluster.reference.role == Role::Mirror {
+            if cluster.reference.role.is_mirror() {
                 // A name that no DNS server answers must hold up nothing: copies wait for it, production does not.
                 message.wait_for_warm_on_init = Some(boolean(false));
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{Cluster, Role, TlsOrigination, UpstreamProtocol};
+use umbra_ir::{Cluster, TlsOrigination, UpstreamProtocol};
 use umbra_proto::envoy::config::core::v3::{TransportSocket, transport_socket::ConfigType};
 use umbra_proto::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, TlsCertificate, TlsParameters,
@@ -28,7 +28,7 @@ const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(crate) fn settings(cluster: &Cluster) -> Option<TlsOrigination> {
     let mut tls = cluster.tls.clone()?;
     let host = &cluster.reference.spelling;
-    if cluster.reference.role == Role::Mirror && tls.sni.is_empty() && !host.starts_with('*') {
+    if cluster.reference.role.is_mirror() && tls.sni.is_empty() && !host.starts_with('*') {
         tls.sni = Arc::clone(host);
         if tls.subject_alt_names.is_empty() {
             tls.subject_alt_names.push(host.to_string());

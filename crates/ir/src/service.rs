@@ -151,6 +151,9 @@ pub enum Role {
     Primary,
     /// `mirror|…`: its own limits and statistics, the same endpoints.
     Mirror,
+    /// `mirror|…|h2`: for copies of gRPC requests to a port that does not say what it speaks. Envoy's copies call
+    /// themselves HTTP/1.1, so a cluster that speaks what its client speaks would not speak HTTP/2 to them.
+    GrpcMirror,
 }
 
 impl Role {
@@ -158,12 +161,18 @@ impl Role {
     /// destination that means no cluster has such a name too: Envoy answers 503 for it, and its logs and statistics say
     /// which destination was meant.
     pub fn cluster_name(self, host: &str, port: PortNumber, subset: Option<&SubsetName>) -> Arc<str> {
-        let direction = match self {
-            Role::Primary => "outbound",
-            Role::Mirror => "mirror",
+        let (direction, end) = match self {
+            Role::Primary => ("outbound", ""),
+            Role::Mirror => ("mirror", ""),
+            Role::GrpcMirror => ("mirror", "|h2"),
         };
         let subset = subset.map_or("", SubsetName::as_str);
-        format!("{direction}|{port}|{subset}|{host}").into()
+        format!("{direction}|{port}|{subset}|{host}{end}").into()
+    }
+
+    /// Whether it carries copies.
+    pub fn is_mirror(self) -> bool {
+        self != Role::Primary
     }
 }
 

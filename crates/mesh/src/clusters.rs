@@ -39,7 +39,9 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
     };
     let (breakers, max_stream_duration) = match reference.role {
         Role::Primary => (written, None),
-        Role::Mirror => (written.min(settings.mirror.breakers), Some(settings.mirror.max_stream_duration)),
+        Role::Mirror | Role::GrpcMirror => {
+            (written.min(settings.mirror.breakers), Some(settings.mirror.max_stream_duration))
+        }
     };
     let tls = match policy.tls {
         Some(ClientTls::Originate(tls)) => Some(with_service_names(service, tls)),
@@ -51,7 +53,10 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         load_balancer: policy.load_balancer.unwrap_or_default(),
         breakers,
-        protocol: upstream_protocol(port.protocol, kind, pool.use_client_protocol),
+        protocol: match reference.role {
+            Role::GrpcMirror => UpstreamProtocol::Http2,
+            _ => upstream_protocol(port.protocol, kind, pool.use_client_protocol),
+        },
         tls,
         connection_pool: pool,
         max_stream_duration,
@@ -78,6 +83,24 @@ fn upstream_protocol(port: Protocol, kind: ProxyKind, client: bool) -> UpstreamP
     } else {
         UpstreamProtocol::Http1
     }
+}
+
+/// What the port of a cluster says that it speaks.
+pub(crate) fn protocol_of(view: &dyn View, cluster: &ClusterRef) -> Option<Protocol> {
+    let heads = view.service_heads(&cluster.service.object);
+    let head = heads.iter().find(|h| h.id == cluster.service)?;
+    head.port(cluster.port).map(|port| port.protocol)
+}
+
+/// Whether a cluster speaks what its client speaks.
+pub(crate) fn speaks_as_client(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) -> bool {
+    let policy = reference
+        .policy
+        .as_ref()
+        .map(|id| view.destination_rule_set(id).effective(reference.port, reference.subset.as_ref()));
+    let client = policy.and_then(|p| p.connection_pool).is_some_and(|pool| pool.use_client_protocol);
+    let port = protocol_of(view, reference);
+    port.is_some_and(|port| upstream_protocol(port, kind, client) == UpstreamProtocol::Downstream)
 }
 
 /// The load assignment of a cluster; `None` for clusters that have their endpoints inline.

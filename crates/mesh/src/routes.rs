@@ -2,13 +2,14 @@
 //! (istio-semantics "From list of http rules to list of envoy routes"; design "Mirroring").
 
 use umbra_ir::{
-    ClientTls, ClusterRef, Code, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderOps, Mirror,
-    MirrorHost, MirrorPlace, MirrorShare, ObjectId, PathMatch, PortNumber, ProxyKind, Redirect, RedirectPort,
-    RequestMatch, RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList, RouteSource, Rule,
-    RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster,
-    TargetProblem, TargetQuery, WeightedDestination,
+    ClientTls, ClusterRef, Code, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderMatch, HeaderOps,
+    Mirror, MirrorHost, MirrorPlace, MirrorShare, ObjectId, PathMatch, PortNumber, Protocol, ProxyKind,
+    Redirect, RedirectPort, RequestMatch, RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList,
+    RouteSource, Rule, RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target,
+    TargetCluster, TargetProblem, TargetQuery, TextMatch, WeightedDestination,
 };
 
+use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_passes;
 use crate::target::unknown_cluster;
 use crate::view::View;
@@ -82,6 +83,7 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
                 action.get_or_insert_with(|| bind_action(view, vs, rule, client, &mut diagnostics)).clone();
             let route = assemble(vs, rule, m, client, action);
             let last = route.request.is_catch_all();
+            routes.extend(for_grpc_copies(view, &route, client.kind));
             routes.push(route);
             if last {
                 break 'rules;
@@ -119,6 +121,27 @@ fn assemble(
         headers,
         stat_prefix: m.map(|m| m.stat_prefix.clone()).unwrap_or_default(),
     }
+}
+
+/// The route for gRPC requests before one whose copies go to a port that does not say what it speaks: the same, but that
+/// copies speak HTTP/2. `None`: the route's copies speak what their ports say.
+///
+/// DIVERGES: from istiod such copies leave as HTTP/1.1, and a gRPC server loses each of them.
+fn for_grpc_copies(view: &dyn View, route: &Route, kind: ProxyKind) -> Option<Route> {
+    let RouteAction::Forward(forward) = &route.action else { return None };
+    let mut forward = forward.clone();
+    let detected = forward.mirrors.iter_mut().filter(|m| speaks_as_client(view, &m.cluster, kind));
+    let changed = detected.map(|mirror| mirror.cluster = mirror.cluster.with_role(Role::GrpcMirror)).count();
+    (changed > 0).then(|| {
+        let mut request = route.request.clone();
+        let grpc = HeaderMatch {
+            name: "content-type".to_owned(),
+            value: TextMatch::Prefix("application/grpc".to_owned()),
+            invert: false,
+        };
+        request.headers.insert(0, grpc);
+        Route { request, action: RouteAction::Forward(forward), ..route.clone() }
+    })
 }
 
 /// A lone destination's operations come after the route's.
@@ -302,9 +325,7 @@ fn client_tls(view: &dyn View, cluster: &ClusterRef) -> Option<ClientTls> {
 }
 
 fn is_tls_port(view: &dyn View, cluster: &ClusterRef) -> bool {
-    let heads = view.service_heads(&cluster.service.object);
-    let port = heads.iter().find(|h| h.id == cluster.service).and_then(|h| h.port(cluster.port));
-    port.is_some_and(|p| matches!(p.protocol, umbra_ir::Protocol::Https | umbra_ir::Protocol::Tls))
+    matches!(protocol_of(view, cluster), Some(Protocol::Https | Protocol::Tls))
 }
 
 /// The code of a problem for tools.

@@ -4,7 +4,7 @@ use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::echo::Record;
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::world::World;
-use umbra_tests::manifests::{all, pod, rules, service, to_v1};
+use umbra_tests::manifests::{self, all, pod, rules, service, to_v1};
 
 use super::{WEB, get, wait_routes, wait_share, web, web_with};
 
@@ -188,5 +188,31 @@ fn a_client_in_http2_is_copied_too() {
         assert_eq!((answer.status.as_u16(), answer.served_by()), (200, "v1"));
         world.settle().await;
         assert_eq!(world.echo("v2").take()[0].host, "web-shadow:8000");
+    });
+}
+
+/// To a port that does not say what it speaks: an original goes as its caller speaks, and a copy as its original where that
+/// is HTTP/1.1 or gRPC.
+#[test]
+fn a_copy_speaks_what_its_original_spoke() {
+    isolated(async {
+        let unnamed = manifests::web().replace("name: http\n    port", "port");
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let world = web_with(&[("web.yaml", &unnamed), ("rules.yaml", &rule)], "").await;
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        let grpc = get().header("content-type", "application/grpc+proto");
+        for (what, ask, two, original, copy) in [
+            ("HTTP/1.1", get(), false, "HTTP/1.1", "HTTP/1.1"),
+            ("gRPC", grpc, true, "HTTP/2.0", "HTTP/2.0"),
+            ("other HTTP/2", get(), true, "HTTP/2.0", "HTTP/1.1"),
+        ] {
+            world.forget();
+            let client = Client::new(world.net(), ([127, 0, 0, 1], 8000).into());
+            let mut client = if two { client.http2() } else { client };
+            assert_eq!(client.ask(&ask).await.expect("an answer").served_by(), "v1", "{what}");
+            world.settle().await;
+            let seen = ["v1", "v2"].map(|name| format!("{:?}", world.echo(name).take()[0].version));
+            assert_eq!(seen, [original, copy], "{what}");
+        }
     });
 }

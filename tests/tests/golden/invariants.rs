@@ -53,7 +53,8 @@ impl Check<'_> {
         let mut used = BTreeSet::new();
         for cluster in list(config, "clusters") {
             let name = text(cluster, "name");
-            let parts: Vec<&str> = name.split('|').collect();
+            let plain = name.strip_suffix("|h2").filter(|plain| plain.starts_with("mirror|")).unwrap_or(name);
+            let parts: Vec<&str> = plain.split('|').collect();
             let mirror = parts[0] == "mirror";
             let formed = parts.len() == 4
                 && (mirror || parts[0] == "outbound")
@@ -63,7 +64,7 @@ impl Check<'_> {
             self.expect(!cluster.to_string().contains("httpFilters"), || format!("{name} has HTTP filters"));
             if cluster["type"] == "EDS" {
                 let assignment = text(&cluster["edsClusterConfig"], "serviceName");
-                let primary = name.replacen("mirror|", "outbound|", 1);
+                let primary = plain.replacen("mirror|", "outbound|", 1);
                 self.expect(assignment == primary, || {
                     format!("{name} takes the endpoints of {assignment:?}")
                 });

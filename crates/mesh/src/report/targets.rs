@@ -1,7 +1,11 @@
 //! What is said about the destinations and mirrors of a rule.
 
-use umbra_ir::{ClusterRef, Code, Diagnostic, MirrorRule, ObjectId, Role, RouteClient, Rule, RuleAction};
+use umbra_ir::{
+    ClusterRef, Code, Diagnostic, ForwardRule, MirrorRule, ObjectId, Protocol, Role, RouteClient, Rule,
+    RuleAction,
+};
 
+use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_may_pass;
 use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, query};
 use crate::{Report, View};
@@ -57,7 +61,7 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
     for mirror in &forward.mirrors {
         match view.target(&query(id, &mirror.destination, client)) {
             Err(problem) => report.insert(broken_mirror(id, mirror.place, &problem)),
-            Ok(cluster) => report_mirror(view, id, mirror, &cluster, report),
+            Ok(cluster) => report_mirror(view, id, forward, mirror, &cluster, client, report),
         }
     }
 }
@@ -65,13 +69,16 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
 fn report_mirror(
     view: &dyn View,
     id: &ObjectId,
+    forward: &ForwardRule,
     mirror: &MirrorRule,
     cluster: &ClusterRef,
+    client: &RouteClient,
     report: &mut Report,
 ) {
     let about = |note: Diagnostic| note.about_mirror(mirror.place);
     let field = mirror.place.field();
     report.extend(plaintext(view, id, &field, cluster).map(about));
+    report.extend(as_http1(view, id, &field, forward, cluster, client).map(about));
     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
     if endpoints == 0 {
         let message = format!(
@@ -94,6 +101,39 @@ fn plaintext(view: &dyn View, id: &ObjectId, field: &str, cluster: &ClusterRef) 
         );
         Diagnostic::new(Code::PlaintextToTls, id, field, message)
     })
+}
+
+/// Envoy's copies call themselves HTTP/1.1, whatever their originals speak; only what the port says can change that.
+fn as_http1(
+    view: &dyn View,
+    id: &ObjectId,
+    field: &str,
+    forward: &ForwardRule,
+    cluster: &ClusterRef,
+    client: &RouteClient,
+) -> Option<Diagnostic> {
+    let speaks_http2 = |target: &ClusterRef| protocol_of(view, target).is_some_and(Protocol::is_http2);
+    let name_it = "name the port http2-… or grpc-…, or set its appProtocol";
+    let message = if speaks_as_client(view, cluster, client.kind) {
+        format!(
+            "{} does not say what it speaks: copies of HTTP/2 requests that are not gRPC leave as HTTP/1.1; {name_it}",
+            describe(cluster)
+        )
+    } else {
+        let targets = forward.destinations.iter();
+        let original = targets
+            .filter_map(|d| view.target(&query(id, &d.destination, client)).ok())
+            .find(speaks_http2)?;
+        if speaks_http2(cluster) {
+            return None;
+        }
+        format!(
+            "{} speaks HTTP/2 and {} does not say that it does: copies leave as HTTP/1.1; {name_it}",
+            describe(&original),
+            describe(cluster)
+        )
+    };
+    Some(Diagnostic::new(Code::CopiesAsHttp1, id, field, message))
 }
 
 fn describe(cluster: &ClusterRef) -> String {
