@@ -4,9 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_api::{EndpointSlice, Object, Objects, Pod, Service};
-use umbra_ir::{Endpoint, Kind, Locality, ObjectId, PortNumber, REGION, SUBZONE, ZONE};
+use umbra_ir::{
+    Endpoint, Hostname, Kind, Locality, ObjectId, PortNumber, REGION, SUBZONE, ZONE, service_host,
+};
 use umbra_mesh::{Index, View};
 
+use crate::names::{Means, name_of};
 use crate::pods::{pod_port, selected_pods};
 use crate::services::port_of;
 
@@ -17,20 +20,24 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 const OLD_REGION: &str = "failure-domain.beta.kubernetes.io/region";
 const OLD_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
 
-/// The ready endpoints of a Service's port: by its slices, else, in a directory, by the Pods that its selector matches.
+/// The ready endpoints of a Service's port, of all its pods or of the one that `host` names: by its slices, else, in a directory, by the Pods that its selector matches.
 pub fn service_endpoints(
     view: &(impl View + Objects),
     service: &Service,
+    host: &Hostname,
     number: PortNumber,
 ) -> Vec<Endpoint> {
     let Some(port) = port_of(service, number) else { return Vec::new() };
     let meta = &service.meta;
+    let own = service_host(&meta.name, &meta.namespace, &view.settings().cluster_domain);
+    let own = Hostname::new(&own);
+    let means = Means::new(host, &own);
     let slices = view.ids(&Index::SlicesOf(meta.namespace.clone(), meta.name.clone()));
     if !slices.is_empty() {
         let slices = slices.iter().filter_map(|id| view.object(id));
         return slices
             .flat_map(|object| match &*object {
-                Object::EndpointSlice(slice) => slice_endpoints(view, slice, &port.name),
+                Object::EndpointSlice(slice) => slice_endpoints(view, slice, &port.name, &means),
                 _ => Vec::new(),
             })
             .collect();
@@ -41,6 +48,7 @@ pub fn service_endpoints(
     let pods = selected_pods(view, &meta.namespace, &service.spec.selector);
     pods.iter()
         .filter(|pod| pod.ready || service.spec.publish_not_ready_addresses)
+        .filter(|pod| means.covers(name_of(pod, service)))
         .filter_map(|pod| {
             let target = pod_port(pod, port)?;
             // What is no address would cost Envoy the whole assignment.
@@ -51,7 +59,12 @@ pub fn service_endpoints(
 }
 
 /// The ready endpoints of one slice for the Service port called `port_name`.
-fn slice_endpoints(view: &(impl View + Objects), slice: &EndpointSlice, port_name: &str) -> Vec<Endpoint> {
+fn slice_endpoints(
+    view: &(impl View + Objects),
+    slice: &EndpointSlice,
+    port_name: &str,
+    means: &Means<'_>,
+) -> Vec<Endpoint> {
     if slice.address_type == "FQDN"
         || slice.meta.labels.contains_key("multicluster.kubernetes.io/service-name")
     {
@@ -68,6 +81,7 @@ fn slice_endpoints(view: &(impl View + Objects), slice: &EndpointSlice, port_nam
     };
     let ready = slice.endpoints.iter().filter(|e| e.conditions.ready != Some(false));
     ready
+        .filter(|endpoint| means.covers(endpoint.hostname.as_deref()))
         .filter_map(|endpoint| {
             let ip = endpoint.addresses.first()?;
             ip.parse::<IpAddr>().ok()?;

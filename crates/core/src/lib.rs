@@ -4,9 +4,10 @@
 //! Does not own: judging one object alone (`api`), which service a host means (`mesh`), Istio's objects (`istio`).
 //! Invariants: pure functions; objects are read through `Objects`, indexes through the mesh's `View`; an endpoint whose
 //! Pod is not known is held back.
-//! Start reading at: [`resolve_service_head`], [`service_endpoints`].
+//! Start reading at: [`resolve_service_heads`], [`service_endpoints`].
 
 mod endpoints;
+mod names;
 mod pods;
 mod ports;
 mod report;
@@ -16,4 +17,4 @@ pub use endpoints::service_endpoints;
 pub use pods::{pod_labels, select_selected_labels};
 pub use ports::resolve_listener_port;
 pub use report::report_service;
-pub use services::resolve_service_head;
+pub use services::resolve_service_heads;

@@ -3,17 +3,42 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use umbra_api::Service;
+use umbra_api::{Objects, Service};
 use umbra_ir::{
     Hostname, ObjectId, PortNumber, Protocol, Resolution, ServiceHead, ServiceId, ServicePort, Visibility,
     service_host,
 };
+use umbra_mesh::View;
+
+use crate::names::named_pods;
 
 /// The annotation with a Service's `exportTo` list.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
-/// The service that a Service defines.
-pub fn resolve_service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
+/// The services that a Service defines: itself and, when it is headless, each pod that has a name of its own, so that only
+/// that pod answers for it.
+pub fn resolve_service_heads(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    service: &Service,
+) -> Vec<Arc<ServiceHead>> {
+    let itself = service_head(id, service, &view.settings().cluster_domain);
+    let pod = |name: String| {
+        let spelling = format!("{name}.{}", itself.spelling);
+        ServiceHead {
+            id: ServiceId { host: Hostname::new(&spelling), ..itself.id.clone() },
+            spelling: spelling.into(),
+            addresses: Vec::new(),
+            is_pod: true,
+            ..itself.clone()
+        }
+    };
+    let pods = if service.spec.is_headless() { named_pods(view, service) } else { Default::default() };
+    let pods: Vec<_> = pods.into_iter().map(pod).map(Arc::new).collect();
+    std::iter::once(Arc::new(itself)).chain(pods).collect()
+}
+
+fn service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
     let meta = &service.meta;
     let spelling = service_host(&meta.name, &meta.namespace, domain);
     let resolution = if service.spec.service_type == "ExternalName" {
@@ -41,7 +66,7 @@ pub fn resolve_service_head(id: &ObjectId, service: &Service, domain: &str) -> S
         resolution,
         addresses,
         subject_alt_names: Vec::new(),
-        headless: service.spec.is_headless(),
+        is_pod: false,
         external: false,
         visibility: Visibility::resolve(
             export.split(',').map(str::trim).filter(|e| !e.is_empty()),

@@ -51,10 +51,7 @@ pub(crate) fn gateway_head(view: &(impl View + Objects), id: &ObjectId) -> Optio
 /// The services that an object defines.
 pub(crate) fn service_heads(view: &(impl View + Objects), id: &ObjectId) -> Vec<Arc<ServiceHead>> {
     match view.object(id).as_deref() {
-        Some(Object::Service(service)) => {
-            let domain = &view.settings().cluster_domain;
-            vec![Arc::new(umbra_core::resolve_service_head(id, service, domain))]
-        }
+        Some(Object::Service(service)) => umbra_core::resolve_service_heads(view, id, service),
         Some(Object::ServiceEntry(entry)) => umbra_istio::resolve_entry_heads(view, id, entry),
         _ => Vec::new(),
     }
@@ -65,7 +62,7 @@ pub(crate) fn endpoints(view: &(impl View + Objects), service: &ServiceId, port:
     let objects = service.objects().filter_map(|id| view.object(id));
     let endpoints: Vec<Endpoint> = objects
         .flat_map(|object| match &*object {
-            Object::Service(service) => umbra_core::service_endpoints(view, service, port),
+            Object::Service(object) => umbra_core::service_endpoints(view, object, &service.host, port),
             Object::ServiceEntry(entry) => umbra_istio::entry_endpoints(entry, &service.host, port),
             _ => Vec::new(),
         })

@@ -91,8 +91,9 @@ pub struct ServiceHead {
     pub addresses: Vec<IpAddr>,
     /// The names that its certificates carry (`ServiceEntry.subjectAltNames`).
     pub subject_alt_names: Vec<String>,
-    /// A headless Service: its pods may be called as `<pod>.<host>` too.
-    pub headless: bool,
+    /// One pod of a headless Service, under a name of its own: rules for the Service, or for hosts with a wildcard, do not
+    /// mean it.
+    pub is_pod: bool,
     /// `MESH_EXTERNAL`: a copy sent to it leaves the mesh.
     pub external: bool,
     /// Who sees it.

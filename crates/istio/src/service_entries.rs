@@ -72,7 +72,7 @@ fn entry_head(
         resolution,
         addresses,
         subject_alt_names: spec.subject_alt_names.clone(),
-        headless: false,
+        is_pod: false,
         external: spec.location == umbra_api::Location::MeshExternal,
         visibility: visibility_of(entry),
     }

@@ -126,10 +126,10 @@ pub fn select_service_clusters(view: &dyn View, namespace: &Arc<str>, id: &Servi
         return Vec::new();
     }
     let policy = view.policy(namespace, &service.id);
-    let subsets: Vec<_> = policy
-        .as_ref()
-        .map(|id| view.destination_rule_set(id).subsets.keys().cloned().collect())
-        .unwrap_or_default();
+    // A single pod is no set of which a subset could be named.
+    let rules = policy.as_ref().filter(|_| !service.is_pod);
+    let subsets: Vec<_> =
+        rules.map(|id| view.destination_rule_set(id).subsets.keys().cloned().collect()).unwrap_or_default();
     let mut clusters = Vec::new();
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
         for subset in std::iter::once(None).chain(subsets.iter().cloned().map(Some)) {

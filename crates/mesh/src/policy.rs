@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use umbra_ir::{
-    DestinationRuleEntry, DestinationRuleSetId, Hostname, NamespaceDestinationRules, ObjectId, ServiceId,
-    Visibility,
+    DestinationRuleEntry, DestinationRuleSetId, Hostname, Kind, NamespaceDestinationRules, ObjectId,
+    ServiceId, Visibility, service_host,
 };
 
 use crate::view::View;
@@ -21,24 +21,44 @@ pub fn resolve_policy(
     client: &Arc<str>,
     service: &ServiceId,
 ) -> Option<DestinationRuleSetId> {
-    let root = view.settings().root_namespace.clone();
     let own = &service.object.namespace;
+    by_host(view, client, own, &service.host).or_else(|| {
+        // One pod of a headless Service: what holds for the Service holds for it.
+        let whole = whole_service(view, service)?;
+        by_host(view, client, own, &whole)
+    })
+}
+
+/// The host of the Service of which a service is one pod.
+fn whole_service(view: &dyn View, service: &ServiceId) -> Option<Hostname> {
+    let ObjectId { kind, namespace, name } = &service.object;
+    let host = Hostname::new(&service_host(name, namespace, &view.settings().cluster_domain));
+    (*kind == Kind::Service && host != service.host).then_some(host)
+}
+
+fn by_host(
+    view: &dyn View,
+    client: &Arc<str>,
+    own: &Arc<str>,
+    host: &Hostname,
+) -> Option<DestinationRuleSetId> {
+    let root = view.settings().root_namespace.clone();
     let visible = |entry: &DestinationRuleEntry| entry.visibility.covers(client);
     // In the root namespace itself only its private rules come first; exported ones are everyone's last resort.
     let private = |entry: &DestinationRuleEntry| visible(entry) && entry.visibility != Visibility::All;
     let first = if *client == root {
-        most_specific(&view.namespace_destination_rules(client), &service.host, private)
+        most_specific(&view.namespace_destination_rules(client), host, private)
     } else {
-        most_specific(&view.namespace_destination_rules(client), &service.host, visible)
+        most_specific(&view.namespace_destination_rules(client), host, visible)
     };
     first
         .or_else(|| {
             if own == client && *client != root {
                 return None;
             }
-            most_specific(&view.namespace_destination_rules(own), &service.host, visible)
+            most_specific(&view.namespace_destination_rules(own), host, visible)
         })
-        .or_else(|| most_specific(&view.namespace_destination_rules(&root), &service.host, visible))
+        .or_else(|| most_specific(&view.namespace_destination_rules(&root), host, visible))
 }
 
 fn most_specific(

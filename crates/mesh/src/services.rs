@@ -44,6 +44,10 @@ fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
         for (dot, _) in rest.match_indices('.') {
             ids.extend(view.ids(&Index::ServiceName(rest[dot + 1..].into(), rest[..dot].into())));
         }
+        // One pod of a headless Service: `pod.service.namespace`.
+        if let Some((service, namespace)) = rest.split_once('.').and_then(|(_, rest)| rest.rsplit_once('.')) {
+            ids.extend(view.ids(&Index::ServiceName(namespace.into(), service.into())));
+        }
     }
     ids
 }

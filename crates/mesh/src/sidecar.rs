@@ -186,7 +186,7 @@ impl Mesh<'_> {
                     services.push(*service);
                 } else if host.is_wildcard() {
                     services.extend(callable.iter().copied().filter(|s| {
-                        s.id.host.subset_of(host) && self.owners.owner(&s.id.host) == Some(index)
+                        !s.is_pod && s.id.host.subset_of(host) && self.owners.owner(&s.id.host) == Some(index)
                     }));
                 }
                 bound.push(Bound { rule: index, host, services, source: source.clone() });
@@ -214,11 +214,6 @@ impl Mesh<'_> {
         let aliases = self.aliases.get(&service.id.host).into_iter().flatten();
         for alias in aliases.filter(|alias| !taken.contains(alias)) {
             self.names_of(alias, &mut names);
-        }
-        if service.headless {
-            // `<pod>.<service>`; the alternates with a star too.
-            let pods: Vec<String> = names.iter().map(|n| format!("*.{n}")).collect();
-            names.extend(pods);
         }
         names.extend(service.addresses.iter().filter(|ip| !ip.is_unspecified()).map(|ip| match ip {
             IpAddr::V4(ip) => ip.to_string(),

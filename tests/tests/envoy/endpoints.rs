@@ -1,5 +1,6 @@
 //! Where requests and copies go: slices, named ports, headless Services.
 
+use umbra_testkit::client::Ask;
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::world::World;
 use umbra_tests::manifests::{all, pod, rules, service};
@@ -88,6 +89,47 @@ fn copies_reach_a_headless_service() {
         wait_share(&world, "|peers.default", 1_000_000).await;
         let tally = world.send(WEB, &get(), 40).await;
         assert!(tally.all_ok(40) && world.echo("peer").count() == 40, "{:?}", world.counts());
+        world.assert_clean().await;
+    });
+}
+
+/// The stable name of one pod of a StatefulSet is answered by that pod alone, as soon as its slice names it; another name
+/// below the Service by nobody.
+#[test]
+fn a_pod_by_its_own_name() {
+    isolated(async {
+        let headless = service("default", "peers", &[("http", 9000, 8080)])
+            .replace("spec:\n  selector", "spec:\n  clusterIP: None\n  selector");
+        let slice = |named: &[(&str, &str)]| {
+            let endpoint = |(name, ip): &(&str, &str)| format!("- {{addresses: [{ip}], hostname: {name}}}\n");
+            let endpoints: String = named.iter().map(endpoint).collect();
+            format!(
+                "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata:\n  name: peers\n  \
+                 namespace: default\n  labels: {{kubernetes.io/service-name: peers}}\nports:\n- {{name: http, port: 8080}}\n\
+                 endpoints:\n{endpoints}"
+            )
+        };
+        let both = [("peers-0", "127.0.1.8"), ("peers-1", "127.0.1.9")];
+        let files = [("peers.yaml", headless.as_str()), ("slice.yaml", &slice(&both[..1]))];
+        let mut world = web_with(&files, "").await;
+        for (name, ip) in both {
+            world.start_echo(name, &format!("{ip}:8080"));
+        }
+        let by = async |world: &World, host: &str| {
+            let answer = world.ask(":9000", &Ask::get(host, "/")).await;
+            (answer.status.as_u16(), answer.served_by().to_owned())
+        };
+        world.wait_status(":9000", &Ask::get("peers-0.peers", "/"), 200).await;
+        assert_eq!(by(&world, "peers-1.peers").await.0, 404);
+        world.write("slice.yaml", &slice(&both));
+        world.wait_status(":9000", &Ask::get("peers-1.peers", "/"), 200).await;
+        for n in 0..20 {
+            let (name, host) =
+                (format!("peers-{}", n % 2), ["peers.default", "peers.default.svc.cluster.local"][n / 10]);
+            assert_eq!(by(&world, &format!("{name}.{host}:9000")).await, (200, name));
+        }
+        let tally = world.send(":9000", &Ask::get("peers", "/"), 100).await;
+        assert!(tally.all_ok(100) && tally.by("peers-0") > 0 && tally.by("peers-1") > 0, "{tally:?}");
         world.assert_clean().await;
     });
 }

@@ -52,6 +52,8 @@ struct RawPod {
 #[serde(default, rename_all = "camelCase")]
 struct RawPodSpec {
     node_name: String,
+    hostname: String,
+    subdomain: String,
     host_network: bool,
     containers: Vec<RawContainer>,
 }
@@ -226,6 +228,8 @@ fn pod(meta: Meta, raw: RawPod) -> Object {
         ips,
         phase,
         node_name: raw.spec.node_name,
+        hostname: raw.spec.hostname,
+        subdomain: raw.spec.subdomain,
         host_network: raw.spec.host_network,
         ports: raw.spec.containers.into_iter().flat_map(|c| c.ports).collect(),
     })

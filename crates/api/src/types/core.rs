@@ -93,6 +93,8 @@ pub struct EndpointSlice {
 pub struct Endpoint {
     /// Addresses, interchangeable.
     pub addresses: Vec<String>,
+    /// The name by which its pod is called below the Service's host; a pod of a StatefulSet has one.
+    pub hostname: Option<String>,
     /// State.
     pub conditions: EndpointConditions,
     /// The pod behind it.
@@ -153,6 +155,10 @@ pub struct Pod {
     pub ready: bool,
     /// `spec.nodeName`; empty when unknown.
     pub node_name: String,
+    /// `spec.hostname`; empty: none of its own.
+    pub hostname: String,
+    /// `spec.subdomain`: the headless Service below whose host it is called; empty: none.
+    pub subdomain: String,
     /// `spec.hostNetwork`.
     pub host_network: bool,
     /// Ports of all its containers.

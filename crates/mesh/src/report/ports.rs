@@ -7,7 +7,7 @@ use crate::view::View;
 
 /// Hosts that another object defines first, and ports that carry no HTTP: those get no listener.
 pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> bool, report: &mut Report) {
-    for head in view.service_heads(id).iter() {
+    for head in view.service_heads(id).iter().filter(|head| !head.is_pod) {
         let seen = view.resolve(&id.namespace, &id.namespace, &head.id.host);
         if let Some(winner) = seen.filter(|winner| winner.id.objects().all(|object| object != id)) {
             let message = format!(
