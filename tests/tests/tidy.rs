@@ -28,6 +28,16 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that decide but do no input or output: no runtime, no sockets, no threads.
 const PURE: &[&str] = &["api", "engine", "envoy", "ir", "istio", "mesh", "xds"];
 
+/// Where tasks and threads are started outside `supervise.rs`, how often, and why nobody need notice when they end.
+const STARTS: &[(&str, usize, &str)] = &[
+    ("server/src/ads/mod.rs", 1, "a stream: its client's own"),
+    ("server/src/api/grpc.rs", 1, "a watch: its caller's own"),
+    ("server/src/listen.rs", 1, "a connection: its client's own"),
+    ("server/src/engine_task.rs", 1, "one message to the engine"),
+    ("server/src/serve.rs", 1, "what looks after all others; `main` waits for it"),
+    ("source/src/work.rs", 2, "for tests"),
+];
+
 /// The workspace's packages, as cargo sees them.
 fn packages() -> Vec<serde_json::Value> {
     let out = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -83,6 +93,29 @@ fn rows(page: &str, heading: &str) -> Vec<(String, String)> {
     rows.filter_map(|row| row.split_once("` | "))
         .map(|(first, rest)| (first.to_owned(), rest.trim_end_matches(" |").to_owned()))
         .collect()
+}
+
+/// docs/runtime.md lists what runs: something that starts elsewhere would be missing there, and might die in silence.
+#[test]
+fn what_runs_is_looked_after() {
+    let crates = workspace().join("crates");
+    let mut real: BTreeMap<String, usize> = BTreeMap::new();
+    for (path, text) in files(&["rs"]) {
+        let Ok(name) = path.strip_prefix(&crates) else { continue };
+        let name = name.to_string_lossy().into_owned();
+        let of_tests =
+            name.starts_with("testkit/") || name.contains("tests") || name.contains("supervise.rs");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let count = code.matches("spawn(").count();
+        if count > 0 && !of_tests {
+            real.insert(name, count);
+        }
+    }
+    let known = STARTS.iter().map(|(name, count, _)| ((*name).to_owned(), *count)).collect();
+    assert_eq!(
+        real, known,
+        "start it in server/src/supervise.rs, or say here why nobody need notice its end"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tracing::{debug, info};
 use umbra_api::{Change, Object};
 use umbra_engine::{ClassReach, Engine, ProxyId};
 use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, Settings};
-use umbra_source::{Generations, Place, Update};
+use umbra_source::{Generations, Place, Update, Work};
 use umbra_xds::Snapshot;
 
 use crate::diagnostics;
@@ -112,16 +112,13 @@ pub struct Connected {
 }
 
 impl EngineHandle {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The system has no thread left.
-    pub fn start(engine: Engine, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    /// A handle, and the thread behind it that is to be started.
+    pub fn new(engine: Engine, metrics: Arc<Metrics>) -> (Self, Work) {
         let (commands, inbox) = mpsc::channel(QUEUE);
         let (publish, published) = watch::channel(Published::default());
         let owner = Owner::new(engine, metrics, publish);
-        std::thread::Builder::new().name("engine".to_owned()).spawn(move || owner.run(inbox))?;
-        Ok(EngineHandle { commands, published, ids: Arc::default() })
+        let work = Work::thread("engine", move || owner.run(inbox));
+        (EngineHandle { commands, published, ids: Arc::default() }, work)
     }
 
     /// A number for a new stream.
@@ -166,11 +163,6 @@ impl EngineHandle {
     /// The state as of the last settle.
     pub fn published(&self) -> Published {
         self.published.borrow().clone()
-    }
-
-    /// Waits until the engine's thread has ended, which it should not while a handle is left.
-    pub async fn closed(&self) {
-        self.commands.closed().await;
     }
 
     /// The state as of each settle.

@@ -3,9 +3,9 @@
 //! Owns: processes, sockets, clocks, logs, metrics, what people type and what they are told.
 //! Does not own: any content of a configuration (`istio`, `envoy`), the protocol (`xds`), when to recompute
 //! (`engine`), which files to read (`source`).
-//! Invariants: one task owns the engine and nobody else touches it; what it publishes is immutable; every
+//! Invariants: one thread owns the engine and nobody else touches it; what it publishes is immutable; every
 //! channel is bounded and a client that does not read is closed, never waited for; no lock is held across an
-//! await; nothing a file, a proxy or a person sends ends the process.
+//! await; nothing a file, a proxy or a person sends ends the process; a vital task that ends, whyever, does.
 //! Start reading at: [`cli::run`], then `serve.rs`, then `ads/stream.rs`.
 
 pub mod admin;
@@ -28,4 +28,5 @@ pub mod resources;
 pub mod serve;
 pub mod sources;
 mod status;
+pub mod supervise;
 pub mod tls;

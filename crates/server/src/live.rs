@@ -8,10 +8,12 @@ use tokio::sync::watch;
 use umbra_engine::{ClassReach, Resources};
 use umbra_envoy::RUNTIME_LAYER;
 use umbra_ir::{Diagnostic, MirrorState, ObjectId, RuntimeFraction};
+use umbra_source::Work;
 use umbra_xds::{ResourceType, Standing};
 
 use crate::engine_task::{EngineHandle, Reach};
 use crate::proxies::{Proxies, Proxy};
+use crate::supervise::blocking;
 
 /// Proxies that are named when an object is not live on them; the rest is counted.
 const MAX_LAGGARDS: usize = 8;
@@ -110,11 +112,11 @@ pub struct Live {
 }
 
 impl Live {
-    /// Asks this engine and these proxies. Needs a tokio runtime, for a task that ends with the engine.
-    pub fn new(engine: EngineHandle, proxies: Arc<Proxies>) -> Self {
+    /// Asks this engine and these proxies. The work notes when an answer may be another one; it ends with the engine.
+    pub fn new(engine: EngineHandle, proxies: Arc<Proxies>) -> (Self, Work) {
         let (tick, changes) = watch::channel(0);
         let (mut settles, mut answers) = (engine.follow(), proxies.follow());
-        tokio::spawn(async move {
+        let work = Work::task("liveness", async move {
             loop {
                 let next = tokio::select! {
                     settled = settles.changed() => settled,
@@ -127,7 +129,7 @@ impl Live {
                 tick.send_modify(|count| *count += 1);
             }
         });
-        Live { engine, proxies, changes }
+        (Live { engine, proxies, changes }, work)
     }
 
     /// Changes whenever an answer may be another one: something settled, a proxy answered, came or went.
@@ -140,7 +142,7 @@ impl Live {
         let reach = self.engine.reach().await;
         let (live, which) = (self.clone(), which.map(<[ObjectId]>::to_vec));
         // Thousands of objects on thousands of proxies take a while; the streams go on meanwhile.
-        let judged = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let asked: BTreeSet<&ObjectId> = match &which {
                 Some(ids) => ids.iter().filter(|id| reach.objects.contains(id)).collect(),
                 None => reach.objects.iter().collect(),
@@ -148,14 +150,14 @@ impl Live {
             let mirrors = |id| reach.mirrors.get(id).map_or(&[][..], |all| all.as_slice());
             let asked: Vec<_> = asked.into_iter().map(|id| Asked { id, mirrors: mirrors(id) }).collect();
             ObjectsLive { objects: live.judge(&reach, &asked), mirrors: reach.mirrors }
-        });
-        judged.await.unwrap_or_default()
+        })
+        .await
     }
 
     /// Every mirror, sorted by VirtualService, in the order in which they are written.
     pub async fn mirrors(&self) -> Vec<MirrorLive> {
         let (reach, live) = (self.engine.reach().await, self.clone());
-        let judged = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             // Each for itself: what one lacks is no fault of those beside it.
             let each = reach.mirrors.iter().flat_map(|(id, all)| {
                 all.iter().map(move |mirror| Asked { id, mirrors: std::slice::from_ref(mirror) })
@@ -168,8 +170,8 @@ impl Live {
                 MirrorLive { rule: object, state, total, live }
             });
             all.collect()
-        });
-        judged.await.unwrap_or_default()
+        })
+        .await
     }
 
     fn judge(&self, reach: &Reach, asked: &[Asked<'_>]) -> Vec<ObjectLive> {
@@ -412,9 +414,10 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
         async fn new(objects: &str, nobody: &str) -> Self {
             let metrics = Arc::new(Metrics::new());
             let engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
-            let engine = EngineHandle::start(engine, metrics.clone()).unwrap();
+            let (engine, thread) = EngineHandle::new(engine, metrics.clone());
             let proxies = Proxies::new(metrics);
-            let live = Live::new(engine.clone(), proxies.clone());
+            let (live, task) = Live::new(engine.clone(), proxies.clone());
+            [thread, task].into_iter().for_each(Work::start_alone);
             let rule = ObjectId::new(Kind::VirtualService, "default", "web");
             let generations = vec![(rule, Some(Generations { newest: 4, in_force: 3 }))];
             Self::set(&engine, objects, generations).await;

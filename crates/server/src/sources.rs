@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
-use umbra_source::Update;
 use umbra_source::kubernetes::{
     Access, AllObserved, ApiServer, ConnectError, Health, Scope, WatchState, watch_cluster,
 };
+use umbra_source::{Update, Work};
 
 use crate::commands::{usage, words};
 use crate::config::Options;
@@ -67,7 +67,7 @@ impl Sources {
         self.cluster.is_none()
     }
 
-    /// Starts reading.
+    /// How to read.
     ///
     /// # Errors
     /// The folder cannot be listed, or the cluster's credentials cannot be used; the message says which option.
@@ -76,7 +76,8 @@ impl Sources {
         let files = files.map_err(|error| usage(words(&error)))?;
         let Some(cluster) = &self.cluster else {
             let files = files.context("nothing to serve")?;
-            return Ok(Started { updates: files.updates, health: None, cluster: None });
+            let (updates, work) = (files.updates, vec![files.work]);
+            return Ok(Started { updates, health: None, cluster: None, work });
         };
         let option = match cluster.access {
             Access::Kubeconfig(_) => "--kubeconfig",
@@ -89,7 +90,8 @@ impl Sources {
         })?;
         let watched = watch_cluster(&server, &cluster.scope, files);
         let cluster = Some((server, watched.observed));
-        Ok(Started { updates: watched.updates, health: Some(watched.health), cluster })
+        let (updates, work) = (watched.updates, watched.work);
+        Ok(Started { updates, health: Some(watched.health), cluster, work })
     }
 }
 
@@ -140,7 +142,7 @@ fn access(options: &Options) -> Result<Option<Access>, &'static str> {
     }
 }
 
-/// Sources that are being read.
+/// Sources that are read once their work is started.
 #[derive(Debug)]
 pub struct Started {
     /// What changed; the first is the whole state.
@@ -149,11 +151,12 @@ pub struct Started {
     pub health: Option<watch::Receiver<Health>>,
     /// Where statuses go, and what they say there now; `None` without a cluster.
     pub cluster: Option<(ApiServer, watch::Receiver<AllObserved>)>,
+    /// What reads.
+    pub work: Vec<Work>,
 }
 
 /// Shows the health of the watches in the metrics, as long as there are watches.
-pub(crate) async fn report(health: Option<watch::Receiver<Health>>, metrics: Arc<Metrics>) {
-    let Some(mut health) = health else { return std::future::pending().await };
+pub(crate) async fn report(mut health: watch::Receiver<Health>, metrics: Arc<Metrics>) {
     loop {
         for (id, now) in health.borrow_and_update().iter() {
             let labels = ByWatch {

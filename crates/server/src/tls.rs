@@ -15,6 +15,7 @@ use tracing::{error, info};
 
 use crate::config::Options;
 use crate::metrics::Metrics;
+use crate::supervise::blocking;
 
 /// Files count when two looks in a row see the same: a certificate and its key may be replaced one after the other.
 const LOOK: Duration = Duration::from_millis(500);
@@ -173,8 +174,7 @@ impl Identity {
         loop {
             ticks.tick().await;
             let files = self.files.clone();
-            let read = tokio::task::spawn_blocking(move || Contents::read(&files)).await;
-            let Ok(read) = read else { continue };
+            let read = blocking(move || Contents::read(&files)).await;
             match follower.look(read.map_err(|error| format!("{error:#}"))) {
                 None => {}
                 Some(Ok(config)) => {

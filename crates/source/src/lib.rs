@@ -6,7 +6,8 @@
 //! (`engine`).
 //! Invariants: nothing that a file can contain ends the process or takes away an object that was good; only a
 //! deleted file, or a document taken out of a file that reads well, does that. The core ([`Directory`]) does no
-//! IO and has no clock; the channel out is bounded, and while it is full changes merge.
+//! IO and has no clock; the channels out are bounded, and while they are full changes merge. Nothing here starts a task
+//! or a thread: what has to run is handed out as [`Work`].
 //! Start reading at: [`Directory`], then `scan.rs`, then [`watch`]; for the API server, [`kubernetes`].
 
 mod directory;
@@ -17,8 +18,10 @@ mod reading;
 mod scan;
 mod walk;
 mod watch;
+mod work;
 
 pub use directory::{Directory, Generations, Place, Update};
 pub use load::{LoadError, Loaded, load};
 pub use reading::Reading;
 pub use watch::{StartError, Watch, watch};
+pub use work::{Body, Work};

@@ -32,7 +32,8 @@ struct Unloaded {
 impl Unloaded {
     async fn start() -> Self {
         let metrics = Arc::new(Metrics::new());
-        let engine = EngineHandle::start(Engine::new(Options::default()), metrics.clone()).unwrap();
+        let (engine, thread) = EngineHandle::new(Engine::new(Options::default()), metrics.clone());
+        thread.start_alone();
         let proxies = Proxies::new(metrics.clone());
         let shutdown = CancellationToken::new();
         let patience = Patience::default();

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::cli::{Cli, Output, ServeArgs};
 use crate::config::{self, Config};
+use crate::supervise::Fault;
 use crate::{logging, serve};
 
 pub use ask::{mirrors, proxies};
@@ -93,12 +94,21 @@ pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
         watch_selector: args.watch_selector,
         ..Default::default()
     };
-    let options = serve::options(flags, args.config, config).map_err(usage)?;
+    let mut options = serve::options(flags, args.config, config).map_err(usage)?;
+    options.fault = fault();
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(serve::run(options));
     // The watching thread ends by itself; nothing worth waiting for is left.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// What a test makes fail. No program that is made for use listens to it.
+fn fault() -> Option<Fault> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    std::env::var("UMBRA_TEST_FAULT").ok().and_then(|text| Fault::parse(&text))
 }
 
 /// `umbra version`.

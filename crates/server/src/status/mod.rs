@@ -9,10 +9,11 @@ mod reach;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use umbra_source::kubernetes::{AllObserved, ApiServer, Leadership, Statuses, Tally, take_part, write};
+use umbra_source::kubernetes::{AllObserved, ApiServer, Leadership, Statuses, Tally, write};
 
 use crate::engine_task::Published;
 use crate::live::{Live, Mirrors};
@@ -40,35 +41,43 @@ struct Said {
 }
 
 /// Has the statuses written until `shutdown`; of all replicas only the leader writes.
+///
+/// # Errors
+/// A part of it has ended before.
 pub(crate) async fn follow(
-    server: ApiServer,
-    observed: watch::Receiver<AllObserved>,
+    (server, observed): (ApiServer, watch::Receiver<AllObserved>),
+    leadership: Leadership,
     mut published: watch::Receiver<Published>,
     live: Live,
     peers: Arc<Peers>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
-) {
-    let leadership = take_part(&server, peers.identity().id.clone());
+) -> anyhow::Result<()> {
     let (hear, said) = watch::channel(None);
     let (send, wanted) = watch::channel(Arc::new(Statuses::new()));
     let (tell, tally) = watch::channel(Tally::default());
     let seat = leadership.clone();
     let work = async {
-        if published.wait_for(|state| state.ready).await.is_ok() {
-            tokio::join!(
-                ask(live, peers, leadership.clone(), hear),
-                compute(published, said, send),
-                write(server, leadership, observed, wanted, tell),
-                report(tally, metrics),
-            );
+        if published.wait_for(|state| state.ready).await.is_err() {
+            return "waiting for the first load";
+        }
+        // Each goes on for ever.
+        tokio::select! {
+            () = ask(live, peers, leadership.clone(), hear) => "asking the replicas",
+            () = compute(published, said, send) => "judging",
+            () = write(server, leadership, observed, wanted, tell) => "writing",
+            () = report(tally, metrics) => "counting",
         }
     };
-    tokio::select! {
-        () = work => {}
-        () = shutdown.cancelled() => {}
-    }
+    let ended = tokio::select! {
+        part = work => Some(part),
+        () = shutdown.cancelled() => None,
+    };
     seat.resign().await;
+    match ended {
+        None => Ok(()),
+        Some(part) => bail!("{part} came to an end"),
+    }
 }
 
 /// Asks every replica how far objects have come, whenever that may have changed. Who does not write does not ask.
