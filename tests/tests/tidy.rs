@@ -95,6 +95,49 @@ fn rows(page: &str, heading: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The modules at the top of a crate that each of them names, tests apart.
+fn uses(crate_name: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let root = workspace().join("crates").join(crate_name).join("src");
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in files(&["rs"]) {
+        let Ok(inside) = path.strip_prefix(&root) else { continue };
+        let Some(first) = inside.iter().next().and_then(|part| part.to_str()) else { continue };
+        let module = first.trim_end_matches(".rs").to_owned();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code: String = lines.flat_map(|line| [line, "\n"]).collect();
+        let words = |text: &str| -> Vec<String> {
+            let word = |part: &str| part.split("::").next().unwrap_or_default().trim().to_owned();
+            match text.strip_prefix('{').and_then(|list| list.split_once("};")) {
+                Some((list, _)) => list.split(',').map(word).collect(),
+                None => vec![text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()],
+            }
+        };
+        let named = code.split("crate::").skip(1).flat_map(words).filter(|name| *name != module);
+        uses.entry(module.clone()).or_default().extend(named);
+    }
+    uses
+}
+
+#[test]
+fn modules_do_not_need_each_other() {
+    for (name, _) in LAYERS {
+        let mut left = uses(name);
+        loop {
+            // Whoever needs nobody who is left is in no circle.
+            let names: BTreeSet<String> = left.keys().cloned().collect();
+            let free =
+                left.iter().filter(|(_, needs)| needs.is_disjoint(&names)).map(|(name, _)| name.clone());
+            let free: Vec<String> = free.collect();
+            if free.is_empty() {
+                break;
+            }
+            free.iter().for_each(|name| drop(left.remove(name)));
+        }
+        assert!(left.is_empty(), "{name}: these modules need each other, or some of them do: {left:?}");
+    }
+}
+
 /// docs/runtime.md lists what runs: something that starts elsewhere would be missing there, and might die in silence.
 #[test]
 fn what_runs_is_looked_after() {

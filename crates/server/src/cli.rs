@@ -1,17 +1,12 @@
 //! What people type.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::commands;
 use crate::logging::LogFormat;
-
-/// Wrong usage, an unreadable path included.
-pub const USAGE: u8 = 2;
 
 const EXAMPLES: &str = "\
 Try it:
@@ -310,38 +305,6 @@ pub struct VersionArgs {
     /// Lines for people or JSON for tools
     #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "text")]
     pub output: Output,
-}
-
-/// Does what the command line says.
-pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
-        Command::Serve(args) => commands::serve(args),
-        Command::Bootstrap(args) => commands::bootstrap(&args),
-        Command::Validate(args) => commands::validate(&args),
-        Command::Dump(args) => commands::dump(&args),
-        Command::Proxies(args) => commands::proxies(&args),
-        Command::Mirrors(args) => commands::mirrors(&args),
-        Command::Crds => commands::crds(),
-        Command::Version(args) => commands::version(args.output),
-        Command::Completion { shell } => commands::completion(shell),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("umbra: {}", commands::words(&error));
-            ExitCode::from(if error.is::<commands::WrongUsage>() { USAGE } else { 1 })
-        }
-    }
-}
-
-/// `umbra dump | head` is no failure.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use umbra_source::{Update, Work};
 
 use crate::admin::Admin;
 use crate::ads::{Ads, Patience};
-use crate::api::{self, Api};
+use crate::api::Api;
 use crate::config::{self, Config};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
 use crate::reload;
+use crate::replica;
 use crate::sources::{self, Sources, Started};
 use crate::status;
 use crate::supervise::{Fault, Vital};
@@ -171,7 +172,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     let proxies = Proxies::new(metrics.clone());
     let shutdown = CancellationToken::new();
     let (live, live_work) = Live::new(engine.clone(), proxies.clone());
-    let peers = Arc::new(Peers::new(options.peers, api::Identity::new(), engine.clone(), live.clone()));
+    let peers = Arc::new(Peers::new(options.peers, replica::Identity::new(), engine.clone(), live.clone()));
     info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %options.sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
     let mut vital = Vital::new(options.fault.clone());

@@ -10,8 +10,8 @@ use umbra_source::kubernetes::{
 };
 use umbra_source::{Update, Work};
 
-use crate::commands::{usage, words};
 use crate::config::Options;
+use crate::failure::{usage, words};
 use crate::metrics::{ByWatch, Metrics};
 
 /// What is served; at least one of the two is there.
