@@ -57,6 +57,7 @@ scale: tools controlplane ## Print the figures of docs/performance.md that need 
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test kubernetes scale::
 
 golden: tools build ## Write the golden files anew; look at the difference before you commit it
+	UPDATE_GOLDEN=1 $(CARGO) test --package umbra-server --lib
 	UMBRA_BIN=$(TARGET)/debug/umbra UPDATE_GOLDEN=1 $(CARGO) test --package umbra-tests --test golden --test chart
 
 fmt: ## Format all code

@@ -11,16 +11,17 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use umbra_engine::{Engine, Options};
+use umbra_engine::Engine;
 use umbra_source::kubernetes::take_part;
 use umbra_source::{Update, Work};
 
 use crate::admin::Admin;
 use crate::ads::{Ads, Patience};
 use crate::api::Api;
-use crate::config::{self, Config};
+use crate::config::{Config, Options};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
+use crate::failure::usage;
 use crate::listen;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -45,28 +46,11 @@ const STATUS: &str = "status";
 /// How long streams may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Where `--xds` listens unless told otherwise.
-pub const DEFAULT_XDS: &str = "127.0.0.1:15010";
-/// Where `--admin` listens unless told otherwise.
-pub const DEFAULT_ADMIN: &str = "127.0.0.1:15014";
-
 /// What a server needs to start.
-#[derive(Clone, Debug)]
-pub struct ServeOptions {
-    /// Where objects come from.
-    pub sources: Sources,
-    /// Where proxies connect; port 0 takes a free one.
-    pub xds: String,
-    /// Where they connect over TLS, and as whom umbra answers there.
-    pub xds_tls: Option<TlsOptions>,
-    /// Where people look; port 0 takes a free one.
-    pub admin: String,
-    /// Where only probes and metrics are answered.
-    pub probe: Option<String>,
-    /// Where tools and other replicas ask.
-    pub api: Option<String>,
-    /// `HOST:PORT`s of all replicas' APIs.
-    pub peers: Vec<String>,
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// What the command line, the environment and the settings file say together. Port 0 takes a free one.
+    pub options: Options,
     /// The settings file, to be looked after.
     pub config_file: Option<PathBuf>,
     /// What that file said, or the defaults.
@@ -77,22 +61,12 @@ pub struct ServeOptions {
     pub fault: Option<Fault>,
 }
 
-impl ServeOptions {
+impl Setup {
     /// A server on free local ports without a settings file, for tests.
     pub fn local(dir: impl Into<PathBuf>) -> Self {
-        ServeOptions {
-            sources: Sources { dir: Some(dir.into()), cluster: None },
-            xds: "127.0.0.1:0".to_owned(),
-            xds_tls: None,
-            admin: "127.0.0.1:0".to_owned(),
-            probe: None,
-            api: None,
-            peers: Vec::new(),
-            config_file: None,
-            config: Config::default(),
-            patience: Patience::default(),
-            fault: None,
-        }
+        let local = || Some("127.0.0.1:0".to_owned());
+        let options = Options { dir: Some(dir.into()), xds: local(), admin: local(), ..Options::default() };
+        Setup { options, ..Setup::default() }
     }
 }
 
@@ -145,13 +119,17 @@ impl Running {
 ///
 /// # Errors
 /// A source cannot be read at all, or an address cannot be bound; the message says which option.
-pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
-    let xds_listener = bind("--xds", &options.xds).await?;
-    let tls = match &options.xds_tls {
+pub async fn start(setup: Setup) -> anyhow::Result<Running> {
+    let options = &setup.options;
+    let sources = Sources::choose(options).map_err(usage)?;
+    let tls_options = TlsOptions::choose(options).map_err(usage)?;
+    let peers = peers(options).map_err(usage)?;
+    let xds_listener = bind("--xds", options.xds()).await?;
+    let tls = match tls_options {
         Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),
         None => None,
     };
-    let admin_listener = bind("--admin", &options.admin).await?;
+    let admin_listener = bind("--admin", options.admin()).await?;
     let probe_listener = match &options.probe {
         Some(address) => Some(bind("--probe", address).await?),
         None => None,
@@ -164,26 +142,27 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     let probe = probe_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let xds_tls = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let api = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    let Started { updates, health, cluster, work } = options.sources.start().await?;
+    let Started { updates, health, cluster, work } = sources.start().await?;
     let metrics = Arc::new(Metrics::new());
-    let settings = options.config.settings.clone();
-    let engine = Engine::new(Options { settings, pods_as_endpoints: options.sources.pods_as_endpoints() });
+    let settings = setup.config.settings.clone();
+    let pods_as_endpoints = sources.pods_as_endpoints();
+    let engine = Engine::new(umbra_engine::Options { settings, pods_as_endpoints });
     let (engine, engine_work) = EngineHandle::new(engine, metrics.clone());
     let proxies = Proxies::new(metrics.clone());
     let shutdown = CancellationToken::new();
     let (live, live_work) = Live::new(engine.clone(), proxies.clone());
-    let peers = Arc::new(Peers::new(options.peers, replica::Identity::new(), engine.clone(), live.clone()));
-    info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %options.sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
+    let peers = Arc::new(Peers::new(peers, replica::Identity::new(), engine.clone(), live.clone()));
+    info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
-    let mut vital = Vital::new(options.fault.clone());
+    let mut vital = Vital::new(setup.fault.clone());
     for work in work.into_iter().chain([engine_work, live_work]) {
         vital.work(work)?;
     }
     vital.task("sources", feed(updates, engine.clone()));
-    if let Some(path) = options.config_file {
+    if let Some(path) = setup.config_file {
         vital.work(Work::task(
             "settings",
-            reload::follow(path, options.config, engine.clone(), metrics.clone()),
+            reload::follow(path, setup.config, engine.clone(), metrics.clone()),
         ))?;
     }
     if let Some((_, identity)) = &tls {
@@ -204,7 +183,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         engine: engine.clone(),
         proxies: proxies.clone(),
         metrics: metrics.clone(),
-        patience: options.patience,
+        patience: setup.patience,
         shutdown: shutdown.clone(),
     };
     let stop = Stop {
@@ -243,7 +222,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     if let Some(listener) = api_listener {
         people_on(API, listener, asked.router());
     }
-    if let Some(fault) = options.fault {
+    if let Some(fault) = setup.fault {
         fault.now.cancel();
     }
     let end = tokio::spawn(look_after(vital, stop));
@@ -326,12 +305,12 @@ async fn listen_on(address: &str) -> std::io::Result<TcpListener> {
 ///
 /// # Errors
 /// As [`start`], and when something ended that should not have.
-pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
+pub async fn run(setup: Setup) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     descriptors::raise();
-    let running = start(options).await?;
+    let running = start(setup).await?;
     let shutdown = running.shutdown_token();
     let wait = running.wait();
     tokio::pin!(wait);
@@ -350,32 +329,14 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
 }
 
-/// What the command line, the environment and the settings file say together.
-///
-/// # Errors
-/// No source is named, or two clusters are, or only a part of what TLS needs.
-pub fn options(
-    flags: config::Options,
-    config_file: Option<PathBuf>,
-    config: Config,
-) -> Result<ServeOptions, String> {
-    let file = &config.options;
-    let sources = Sources::choose(&flags, file)?;
-    let xds_tls = TlsOptions::choose(&flags, file)?;
-    let xds = flags.xds.or_else(|| file.xds.clone()).unwrap_or_else(|| DEFAULT_XDS.to_owned());
-    let admin = flags.admin.or_else(|| file.admin.clone()).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
-    let probe = flags.probe.or_else(|| file.probe.clone());
-    let api = flags.api.or_else(|| file.api.clone());
-    let peers = flags.peers.or_else(|| file.peers.clone()).unwrap_or_default();
+/// The `HOST:PORT`s of all replicas' APIs.
+fn peers(options: &Options) -> Result<Vec<String>, &'static str> {
+    let peers = options.peers.clone().unwrap_or_default();
     let is_named = |peer: &String| {
         peer.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     };
-    if !peers.iter().all(is_named) {
-        return Err(
-            "--peers: expected HOST:PORT, the name of all replicas and the port of their --api".to_owned()
-        );
+    match peers.iter().all(is_named) {
+        true => Ok(peers),
+        false => Err("--peers: expected HOST:PORT, the name of all replicas and the port of their --api"),
     }
-    let patience = Patience::default();
-    let fault = None;
-    Ok(ServeOptions { sources, xds, xds_tls, admin, probe, api, peers, config_file, config, patience, fault })
 }

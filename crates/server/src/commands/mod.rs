@@ -11,13 +11,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 use serde_json::json;
 
 use crate::cli::{Cli, Command, Output, ServeArgs};
-use crate::config::{self, Config};
+use crate::config::{Config, Options};
 use crate::failure::{self, usage};
+use crate::serve::Setup;
 use crate::supervise::Fault;
 use crate::{logging, serve};
 
@@ -29,8 +30,11 @@ use validate::validate;
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Serve(args) => serve(args),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let arguments = matches.subcommand().map_or(&matches, |(_, arguments)| arguments);
+    let result = match cli.command {
+        Command::Serve(args) => serve(*args, arguments),
         Command::Bootstrap(args) => bootstrap(&args),
         Command::Validate(args) => validate(&args),
         Command::Dump(args) => dump(&args),
@@ -56,33 +60,14 @@ fn print(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `umbra serve`.
-fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+/// `umbra serve`, with its arguments as clap has them.
+fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let config = load_config(args.config.as_deref())?;
-    let level = args.log.as_deref().or(config.options.log.as_deref()).unwrap_or("info");
-    let format = args.log_format.or(config.options.log_format).unwrap_or_default();
-    logging::start(level, format).map_err(usage)?;
-    let flags = config::Options {
-        dir: args.dir,
-        xds: args.xds,
-        xds_tls: args.xds_tls,
-        tls_cert: args.tls_cert,
-        tls_key: args.tls_key,
-        tls_client_ca: args.tls_client_ca,
-        admin: args.admin,
-        probe: args.probe,
-        api: args.api,
-        peers: args.peers,
-        kubeconfig: args.kubeconfig,
-        in_cluster: Some(args.in_cluster),
-        watch_namespaces: args.watch_namespaces,
-        watch_selector: args.watch_selector,
-        ..Default::default()
-    };
-    let mut options = serve::options(flags, args.config, config).map_err(usage)?;
-    options.fault = fault();
+    let options = Options::merge(config.options.clone(), matches)?;
+    logging::start(options.log(), options.log_format.unwrap_or_default()).map_err(usage)?;
+    let setup = Setup { options, config_file: args.config, config, fault: fault(), ..Setup::default() };
     let runtime = tokio::runtime::Runtime::new()?;
-    let result = runtime.block_on(serve::run(options));
+    let result = runtime.block_on(serve::run(setup));
     // The watching thread ends by itself; nothing worth waiting for is left.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
