@@ -65,18 +65,18 @@ pub struct Listed {
 type Snapshots = Option<Arc<Snapshot>>;
 
 enum Command {
-    Files(Update),
+    Update(Update),
     Settings(Settings),
     Connect(ProxyId, ProxyNode, bool, watch::Sender<Snapshots>),
     Rtds(ProxyId, oneshot::Sender<()>),
     Disconnect(ProxyId),
     Objects(oneshot::Sender<Vec<Listed>>),
-    Reach(oneshot::Sender<Reach>),
+    Outcome(oneshot::Sender<Outcome>),
 }
 
 /// What umbra has made of each Istio object, and for which proxies, as of the last settle.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct Outcome {
     /// Every Istio object, also one of which no version was understood.
     pub objects: BTreeSet<ObjectId>,
     /// Those of the cluster.
@@ -90,7 +90,7 @@ pub struct Reach {
 /// Questions that wait for the next settle.
 enum Question {
     Objects(oneshot::Sender<Vec<Listed>>),
-    Reach(oneshot::Sender<Reach>),
+    Outcome(oneshot::Sender<Outcome>),
     Settled(oneshot::Sender<()>),
 }
 
@@ -126,9 +126,9 @@ impl EngineHandle {
         self.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Takes in what files say now; waits while the engine is behind. The first makes the engine ready.
-    pub async fn files(&self, update: Update) {
-        let _ = self.commands.send(Command::Files(update)).await;
+    /// Takes in what the sources say has changed; waits while the engine is behind. The first makes the engine ready.
+    pub async fn update(&self, update: Update) {
+        let _ = self.commands.send(Command::Update(update)).await;
     }
 
     /// Replaces the settings.
@@ -153,10 +153,10 @@ impl EngineHandle {
         answer.await.unwrap_or_default()
     }
 
-    /// What has become of every Istio object.
-    pub async fn reach(&self) -> Reach {
+    /// What has become of every Istio object, and where.
+    pub async fn outcome(&self) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Reach(reply)).await;
+        let _ = self.commands.send(Command::Outcome(reply)).await;
         answer.await.unwrap_or_default()
     }
 
@@ -253,9 +253,9 @@ impl Owner {
     }
 
     fn take(&mut self, command: Command) {
-        self.work |= !matches!(command, Command::Objects(_) | Command::Reach(_));
+        self.work |= !matches!(command, Command::Objects(_) | Command::Outcome(_));
         match command {
-            Command::Files(update) => self.files(update),
+            Command::Update(update) => self.update(update),
             Command::Settings(settings) => self.engine.set_settings(settings),
             Command::Connect(id, node, rtds, sender) => {
                 self.engine.connect(id, node, rtds);
@@ -270,11 +270,11 @@ impl Owner {
                 self.proxies.remove(&id);
             }
             Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
-            Command::Reach(reply) => self.questions.push(Question::Reach(reply)),
+            Command::Outcome(reply) => self.questions.push(Question::Outcome(reply)),
         }
     }
 
-    fn files(&mut self, update: Update) {
+    fn update(&mut self, update: Update) {
         let Update { changes, places, diagnostics, files, generations } = update;
         self.note_rules(&changes, &places, generations);
         let (mut put, mut deleted) = (0_usize, 0_usize);
@@ -407,16 +407,16 @@ impl Owner {
                     let listed = objects.map(|(id, _)| Listed { place: self.places.get(&id).cloned(), id });
                     let _ = reply.send(listed.collect());
                 }
-                Question::Reach(reply) => drop(reply.send(self.reach())),
+                Question::Outcome(reply) => drop(reply.send(self.outcome())),
                 Question::Settled(reply) => drop(reply.send(())),
             }
         }
     }
 
-    fn reach(&mut self) -> Reach {
+    fn outcome(&mut self) -> Outcome {
         let mut objects: BTreeSet<_> = self.engine.with_status().into_iter().collect();
         objects.extend(self.rules.keys().cloned());
-        Reach {
+        Outcome {
             objects,
             rules: self.rules.clone(),
             classes: self.engine.reach(),

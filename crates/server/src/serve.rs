@@ -232,7 +232,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
 /// Hands on what the sources say; `None` in place of an update is somebody else's end, who is vital himself.
 async fn feed(mut updates: mpsc::Receiver<Update>, engine: EngineHandle) -> anyhow::Result<()> {
     while let Some(update) = updates.recv().await {
-        engine.files(update).await;
+        engine.update(update).await;
     }
     Ok(())
 }

@@ -130,10 +130,10 @@ fn missing(
         }
         // Any version of the assignment will do: endpoints may change faster than a proxy answers, and one that
         // a changed cluster still lacks shows as that cluster's missing ACK.
-        let unreached = cluster.requires.iter().filter(|name| {
-            watched(endpoints, ResourceType::Endpoint, name, snapshot).is_some() && !endpoints.reached(name)
+        let unanswered = cluster.requires.iter().filter(|name| {
+            watched(endpoints, ResourceType::Endpoint, name, snapshot).is_some() && !endpoints.answered(name)
         });
-        missing.extend(unreached.cloned());
+        missing.extend(unanswered.cloned());
     }
     missing
 }

@@ -100,9 +100,9 @@ impl Api {
 
     /// Every proxy of a namespace (empty: of all), in the order of connecting.
     async fn list_proxies(&self, namespace: &str) -> Vec<Proxy> {
-        let reach = self.engine.reach().await;
+        let outcome = self.engine.outcome().await;
         let of = |class: &'_ ClassReach| class.proxies.iter().map(|id| (id.0, class.class.clone())).collect();
-        let classes: BTreeMap<u64, ProxyClass> = reach.classes.iter().flat_map::<Vec<_>, _>(of).collect();
+        let classes: BTreeMap<u64, ProxyClass> = outcome.classes.iter().flat_map::<Vec<_>, _>(of).collect();
         let all = self.proxies.list();
         let wanted = all.iter().filter(|it| namespace.is_empty() || *it.node.namespace == *namespace);
         wanted.map(|proxy| messages::proxy(proxy, classes.get(&proxy.id), &self.identity)).collect()

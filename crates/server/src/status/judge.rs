@@ -7,7 +7,7 @@ use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
 use umbra_source::kubernetes::{ACCEPTED, Condition, PROGRAMMED, Status, Statuses, Truth};
 
 use super::mirrors::{Line, mirrors_ready, summary};
-use super::reach::{Reaches, programmed};
+use super::programmed::{Liveness, programmed};
 use crate::engine_task::{Rule, Rules};
 use crate::live::Mirrors;
 
@@ -19,7 +19,7 @@ pub(super) fn statuses(
     rules: &Rules,
     diagnostics: &[Diagnostic],
     mirrors: &Mirrors,
-    reaches: &Reaches,
+    liveness: &Liveness,
 ) -> Statuses {
     let mut about: BTreeMap<&ObjectId, Vec<&Diagnostic>> = BTreeMap::new();
     for diagnostic in diagnostics {
@@ -34,13 +34,13 @@ pub(super) fn statuses(
         } else {
             let lines: Vec<Line> =
                 mirrors.get(id).into_iter().flat_map(|all| all.iter()).map(Line::new).collect();
-            let reach = reaches.objects.get(id);
-            let live = reach.filter(|live| live.total > 0).map(|live| (live.live, live.total));
+            let live = liveness.objects.get(id);
+            let counts = live.filter(|live| live.total > 0).map(|live| (live.live, live.total));
             let mut conditions = vec![accepted(&worth(&about))];
-            conditions.push(programmed(rule, reach, reaches));
+            conditions.push(programmed(rule, live, liveness));
             conditions.extend(mirrors_ready(&lines));
             let messages = messages(&worth(&about));
-            Status { generation: rule.generation, conditions, mirrors: summary(&lines, live), messages }
+            Status { generation: rule.generation, conditions, mirrors: summary(&lines, counts), messages }
         };
         (id.clone(), status)
     };
@@ -161,7 +161,7 @@ mod tests {
     fn check(diagnostics: &[&str], in_file: bool, want: &str) {
         let diagnostics: Vec<_> = diagnostics.iter().map(|words| diagnostic(words)).collect();
         let rule = Rule { generation: 7, in_force: 7, in_file, ..Rule::default() };
-        let all = statuses(&[(id(), rule)].into(), &diagnostics, &BTreeMap::new(), &Reaches::default());
+        let all = statuses(&[(id(), rule)].into(), &diagnostics, &BTreeMap::new(), &Liveness::default());
         let status = &all[&id()];
         let words = status
             .conditions

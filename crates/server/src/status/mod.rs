@@ -4,7 +4,7 @@
 
 mod judge;
 mod mirrors;
-mod reach;
+mod programmed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::engine_task::Published;
 use crate::live::{Live, Mirrors};
 use crate::metrics::{ByResult, Metrics};
 use crate::peers::Peers;
-use reach::Reaches;
+use programmed::Liveness;
 
 /// How long to wait for further changes before replicas are asked, and before statuses are computed: nobody reads
 /// them faster.
@@ -36,7 +36,7 @@ const WELCOME: Duration = Duration::from_secs(3);
 /// What the replicas said last.
 #[derive(Default)]
 struct Said {
-    reaches: Reaches,
+    liveness: Liveness,
     mirrors: Mirrors,
 }
 
@@ -95,13 +95,13 @@ async fn ask(
         if leadership.holds() {
             let mut answer = peers.objects().await;
             let mirrors = std::mem::take(&mut answer.mirrors);
-            let reaches = Reaches::from(answer);
-            if reaches.is_open() {
+            let liveness = Liveness::from(answer);
+            if liveness.is_open() {
                 again = ASK_OPEN;
             }
             let welcome = WELCOME.saturating_sub(started.elapsed());
-            if welcome.is_zero() || reaches.objects.values().any(|live| live.total > 0) {
-                hear.send_replace(Some(Arc::new(Said { reaches, mirrors })));
+            if welcome.is_zero() || liveness.objects.values().any(|live| live.total > 0) {
+                hear.send_replace(Some(Arc::new(Said { liveness, mirrors })));
             } else {
                 again = again.min(welcome);
             }
@@ -130,7 +130,7 @@ async fn compute(
         // Taken last: never older than what was said.
         let state = published.borrow_and_update().clone();
         let now = heard.map_or(Statuses::new(), |said| {
-            judge::statuses(&state.rules, &state.diagnostics, &said.mirrors, &said.reaches)
+            judge::statuses(&state.rules, &state.diagnostics, &said.mirrors, &said.liveness)
         });
         send.send_if_modified(|before| {
             let changed = **before != now;

@@ -15,7 +15,7 @@ const NAMED: usize = 3;
 
 /// How far all objects have come, on all replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Reaches {
+pub(super) struct Liveness {
     /// By object; one that no replica knows is missing.
     pub(super) objects: BTreeMap<ObjectId, ObjectLive>,
     /// How many replicas there are.
@@ -24,15 +24,15 @@ pub(super) struct Reaches {
     pub(super) silent: Vec<String>,
 }
 
-impl From<PeerAnswer> for Reaches {
+impl From<PeerAnswer> for Liveness {
     fn from(answer: PeerAnswer) -> Self {
         let PeerAnswer { objects, silent, replicas, .. } = answer;
         let objects = objects.into_iter().map(|live| (live.object.clone(), live)).collect();
-        Reaches { objects, replicas, silent }
+        Liveness { objects, replicas, silent }
     }
 }
 
-impl Reaches {
+impl Liveness {
     /// Whether an answer is on its way that will be another one: some proxy has not said anything yet.
     pub(super) fn is_open(&self) -> bool {
         self.objects.values().any(|live| live.laggards.iter().any(|laggard| !laggard.refused()))
@@ -40,7 +40,7 @@ impl Reaches {
 }
 
 /// The condition [`PROGRAMMED`] of an object.
-pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Reaches) -> Condition {
+pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Liveness) -> Condition {
     let condition = |holds, reason: &str, message| {
         let (reason, message) = (reason.to_owned(), cut(message));
         Condition { kind: PROGRAMMED, holds, reason, message }
@@ -121,7 +121,7 @@ mod tests {
         let generation = words[0].parse().unwrap();
         let (total, live) = (total.parse().unwrap(), live.parse().unwrap());
         let live = ObjectLive { object, generation, newest: generation, total, live, laggards };
-        let all = Reaches { replicas, silent, ..Reaches::default() };
+        let all = Liveness { replicas, silent, ..Liveness::default() };
         let said = programmed(&rule(7), Some(&live), &all);
         let got = format!("{} {}: {}", said.holds.as_str(), said.reason, said.message);
         assert_eq!(got, want);
@@ -175,7 +175,7 @@ mod tests {
             (0, "no version of it could be understood: no proxy has any"),
             (6, "generation 6, the last that was understood, is live on 0 of 0 proxies"),
         ] {
-            let said = programmed(&rule(in_force), None, &Reaches::default());
+            let said = programmed(&rule(in_force), None, &Liveness::default());
             assert_eq!((said.holds, said.reason.as_str()), (Truth::False, "NotAccepted"));
             assert_eq!(said.message, want);
         }
