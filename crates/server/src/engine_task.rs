@@ -34,15 +34,15 @@ pub struct Published {
     /// All that is wrong, with file and line, in the order of listings.
     pub diagnostics: Arc<Vec<Diagnostic>>,
     /// The cluster's Istio objects, as of these diagnostics.
-    pub rules: Arc<Rules>,
+    pub cluster: Arc<ClusterObjects>,
 }
 
 /// The cluster's Istio objects.
-pub type Rules = BTreeMap<ObjectId, Rule>;
+pub type ClusterObjects = BTreeMap<ObjectId, ClusterObject>;
 
 /// An Istio object of the cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Rule {
+pub struct ClusterObject {
     /// The newest version (`metadata.generation`) that was seen.
     pub generation: i64,
     /// The version that is in force, see [`Generations`].
@@ -80,7 +80,7 @@ pub struct Outcome {
     /// Every Istio object, also one of which no version was understood.
     pub objects: BTreeSet<ObjectId>,
     /// Those of the cluster.
-    pub rules: Arc<Rules>,
+    pub cluster: Arc<ClusterObjects>,
     /// Every class of proxies.
     pub classes: Vec<ClassReach>,
     /// The mirrors of every VirtualService that has any.
@@ -205,7 +205,7 @@ struct Owner {
     publish: watch::Sender<Published>,
     proxies: BTreeMap<ProxyId, watch::Sender<Snapshots>>,
     places: BTreeMap<ObjectId, Place>,
-    rules: Arc<Rules>,
+    cluster: Arc<ClusterObjects>,
     file_diagnostics: Vec<Diagnostic>,
     /// Mirrors of each VirtualService.
     mirrors: BTreeMap<ObjectId, usize>,
@@ -227,7 +227,7 @@ impl Owner {
             publish,
             proxies: BTreeMap::new(),
             places: BTreeMap::new(),
-            rules: Arc::default(),
+            cluster: Arc::default(),
             file_diagnostics: Vec::new(),
             mirrors: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -276,7 +276,7 @@ impl Owner {
 
     fn update(&mut self, update: Update) {
         let Update { changes, places, diagnostics, files, generations } = update;
-        self.note_rules(&changes, &places, generations);
+        self.note_cluster(&changes, &places, generations);
         let (mut put, mut deleted) = (0_usize, 0_usize);
         self.metrics.changes.inc_by(changes.len() as u64);
         self.metrics.files.set(i64::try_from(files).unwrap_or(i64::MAX));
@@ -319,41 +319,43 @@ impl Owner {
     }
 
     /// Keeps what a writer of statuses needs, in step with what the engine has.
-    fn note_rules(
+    fn note_cluster(
         &mut self,
         changes: &[Change],
         places: &[(ObjectId, Option<Place>)],
         generations: Vec<(ObjectId, Option<Generations>)>,
     ) {
         if !generations.is_empty() {
-            let rules = Arc::make_mut(&mut self.rules);
+            let cluster = Arc::make_mut(&mut self.cluster);
             for (id, generation) in generations {
                 match generation {
                     Some(generation) => {
                         let in_file = self.places.contains_key(&id);
-                        let rule = rules.entry(id).or_insert_with(|| Rule { in_file, ..Rule::default() });
-                        rule.generation = generation.newest;
-                        rule.in_force = generation.in_force;
+                        let object = cluster
+                            .entry(id)
+                            .or_insert_with(|| ClusterObject { in_file, ..ClusterObject::default() });
+                        object.generation = generation.newest;
+                        object.in_force = generation.in_force;
                     }
                     None => {
-                        rules.remove(&id);
+                        cluster.remove(&id);
                     }
                 }
             }
         }
         for change in changes {
             if let Change::Upsert(object) = change
-                && self.rules.contains_key(&object.id())
-                && let Some(rule) = Arc::make_mut(&mut self.rules).get_mut(&object.id())
+                && self.cluster.contains_key(&object.id())
+                && let Some(known) = Arc::make_mut(&mut self.cluster).get_mut(&object.id())
             {
-                rule.object = Some(object.clone());
+                known.object = Some(object.clone());
             }
         }
         for (id, place) in places {
-            if self.rules.contains_key(id)
-                && let Some(rule) = Arc::make_mut(&mut self.rules).get_mut(id)
+            if self.cluster.contains_key(id)
+                && let Some(known) = Arc::make_mut(&mut self.cluster).get_mut(id)
             {
-                rule.in_file = place.is_some();
+                known.in_file = place.is_some();
             }
         }
     }
@@ -387,8 +389,8 @@ impl Owner {
         self.metrics.mirrors.set(i64::try_from(self.mirrors.values().sum::<usize>()).unwrap_or(i64::MAX));
         self.metrics.ready.set(1);
         let diagnostics = self.shown.clone();
-        let (ready, rules) = (true, self.rules.clone());
-        let published = Published { ready, generation: settled.generation, objects, diagnostics, rules };
+        let (ready, cluster) = (true, self.cluster.clone());
+        let published = Published { ready, generation: settled.generation, objects, diagnostics, cluster };
         self.publish.send_replace(published);
     }
 
@@ -415,10 +417,10 @@ impl Owner {
 
     fn outcome(&mut self) -> Outcome {
         let mut objects: BTreeSet<_> = self.engine.with_status().into_iter().collect();
-        objects.extend(self.rules.keys().cloned());
+        objects.extend(self.cluster.keys().cloned());
         Outcome {
             objects,
-            rules: self.rules.clone(),
+            cluster: self.cluster.clone(),
             classes: self.engine.reach(),
             mirrors: self.engine.mirrors(),
         }

@@ -229,11 +229,11 @@ impl ObjectLive {
 }
 
 fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
-    let rule = outcome.rules.get(id).filter(|rule| !rule.in_file);
+    let known = outcome.cluster.get(id).filter(|known| !known.in_file);
     ObjectLive {
         object: id.clone(),
-        generation: rule.map_or(0, |rule| rule.in_force),
-        newest: rule.map_or(0, |rule| rule.generation),
+        generation: known.map_or(0, |known| known.in_force),
+        newest: known.map_or(0, |known| known.generation),
         total: 0,
         live: 0,
         laggards: Vec::new(),

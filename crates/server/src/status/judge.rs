@@ -8,7 +8,7 @@ use umbra_source::kubernetes::{ACCEPTED, Condition, PROGRAMMED, Status, Statuses
 
 use super::mirrors::{Line, mirrors_ready, summary};
 use super::programmed::{Liveness, programmed};
-use crate::engine_task::{Rule, Rules};
+use crate::engine_task::{ClusterObject, ClusterObjects};
 use crate::live::Mirrors;
 
 /// Longer messages are cut: a status is no report, `/debug/diagnostics` has it all.
@@ -16,7 +16,7 @@ pub(super) const MAX_MESSAGE: usize = 1024;
 
 /// The status of every object of the cluster.
 pub(super) fn statuses(
-    rules: &Rules,
+    cluster: &ClusterObjects,
     diagnostics: &[Diagnostic],
     mirrors: &Mirrors,
     liveness: &Liveness,
@@ -27,24 +27,24 @@ pub(super) fn statuses(
             about.entry(id).or_default().push(diagnostic);
         }
     }
-    let one = |(id, rule): (&ObjectId, &Rule)| {
+    let one = |(id, object): (&ObjectId, &ClusterObject)| {
         let about = about.remove(id).unwrap_or_default();
-        let status = if rule.in_file {
-            hidden(rule.generation, &about)
+        let status = if object.in_file {
+            hidden(object.generation, &about)
         } else {
             let lines: Vec<Line> =
                 mirrors.get(id).into_iter().flat_map(|all| all.iter()).map(Line::new).collect();
             let live = liveness.objects.get(id);
             let counts = live.filter(|live| live.total > 0).map(|live| (live.live, live.total));
             let mut conditions = vec![accepted(&worth(&about))];
-            conditions.push(programmed(rule, live, liveness));
+            conditions.push(programmed(object, live, liveness));
             conditions.extend(mirrors_ready(&lines));
             let messages = messages(&worth(&about));
-            Status { generation: rule.generation, conditions, mirrors: summary(&lines, counts), messages }
+            Status { generation: object.generation, conditions, mirrors: summary(&lines, counts), messages }
         };
         (id.clone(), status)
     };
-    rules.iter().map(one).collect()
+    cluster.iter().map(one).collect()
 }
 
 /// A file wins over it: what is said about the object is about the file's.
@@ -160,8 +160,8 @@ mod tests {
     /// Conditions as `Accepted=True/Accepted MESSAGE`, then the number of Istio's messages.
     fn check(diagnostics: &[&str], in_file: bool, want: &str) {
         let diagnostics: Vec<_> = diagnostics.iter().map(|words| diagnostic(words)).collect();
-        let rule = Rule { generation: 7, in_force: 7, in_file, ..Rule::default() };
-        let all = statuses(&[(id(), rule)].into(), &diagnostics, &BTreeMap::new(), &Liveness::default());
+        let object = ClusterObject { generation: 7, in_force: 7, in_file, ..ClusterObject::default() };
+        let all = statuses(&[(id(), object)].into(), &diagnostics, &BTreeMap::new(), &Liveness::default());
         let status = &all[&id()];
         let words = status
             .conditions

@@ -130,7 +130,7 @@ async fn compute(
         // Taken last: never older than what was said.
         let state = published.borrow_and_update().clone();
         let now = heard.map_or(Statuses::new(), |said| {
-            judge::statuses(&state.rules, &state.diagnostics, &said.mirrors, &said.liveness)
+            judge::statuses(&state.cluster, &state.diagnostics, &said.mirrors, &said.liveness)
         });
         send.send_if_modified(|before| {
             let changed = **before != now;

@@ -6,7 +6,7 @@ use umbra_ir::ObjectId;
 use umbra_source::kubernetes::{Condition, PROGRAMMED, REJECTED, Truth};
 
 use super::judge::cut;
-use crate::engine_task::Rule;
+use crate::engine_task::ClusterObject;
 use crate::live::{Laggard, ObjectLive};
 use crate::peers::PeerAnswer;
 
@@ -40,7 +40,7 @@ impl Liveness {
 }
 
 /// The condition [`PROGRAMMED`] of an object.
-pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Liveness) -> Condition {
+pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all: &Liveness) -> Condition {
     let condition = |holds, reason: &str, message| {
         let (reason, message) = (reason.to_owned(), cut(message));
         Condition { kind: PROGRAMMED, holds, reason, message }
@@ -48,8 +48,8 @@ pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Liveness)
     let (on, total) = live.map_or((0, 0), |live| (live.live, live.total));
     let laggards = live.map_or(&[][..], |live| &live.laggards);
     let counts = format!("live on {on} of {total} proxies");
-    if rule.in_force != rule.generation {
-        let message = match rule.in_force {
+    if object.in_force != object.generation {
+        let message = match object.in_force {
             0 => "no version of it could be understood: no proxy has any".to_owned(),
             version => format!("generation {version}, the last that was understood, is {counts}"),
         };
@@ -72,7 +72,7 @@ pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Liveness)
             format!("{silent} of {replicas} replicas did not answer: {who}; {counts} of the others");
         return condition(Truth::Unknown, "ReplicasSilent", message);
     }
-    if let Some(version) = live.map(|live| live.generation).filter(|version| *version != rule.generation) {
+    if let Some(version) = live.map(|live| live.generation).filter(|version| *version != object.generation) {
         let message = format!("{counts} as of generation {version} of the object, not yet as of this one");
         return condition(Truth::False, "Pending", message);
     }
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     /// Version 7 of an object, with this one in force.
-    fn rule(in_force: i64) -> Rule {
-        Rule { generation: 7, in_force, ..Rule::default() }
+    fn object(in_force: i64) -> ClusterObject {
+        ClusterObject { generation: 7, in_force, ..ClusterObject::default() }
     }
 
     /// `GENERATION LIVE/TOTAL LAGGARD…`, a laggard as `POD` or `POD!WORDS`; how many replicas there are, and who of
@@ -117,12 +117,12 @@ mod tests {
         });
         let mut laggards: Vec<Laggard> = slow.collect();
         laggards.sort_by(Laggard::by_weight);
-        let object = ObjectId::new(umbra_ir::Kind::Gateway, "shop", "door");
+        let id = ObjectId::new(umbra_ir::Kind::Gateway, "shop", "door");
         let generation = words[0].parse().unwrap();
         let (total, live) = (total.parse().unwrap(), live.parse().unwrap());
-        let live = ObjectLive { object, generation, newest: generation, total, live, laggards };
+        let live = ObjectLive { object: id, generation, newest: generation, total, live, laggards };
         let all = Liveness { replicas, silent, ..Liveness::default() };
-        let said = programmed(&rule(7), Some(&live), &all);
+        let said = programmed(&object(7), Some(&live), &all);
         let got = format!("{} {}: {}", said.holds.as_str(), said.reason, said.message);
         assert_eq!(got, want);
     }
@@ -175,7 +175,7 @@ mod tests {
             (0, "no version of it could be understood: no proxy has any"),
             (6, "generation 6, the last that was understood, is live on 0 of 0 proxies"),
         ] {
-            let said = programmed(&rule(in_force), None, &Liveness::default());
+            let said = programmed(&object(in_force), None, &Liveness::default());
             assert_eq!((said.holds, said.reason.as_str()), (Truth::False, "NotAccepted"));
             assert_eq!(said.message, want);
         }
