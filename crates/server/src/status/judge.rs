@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
-use umbra_source::kubernetes::{ACCEPTED, Condition, PROGRAMMED, Status, Statuses, Truth};
+use umbra_source::kubernetes::{Condition, ConditionType, Reason, Status, Statuses};
 
 use super::mirrors::{Line, mirrors_ready, summary};
 use super::programmed::{Liveness, programmed};
@@ -52,20 +52,12 @@ fn hidden(generation: i64, diagnostics: &[&Diagnostic]) -> Status {
     let file = diagnostics.iter().find(|d| d.code == Code::DuplicateObject).and_then(|d| d.file.as_deref());
     let file = file.map_or("a file".to_owned(), |file| format!("the file {file}"));
     let message = cut(format!("{file} has this object too and wins; this one is left out"));
-    let condition = |kind, message| Condition {
-        kind,
-        holds: Truth::False,
-        reason: Code::DuplicateObject.to_string(),
-        message,
-    };
+    let condition = |kind, message| Condition { reason: Reason::code(kind, Code::DuplicateObject), message };
     let nowhere = "no proxy gets this one: a file has the object too".to_owned();
-    let conditions = vec![condition(ACCEPTED, message), condition(PROGRAMMED, nowhere)];
-    Status {
-        generation,
-        conditions,
-        mirrors: String::new(),
-        messages: vec![message_of("WARNING", Code::DuplicateObject)],
-    }
+    let conditions =
+        vec![condition(ConditionType::Accepted, message), condition(ConditionType::Programmed, nowhere)];
+    let messages = vec![message_of("WARNING", Code::DuplicateObject)];
+    Status { generation, conditions, mirrors: String::new(), messages }
 }
 
 /// What the author should know, the worst first.
@@ -80,13 +72,12 @@ fn accepted(worth: &[&Diagnostic]) -> Condition {
     let first = worth.first();
     let error = first.filter(|d| d.severity == Severity::Error);
     let reason = match (error, first) {
-        (Some(error), _) => error.code.as_str(),
-        (None, Some(_)) => "AcceptedWithWarnings",
-        (None, None) => "Accepted",
+        (Some(error), _) => Reason::code(ConditionType::Accepted, error.code),
+        (None, Some(_)) => Reason::ACCEPTED_WITH_WARNINGS,
+        (None, None) => Reason::ACCEPTED,
     };
     let message = if worth.is_empty() { "in force as written".to_owned() } else { told(worth) };
-    let holds = error.is_none().into();
-    Condition { kind: ACCEPTED, holds, reason: reason.to_owned(), message }
+    Condition { reason, message }
 }
 
 /// In Istio's form (`istio.analysis.v1alpha1.AnalysisMessageBase`), which has no place for words. Its tools show the
@@ -166,8 +157,9 @@ mod tests {
         let words = status
             .conditions
             .iter()
-            .filter(|c| c.kind == ACCEPTED)
-            .map(|c| format!("{}={}/{} {}", c.kind, c.holds.as_str(), c.reason, c.message));
+            .filter(|c| c.reason.condition == ConditionType::Accepted)
+            .map(|c| (c.reason, &c.message))
+            .map(|(it, words)| format!("{}={}/{} {words}", it.condition, it.holds.as_str(), it.word));
         let words = words.collect::<String>() + &format!(" {}", status.messages.len());
         assert_eq!(words, want);
         assert_eq!(status.generation, 7);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use umbra_ir::ObjectId;
-use umbra_source::kubernetes::{Condition, PROGRAMMED, REJECTED, Truth};
+use umbra_source::kubernetes::{Condition, Reason};
 
 use super::judge::cut;
 use crate::engine_task::ClusterObject;
@@ -39,12 +39,9 @@ impl Liveness {
     }
 }
 
-/// The condition [`PROGRAMMED`] of an object.
+/// The condition `Programmed` of an object.
 pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all: &Liveness) -> Condition {
-    let condition = |holds, reason: &str, message| {
-        let (reason, message) = (reason.to_owned(), cut(message));
-        Condition { kind: PROGRAMMED, holds, reason, message }
-    };
+    let condition = |reason, message| Condition { reason, message: cut(message) };
     let (on, total) = live.map_or((0, 0), |live| (live.live, live.total));
     let laggards = live.map_or(&[][..], |live| &live.laggards);
     let counts = format!("live on {on} of {total} proxies");
@@ -53,7 +50,7 @@ pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all:
             0 => "no version of it could be understood: no proxy has any".to_owned(),
             version => format!("generation {version}, the last that was understood, is {counts}"),
         };
-        return condition(Truth::False, "NotAccepted", message);
+        return condition(Reason::NOT_ACCEPTED, message);
     }
     let named: Vec<String> = laggards.iter().take(NAMED).map(name).collect();
     let more = total.saturating_sub(on).saturating_sub(named.len());
@@ -63,26 +60,26 @@ pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all:
     }
     let rejected = laggards.first().is_some_and(Laggard::refused);
     if rejected {
-        return condition(Truth::False, REJECTED, format!("{counts}: {named}"));
+        return condition(Reason::REJECTED, format!("{counts}: {named}"));
     }
     if !all.silent.is_empty() {
         let (silent, replicas) = (all.silent.len(), all.replicas);
         let who = all.silent.join(", ");
         let message =
             format!("{silent} of {replicas} replicas did not answer: {who}; {counts} of the others");
-        return condition(Truth::Unknown, "ReplicasSilent", message);
+        return condition(Reason::REPLICAS_SILENT, message);
     }
     if let Some(version) = live.map(|live| live.generation).filter(|version| *version != object.generation) {
         let message = format!("{counts} as of generation {version} of the object, not yet as of this one");
-        return condition(Truth::False, "Pending", message);
+        return condition(Reason::PENDING, message);
     }
     match (total, on) {
         (0, _) => {
             let message = format!("{counts}: it reaches none that is connected");
-            condition(Truth::Unknown, "NoProxies", message)
+            condition(Reason::NO_PROXIES, message)
         }
-        (total, live) if live >= total && laggards.is_empty() => condition(Truth::True, "Live", counts),
-        _ => condition(Truth::False, "Pending", format!("{counts}: waiting for {named}")),
+        (total, live) if live >= total && laggards.is_empty() => condition(Reason::LIVE, counts),
+        _ => condition(Reason::PENDING, format!("{counts}: waiting for {named}")),
     }
 }
 
@@ -123,7 +120,7 @@ mod tests {
         let live = ObjectLive { object: id, generation, newest: generation, total, live, laggards };
         let all = Liveness { replicas, silent, ..Liveness::default() };
         let said = programmed(&object(7), Some(&live), &all);
-        let got = format!("{} {}: {}", said.holds.as_str(), said.reason, said.message);
+        let got = format!("{} {}: {}", said.reason.holds.as_str(), said.reason.word, said.message);
         assert_eq!(got, want);
     }
 
@@ -176,7 +173,7 @@ mod tests {
             (6, "generation 6, the last that was understood, is live on 0 of 0 proxies"),
         ] {
             let said = programmed(&object(in_force), None, &Liveness::default());
-            assert_eq!((said.holds, said.reason.as_str()), (Truth::False, "NotAccepted"));
+            assert_eq!(said.reason, Reason::NOT_ACCEPTED);
             assert_eq!(said.message, want);
         }
     }
