@@ -8,7 +8,7 @@ use umbra_proto::umbra::v1::type_status::State;
 
 use crate::diagnostics::severity_name;
 use crate::live::{Laggard, MirrorLive, ObjectLive};
-use crate::proxies::{Proxy, TypeView};
+use crate::proxies::{Proxy, TypeState, TypeView};
 use crate::replica::Identity;
 
 pub(crate) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identity) -> v1::Proxy {
@@ -48,10 +48,10 @@ fn kind(kind: ProxyKind) -> v1::ProxyKind {
 
 fn type_status(name: &str, view: &TypeView) -> v1::TypeStatus {
     let state = match view.state {
-        "rejected" => State::Rejected,
-        "sent" => State::Sent,
-        "pending" => State::Pending,
-        _ => State::Synced,
+        TypeState::Rejected => State::Rejected,
+        TypeState::Sent => State::Sent,
+        TypeState::Pending => State::Pending,
+        TypeState::Synced => State::Synced,
     };
     let nack = view.last_nack.as_ref();
     v1::TypeStatus {
