@@ -67,8 +67,8 @@ lint: ## Formats and lints alone, every warning an error
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 
-deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny)
-	$(CARGO) deny check
+deny: ## Licences, sources and advisories of the dependencies (fetches cargo-deny)
+	@$(PYTHON) tests/tools/deny.py
 
 tools: ## Fetch what tests and demo need (Envoy) into .tools/
 	@$(PYTHON) tests/tools/fetch_envoy.py >/dev/null || \

@@ -138,6 +138,19 @@ fn modules_do_not_need_each_other() {
     }
 }
 
+/// What CI builds with and what the image is built by.
+#[test]
+fn the_toolchain_is_one() {
+    let read = |name: &str| std::fs::read_to_string(workspace().join(name)).expect(name);
+    let toolchain = read("rust-toolchain.toml");
+    let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).expect("a channel");
+    let minor = channel.trim_matches('"').rsplit_once('.').expect("three numbers").0;
+    assert!(
+        read("Dockerfile").contains(&format!("/rust:{minor}-")),
+        "Dockerfile: another Rust than {channel}"
+    );
+}
+
 /// docs/runtime.md lists what runs: something that starts elsewhere would be missing there, and might die in silence.
 #[test]
 fn what_runs_is_looked_after() {
