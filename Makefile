@@ -27,10 +27,11 @@ help: ## Show this list
 demo: tools build ## See a real Envoy mirror live traffic, in half a minute (KEEP=1: leave it running until Ctrl-C)
 	@$(TARGET)/debug/umbra-demo $(if $(KEEP),--keep)
 
-check: ## The fast loop: formats, lints, unit tests
+check: ## The fast loop: formats, lints, and all tests that start no other program: unit tests, golden cases, tidy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
-	$(CARGO) test --workspace --exclude umbra-tests --lib --bins
+	UMBRA_ENVOY=none $(CARGO) test --workspace --exclude umbra-tests --exclude umbra-testkit --lib --bins --tests
+	UMBRA_ENVOY=none $(CARGO) test --package umbra-tests --test golden --test tidy
 
 build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
