@@ -72,7 +72,7 @@ fuzz: ## Look for inputs that make documents, xDS requests or nodes panic: SECON
 	  mkdir -p $(TARGET)/fuzz/found/$$name; \
 	  echo "fuzz $$name: $(SECONDS) s"; \
 	  $(TARGET)/fuzz/$(HOST)/fuzz/fuzz-$$name -max_total_time=$(SECONDS) -timeout=30 -max_len=16384 -rss_limit_mb=4096 \
-	    -verbosity=0 -print_final_stats=1 -artifact_prefix=fuzz/corpus/$$name/ \
+	    -verbosity=0 -print_funcs=0 -print_final_stats=1 -artifact_prefix=fuzz/corpus/$$name/ \
 	    $(TARGET)/fuzz/found/$$name fuzz/corpus/$$name || { \
 	    echo "The input is in fuzz/corpus/$$name: mend what it breaks and commit it; \`make test\` tries it from then on." >&2; \
 	    exit 1; }; \
