@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test kubernetes scale demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test kubernetes scale fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -27,10 +27,11 @@ help: ## Show this list
 demo: tools build ## See a real Envoy mirror live traffic, in half a minute (KEEP=1: leave it running until Ctrl-C)
 	@$(TARGET)/debug/umbra-demo $(if $(KEEP),--keep)
 
-check: ## The fast loop: formats, lints, unit tests
+check: ## The fast loop: formats, lints, and all tests that start no other program: unit tests, golden cases, tidy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
-	$(CARGO) test --workspace --exclude umbra-tests --lib --bins
+	UMBRA_ENVOY=none $(CARGO) test --workspace --exclude umbra-tests --exclude umbra-testkit --lib --bins --tests
+	UMBRA_ENVOY=none $(CARGO) test --package umbra-tests --test golden --test tidy
 
 build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
@@ -56,7 +57,29 @@ scale: tools controlplane ## Print the figures of docs/performance.md that need 
 	$(CARGO) build --release --package umbra-server --bin umbra
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test kubernetes scale::
 
+# What cargo-fuzz gives rustc, but for the sanitizers, which need a nightly: libFuzzer sees which code an input reaches.
+COVERAGE = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Clink-dead-code
+FUZZED = documents delta sotw node
+# For each of them.
+SECONDS ?= 20
+
+fuzz: ## Look for inputs that make documents, xDS requests or nodes panic: SECONDS=20 for each; needs a C++ compiler
+	RUSTFLAGS='$(COVERAGE)' CARGO_TARGET_DIR=$(TARGET)/fuzz \
+	  $(CARGO) build --profile fuzz --target $(HOST) --package umbra-fuzz --features libfuzzer --bins
+	@for name in $(FUZZED); do \
+	  mkdir -p $(TARGET)/fuzz/found/$$name; \
+	  echo "fuzz $$name: $(SECONDS) s"; \
+	  $(TARGET)/fuzz/$(HOST)/fuzz/fuzz-$$name -max_total_time=$(SECONDS) -timeout=30 -max_len=16384 -rss_limit_mb=4096 \
+	    -verbosity=0 -print_funcs=0 -print_final_stats=1 -artifact_prefix=fuzz/corpus/$$name/ \
+	    $(TARGET)/fuzz/found/$$name fuzz/corpus/$$name || { \
+	    echo "The input is in fuzz/corpus/$$name: mend what it breaks and commit it; \`make test\` tries it from then on." >&2; \
+	    exit 1; }; \
+	done
+
 golden: tools build ## Write the golden files anew; look at the difference before you commit it
+	UPDATE_GOLDEN=1 $(CARGO) test --package umbra-server --lib
 	UMBRA_BIN=$(TARGET)/debug/umbra UPDATE_GOLDEN=1 $(CARGO) test --package umbra-tests --test golden --test chart
 
 fmt: ## Format all code
@@ -66,8 +89,8 @@ lint: ## Formats and lints alone, every warning an error
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 
-deny: ## Licences, advisories and sources of the dependencies (needs cargo-deny)
-	$(CARGO) deny check
+deny: ## Licences, sources and advisories of the dependencies (fetches cargo-deny)
+	@$(PYTHON) tests/tools/deny.py
 
 tools: ## Fetch what tests and demo need (Envoy) into .tools/
 	@$(PYTHON) tests/tools/fetch_envoy.py >/dev/null || \

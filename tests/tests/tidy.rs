@@ -28,6 +28,16 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that decide but do no input or output: no runtime, no sockets, no threads.
 const PURE: &[&str] = &["api", "engine", "envoy", "ir", "istio", "mesh", "xds"];
 
+/// Where tasks and threads are started outside `supervise.rs`, how often, and why nobody need notice when they end.
+const STARTS: &[(&str, usize, &str)] = &[
+    ("server/src/ads/mod.rs", 1, "a stream: its client's own"),
+    ("server/src/api/grpc.rs", 1, "a watch: its caller's own"),
+    ("server/src/listen.rs", 1, "a connection: its client's own"),
+    ("server/src/engine_task.rs", 1, "one message to the engine"),
+    ("server/src/serve.rs", 1, "what looks after all others; `main` waits for it"),
+    ("source/src/work.rs", 2, "for tests"),
+];
+
 /// The workspace's packages, as cargo sees them.
 fn packages() -> Vec<serde_json::Value> {
     let out = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -47,7 +57,7 @@ fn crates_use_only_what_lies_below_them() {
     let packages = packages();
     for package in &packages {
         let name = short(package["name"].as_str().expect("a name"));
-        if name == "tests" {
+        if ["fuzz", "tests"].contains(&name) {
             continue;
         }
         let all = package["dependencies"].as_array().expect("dependencies").iter();
@@ -83,6 +93,85 @@ fn rows(page: &str, heading: &str) -> Vec<(String, String)> {
     rows.filter_map(|row| row.split_once("` | "))
         .map(|(first, rest)| (first.to_owned(), rest.trim_end_matches(" |").to_owned()))
         .collect()
+}
+
+/// The modules at the top of a crate that each of them names, tests apart.
+fn uses(crate_name: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let root = workspace().join("crates").join(crate_name).join("src");
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in files(&["rs"]) {
+        let Ok(inside) = path.strip_prefix(&root) else { continue };
+        let Some(first) = inside.iter().next().and_then(|part| part.to_str()) else { continue };
+        let module = first.trim_end_matches(".rs").to_owned();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code: String = lines.flat_map(|line| [line, "\n"]).collect();
+        let words = |text: &str| -> Vec<String> {
+            let word = |part: &str| part.split("::").next().unwrap_or_default().trim().to_owned();
+            match text.strip_prefix('{').and_then(|list| list.split_once("};")) {
+                Some((list, _)) => list.split(',').map(word).collect(),
+                None => vec![text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()],
+            }
+        };
+        let named = code.split("crate::").skip(1).flat_map(words).filter(|name| *name != module);
+        uses.entry(module.clone()).or_default().extend(named);
+    }
+    uses
+}
+
+#[test]
+fn modules_do_not_need_each_other() {
+    for (name, _) in LAYERS {
+        let mut left = uses(name);
+        loop {
+            // Whoever needs nobody who is left is in no circle.
+            let names: BTreeSet<String> = left.keys().cloned().collect();
+            let free =
+                left.iter().filter(|(_, needs)| needs.is_disjoint(&names)).map(|(name, _)| name.clone());
+            let free: Vec<String> = free.collect();
+            if free.is_empty() {
+                break;
+            }
+            free.iter().for_each(|name| drop(left.remove(name)));
+        }
+        assert!(left.is_empty(), "{name}: these modules need each other, or some of them do: {left:?}");
+    }
+}
+
+/// What CI builds with and what the image is built by.
+#[test]
+fn the_toolchain_is_one() {
+    let read = |name: &str| std::fs::read_to_string(workspace().join(name)).expect(name);
+    let toolchain = read("rust-toolchain.toml");
+    let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).expect("a channel");
+    let minor = channel.trim_matches('"').rsplit_once('.').expect("three numbers").0;
+    assert!(
+        read("Dockerfile").contains(&format!("/rust:{minor}-")),
+        "Dockerfile: another Rust than {channel}"
+    );
+}
+
+/// docs/runtime.md lists what runs: something that starts elsewhere would be missing there, and might die in silence.
+#[test]
+fn what_runs_is_looked_after() {
+    let crates = workspace().join("crates");
+    let mut real: BTreeMap<String, usize> = BTreeMap::new();
+    for (path, text) in files(&["rs"]) {
+        let Ok(name) = path.strip_prefix(&crates) else { continue };
+        let name = name.to_string_lossy().into_owned();
+        let of_tests =
+            name.starts_with("testkit/") || name.contains("tests") || name.contains("supervise.rs");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let count = code.matches("spawn(").count();
+        if count > 0 && !of_tests {
+            real.insert(name, count);
+        }
+    }
+    let known = STARTS.iter().map(|(name, count, _)| ((*name).to_owned(), *count)).collect();
+    assert_eq!(
+        real, known,
+        "start it in server/src/supervise.rs, or say here why nobody need notice its end"
+    );
 }
 
 #[test]

@@ -5,6 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 
+/// A resource that another one names and is of no use without.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Requirement {
+    /// A cluster, by name.
+    Cluster(Arc<str>),
+    /// A load assignment, by name.
+    LoadAssignment(Arc<str>),
+}
+
 /// One encoded resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Built {
@@ -12,13 +21,13 @@ pub struct Built {
     pub name: Arc<str>,
     /// The encoded message, without an `Any` around it.
     pub body: Bytes,
-    /// The resources of the next type down that it names, sorted: of a cluster its load assignment, of a route
-    /// configuration its clusters, whether they exist or not. So it follows from the body alone.
-    pub requires: Vec<Arc<str>>,
+    /// The resources that it names, sorted: of a cluster its load assignment, of a route configuration its clusters,
+    /// whether they exist or not. So it follows from the body alone.
+    pub requires: Vec<Requirement>,
 }
 
 impl Built {
-    pub(crate) fn new(name: Arc<str>, message: &impl Message, requires: Vec<Arc<str>>) -> Self {
+    pub(crate) fn new(name: Arc<str>, message: &impl Message, requires: Vec<Requirement>) -> Self {
         Built { name, body: message.encode_to_vec().into(), requires }
     }
 }

@@ -16,7 +16,7 @@ use umbra_proto::envoy::r#type::v3::Percent;
 use crate::convert::{ads, boolean, positive_duration, uint32};
 use crate::load_assignment::load_assignment;
 use crate::names::{cluster_name, load_assignment_name};
-use crate::{Built, http_options, tls};
+use crate::{Built, Requirement, http_options, tls};
 
 /// One cluster (`envoy.config.cluster.v3.Cluster`).
 ///
@@ -49,7 +49,7 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
                 eds_config: Some(ads(Duration::ZERO)),
                 service_name: assignment.to_string(),
             });
-            requires.push(assignment);
+            requires.push(Requirement::LoadAssignment(assignment));
         }
         Discovery::StrictDns(endpoints) => {
             resolve_names(&mut message, endpoints);

@@ -29,7 +29,7 @@ mod virtual_host;
 mod weights;
 
 pub use bootstrap::{BootstrapOptions, BootstrapTls, XDS_CLUSTER, bootstrap_json, build_bootstrap};
-pub use built::Built;
+pub use built::{Built, Requirement};
 pub use cluster::build_cluster;
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;

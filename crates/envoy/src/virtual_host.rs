@@ -11,11 +11,11 @@ use umbra_proto::envoy::config::route::v3::{
     self as api, RouteConfiguration, virtual_host::TlsRequirementType,
 };
 
-use crate::Built;
 use crate::convert::{boolean, uint32};
 use crate::names::cluster_name;
 use crate::route::build_route;
 use crate::route_action::target_name;
+use crate::{Built, Requirement};
 
 /// The largest `directResponse` body, in bytes (Istio's limit too).
 const MAX_DIRECT_RESPONSE_BODY: u32 = 1024 * 1024;
@@ -78,5 +78,6 @@ pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) 
     }
     body.extend_from_slice(&tail.encode_to_vec());
     let requires: BTreeSet<Arc<str>> = hosts.iter().flat_map(|host| host.clusters.iter().cloned()).collect();
-    Built { name: name.into(), body: body.freeze(), requires: requires.into_iter().collect() }
+    let requires = requires.into_iter().map(Requirement::Cluster).collect();
+    Built { name: name.into(), body: body.freeze(), requires }
 }

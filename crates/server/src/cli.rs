@@ -1,17 +1,12 @@
 //! What people type.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::commands;
-use crate::logging::LogFormat;
-
-/// Wrong usage, an unreadable path included.
-pub const USAGE: u8 = 2;
+use crate::config::options::{self, Options};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -39,7 +34,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve proxies from a cluster or a directory of YAML, until SIGTERM or SIGINT
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print a complete bootstrap for a stock Envoy
     Bootstrap(BootstrapArgs),
     /// Check files: every mistake, with file and line
@@ -79,88 +74,36 @@ pub enum DumpOutput {
     Json,
 }
 
-const SERVE_HELP: &str = "\
+/// What `umbra.yaml` may say. The options are listed from their declaration.
+fn serve_help() -> String {
+    let keys = options::declared()
+        .iter()
+        .map(|it| format!("\n  {}: {}", options::key(it), options::value(it)))
+        .collect::<String>();
+    format!(
+        "\
 umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it changes:
   rootNamespace: istio-system
   clusterDomain: cluster.local
   mirror:
     shadowSuffix: true            # Host: httpbin-shadow:8000
     maxStreamDuration: 60s        # how long one copy may take
-    circuitBreakers: {maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}
-  accessLog: {path: \"\", format: json}   # e.g. /dev/stdout; empty: none; format json or text
-and, read at the start only, the options of this command:
-  dir: manifests
-  xds: 127.0.0.1:15010
-  xdsTls: 0.0.0.0:15012
-  tlsCert: tls.crt
-  tlsKey: tls.key
-  tlsClientCa: ca.crt
-  admin: 127.0.0.1:15014
-  probe: 0.0.0.0:15020
-  api: 0.0.0.0:15013
-  peers: [umbra-peers.umbra-system.svc:15013]
-  kubeconfig: kubeconfig.yaml     # or inCluster: true
-  watchNamespaces: [shop, payment]
-  watchSelector: team=shop
-  log: info
-  logFormat: text";
+    circuitBreakers: {{maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}}
+  accessLog: {{path: \"\", format: json}}   # e.g. /dev/stdout; empty: none; format json or text
+and, read at the start only, the options of this command:{keys}"
+    )
+}
 
 /// Arguments of `umbra serve`.
 #[derive(Debug, Args)]
-#[command(after_help = SERVE_HELP)]
+#[command(after_help = serve_help())]
 pub struct ServeArgs {
-    /// The folder of manifests: *.yaml, *.yml and *.json below it, reloaded as they change
-    #[arg(long, env = "UMBRA_DIR", value_name = "PATH")]
-    pub dir: Option<PathBuf>,
-    /// Read the cluster of this file's current context; with --dir too, files win over the cluster's objects
-    #[arg(long, env = "UMBRA_KUBECONFIG", value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Read the cluster that umbra runs in, as its pod's service account
-    #[arg(long, env = "UMBRA_IN_CLUSTER", value_parser = BoolishValueParser::new())]
-    pub in_cluster: bool,
-    /// Read only these namespaces of the cluster, and neither Namespaces nor Nodes: Roles are enough
-    #[arg(long, env = "UMBRA_WATCH_NAMESPACES", value_name = "NS,...", value_delimiter = ',')]
-    pub watch_namespaces: Option<Vec<String>>,
-    /// Read only VirtualServices, DestinationRules, ServiceEntries and Gateways with these labels
-    #[arg(long, env = "UMBRA_WATCH_SELECTOR", value_name = "LABELS")]
-    pub watch_selector: Option<String>,
-    /// Where proxies connect (plaintext gRPC) [default: 127.0.0.1:15010]
-    #[arg(long, env = "UMBRA_XDS", value_name = "ADDR")]
-    pub xds: Option<String>,
-    /// Where proxies connect over TLS as well; needs --tls-cert and --tls-key [default: none]
-    #[arg(long, env = "UMBRA_XDS_TLS", value_name = "ADDR")]
-    pub xds_tls: Option<String>,
-    /// The certificate (PEM, with those between it and the root); read again when it changes
-    #[arg(long, env = "UMBRA_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-    /// Its private key (PEM)
-    #[arg(long, env = "UMBRA_TLS_KEY", value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
-    /// Mutual TLS: proxies need a certificate from one of these authorities (PEM)
-    #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, and what --api serves [default: 127.0.0.1:15014]
-    #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
-    pub admin: Option<String>,
-    /// Only /healthz, /readyz and /metrics, for kubelets and Prometheus on a pod's network [default: none]
-    #[arg(long, env = "UMBRA_PROBE", value_name = "ADDR")]
-    pub probe: Option<String>,
-    /// umbra.v1 (gRPC) and /v1/live (HTTP), read-only, for canary tools and other replicas [default: none]
-    #[arg(long, env = "UMBRA_API", value_name = "ADDR")]
-    pub api: Option<String>,
-    /// A name with the addresses of all replicas and the port of their --api, such as a headless Service's:
-    /// statuses and /v1/live then count the proxies of all of them [default: none, this one only]
-    #[arg(long, env = "UMBRA_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
-    pub peers: Option<Vec<String>>,
     /// The settings file umbra.yaml; none is read otherwise
     #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// error, warn, info, debug, trace, or a filter such as `info,umbra_source=debug` [default: info]
-    #[arg(long, env = "UMBRA_LOG", value_name = "LEVEL")]
-    pub log: Option<String>,
-    /// Log lines for people or JSON for tools; logs go to standard error [default: text]
-    #[arg(long, env = "UMBRA_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
+    /// The others.
+    #[command(flatten)]
+    pub options: Options,
 }
 
 const PROXY_FORM: &str = "\
@@ -312,60 +255,5 @@ pub struct VersionArgs {
     pub output: Output,
 }
 
-/// Does what the command line says.
-pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
-        Command::Serve(args) => commands::serve(args),
-        Command::Bootstrap(args) => commands::bootstrap(&args),
-        Command::Validate(args) => commands::validate(&args),
-        Command::Dump(args) => commands::dump(&args),
-        Command::Proxies(args) => commands::proxies(&args),
-        Command::Mirrors(args) => commands::mirrors(&args),
-        Command::Crds => commands::crds(),
-        Command::Version(args) => commands::version(args.output),
-        Command::Completion { shell } => commands::completion(shell),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("umbra: {}", commands::words(&error));
-            ExitCode::from(if error.is::<commands::WrongUsage>() { USAGE } else { 1 })
-        }
-    }
-}
-
-/// `umbra dump | head` is no failure.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    /// Every option is an environment variable too.
-    #[test]
-    fn every_option_has_a_variable() {
-        for verb in Cli::command().get_subcommands() {
-            for arg in verb.get_arguments().filter(|a| a.get_long().is_some()) {
-                let name = arg.get_long().unwrap_or_default();
-                if !["help", "version"].contains(&name) {
-                    let variable = arg.get_env().and_then(|v| v.to_str()).unwrap_or_default();
-                    assert!(variable.starts_with("UMBRA_"), "{} --{name}", verb.get_name());
-                }
-            }
-        }
-    }
-}
+mod tests;

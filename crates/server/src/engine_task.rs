@@ -13,7 +13,7 @@ use tracing::{debug, info};
 use umbra_api::{Change, Object};
 use umbra_engine::{ClassReach, Engine, ProxyId};
 use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, Settings};
-use umbra_source::{Generations, Place, Update};
+use umbra_source::{Generations, Place, Update, Work};
 use umbra_xds::Snapshot;
 
 use crate::diagnostics;
@@ -34,15 +34,15 @@ pub struct Published {
     /// All that is wrong, with file and line, in the order of listings.
     pub diagnostics: Arc<Vec<Diagnostic>>,
     /// The cluster's Istio objects, as of these diagnostics.
-    pub rules: Arc<Rules>,
+    pub cluster: Arc<ClusterObjects>,
 }
 
 /// The cluster's Istio objects.
-pub type Rules = BTreeMap<ObjectId, Rule>;
+pub type ClusterObjects = BTreeMap<ObjectId, ClusterObject>;
 
 /// An Istio object of the cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Rule {
+pub struct ClusterObject {
     /// The newest version (`metadata.generation`) that was seen.
     pub generation: i64,
     /// The version that is in force, see [`Generations`].
@@ -65,22 +65,22 @@ pub struct Listed {
 type Snapshots = Option<Arc<Snapshot>>;
 
 enum Command {
-    Files(Update),
+    Update(Update),
     Settings(Settings),
     Connect(ProxyId, ProxyNode, bool, watch::Sender<Snapshots>),
     Rtds(ProxyId, oneshot::Sender<()>),
     Disconnect(ProxyId),
     Objects(oneshot::Sender<Vec<Listed>>),
-    Reach(oneshot::Sender<Reach>),
+    Outcome(oneshot::Sender<Outcome>),
 }
 
 /// What umbra has made of each Istio object, and for which proxies, as of the last settle.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct Outcome {
     /// Every Istio object, also one of which no version was understood.
     pub objects: BTreeSet<ObjectId>,
     /// Those of the cluster.
-    pub rules: Arc<Rules>,
+    pub cluster: Arc<ClusterObjects>,
     /// Every class of proxies.
     pub classes: Vec<ClassReach>,
     /// The mirrors of every VirtualService that has any.
@@ -90,7 +90,7 @@ pub struct Reach {
 /// Questions that wait for the next settle.
 enum Question {
     Objects(oneshot::Sender<Vec<Listed>>),
-    Reach(oneshot::Sender<Reach>),
+    Outcome(oneshot::Sender<Outcome>),
     Settled(oneshot::Sender<()>),
 }
 
@@ -112,16 +112,13 @@ pub struct Connected {
 }
 
 impl EngineHandle {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The system has no thread left.
-    pub fn start(engine: Engine, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    /// A handle, and the thread behind it that is to be started.
+    pub fn new(engine: Engine, metrics: Arc<Metrics>) -> (Self, Work) {
         let (commands, inbox) = mpsc::channel(QUEUE);
         let (publish, published) = watch::channel(Published::default());
         let owner = Owner::new(engine, metrics, publish);
-        std::thread::Builder::new().name("engine".to_owned()).spawn(move || owner.run(inbox))?;
-        Ok(EngineHandle { commands, published, ids: Arc::default() })
+        let work = Work::thread("engine", move || owner.run(inbox));
+        (EngineHandle { commands, published, ids: Arc::default() }, work)
     }
 
     /// A number for a new stream.
@@ -129,9 +126,9 @@ impl EngineHandle {
         self.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Takes in what files say now; waits while the engine is behind. The first makes the engine ready.
-    pub async fn files(&self, update: Update) {
-        let _ = self.commands.send(Command::Files(update)).await;
+    /// Takes in what the sources say has changed; waits while the engine is behind. The first makes the engine ready.
+    pub async fn update(&self, update: Update) {
+        let _ = self.commands.send(Command::Update(update)).await;
     }
 
     /// Replaces the settings.
@@ -156,21 +153,16 @@ impl EngineHandle {
         answer.await.unwrap_or_default()
     }
 
-    /// What has become of every Istio object.
-    pub async fn reach(&self) -> Reach {
+    /// What has become of every Istio object, and where.
+    pub async fn outcome(&self) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Reach(reply)).await;
+        let _ = self.commands.send(Command::Outcome(reply)).await;
         answer.await.unwrap_or_default()
     }
 
     /// The state as of the last settle.
     pub fn published(&self) -> Published {
         self.published.borrow().clone()
-    }
-
-    /// Waits until the engine's thread has ended, which it should not while a handle is left.
-    pub async fn closed(&self) {
-        self.commands.closed().await;
     }
 
     /// The state as of each settle.
@@ -213,7 +205,7 @@ struct Owner {
     publish: watch::Sender<Published>,
     proxies: BTreeMap<ProxyId, watch::Sender<Snapshots>>,
     places: BTreeMap<ObjectId, Place>,
-    rules: Arc<Rules>,
+    cluster: Arc<ClusterObjects>,
     file_diagnostics: Vec<Diagnostic>,
     /// Mirrors of each VirtualService.
     mirrors: BTreeMap<ObjectId, usize>,
@@ -235,7 +227,7 @@ impl Owner {
             publish,
             proxies: BTreeMap::new(),
             places: BTreeMap::new(),
-            rules: Arc::default(),
+            cluster: Arc::default(),
             file_diagnostics: Vec::new(),
             mirrors: BTreeMap::new(),
             said: BTreeSet::new(),
@@ -261,9 +253,9 @@ impl Owner {
     }
 
     fn take(&mut self, command: Command) {
-        self.work |= !matches!(command, Command::Objects(_) | Command::Reach(_));
+        self.work |= !matches!(command, Command::Objects(_) | Command::Outcome(_));
         match command {
-            Command::Files(update) => self.files(update),
+            Command::Update(update) => self.update(update),
             Command::Settings(settings) => self.engine.set_settings(settings),
             Command::Connect(id, node, rtds, sender) => {
                 self.engine.connect(id, node, rtds);
@@ -278,13 +270,13 @@ impl Owner {
                 self.proxies.remove(&id);
             }
             Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
-            Command::Reach(reply) => self.questions.push(Question::Reach(reply)),
+            Command::Outcome(reply) => self.questions.push(Question::Outcome(reply)),
         }
     }
 
-    fn files(&mut self, update: Update) {
+    fn update(&mut self, update: Update) {
         let Update { changes, places, diagnostics, files, generations } = update;
-        self.note_rules(&changes, &places, generations);
+        self.note_cluster(&changes, &places, generations);
         let (mut put, mut deleted) = (0_usize, 0_usize);
         self.metrics.changes.inc_by(changes.len() as u64);
         self.metrics.files.set(i64::try_from(files).unwrap_or(i64::MAX));
@@ -327,41 +319,43 @@ impl Owner {
     }
 
     /// Keeps what a writer of statuses needs, in step with what the engine has.
-    fn note_rules(
+    fn note_cluster(
         &mut self,
         changes: &[Change],
         places: &[(ObjectId, Option<Place>)],
         generations: Vec<(ObjectId, Option<Generations>)>,
     ) {
         if !generations.is_empty() {
-            let rules = Arc::make_mut(&mut self.rules);
+            let cluster = Arc::make_mut(&mut self.cluster);
             for (id, generation) in generations {
                 match generation {
                     Some(generation) => {
                         let in_file = self.places.contains_key(&id);
-                        let rule = rules.entry(id).or_insert_with(|| Rule { in_file, ..Rule::default() });
-                        rule.generation = generation.newest;
-                        rule.in_force = generation.in_force;
+                        let object = cluster
+                            .entry(id)
+                            .or_insert_with(|| ClusterObject { in_file, ..ClusterObject::default() });
+                        object.generation = generation.newest;
+                        object.in_force = generation.in_force;
                     }
                     None => {
-                        rules.remove(&id);
+                        cluster.remove(&id);
                     }
                 }
             }
         }
         for change in changes {
             if let Change::Upsert(object) = change
-                && self.rules.contains_key(&object.id())
-                && let Some(rule) = Arc::make_mut(&mut self.rules).get_mut(&object.id())
+                && self.cluster.contains_key(&object.id())
+                && let Some(known) = Arc::make_mut(&mut self.cluster).get_mut(&object.id())
             {
-                rule.object = Some(object.clone());
+                known.object = Some(object.clone());
             }
         }
         for (id, place) in places {
-            if self.rules.contains_key(id)
-                && let Some(rule) = Arc::make_mut(&mut self.rules).get_mut(id)
+            if self.cluster.contains_key(id)
+                && let Some(known) = Arc::make_mut(&mut self.cluster).get_mut(id)
             {
-                rule.in_file = place.is_some();
+                known.in_file = place.is_some();
             }
         }
     }
@@ -395,8 +389,8 @@ impl Owner {
         self.metrics.mirrors.set(i64::try_from(self.mirrors.values().sum::<usize>()).unwrap_or(i64::MAX));
         self.metrics.ready.set(1);
         let diagnostics = self.shown.clone();
-        let (ready, rules) = (true, self.rules.clone());
-        let published = Published { ready, generation: settled.generation, objects, diagnostics, rules };
+        let (ready, cluster) = (true, self.cluster.clone());
+        let published = Published { ready, generation: settled.generation, objects, diagnostics, cluster };
         self.publish.send_replace(published);
     }
 
@@ -415,18 +409,18 @@ impl Owner {
                     let listed = objects.map(|(id, _)| Listed { place: self.places.get(&id).cloned(), id });
                     let _ = reply.send(listed.collect());
                 }
-                Question::Reach(reply) => drop(reply.send(self.reach())),
+                Question::Outcome(reply) => drop(reply.send(self.outcome())),
                 Question::Settled(reply) => drop(reply.send(())),
             }
         }
     }
 
-    fn reach(&mut self) -> Reach {
+    fn outcome(&mut self) -> Outcome {
         let mut objects: BTreeSet<_> = self.engine.with_status().into_iter().collect();
-        objects.extend(self.rules.keys().cloned());
-        Reach {
+        objects.extend(self.cluster.keys().cloned());
+        Outcome {
             objects,
-            rules: self.rules.clone(),
+            cluster: self.cluster.clone(),
             classes: self.engine.reach(),
             mirrors: self.engine.mirrors(),
         }

@@ -3,10 +3,10 @@
 //! Owns: processes, sockets, clocks, logs, metrics, what people type and what they are told.
 //! Does not own: any content of a configuration (`istio`, `envoy`), the protocol (`xds`), when to recompute
 //! (`engine`), which files to read (`source`).
-//! Invariants: one task owns the engine and nobody else touches it; what it publishes is immutable; every
+//! Invariants: one thread owns the engine and nobody else touches it; what it publishes is immutable; every
 //! channel is bounded and a client that does not read is closed, never waited for; no lock is held across an
-//! await; nothing a file, a proxy or a person sends ends the process.
-//! Start reading at: [`cli::run`], then `serve.rs`, then `ads/stream.rs`.
+//! await; nothing a file, a proxy or a person sends ends the process; a vital task that ends, whyever, does.
+//! Start reading at: [`commands::run`], then `serve.rs`, then `ads/stream.rs`.
 
 pub mod admin;
 pub mod ads;
@@ -17,15 +17,19 @@ pub mod config;
 mod descriptors;
 pub mod diagnostics;
 pub mod engine_task;
+pub mod failure;
 mod listen;
 pub mod live;
 pub mod logging;
+mod messages;
 pub mod metrics;
 pub mod peers;
 pub mod proxies;
 mod reload;
+pub mod replica;
 pub mod resources;
 pub mod serve;
 pub mod sources;
 mod status;
+pub mod supervise;
 pub mod tls;

@@ -1,5 +1,5 @@
-//! How far each object has come: which proxies of this replica it reaches, and which of them have taken all
-//! that it comes to. What statuses, `umbra.v1` and `/v1/live` say.
+//! How far each object has come: which proxies of this replica it reaches (they are served something that comes of it),
+//! and on which of them it is live (they have taken all of that). What statuses, `umbra.v1` and `/v1/live` say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,10 +8,12 @@ use tokio::sync::watch;
 use umbra_engine::{ClassReach, Resources};
 use umbra_envoy::RUNTIME_LAYER;
 use umbra_ir::{Diagnostic, MirrorState, ObjectId, RuntimeFraction};
+use umbra_source::Work;
 use umbra_xds::{ResourceType, Standing};
 
-use crate::engine_task::{EngineHandle, Reach};
+use crate::engine_task::{EngineHandle, Outcome};
 use crate::proxies::{Proxies, Proxy};
+use crate::supervise::blocking;
 
 /// Proxies that are named when an object is not live on them; the rest is counted.
 const MAX_LAGGARDS: usize = 8;
@@ -110,11 +112,11 @@ pub struct Live {
 }
 
 impl Live {
-    /// Asks this engine and these proxies. Needs a tokio runtime, for a task that ends with the engine.
-    pub fn new(engine: EngineHandle, proxies: Arc<Proxies>) -> Self {
+    /// Asks this engine and these proxies. The work notes when an answer may be another one; it ends with the engine.
+    pub fn new(engine: EngineHandle, proxies: Arc<Proxies>) -> (Self, Work) {
         let (tick, changes) = watch::channel(0);
         let (mut settles, mut answers) = (engine.follow(), proxies.follow());
-        tokio::spawn(async move {
+        let work = Work::task("liveness", async move {
             loop {
                 let next = tokio::select! {
                     settled = settles.changed() => settled,
@@ -127,7 +129,7 @@ impl Live {
                 tick.send_modify(|count| *count += 1);
             }
         });
-        Live { engine, proxies, changes }
+        (Live { engine, proxies, changes }, work)
     }
 
     /// Changes whenever an answer may be another one: something settled, a proxy answered, came or went.
@@ -137,44 +139,44 @@ impl Live {
 
     /// How far these objects have come; `None`: every Istio object. One that does not exist is left out.
     pub async fn objects(&self, which: Option<&[ObjectId]>) -> ObjectsLive {
-        let reach = self.engine.reach().await;
+        let outcome = self.engine.outcome().await;
         let (live, which) = (self.clone(), which.map(<[ObjectId]>::to_vec));
         // Thousands of objects on thousands of proxies take a while; the streams go on meanwhile.
-        let judged = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let asked: BTreeSet<&ObjectId> = match &which {
-                Some(ids) => ids.iter().filter(|id| reach.objects.contains(id)).collect(),
-                None => reach.objects.iter().collect(),
+                Some(ids) => ids.iter().filter(|id| outcome.objects.contains(id)).collect(),
+                None => outcome.objects.iter().collect(),
             };
-            let mirrors = |id| reach.mirrors.get(id).map_or(&[][..], |all| all.as_slice());
+            let mirrors = |id| outcome.mirrors.get(id).map_or(&[][..], |all| all.as_slice());
             let asked: Vec<_> = asked.into_iter().map(|id| Asked { id, mirrors: mirrors(id) }).collect();
-            ObjectsLive { objects: live.judge(&reach, &asked), mirrors: reach.mirrors }
-        });
-        judged.await.unwrap_or_default()
+            ObjectsLive { objects: live.judge(&outcome, &asked), mirrors: outcome.mirrors }
+        })
+        .await
     }
 
     /// Every mirror, sorted by VirtualService, in the order in which they are written.
     pub async fn mirrors(&self) -> Vec<MirrorLive> {
-        let (reach, live) = (self.engine.reach().await, self.clone());
-        let judged = tokio::task::spawn_blocking(move || {
+        let (outcome, live) = (self.engine.outcome().await, self.clone());
+        blocking(move || {
             // Each for itself: what one lacks is no fault of those beside it.
-            let each = reach.mirrors.iter().flat_map(|(id, all)| {
+            let each = outcome.mirrors.iter().flat_map(|(id, all)| {
                 all.iter().map(move |mirror| Asked { id, mirrors: std::slice::from_ref(mirror) })
             });
             let asked: Vec<_> = each.collect();
-            let lives = live.judge(&reach, &asked).into_iter().zip(&asked);
+            let lives = live.judge(&outcome, &asked).into_iter().zip(&asked);
             let all = lives.map(|(ObjectLive { object, total, live, .. }, asked)| {
                 let state = asked.mirrors[0].clone();
                 let live = if state.clusters.is_empty() { 0 } else { live };
                 MirrorLive { rule: object, state, total, live }
             });
             all.collect()
-        });
-        judged.await.unwrap_or_default()
+        })
+        .await
     }
 
-    fn judge(&self, reach: &Reach, asked: &[Asked<'_>]) -> Vec<ObjectLive> {
-        let mut found: Vec<ObjectLive> = asked.iter().map(|asked| blank(reach, asked.id)).collect();
-        for class in &reach.classes {
+    fn judge(&self, outcome: &Outcome, asked: &[Asked<'_>]) -> Vec<ObjectLive> {
+        let mut found: Vec<ObjectLive> = asked.iter().map(|asked| blank(outcome, asked.id)).collect();
+        for class in &outcome.classes {
             let proxies = class.proxies.iter().filter_map(|id| self.proxies.get(id.0));
             let (taken, lagging): (Vec<_>, Vec<_>) =
                 proxies.partition(|proxy| proxy.with_session(|session| session.has_taken(&class.snapshot)));
@@ -226,12 +228,12 @@ impl ObjectLive {
     }
 }
 
-fn blank(reach: &Reach, id: &ObjectId) -> ObjectLive {
-    let rule = reach.rules.get(id).filter(|rule| !rule.in_file);
+fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
+    let known = outcome.cluster.get(id).filter(|known| !known.in_file);
     ObjectLive {
         object: id.clone(),
-        generation: rule.map_or(0, |rule| rule.in_force),
-        newest: rule.map_or(0, |rule| rule.generation),
+        generation: known.map_or(0, |known| known.in_force),
+        newest: known.map_or(0, |known| known.generation),
         total: 0,
         live: 0,
         laggards: Vec::new(),
@@ -405,16 +407,17 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
         ) {
             let parsed = umbra_api::parse_documents(objects, "a.yaml").objects;
             let changes = parsed.into_iter().map(|object| Change::Upsert(Arc::new(object.value))).collect();
-            engine.files(Update { changes, generations, ..Update::default() }).await;
+            engine.update(Update { changes, generations, ..Update::default() }).await;
         }
 
         /// After `nobody` was told without a proxy.
         async fn new(objects: &str, nobody: &str) -> Self {
             let metrics = Arc::new(Metrics::new());
             let engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
-            let engine = EngineHandle::start(engine, metrics.clone()).unwrap();
+            let (engine, thread) = EngineHandle::new(engine, metrics.clone());
             let proxies = Proxies::new(metrics);
-            let live = Live::new(engine.clone(), proxies.clone());
+            let (live, task) = Live::new(engine.clone(), proxies.clone());
+            [thread, task].into_iter().for_each(Work::start_alone);
             let rule = ObjectId::new(Kind::VirtualService, "default", "web");
             let generations = vec![(rule, Some(Generations { newest: 4, in_force: 3 }))];
             Self::set(&engine, objects, generations).await;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    umbra_server::cli::run()
+    umbra_server::commands::run()
 }

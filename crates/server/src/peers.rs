@@ -12,9 +12,10 @@ use umbra_ir::ObjectId;
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 use umbra_proto::umbra::v1::{ListObjectsRequest, ListObjectsResponse};
 
-use crate::api::{self, Identity};
 use crate::engine_task::EngineHandle;
 use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive};
+use crate::messages;
+use crate::replica::Identity;
 
 /// How long the name of the replicas may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(2);
@@ -129,7 +130,7 @@ impl Peers {
         address: SocketAddr,
         which: Option<&ObjectId>,
     ) -> Result<(String, Answer), Status> {
-        let request = ListObjectsRequest { objects: which.map(api::reference).into_iter().collect() };
+        let request = ListObjectsRequest { objects: which.map(messages::reference).into_iter().collect() };
         let asked = async {
             let mut client = self.client(address)?;
             match client.list_objects(request.clone()).await {
@@ -144,7 +145,7 @@ impl Peers {
         let answer = tokio::time::timeout(ANSWER, asked).await.map_err(late)??;
         let ListObjectsResponse { replica, objects } = answer.into_inner();
         let replica = replica.unwrap_or_default();
-        let objects = objects.into_iter().filter_map(api::object_live).collect();
+        let objects = objects.into_iter().filter_map(messages::object_live).collect();
         Ok((replica.id, Answer { replica: replica.name, objects }))
     }
 

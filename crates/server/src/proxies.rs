@@ -78,12 +78,26 @@ pub struct ProxyView {
     pub types: BTreeMap<&'static str, TypeView>,
 }
 
+/// How a stream stands with one resource type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TypeState {
+    /// The proxy has taken all that there is.
+    Synced,
+    /// A response is not answered yet.
+    Sent,
+    /// Something is held back until what it needs is there.
+    Pending,
+    /// The proxy has rejected the newest content of something.
+    Rejected,
+}
+
 /// One resource type on one stream.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TypeView {
-    /// `synced`; `sent`: not answered yet; `pending`: held back until what it needs is there; `rejected`.
-    pub state: &'static str,
+    /// How it stands.
+    pub state: TypeState,
     /// It watches everything.
     pub wildcard: bool,
     /// How many names it watches one by one.
@@ -220,10 +234,10 @@ pub fn variant_name(variant: Variant) -> &'static str {
 impl TypeView {
     fn new(status: TypeStatus, counters: Counters) -> Self {
         let state = match &status {
-            status if !status.refused.is_empty() => "rejected",
-            status if status.unanswered > 0 => "sent",
-            status if status.pending > 0 => "pending",
-            _ => "synced",
+            status if !status.refused.is_empty() => TypeState::Rejected,
+            status if status.unanswered > 0 => TypeState::Sent,
+            status if status.pending > 0 => TypeState::Pending,
+            _ => TypeState::Synced,
         };
         let last_nack = status.last_nack.map(|nack| NackView {
             at: counters.last_nack,

@@ -14,14 +14,8 @@ use crate::metrics::Metrics;
 /// A content counts when two looks in a row see it: a half-written file may well be valid YAML.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Follows the file until the process ends; without a file it waits for ever.
-pub(crate) async fn follow(
-    file: Option<PathBuf>,
-    config: Config,
-    engine: EngineHandle,
-    metrics: Arc<Metrics>,
-) {
-    let Some(path) = file else { return std::future::pending().await };
+/// Follows the file for ever.
+pub(crate) async fn follow(path: PathBuf, config: Config, engine: EngineHandle, metrics: Arc<Metrics>) {
     let mut follower = Follower::new(config);
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

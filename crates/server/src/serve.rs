@@ -1,87 +1,72 @@
 //! The wiring of `umbra serve`: source, engine, ADS, admin, and their end.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use axum::Router;
+use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
-use umbra_engine::{Engine, Options};
+use tracing::{error, info, warn};
+use umbra_engine::Engine;
+use umbra_source::kubernetes::take_part;
+use umbra_source::{Update, Work};
 
 use crate::admin::Admin;
 use crate::ads::{Ads, Patience};
-use crate::api::{self, Api};
-use crate::config::{self, Config};
+use crate::api::Api;
+use crate::config::{Config, Options};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
+use crate::failure::usage;
 use crate::listen;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
 use crate::reload;
+use crate::replica;
 use crate::sources::{self, Sources, Started};
 use crate::status;
+use crate::supervise::{Fault, Vital};
 use crate::tls::{Identity, TlsOptions};
 
 /// Connections that wait to be accepted, as far as the system lets them.
 const QUEUE: u32 = 4096;
+/// The tasks that are waited for when the process ends.
+const XDS: &str = "xds";
+const XDS_TLS: &str = "xds-tls";
+const ADMIN: &str = "admin";
+const PROBE: &str = "probe";
+const API: &str = "api";
+const STATUS: &str = "status";
 /// How long streams may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Where `--xds` listens unless told otherwise.
-pub const DEFAULT_XDS: &str = "127.0.0.1:15010";
-/// Where `--admin` listens unless told otherwise.
-pub const DEFAULT_ADMIN: &str = "127.0.0.1:15014";
-
 /// What a server needs to start.
-#[derive(Clone, Debug)]
-pub struct ServeOptions {
-    /// Where objects come from.
-    pub sources: Sources,
-    /// Where proxies connect; port 0 takes a free one.
-    pub xds: String,
-    /// Where they connect over TLS, and as whom umbra answers there.
-    pub xds_tls: Option<TlsOptions>,
-    /// Where people look; port 0 takes a free one.
-    pub admin: String,
-    /// Where only probes and metrics are answered.
-    pub probe: Option<String>,
-    /// Where tools and other replicas ask.
-    pub api: Option<String>,
-    /// `HOST:PORT`s of all replicas' APIs.
-    pub peers: Vec<String>,
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// What the command line, the environment and the settings file say together. Port 0 takes a free one.
+    pub options: Options,
     /// The settings file, to be looked after.
     pub config_file: Option<PathBuf>,
     /// What that file said, or the defaults.
     pub config: Config,
     /// With clients that do not answer.
     pub patience: Patience,
+    /// What a test makes fail.
+    pub fault: Option<Fault>,
 }
 
-impl ServeOptions {
+impl Setup {
     /// A server on free local ports without a settings file, for tests.
     pub fn local(dir: impl Into<PathBuf>) -> Self {
-        ServeOptions {
-            sources: Sources { dir: Some(dir.into()), cluster: None },
-            xds: "127.0.0.1:0".to_owned(),
-            xds_tls: None,
-            admin: "127.0.0.1:0".to_owned(),
-            probe: None,
-            api: None,
-            peers: Vec::new(),
-            config_file: None,
-            config: Config::default(),
-            patience: Patience::default(),
-        }
+        let local = || Some("127.0.0.1:0".to_owned());
+        let options = Options { dir: Some(dir.into()), xds: local(), admin: local(), ..Options::default() };
+        Setup { options, ..Setup::default() }
     }
 }
 
@@ -134,13 +119,17 @@ impl Running {
 ///
 /// # Errors
 /// A source cannot be read at all, or an address cannot be bound; the message says which option.
-pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
-    let xds_listener = bind("--xds", &options.xds).await?;
-    let tls = match &options.xds_tls {
+pub async fn start(setup: Setup) -> anyhow::Result<Running> {
+    let options = &setup.options;
+    let sources = Sources::choose(options).map_err(usage)?;
+    let tls_options = TlsOptions::choose(options).map_err(usage)?;
+    let peers = peers(options).map_err(usage)?;
+    let xds_listener = bind("--xds", options.xds()).await?;
+    let tls = match tls_options {
         Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),
         None => None,
     };
-    let admin_listener = bind("--admin", &options.admin).await?;
+    let admin_listener = bind("--admin", options.admin()).await?;
     let probe_listener = match &options.probe {
         Some(address) => Some(bind("--probe", address).await?),
         None => None,
@@ -153,53 +142,64 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
     let probe = probe_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let xds_tls = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let api = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
-    let Started { mut updates, health, cluster } = options.sources.start().await?;
+    let Started { updates, health, cluster, work } = sources.start().await?;
     let metrics = Arc::new(Metrics::new());
-    let settings = options.config.settings.clone();
-    let engine = Engine::new(Options { settings, pods_as_endpoints: options.sources.pods_as_endpoints() });
-    let engine = EngineHandle::start(engine, metrics.clone()).context("cannot start the engine's thread")?;
+    let settings = setup.config.settings.clone();
+    let pods_as_endpoints = sources.pods_as_endpoints();
+    let engine = Engine::new(umbra_engine::Options { settings, pods_as_endpoints });
+    let (engine, engine_work) = EngineHandle::new(engine, metrics.clone());
     let proxies = Proxies::new(metrics.clone());
     let shutdown = CancellationToken::new();
-    let live = Live::new(engine.clone(), proxies.clone());
-    let peers = Arc::new(Peers::new(options.peers, api::Identity::new(), engine.clone(), live.clone()));
-    info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %options.sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
+    let (live, live_work) = Live::new(engine.clone(), proxies.clone());
+    let peers = Arc::new(Peers::new(peers, replica::Identity::new(), engine.clone(), live.clone()));
+    info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
-    let files = {
-        let engine = engine.clone();
-        async move {
-            while let Some(update) = updates.recv().await {
-                engine.files(update).await;
-            }
-        }
-    };
-    let reload = reload::follow(options.config_file, options.config, engine.clone(), metrics.clone());
+    let mut vital = Vital::new(setup.fault.clone());
+    for work in work.into_iter().chain([engine_work, live_work]) {
+        vital.work(work)?;
+    }
+    vital.task("sources", feed(updates, engine.clone()));
+    if let Some(path) = setup.config_file {
+        vital.work(Work::task(
+            "settings",
+            reload::follow(path, setup.config, engine.clone(), metrics.clone()),
+        ))?;
+    }
+    if let Some((_, identity)) = &tls {
+        vital.work(Work::task("certificates", identity.clone().follow(metrics.clone())))?;
+    }
+    if let Some(health) = &health {
+        vital.work(Work::task("watch health", sources::report(health.clone(), metrics.clone())))?;
+    }
+    if let Some(cluster) = cluster {
+        let (leadership, lease) = take_part(&cluster.0, peers.identity().id.clone());
+        vital.work(lease)?;
+        let (published, live, metrics) = (engine.follow(), live.clone(), metrics.clone());
+        let (peers, shutdown) = (peers.clone(), shutdown.clone());
+        vital.task(STATUS, status::follow(cluster, leadership, published, live, peers, metrics, shutdown));
+    }
+
     let ads = Ads {
         engine: engine.clone(),
         proxies: proxies.clone(),
         metrics: metrics.clone(),
-        patience: options.patience,
+        patience: setup.patience,
         shutdown: shutdown.clone(),
     };
-    let statuses = {
-        let (published, live, metrics) = (engine.follow(), live.clone(), metrics.clone());
-        let (peers, shutdown) = (peers.clone(), shutdown.clone());
-        async move {
-            if let Some((server, observed)) = cluster {
-                status::follow(server, observed, published, live, peers, metrics, shutdown).await;
-            }
-        }
+    let stop = Stop {
+        streams: shutdown.clone(),
+        connections: CancellationToken::new(),
+        http: CancellationToken::new(),
     };
-    let statuses = tokio::spawn(statuses);
-    let certificates = {
-        let (identity, metrics) = (tls.as_ref().map(|(_, identity)| identity.clone()), metrics.clone());
-        async move {
-            match identity {
-                Some(identity) => identity.follow(metrics).await,
-                None => std::future::pending().await,
-            }
-        }
+    let slots = Arc::new(Semaphore::new(descriptors::for_proxies()));
+    let mut proxies_on = |name, listener, identity| {
+        let serve = ads.clone().serve(listener, identity, slots.clone(), stop.connections.clone());
+        vital.task(name, async move { Ok(serve.await?) });
     };
-    let watches = sources::report(health.clone(), metrics.clone());
+    proxies_on(XDS, xds_listener, None);
+    if let Some((listener, identity)) = tls {
+        proxies_on(XDS_TLS, listener, Some(identity));
+    }
     let asked = Api::new(engine.clone(), proxies.clone(), live, peers, shutdown.clone());
     let views = Admin {
         engine: engine.clone(),
@@ -208,80 +208,68 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Running> {
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
-    let mut http = vec![(admin_listener, views.clone().router(asked.clone()))];
-    http.extend(probe_listener.map(|listener| (listener, views.probe_router())));
-    http.extend(api_listener.map(|listener| (listener, asked.router())));
-    let servers = Servers { ads, xds: xds_listener, tls, http, statuses };
-    let background = {
-        let engine = engine.clone();
-        async move {
-            tokio::select! {
-                () = files => bail!("the sources are no longer watched"),
-                _ = async { tokio::join!(reload, watches, certificates) } => bail!("the settings are no longer watched"),
-                () = engine.closed() => bail!("the engine has stopped"),
-            }
-        }
+    let mut people_on = |name, listener, router| {
+        let serve = listen::serve(listener, router, listen::Limits::default(), stop.http.clone());
+        vital.task(name, async move {
+            serve.await;
+            Ok(())
+        });
     };
-    let end = tokio::spawn(servers.run(shutdown.clone(), background));
+    people_on(ADMIN, admin_listener, views.clone().router(asked.clone()));
+    if let Some(listener) = probe_listener {
+        people_on(PROBE, listener, views.probe_router());
+    }
+    if let Some(listener) = api_listener {
+        people_on(API, listener, asked.router());
+    }
+    if let Some(fault) = setup.fault {
+        fault.now.cancel();
+    }
+    let end = tokio::spawn(look_after(vital, stop));
     Ok(Running { xds, xds_tls, admin, probe, api, metrics, engine, shutdown, end })
 }
 
-struct Servers {
-    ads: Ads,
-    xds: TcpListener,
-    tls: Option<(TcpListener, Identity)>,
-    http: Vec<(TcpListener, Router)>,
-    statuses: JoinHandle<()>,
+/// Hands on what the sources say; `None` in place of an update is somebody else's end, who is vital himself.
+async fn feed(mut updates: mpsc::Receiver<Update>, engine: EngineHandle) -> anyhow::Result<()> {
+    while let Some(update) = updates.recv().await {
+        engine.update(update).await;
+    }
+    Ok(())
 }
 
-impl Servers {
-    /// Runs until `shutdown`, or until something ends that should not.
-    async fn run(
-        self,
-        shutdown: CancellationToken,
-        background: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-    ) -> anyhow::Result<()> {
-        let (close, stop_http) = (CancellationToken::new(), CancellationToken::new());
-        let slots = Arc::new(Semaphore::new(descriptors::for_proxies()));
-        let encrypted = self.tls.map(|(listener, identity)| {
-            self.ads.clone().serve(listener, Some(identity), slots.clone(), close.clone())
-        });
-        let plain = self.ads.serve(self.xds, None, slots, close.clone());
-        let mut ads = tokio::spawn(async move {
-            match encrypted {
-                Some(encrypted) => {
-                    let _ = tokio::join!(plain, encrypted);
-                }
-                None => {
-                    let _ = plain.await;
-                }
-            }
-        });
-        let http = TaskTracker::new();
-        for (listener, router) in self.http {
-            http.spawn(listen::serve(listener, router, listen::Limits::default(), stop_http.clone()));
-        }
-        http.close();
-        let background = tokio::spawn(background);
-        let background_end = background.abort_handle();
-        let result = tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            result = background => result.context("a background task").and_then(|result| result),
-        };
-        shutdown.cancel();
-        if tokio::time::timeout(GRACE, &mut ads).await.is_err() {
-            warn!("closing connections that did not end in time");
-            close.cancel();
-            let _ = tokio::time::timeout(GRACE, &mut ads).await;
-        }
-        // It gives up its part in writing them, so that another replica need not wait.
-        let _ = tokio::time::timeout(GRACE, self.statuses).await;
-        stop_http.cancel();
-        // Somebody's browser may keep its connection.
-        let _ = tokio::time::timeout(Duration::from_millis(200), http.wait()).await;
-        background_end.abort();
-        result
+/// What ends what, in this order.
+struct Stop {
+    /// Cancelled when the process should end: proxies are told, and nothing is begun.
+    streams: CancellationToken,
+    /// Closes the connections of proxies that do not end.
+    connections: CancellationToken,
+    /// The interfaces for people and tools, which answer till last.
+    http: CancellationToken,
+}
+
+/// Runs until the process should end, or something ends that should not; then everything else ends as politely as time
+/// allows.
+async fn look_after(mut vital: Vital, stop: Stop) -> anyhow::Result<()> {
+    let result = tokio::select! {
+        biased;
+        () = stop.streams.cancelled() => Ok(()),
+        reason = vital.end() => Err(reason),
+    };
+    if let Err(reason) = &result {
+        error!(%reason, "something vital has ended; leaving");
     }
+    stop.streams.cancel();
+    if !vital.ended(&[XDS, XDS_TLS], GRACE).await {
+        warn!("closing connections that did not end in time");
+        stop.connections.cancel();
+        vital.ended(&[XDS, XDS_TLS], GRACE).await;
+    }
+    // It gives up its part in writing them, so that another replica need not wait.
+    vital.ended(&[STATUS, "lease"], GRACE).await;
+    stop.http.cancel();
+    // Somebody's browser may keep its connection.
+    vital.ended(&[ADMIN, PROBE, API], Duration::from_millis(200)).await;
+    result
 }
 
 /// Listens on `HOST:PORT` or `:PORT` (all addresses).
@@ -317,12 +305,12 @@ async fn listen_on(address: &str) -> std::io::Result<TcpListener> {
 ///
 /// # Errors
 /// As [`start`], and when something ended that should not have.
-pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
+pub async fn run(setup: Setup) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     descriptors::raise();
-    let running = start(options).await?;
+    let running = start(setup).await?;
     let shutdown = running.shutdown_token();
     let wait = running.wait();
     tokio::pin!(wait);
@@ -341,31 +329,14 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
 }
 
-/// What the command line, the environment and the settings file say together.
-///
-/// # Errors
-/// No source is named, or two clusters are, or only a part of what TLS needs.
-pub fn options(
-    flags: config::Options,
-    config_file: Option<PathBuf>,
-    config: Config,
-) -> Result<ServeOptions, String> {
-    let file = &config.options;
-    let sources = Sources::choose(&flags, file)?;
-    let xds_tls = TlsOptions::choose(&flags, file)?;
-    let xds = flags.xds.or_else(|| file.xds.clone()).unwrap_or_else(|| DEFAULT_XDS.to_owned());
-    let admin = flags.admin.or_else(|| file.admin.clone()).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
-    let probe = flags.probe.or_else(|| file.probe.clone());
-    let api = flags.api.or_else(|| file.api.clone());
-    let peers = flags.peers.or_else(|| file.peers.clone()).unwrap_or_default();
+/// The `HOST:PORT`s of all replicas' APIs.
+fn peers(options: &Options) -> Result<Vec<String>, &'static str> {
+    let peers = options.peers.clone().unwrap_or_default();
     let is_named = |peer: &String| {
         peer.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
     };
-    if !peers.iter().all(is_named) {
-        return Err(
-            "--peers: expected HOST:PORT, the name of all replicas and the port of their --api".to_owned()
-        );
+    match peers.iter().all(is_named) {
+        true => Ok(peers),
+        false => Err("--peers: expected HOST:PORT, the name of all replicas and the port of their --api"),
     }
-    let patience = Patience::default();
-    Ok(ServeOptions { sources, xds, xds_tls, admin, probe, api, peers, config_file, config, patience })
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
-use umbra_source::Update;
 use umbra_source::kubernetes::{
     Access, AllObserved, ApiServer, ConnectError, Health, Scope, WatchState, watch_cluster,
 };
+use umbra_source::{Update, Work};
 
-use crate::commands::{usage, words};
 use crate::config::Options;
+use crate::failure::{usage, words};
 use crate::metrics::{ByWatch, Metrics};
 
 /// What is served; at least one of the two is there.
@@ -33,16 +33,12 @@ pub struct ClusterSource {
 }
 
 impl Sources {
-    /// What the command line and the settings file name together.
+    /// What the options name.
     ///
     /// # Errors
     /// Nothing is named, or two clusters are.
-    pub fn choose(flags: &Options, file: &Options) -> Result<Self, &'static str> {
-        let dir = flags.dir.clone().or_else(|| file.dir.clone());
-        let access = match access(flags)? {
-            Some(access) => Some(access),
-            None => access(file)?,
-        };
+    pub fn choose(options: &Options) -> Result<Self, &'static str> {
+        let (dir, access) = (options.dir.clone(), access(options)?);
         if dir.is_none() && access.is_none() {
             return Err(
                 "nothing to serve: name the folder of manifests with --dir PATH (or UMBRA_DIR, or `dir:` in \
@@ -50,8 +46,8 @@ impl Sources {
             );
         }
         let scope = Scope {
-            namespaces: namespaces(or(&flags.watch_namespaces, &file.watch_namespaces).unwrap_or_default())?,
-            selector: or(&flags.watch_selector, &file.watch_selector).filter(|text| !text.is_empty()),
+            namespaces: namespaces(options.watch_namespaces.as_deref().unwrap_or_default())?,
+            selector: options.watch_selector.clone().filter(|text| !text.is_empty()),
         };
         if access.is_none() && scope != Scope::default() {
             return Err(
@@ -67,7 +63,7 @@ impl Sources {
         self.cluster.is_none()
     }
 
-    /// Starts reading.
+    /// How to read.
     ///
     /// # Errors
     /// The folder cannot be listed, or the cluster's credentials cannot be used; the message says which option.
@@ -76,7 +72,8 @@ impl Sources {
         let files = files.map_err(|error| usage(words(&error)))?;
         let Some(cluster) = &self.cluster else {
             let files = files.context("nothing to serve")?;
-            return Ok(Started { updates: files.updates, health: None, cluster: None });
+            let (updates, work) = (files.updates, vec![files.work]);
+            return Ok(Started { updates, health: None, cluster: None, work });
         };
         let option = match cluster.access {
             Access::Kubeconfig(_) => "--kubeconfig",
@@ -89,7 +86,8 @@ impl Sources {
         })?;
         let watched = watch_cluster(&server, &cluster.scope, files);
         let cluster = Some((server, watched.observed));
-        Ok(Started { updates: watched.updates, health: Some(watched.health), cluster })
+        let (updates, work) = (watched.updates, watched.work);
+        Ok(Started { updates, health: Some(watched.health), cluster, work })
     }
 }
 
@@ -107,7 +105,7 @@ impl std::fmt::Display for Sources {
 
 /// Names of namespaces, as a person writes a list of them: an empty one is none. A name that no namespace can have
 /// would be waited for in vain.
-fn namespaces(names: Vec<String>) -> Result<Vec<Arc<str>>, &'static str> {
+fn namespaces(names: &[String]) -> Result<Vec<Arc<str>>, &'static str> {
     let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
     let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let label = |name: &str| {
@@ -126,11 +124,6 @@ fn namespaces(names: Vec<String>) -> Result<Vec<Arc<str>>, &'static str> {
         .collect()
 }
 
-/// The first that says something.
-fn or<T: Clone>(flag: &Option<T>, file: &Option<T>) -> Option<T> {
-    flag.clone().or_else(|| file.clone())
-}
-
 fn access(options: &Options) -> Result<Option<Access>, &'static str> {
     match (&options.kubeconfig, options.in_cluster.unwrap_or_default()) {
         (Some(_), true) => Err("--kubeconfig and --in-cluster name two ways to a cluster: give one"),
@@ -140,7 +133,7 @@ fn access(options: &Options) -> Result<Option<Access>, &'static str> {
     }
 }
 
-/// Sources that are being read.
+/// Sources that are read once their work is started.
 #[derive(Debug)]
 pub struct Started {
     /// What changed; the first is the whole state.
@@ -149,11 +142,12 @@ pub struct Started {
     pub health: Option<watch::Receiver<Health>>,
     /// Where statuses go, and what they say there now; `None` without a cluster.
     pub cluster: Option<(ApiServer, watch::Receiver<AllObserved>)>,
+    /// What reads.
+    pub work: Vec<Work>,
 }
 
 /// Shows the health of the watches in the metrics, as long as there are watches.
-pub(crate) async fn report(health: Option<watch::Receiver<Health>>, metrics: Arc<Metrics>) {
-    let Some(mut health) = health else { return std::future::pending().await };
+pub(crate) async fn report(mut health: watch::Receiver<Health>, metrics: Arc<Metrics>) {
     loop {
         for (id, now) in health.borrow_and_update().iter() {
             let labels = ByWatch {
@@ -191,44 +185,28 @@ pub(crate) fn describe(health: &Health) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn options(words: &str) -> Options {
-        let mut options = Options::default();
-        for word in words.split_whitespace() {
-            match word.split_once('=').unwrap_or((word, "")) {
-                ("dir", value) => options.dir = Some(value.into()),
-                ("kubeconfig", value) => options.kubeconfig = Some(value.into()),
-                ("in-cluster", value) => options.in_cluster = Some(value != "false"),
-                ("namespaces", value) => {
-                    options.watch_namespaces = Some(value.split(',').map(str::to_owned).collect());
-                }
-                ("selector", value) => options.watch_selector = Some(value.to_owned()),
-                other => panic!("{other:?}"),
-            }
-        }
-        options
-    }
+    use crate::config::options::tests::merged;
 
     #[test]
-    fn the_command_line_wins_over_the_file() {
+    fn what_is_named_is_read() {
         for (flags, file, want) in [
-            ("dir=a", "dir=b", Ok("a none")),
-            ("", "dir=b", Ok("b none")),
+            ("dir=a", "dir: b", Ok("a none")),
+            ("", "dir: b", Ok("b none")),
             ("dir=a kubeconfig=k", "", Ok("a k")),
-            ("in-cluster", "kubeconfig=k", Ok("- in-cluster")),
-            ("kubeconfig=k", "in-cluster", Ok("- k")),
-            ("in-cluster=false", "kubeconfig=k", Ok("- k")),
-            ("kubeconfig=k namespaces=x,y", "namespaces=z", Ok("- k x,y")),
-            ("kubeconfig=k", "namespaces=z selector=a=b", Ok("- k z a=b")),
-            ("kubeconfig=k namespaces=", "namespaces=z", Ok("- k")),
-            ("kubeconfig=k namespaces=x,,y,", "", Ok("- k x,y")),
-            ("kubeconfig=k namespaces=Shop", "", Err("lower-case")),
-            ("kubeconfig=k namespaces=x/y", "", Err("lower-case")),
+            ("in-cluster", "kubeconfig: k", Ok("- in-cluster")),
+            ("kubeconfig=k", "inCluster: true", Ok("- k")),
+            ("in-cluster=false", "kubeconfig: k", Ok("- k")),
+            ("kubeconfig=k watch-namespaces=x,y", "watchNamespaces: [z]", Ok("- k x,y")),
+            ("kubeconfig=k", "{watchNamespaces: [z], watchSelector: a=b}", Ok("- k z a=b")),
+            ("kubeconfig=k watch-namespaces=", "watchNamespaces: [z]", Ok("- k")),
+            ("kubeconfig=k watch-namespaces=x,,y,", "", Ok("- k x,y")),
+            ("kubeconfig=k watch-namespaces=Shop", "", Err("lower-case")),
+            ("kubeconfig=k watch-namespaces=x/y", "", Err("lower-case")),
             ("", "", Err("nothing to serve")),
             ("in-cluster kubeconfig=k", "", Err("give one")),
-            ("dir=a namespaces=x", "", Err("about a cluster")),
+            ("dir=a watch-namespaces=x", "", Err("about a cluster")),
         ] {
-            let got = Sources::choose(&options(flags), &options(file));
+            let got = Sources::choose(&merged(flags, file));
             match (got, want) {
                 (Ok(sources), Ok(want)) => {
                     let dir = sources.dir.as_deref().map_or("-".to_owned(), |p| p.display().to_string());

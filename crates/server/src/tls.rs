@@ -15,6 +15,7 @@ use tracing::{error, info};
 
 use crate::config::Options;
 use crate::metrics::Metrics;
+use crate::supervise::blocking;
 
 /// Files count when two looks in a row see the same: a certificate and its key may be replaced one after the other.
 const LOOK: Duration = Duration::from_millis(500);
@@ -40,16 +41,13 @@ pub struct TlsFiles {
 }
 
 impl TlsOptions {
-    /// What the command line and the settings file say together; `None`: no TLS.
+    /// What the options say; `None`: no TLS.
     ///
     /// # Errors
     /// Only some of the options are there; the message names those that are missing.
-    pub fn choose(flags: &Options, file: &Options) -> Result<Option<Self>, String> {
-        let path = |flag: &Option<PathBuf>, file: &Option<PathBuf>| flag.clone().or_else(|| file.clone());
-        let address = flags.xds_tls.clone().or_else(|| file.xds_tls.clone());
-        let certificate = path(&flags.tls_cert, &file.tls_cert);
-        let key = path(&flags.tls_key, &file.tls_key);
-        let client_authority = path(&flags.tls_client_ca, &file.tls_client_ca);
+    pub fn choose(options: &Options) -> Result<Option<Self>, String> {
+        let Options { xds_tls: address, tls_cert: certificate, tls_key: key, .. } = options.clone();
+        let client_authority = options.tls_client_ca.clone();
         let given = [
             ("--xds-tls ADDR", address.is_some()),
             ("--tls-cert FILE", certificate.is_some()),
@@ -173,8 +171,7 @@ impl Identity {
         loop {
             ticks.tick().await;
             let files = self.files.clone();
-            let read = tokio::task::spawn_blocking(move || Contents::read(&files)).await;
-            let Ok(read) = read else { continue };
+            let read = blocking(move || Contents::read(&files)).await;
             match follower.look(read.map_err(|error| format!("{error:#}"))) {
                 None => {}
                 Some(Ok(config)) => {

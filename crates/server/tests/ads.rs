@@ -17,7 +17,7 @@ use umbra_proto::envoy::service::discovery::v3::{
 use umbra_proto::google::protobuf::{ListValue, Struct, Value, value::Kind};
 use umbra_proto::type_url;
 use umbra_server::ads::Patience;
-use umbra_server::serve::{self, Running, ServeOptions};
+use umbra_server::serve::{self, Running, Setup};
 
 /// Far more than anything needs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -41,8 +41,7 @@ impl World {
     async fn with(count: usize, patience: Patience) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("all.yaml"), services(count)).unwrap();
-        let server =
-            serve::start(ServeOptions { patience, ..ServeOptions::local(folder.path()) }).await.unwrap();
+        let server = serve::start(Setup { patience, ..Setup::local(folder.path()) }).await.unwrap();
         World { folder, server }
     }
 

@@ -12,6 +12,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use crate::directory::Update;
 use crate::scan::{Scan, Scanner};
 use crate::walk::Identity;
+use crate::work::Work;
 
 /// The safety net: change events can be lost, and some file systems have none.
 const POLL: Duration = Duration::from_secs(2);
@@ -33,16 +34,15 @@ pub enum StartError {
         /// The system's words.
         source: std::io::Error,
     },
-    /// The thread could not be started.
-    #[error("cannot start the thread that watches the folder: {0}")]
-    Thread(std::io::Error),
 }
 
-/// A directory that is being watched; dropping it ends the thread with the next look.
+/// A directory that is being watched.
 #[derive(Debug)]
 pub struct Watch {
-    /// What changed, in order. The first update is the first load.
+    /// What changed, in order. The first update is the first load. Dropping it ends the work with the next look.
     pub updates: tokio::sync::mpsc::Receiver<Update>,
+    /// What reads and watches.
+    pub work: Work,
 }
 
 enum Event {
@@ -52,7 +52,7 @@ enum Event {
     Look,
 }
 
-/// Reads `root` and watches it from then on.
+/// How to read `root` and to watch it from then on.
 ///
 /// # Errors
 /// When `root` is no folder that can be listed now. Later that only is a diagnostic, and everything stays.
@@ -60,11 +60,7 @@ pub fn watch(root: &Path) -> Result<Watch, StartError> {
     std::fs::read_dir(root).map_err(|source| StartError::Folder { path: root.to_owned(), source })?;
     let (out, updates) = tokio::sync::mpsc::channel(UPDATES);
     let scanner = Scanner::new(root);
-    thread::Builder::new()
-        .name("directory".to_owned())
-        .spawn(move || run(scanner, &out))
-        .map_err(StartError::Thread)?;
-    Ok(Watch { updates })
+    Ok(Watch { updates, work: Work::thread("directory", move || run(scanner, &out)) })
 }
 
 fn run(mut scanner: Scanner, out: &tokio::sync::mpsc::Sender<Update>) {
@@ -188,11 +184,18 @@ mod tests {
         format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n")
     }
 
+    type Updates = tokio::sync::mpsc::Receiver<Update>;
+
+    fn start(root: &Path) -> Updates {
+        let Watch { updates, work } = watch(root).unwrap();
+        work.start_alone();
+        updates
+    }
+
     /// The names that the next update puts (`+`) and deletes (`-`).
-    async fn next(watch: &mut Watch) -> String {
+    async fn next(updates: &mut Updates) -> String {
         loop {
-            let update =
-                tokio::time::timeout(PATIENCE, watch.updates.recv()).await.expect("an update").unwrap();
+            let update = tokio::time::timeout(PATIENCE, updates.recv()).await.expect("an update").unwrap();
             let said: Vec<_> = update
                 .changes
                 .iter()
@@ -212,18 +215,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("a.yaml"), namespace("a")).unwrap();
-        let mut watch = watch(folder.path()).unwrap();
-        assert_eq!(next(&mut watch).await, "+a");
+        let mut updates = start(folder.path());
+        assert_eq!(next(&mut updates).await, "+a");
         fs::write(path("new"), namespace("b")).unwrap();
         fs::rename(path("new"), path("b.yaml")).unwrap();
-        assert_eq!(next(&mut watch).await, "+b");
+        assert_eq!(next(&mut updates).await, "+b");
         fs::create_dir(path("sub")).unwrap();
         fs::write(path("sub/c.yaml"), namespace("c")).unwrap();
-        assert_eq!(next(&mut watch).await, "+c");
+        assert_eq!(next(&mut updates).await, "+c");
         fs::write(path("sub/c.yaml"), namespace("d")).unwrap();
-        assert_eq!(next(&mut watch).await, "-c +d");
+        assert_eq!(next(&mut updates).await, "-c +d");
         fs::remove_file(path("a.yaml")).unwrap();
-        assert_eq!(next(&mut watch).await, "-a");
+        assert_eq!(next(&mut updates).await, "-a");
     }
 
     #[test]
@@ -240,8 +243,8 @@ mod tests {
     #[tokio::test]
     async fn an_empty_folder_has_a_first_update() {
         let folder = tempfile::tempdir().unwrap();
-        let mut watch = watch(folder.path()).unwrap();
-        let update = tokio::time::timeout(PATIENCE, watch.updates.recv()).await.unwrap().unwrap();
+        let mut updates = start(folder.path());
+        let update = tokio::time::timeout(PATIENCE, updates.recv()).await.unwrap().unwrap();
         assert!(update.changes.is_empty() && update.diagnostics.is_empty());
     }
 }

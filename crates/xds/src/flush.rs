@@ -80,7 +80,8 @@ impl Session {
         };
         if ty == ResourceType::Cluster {
             let used = changed.iter().filter_map(|(_, content)| content.as_ref());
-            let names: Vec<_> = used.flat_map(|cluster| cluster.requires.iter().cloned()).collect();
+            let names: Vec<_> =
+                used.flat_map(|cluster| cluster.required(ResourceType::Endpoint).cloned()).collect();
             self.follow_with_assignments(names, snapshot.generation());
         }
         let generation = snapshot.generation();

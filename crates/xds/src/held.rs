@@ -173,7 +173,7 @@ impl Held {
     }
 
     /// Some version of a name was answered on this stream, or the proxy's time for it is over.
-    pub(crate) fn reached(&self, name: &str) -> bool {
+    pub(crate) fn answered(&self, name: &str) -> bool {
         self.confirmed.contains_key(name) || self.refused.contains_key(name) || self.settled(name)
     }
 

@@ -27,7 +27,7 @@ mod unserved;
 
 pub use held::NackInfo;
 pub use message::{Output, Request, Response, SessionError, SessionEvent, Variant};
-pub use resource::{Resource, ResourceType};
+pub use resource::{Requirement, Resource, ResourceType};
 pub use session::Session;
 pub use snapshot::{Change, ResourceMap, Snapshot};
 pub use status::{Standing, TypeStatus};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::ACK_DEADLINE;
 use crate::held::{Current, Held, Items, Pending};
-use crate::resource::{Resource, ResourceType};
+use crate::resource::{Requirement, Resource, ResourceType};
 use crate::snapshot::Snapshot;
 
 /// The stream's state of every type, by [`ResourceType::index`].
@@ -77,7 +77,7 @@ pub(crate) fn plan(
         let over = pending.waiting_since.is_some_and(|since| now >= since + ACK_DEADLINE);
         if missing.is_empty() {
             plan.send(name, Some(resource.clone()), pending);
-        } else if over && all_arrive(resource, types, snapshot) {
+        } else if over && all_arrive(resource_type, resource, types, snapshot) {
             plan.send(name, Some(resource.clone()), pending);
             plan.late.insert(name.clone(), missing);
         } else {
@@ -108,8 +108,14 @@ impl Plan {
     }
 }
 
-/// The clusters, and their load assignments, that a resource names and that the stream watches, exist, and were
-/// not answered yet. What a stream has not asked for holds nothing back.
+/// What a resource has to wait for: what it requires of types that are pushed before its own, such as a route's clusters.
+/// What it requires of later types (a cluster's assignment) is sent behind it.
+fn awaited(resource_type: ResourceType, resource: &Resource) -> impl Iterator<Item = &Requirement> {
+    resource.requires.iter().filter(move |it| it.resource_type < resource_type)
+}
+
+/// What a resource waits for, and what that requires in turn, so far as the stream watches it, it exists, and it was not
+/// answered yet. What a stream has not asked for holds nothing back.
 fn missing(
     resource_type: ResourceType,
     resource: &Resource,
@@ -117,42 +123,35 @@ fn missing(
     snapshot: &Snapshot,
 ) -> Vec<Arc<str>> {
     let mut missing = Vec::new();
-    if resource_type.requires() != Some(ResourceType::Cluster) {
-        return missing;
-    }
-    let clusters = &types[ResourceType::Cluster.index()];
-    let endpoints = &types[ResourceType::Endpoint.index()];
-    for name in resource.requires.iter() {
-        let Some(cluster) = watched(clusters, ResourceType::Cluster, name, snapshot) else { continue };
-        if !clusters.settled(name) {
-            missing.push(name.clone());
+    for required in awaited(resource_type, resource) {
+        let Some(present) = watched(required, types, snapshot) else { continue };
+        if !types[required.resource_type.index()].settled(&required.name) {
+            missing.push(required.name.clone());
             continue;
         }
         // Any version of the assignment will do: endpoints may change faster than a proxy answers, and one that
         // a changed cluster still lacks shows as that cluster's missing ACK.
-        let unreached = cluster.requires.iter().filter(|name| {
-            watched(endpoints, ResourceType::Endpoint, name, snapshot).is_some() && !endpoints.reached(name)
+        let unanswered = present.requires.iter().filter(|it| {
+            let held = &types[it.resource_type.index()];
+            watched(it, types, snapshot).is_some() && !held.answered(&it.name)
         });
-        missing.extend(unreached.cloned());
+        missing.extend(unanswered.map(|it| it.name.clone()));
     }
     missing
 }
 
-fn watched<'a>(
-    held: &Held,
-    resource_type: ResourceType,
-    name: &str,
-    snapshot: &'a Snapshot,
-) -> Option<&'a Arc<Resource>> {
-    if held.subscription.watches(name) { snapshot.get(resource_type, name) } else { None }
+fn watched<'a>(required: &Requirement, types: &Types, snapshot: &'a Snapshot) -> Option<&'a Arc<Resource>> {
+    let Requirement { resource_type, name } = required;
+    let watches = types[resource_type.index()].subscription.watches(name);
+    if watches { snapshot.get(*resource_type, name) } else { None }
 }
 
-/// The proxy has every cluster that a resource names, in whatever version, when it reads that resource: the least
-/// that a late route needs.
-fn all_arrive(resource: &Resource, types: &Types, snapshot: &Snapshot) -> bool {
-    let clusters = &types[ResourceType::Cluster.index()];
-    resource.requires.iter().all(|name| {
-        watched(clusters, ResourceType::Cluster, name, snapshot).is_none() || clusters.arrives(name)
+/// The proxy has everything that a resource waits for, in whatever version, when it reads that resource: the least that a
+/// late route needs.
+fn all_arrive(resource_type: ResourceType, resource: &Resource, types: &Types, snapshot: &Snapshot) -> bool {
+    awaited(resource_type, resource).all(|required| {
+        let held = &types[required.resource_type.index()];
+        watched(required, types, snapshot).is_none() || held.arrives(&required.name)
     })
 }
 
@@ -168,14 +167,15 @@ fn in_use(
     if names.is_empty() {
         return used;
     }
-    for user in ResourceType::ALL.into_iter().filter(|user| user.requires() == Some(resource_type)) {
+    for user in ResourceType::ALL.into_iter().filter(|user| user.requires().contains(&resource_type)) {
         for held in types[user.index()].bodies() {
             let now = snapshot.get(user, &held.name);
             if now.is_some_and(|now| Arc::ptr_eq(now, held)) {
                 continue;
             }
-            let named = held.requires.iter().filter(|name| names.contains(*name));
-            let stays = |name: &Arc<str>| now.is_some_and(|now| now.requires.contains(name));
+            let named = held.required(resource_type).filter(|name| names.contains(*name));
+            let stays =
+                |name: &Arc<str>| now.is_some_and(|now| now.required(resource_type).any(|it| it == name));
             used.extend(named.filter(|name| !stays(name)).cloned());
         }
     }

@@ -56,12 +56,12 @@ impl ResourceType {
         }
     }
 
-    /// The type whose names stand in [`Resource::requires`]: assignments for a cluster, clusters for what routes.
-    pub(crate) const fn requires(self) -> Option<Self> {
+    /// The types that may stand in [`Resource::requires`] of one of this type.
+    pub const fn requires(self) -> &'static [Self] {
         match self {
-            Self::Cluster => Some(Self::Endpoint),
-            Self::Listener | Self::Route => Some(Self::Cluster),
-            Self::Endpoint | Self::Runtime => None,
+            Self::Cluster => &[Self::Endpoint],
+            Self::Listener | Self::Route => &[Self::Cluster],
+            Self::Endpoint | Self::Runtime => &[],
         }
     }
 
@@ -83,6 +83,28 @@ impl fmt::Display for ResourceType {
     }
 }
 
+/// A resource that another one names and is of no use without.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Requirement {
+    /// Its type. One of an earlier type in push order is waited for; one of a later type follows by itself.
+    pub resource_type: ResourceType,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl Requirement {
+    /// The resource of this type and name.
+    pub fn new(resource_type: ResourceType, name: impl Into<Arc<str>>) -> Self {
+        Requirement { resource_type, name: name.into() }
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.resource_type, self.name)
+    }
+}
+
 /// One resource, encoded once and shared by every stream that gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -94,7 +116,7 @@ pub struct Resource {
     pub body: Bytes,
     /// What must be there before this is of use: for a cluster the load assignment that it reads, for a route
     /// configuration (or a listener with routes of its own) the clusters that it names.
-    pub requires: Arc<[Arc<str>]>,
+    pub requires: Arc<[Requirement]>,
 }
 
 impl Resource {
@@ -102,11 +124,17 @@ impl Resource {
     pub fn new(
         name: impl Into<Arc<str>>,
         body: impl Into<Bytes>,
-        requires: impl Into<Arc<[Arc<str>]>>,
+        requires: impl Into<Arc<[Requirement]>>,
     ) -> Self {
         let body = body.into();
         let version = hex(xxh3_128(&body));
         Self { name: name.into(), version, body, requires: requires.into() }
+    }
+
+    /// What it requires of one type.
+    pub(crate) fn required(&self, resource_type: ResourceType) -> impl Iterator<Item = &Arc<str>> {
+        let of_type = move |it: &&Requirement| it.resource_type == resource_type;
+        self.requires.iter().filter(of_type).map(|it| &it.name)
     }
 
     /// The body as an `Any` of its type, sharing the bytes.

@@ -22,7 +22,7 @@ use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v
 use umbra_proto::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::unpack_any;
-use umbra_xds::{Resource, ResourceType, Snapshot};
+use umbra_xds::{Requirement, Resource, ResourceType, Snapshot};
 
 /// The total of weights beside a mirror: a prime, so that the two choices do not depend on each other.
 const INDEPENDENT_TOTAL: u64 = 999_983;
@@ -53,7 +53,9 @@ fn decoded<M: Message + Default>(snapshot: &Snapshot, ty: ResourceType) -> Vec<(
         M::decode(body.clone()).unwrap_or_else(|error| panic!("{ty} {name} does not decode: {error}"))
     };
     let one = |(name, resource): (&std::sync::Arc<str>, &std::sync::Arc<Resource>)| {
-        let requires = resource.requires.iter().map(ToString::to_string).collect();
+        let may = |it: &Requirement| ty.requires().contains(&it.resource_type);
+        assert!(resource.requires.iter().all(may), "{ty} {name}: {:?}", resource.requires);
+        let requires = resource.requires.iter().map(|it| it.name.to_string()).collect();
         (name.to_string(), decode(name, &resource.body), requires)
     };
     snapshot.map(ty).iter().map(one).collect()

@@ -12,7 +12,8 @@ use umbra_proto::umbra::v1::{
     ListMirrorsRequest, ListObjectsRequest, ListProxiesRequest, Mirror, ObjectReference, Proxy,
     WatchMirrorsRequest, WatchProxiesRequest,
 };
-use umbra_server::serve::{self, Running, ServeOptions};
+use umbra_server::config::Options;
+use umbra_server::serve::{self, Running, Setup};
 use umbra_testkit::client::{Ask, Client as Http};
 use umbra_testkit::net::Net;
 use umbra_testkit::ports::Port;
@@ -32,17 +33,18 @@ struct World {
 
 impl World {
     async fn start(words: &str) -> Self {
-        Self::start_with(words, |options| options).await
+        Self::start_with(words, |_| ()).await
     }
 
-    async fn start_with(words: &str, change: impl FnOnce(ServeOptions) -> ServeOptions) -> Self {
+    async fn start_with(words: &str, change: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut mesh = Mesh::default();
         mesh.change(words);
         write(folder.path(), "mesh.yaml", &mesh.yaml()).expect("manifests");
-        let local =
-            ServeOptions { api: Some("127.0.0.1:0".to_owned()), ..ServeOptions::local(folder.path()) };
-        let running = serve::start(change(local)).await.expect("umbra starts");
+        let mut setup = Setup::local(folder.path());
+        setup.options.api = Some("127.0.0.1:0".to_owned());
+        change(&mut setup.options);
+        let running = serve::start(setup).await.expect("umbra starts");
         running.ready().await;
         World { mesh, folder, running }
     }
@@ -332,7 +334,9 @@ async fn replicas_are_asked_and_a_silent_one_keeps_the_gate_shut() {
     let (nobody, ours) = (Port::free().expect("a port"), Port::free().expect("a port"));
     let (closed, own) = (nobody.local(), ours.local());
     let start = |peers: Vec<String>| {
-        World::start_with("+a", |options| ServeOptions { api: Some(own.to_string()), peers, ..options })
+        World::start_with("+a", move |options| {
+            (options.api, options.peers) = (Some(own.to_string()), Some(peers));
+        })
     };
     let world = start(vec![other.api().to_string(), own.to_string()]).await;
     let (mut here, received) = world.proxy("here").await;
@@ -370,7 +374,10 @@ async fn replicas_that_ask_each_other_at_once_all_answer() {
     let peers = vec![one.to_string(), two.to_string()];
     let start = async |api: SocketAddr| {
         let peers = peers.clone();
-        World::start_with("+a", |options| ServeOptions { api: Some(api.to_string()), peers, ..options }).await
+        World::start_with("+a", |options| {
+            (options.api, options.peers) = (Some(api.to_string()), Some(peers));
+        })
+        .await
     };
     let worlds = [start(one).await, start(two).await];
     let mut proxies = Vec::new();

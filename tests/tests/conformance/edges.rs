@@ -32,7 +32,8 @@ struct Unloaded {
 impl Unloaded {
     async fn start() -> Self {
         let metrics = Arc::new(Metrics::new());
-        let engine = EngineHandle::start(Engine::new(Options::default()), metrics.clone()).unwrap();
+        let (engine, thread) = EngineHandle::new(Engine::new(Options::default()), metrics.clone());
+        thread.start_alone();
         let proxies = Proxies::new(metrics.clone());
         let shutdown = CancellationToken::new();
         let patience = Patience::default();
@@ -71,7 +72,7 @@ fn before_the_first_load_nothing_is_answered_and_then_an_empty_answer_is_one() {
                 client.ask(ty.type_url(), &[]).await;
             }
             assert!(client.fence().await.is_empty(), "{variant:?}: answered before the first load");
-            server.engine.files(Update::default()).await;
+            server.engine.update(Update::default()).await;
             for ty in [ResourceType::Cluster, ResourceType::Listener] {
                 let received = client.receive().await.expect("an answer");
                 assert_eq!(received.type_url, ty.type_url());
@@ -94,7 +95,7 @@ fn what_nobody_serves_does_not_exist_and_harms_nothing() {
     on_a_runtime(async {
         for variant in VARIANTS {
             let server = Unloaded::start().await;
-            server.engine.files(Update::default()).await;
+            server.engine.update(Update::default()).await;
             let mut client = server.connect(variant, node(ProxyKind::Sidecar)).await;
             let secrets = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
             client.ask(secrets, &["default", "ca"]).await;
@@ -124,7 +125,7 @@ fn who_cannot_be_served_is_told_why() {
     on_a_runtime(async {
         for variant in VARIANTS {
             let server = Unloaded::start().await;
-            server.engine.files(Update::default()).await;
+            server.engine.update(Update::default()).await;
             for (node, type_url, code, words) in cases {
                 let mut client = server.connect(variant, node.clone()).await;
                 client.ask(type_url, &[]).await;
@@ -150,7 +151,7 @@ fn the_node_may_be_missing_only_once_it_was_said() {
     on_a_runtime(async {
         for variant in VARIANTS {
             let server = Unloaded::start().await;
-            server.engine.files(Update::default()).await;
+            server.engine.update(Update::default()).await;
             let mut client = Client::new(variant);
             client.connect_without_node(server.address).await;
             client.ask(ResourceType::Cluster.type_url(), &[]).await;

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 use umbra_envoy::BootstrapOptions;
 use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::google::protobuf::value::Kind;
-use umbra_server::serve::{self, Running, ServeOptions};
+use umbra_server::serve::{self, Running, Setup};
 use umbra_testkit::client::{Ask, Client as Http};
 use umbra_testkit::net::Net;
 use umbra_testkit::{umbra, wait};
@@ -183,7 +183,7 @@ impl Conversation {
 
     async fn connect(&mut self) {
         if self.running.is_none() {
-            let running = serve::start(ServeOptions::local(self.folder.path())).await.expect("umbra starts");
+            let running = serve::start(Setup::local(self.folder.path())).await.expect("umbra starts");
             running.ready().await;
             self.running = Some(running);
         }

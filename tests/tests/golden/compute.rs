@@ -108,14 +108,13 @@ fn same(case: &Case, expected: &Engine, found: &Engine, how: &str) -> Result<()>
 /// names it has been told what happens to its requests.
 fn check_requires(snapshot: &Snapshot, engine: &Engine) -> Result<()> {
     let told = engine.diagnostics().iter().any(|d| d.message.contains(" 503"));
-    for (ty, needed) in
-        [(ResourceType::Cluster, ResourceType::Endpoint), (ResourceType::Route, ResourceType::Cluster)]
-    {
+    for ty in ResourceType::ALL {
         for resource in snapshot.map(ty).values() {
-            for name in resource.requires.iter() {
-                let there = snapshot.get(needed, name).is_some();
-                let excused = told && needed == ResourceType::Cluster && !name.starts_with("mirror|");
-                ensure!(there || excused, "{ty} {} needs {name}, which is not there", resource.name);
+            for needed in resource.requires.iter() {
+                let there = snapshot.get(needed.resource_type, &needed.name).is_some();
+                let a_cluster = needed.resource_type == ResourceType::Cluster;
+                let excused = told && a_cluster && !needed.name.starts_with("mirror|");
+                ensure!(there || excused, "{ty} {} needs {needed}, which is not there", resource.name);
             }
         }
     }

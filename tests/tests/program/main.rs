@@ -7,6 +7,7 @@ mod dump;
 mod hostile;
 mod serve;
 mod validate;
+mod vital;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -27,7 +27,7 @@ use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v
 use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::google::protobuf::{Duration as ProtoDuration, UInt32Value};
 use umbra_proto::pack_any;
-use umbra_xds::{Change, Resource, ResourceType, Snapshot};
+use umbra_xds::{Change, Requirement, Resource, ResourceType, Snapshot};
 
 /// Where Envoy's one listener is; each test has a network of its own.
 pub(crate) const PORT: u16 = 10_000;
@@ -134,7 +134,8 @@ impl Model {
 }
 
 fn put(ty: ResourceType, name: &str, message: &impl Message, requires: &[String]) -> Change {
-    let requires: Vec<_> = requires.iter().map(|name| name.as_str().into()).collect();
+    let requires: Vec<_> =
+        requires.iter().map(|name| Requirement::new(ty.requires()[0], name.as_str())).collect();
     Change::put(ty, Resource::new(name, message.encode_to_vec(), requires))
 }
 

@@ -17,8 +17,8 @@ use crate::types::object::{DestinationRule, Gateway, Meta, Object, ServiceEntry,
 
 /// The label by which a slice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// kubectl's copy of the whole manifest: never part of what an object means.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Annotations that can mean something: Istio's and our own. Others change often, and some are long.
+const ANNOTATIONS: [&str; 2] = ["networking.istio.io/", "umbra.io/"];
 
 /// Any object whose meaning is in `spec`.
 #[derive(Default, Deserialize)]
@@ -189,7 +189,7 @@ fn meta(raw: RawMeta, id: &ObjectId) -> Meta {
         map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect::<BTreeMap<_, _>>()
     };
     let mut annotations = texts(raw.annotations);
-    annotations.remove(LAST_APPLIED);
+    annotations.retain(|key, _| ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix)));
     Meta {
         namespace: id.namespace.clone(),
         name: id.name.clone(),

@@ -23,7 +23,7 @@ pub struct Meta {
     pub name: Arc<str>,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// `metadata.annotations`, without `kubectl.kubernetes.io/last-applied-configuration`.
+    /// Those of `metadata.annotations` that are `networking.istio.io/…` or `umbra.io/…`: others mean nothing to us.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.creationTimestamp`: decides which of two competing objects is older.
     pub created: Option<jiff::Timestamp>,

@@ -14,7 +14,7 @@ use umbra_ir::{
     TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
-use umbra_xds::{Resource, ResourceType};
+use umbra_xds::{Requirement, Resource, ResourceType};
 
 use computed::computed;
 pub(crate) use manifest::Manifest;
@@ -128,7 +128,14 @@ fn noted<T>((value, found): (T, Vec<Diagnostic>), notes: &mut Vec<Diagnostic>) -
 }
 
 fn resource(built: Option<Built>) -> Option<Arc<Resource>> {
-    built.map(|b| Arc::new(Resource::new(b.name, b.body, b.requires)))
+    let required = |it| match it {
+        umbra_envoy::Requirement::Cluster(name) => Requirement::new(ResourceType::Cluster, name),
+        umbra_envoy::Requirement::LoadAssignment(name) => Requirement::new(ResourceType::Endpoint, name),
+    };
+    built.map(|Built { name, body, requires }| {
+        let requires: Vec<_> = requires.into_iter().map(required).collect();
+        Arc::new(Resource::new(name, body, requires))
+    })
 }
 
 fn route_table(view: &EngineView<'_, '_>, class: &ProxyClass, name: &Arc<str>) -> Option<Built> {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use umbra_envoy::{build_cluster, cluster_name, load_assignment_name};
+use umbra_envoy::{Requirement, build_cluster, cluster_name, load_assignment_name};
 use umbra_ir::{
     Cluster, ConnectionPool, Discovery, LoadBalancer, Role, TcpKeepalive, TlsOrigination, UpstreamProtocol,
 };
@@ -46,7 +46,7 @@ fn a_plain_cluster_in_full() {
     let built = build_cluster(&cluster());
     let name = "outbound|8000|v1|httpbin.default.svc.cluster.local";
     assert_eq!(&*built.name, name);
-    assert_eq!(built.requires, [name.into()]);
+    assert_eq!(built.requires, [Requirement::LoadAssignment(name.into())]);
     let unlimited = u32::MAX;
     assert_eq!(
         json(type_url::CLUSTER, &built.body),

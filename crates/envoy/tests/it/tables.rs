@@ -4,7 +4,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
-use umbra_envoy::{build_load_assignment, build_route_configuration, build_runtime, build_virtual_host};
+use umbra_envoy::{
+    Requirement, build_load_assignment, build_route_configuration, build_runtime, build_virtual_host,
+};
 use umbra_ir::{
     Endpoint, LoadAssignment, MirrorHost, Role, RouteAction, RuntimeFraction, RuntimeKey, TargetCluster,
     VirtualHost,
@@ -102,7 +104,7 @@ fn a_virtual_host_in_full_and_what_its_table_requires() {
     let encoded = Arc::new(build_virtual_host(&host));
     assert_eq!(encoded.clusters, names, "the one that does not exist too: equal bodies require the same");
     let table = build_route_configuration("8000", &[encoded.clone(), encoded]);
-    assert_eq!((&*table.name, &table.requires[..]), ("8000", &names[..]));
+    assert_eq!((&*table.name, table.requires), ("8000", names.map(Requirement::Cluster).to_vec()));
     let got = json(type_url::ROUTE, &table.body);
     assert_eq!(got["virtualHosts"][1]["domains"], json!(["httpbin"]));
     assert_eq!(got["virtualHosts"][1]["requireTls"], "ALL");

@@ -13,8 +13,9 @@ use umbra_proto::umbra::v1::{
 };
 
 use super::watching::{self, Watched};
-use super::{Api, MAX_OBJECTS, MAX_WATCHES, convert};
+use super::{Api, MAX_OBJECTS, MAX_WATCHES};
 use crate::listen::InUse;
+use crate::messages;
 
 /// A list takes milliseconds; the engine may be settling a large change before it answers.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -109,10 +110,10 @@ impl Umbra for Api {
             return Err(Status::invalid_argument(format!("{many} objects, expected at most {MAX_OBJECTS}")));
         }
         // A kind that is unknown here is like an object that does not exist.
-        let ids: Vec<_> = asked.iter().filter_map(convert::object_id).collect();
+        let ids: Vec<_> = asked.iter().filter_map(messages::object_id).collect();
         let which = (!asked.is_empty()).then_some(ids.as_slice());
         let found = in_time(self, self.live.objects(which)).await?;
-        let objects = found.objects.iter().map(convert::liveness).collect();
+        let objects = found.objects.iter().map(messages::liveness).collect();
         Ok(Response::new(ListObjectsResponse { replica: Some(self.replica()), objects }))
     }
 }

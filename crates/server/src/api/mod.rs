@@ -1,7 +1,6 @@
 //! `umbra.v1` over gRPC and `/v1/live` over HTTP, on one port: what tools and other replicas ask. It reads, and
 //! changes nothing.
 
-mod convert;
 mod gate;
 mod grpc;
 mod watching;
@@ -19,12 +18,12 @@ use umbra_ir::ProxyClass;
 use umbra_proto::umbra::v1::umbra_server::UmbraServer;
 use umbra_proto::umbra::v1::{Mirror, Proxy, Replica};
 
-pub(crate) use convert::{object_live, reference};
-
 use crate::engine_task::EngineHandle;
 use crate::live::Live;
+use crate::messages;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
+use crate::replica::Identity;
 
 /// A request larger than this is refused: it holds a namespace, or the names of [`MAX_OBJECTS`] objects.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -36,30 +35,6 @@ const MAX_WATCHES: usize = 32;
 /// Lists that are made at once, and gates that are looked at; more wait. They are counted apart, since a gate waits for
 /// the lists of other replicas.
 const MAX_ASKS: usize = 16;
-
-/// Who this process is among the replicas.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Identity {
-    /// Its Pod's name, or its host's.
-    pub name: String,
-    /// Another one after every start.
-    pub id: String,
-}
-
-impl Identity {
-    /// This process's.
-    pub fn new() -> Self {
-        let id = umbra_source::kubernetes::identity();
-        let name = id.rsplit_once('_').map_or(id.as_str(), |(name, _)| name).to_owned();
-        Identity { name, id }
-    }
-}
-
-impl Default for Identity {
-    fn default() -> Self {
-        Identity::new()
-    }
-}
 
 /// What the API shows.
 #[derive(Clone, Debug)]
@@ -125,18 +100,18 @@ impl Api {
 
     /// Every proxy of a namespace (empty: of all), in the order of connecting.
     async fn list_proxies(&self, namespace: &str) -> Vec<Proxy> {
-        let reach = self.engine.reach().await;
+        let outcome = self.engine.outcome().await;
         let of = |class: &'_ ClassReach| class.proxies.iter().map(|id| (id.0, class.class.clone())).collect();
-        let classes: BTreeMap<u64, ProxyClass> = reach.classes.iter().flat_map::<Vec<_>, _>(of).collect();
+        let classes: BTreeMap<u64, ProxyClass> = outcome.classes.iter().flat_map::<Vec<_>, _>(of).collect();
         let all = self.proxies.list();
         let wanted = all.iter().filter(|it| namespace.is_empty() || *it.node.namespace == *namespace);
-        wanted.map(|proxy| convert::proxy(proxy, classes.get(&proxy.id), &self.identity)).collect()
+        wanted.map(|proxy| messages::proxy(proxy, classes.get(&proxy.id), &self.identity)).collect()
     }
 
     /// Every mirror of a namespace (empty: of all), in the order of namespace, name and place.
     async fn list_mirrors(&self, namespace: &str) -> Vec<Mirror> {
         let all = self.live.mirrors().await;
         let wanted = all.iter().filter(|it| namespace.is_empty() || *it.rule.namespace == *namespace);
-        wanted.map(convert::mirror).collect()
+        wanted.map(messages::mirror).collect()
     }
 }

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::Context;
 use umbra_envoy::{BootstrapOptions, BootstrapTls};
 
+use super::print;
 use super::proxy::ProxySpec;
-use super::{print, usage};
 use crate::cli::{BootstrapArgs, DumpOutput};
+use crate::failure::usage;
 use crate::resources;
 
 /// Prints a bootstrap.
-pub fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
     let proxy: ProxySpec = args.proxy.parse().map_err(usage)?;
     let (server_host, server_port) =
         host_port(&args.server).map_err(|why| usage(format!("--server: {why}")))?;

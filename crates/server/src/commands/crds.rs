@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::print;
 
 /// Prints the custom resource definitions, for `kubectl apply --server-side -f -`.
-pub fn crds() -> anyhow::Result<ExitCode> {
+pub(super) fn crds() -> anyhow::Result<ExitCode> {
     print(&render()?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,12 +12,13 @@ use umbra_xds::ResourceType;
 
 use super::proxy::ProxySpec;
 use super::validate::take_in;
-use super::{load_config, print, usage};
+use super::{load_config, print};
 use crate::cli::{DumpArgs, DumpOutput, DumpType};
+use crate::failure::usage;
 use crate::resources;
 
 /// Prints what a proxy with RTDS would get.
-pub fn dump(args: &DumpArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn dump(args: &DumpArgs) -> anyhow::Result<ExitCode> {
     let config = load_config(args.config.as_deref())?;
     let node = node(args).map_err(usage)?;
     let loaded = umbra_source::load(std::slice::from_ref(&args.dir)).map_err(usage)?;

@@ -11,98 +11,78 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::cli::{Cli, Output, ServeArgs};
-use crate::config::{self, Config};
+use crate::cli::{Cli, Command, Output, ServeArgs};
+use crate::config::{Config, Options};
+use crate::failure::{self, usage};
+use crate::serve::Setup;
+use crate::supervise::Fault;
 use crate::{logging, serve};
 
-pub use ask::{mirrors, proxies};
-pub use bootstrap::bootstrap;
-pub use crds::crds;
-pub use dump::dump;
-pub use validate::validate;
+use ask::{mirrors, proxies};
+use bootstrap::bootstrap;
+use crds::crds;
+use dump::dump;
+use validate::validate;
 
-/// The command line cannot be carried out as it is written: exit code 2.
-#[derive(Debug)]
-pub struct WrongUsage(pub String);
-
-impl std::fmt::Display for WrongUsage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for WrongUsage {}
-
-/// Says that the command line is at fault.
-pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow::Error::new(WrongUsage(format!("{error:#}")))
-}
-
-/// An error with its causes, each said once: many a library's words have their cause in them already.
-pub(crate) fn words(error: &anyhow::Error) -> String {
-    let mut words = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if words.contains(&cause) {
-            continue;
-        }
-        if !words.is_empty() {
-            words.push_str(": ");
-        }
-        words.push_str(&cause);
-    }
-    words
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let arguments = matches.subcommand().map_or(&matches, |(_, arguments)| arguments);
+    let result = match cli.command {
+        Command::Serve(args) => serve(*args, arguments),
+        Command::Bootstrap(args) => bootstrap(&args),
+        Command::Validate(args) => validate(&args),
+        Command::Dump(args) => dump(&args),
+        Command::Proxies(args) => proxies(&args),
+        Command::Mirrors(args) => mirrors(&args),
+        Command::Crds => crds(),
+        Command::Version(args) => version(args.output),
+        Command::Completion { shell } => completion(shell),
+    };
+    result.unwrap_or_else(|error| failure::tell(&error))
 }
 
 /// The settings of `--config`.
-pub(crate) fn load_config(path: Option<&Path>) -> anyhow::Result<Config> {
+fn load_config(path: Option<&Path>) -> anyhow::Result<Config> {
     Config::load(path).map_err(usage)
 }
 
 /// Writes a result to standard output.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
 }
 
-/// `umbra serve`.
-pub(crate) fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+/// `umbra serve`, with its arguments as clap has them.
+fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let config = load_config(args.config.as_deref())?;
-    let level = args.log.as_deref().or(config.options.log.as_deref()).unwrap_or("info");
-    let format = args.log_format.or(config.options.log_format).unwrap_or_default();
-    logging::start(level, format).map_err(usage)?;
-    let flags = config::Options {
-        dir: args.dir,
-        xds: args.xds,
-        xds_tls: args.xds_tls,
-        tls_cert: args.tls_cert,
-        tls_key: args.tls_key,
-        tls_client_ca: args.tls_client_ca,
-        admin: args.admin,
-        probe: args.probe,
-        api: args.api,
-        peers: args.peers,
-        kubeconfig: args.kubeconfig,
-        in_cluster: Some(args.in_cluster),
-        watch_namespaces: args.watch_namespaces,
-        watch_selector: args.watch_selector,
-        ..Default::default()
-    };
-    let options = serve::options(flags, args.config, config).map_err(usage)?;
+    let options = Options::merge(config.options.clone(), matches)?;
+    logging::start(options.log(), options.log_format.unwrap_or_default()).map_err(usage)?;
+    let setup = Setup { options, config_file: args.config, config, fault: fault(), ..Setup::default() };
     let runtime = tokio::runtime::Runtime::new()?;
-    let result = runtime.block_on(serve::run(options));
+    let result = runtime.block_on(serve::run(setup));
     // The watching thread ends by itself; nothing worth waiting for is left.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
 }
 
+/// What a test makes fail. No program that is made for use listens to it.
+fn fault() -> Option<Fault> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    std::env::var("UMBRA_TEST_FAULT").ok().and_then(|text| Fault::parse(&text))
+}
+
 /// `umbra version`.
-pub(crate) fn version(output: Output) -> anyhow::Result<ExitCode> {
+fn version(output: Output) -> anyhow::Result<ExitCode> {
     let version = env!("CARGO_PKG_VERSION");
     match output {
         Output::Text => print(&format!("umbra {version}\n"))?,
@@ -112,7 +92,7 @@ pub(crate) fn version(output: Output) -> anyhow::Result<ExitCode> {
 }
 
 /// `umbra completion`.
-pub(crate) fn completion(shell: Shell) -> anyhow::Result<ExitCode> {
+fn completion(shell: Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "umbra", &mut script);
     print(&String::from_utf8_lossy(&script))?;

@@ -8,12 +8,13 @@ use umbra_engine::{Engine, Options};
 use umbra_ir::{Diagnostic, Severity};
 use umbra_source::Loaded;
 
-use super::{load_config, print, usage};
+use super::{load_config, print};
 use crate::cli::{Output, ValidateArgs};
 use crate::diagnostics;
+use crate::failure::usage;
 
 /// Prints every diagnostic; exit code 1 when one is an error.
-pub fn validate(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
     let config = load_config(args.config.as_deref())?;
     let loaded = umbra_source::load(&args.paths).map_err(usage)?;
     let (objects, files) = (loaded.changes.len(), loaded.files);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
-use umbra_source::kubernetes::{ACCEPTED, Condition, PROGRAMMED, Status, Statuses, Truth};
+use umbra_source::kubernetes::{Condition, ConditionType, Reason, Status, Statuses};
 
 use super::mirrors::{Line, mirrors_ready, summary};
-use super::reach::{Reaches, programmed};
-use crate::engine_task::{Rule, Rules};
+use super::programmed::{Liveness, programmed};
+use crate::engine_task::{ClusterObject, ClusterObjects};
 use crate::live::Mirrors;
 
 /// Longer messages are cut: a status is no report, `/debug/diagnostics` has it all.
@@ -16,10 +16,10 @@ pub(super) const MAX_MESSAGE: usize = 1024;
 
 /// The status of every object of the cluster.
 pub(super) fn statuses(
-    rules: &Rules,
+    cluster: &ClusterObjects,
     diagnostics: &[Diagnostic],
     mirrors: &Mirrors,
-    reaches: &Reaches,
+    liveness: &Liveness,
 ) -> Statuses {
     let mut about: BTreeMap<&ObjectId, Vec<&Diagnostic>> = BTreeMap::new();
     for diagnostic in diagnostics {
@@ -27,24 +27,24 @@ pub(super) fn statuses(
             about.entry(id).or_default().push(diagnostic);
         }
     }
-    let one = |(id, rule): (&ObjectId, &Rule)| {
+    let one = |(id, object): (&ObjectId, &ClusterObject)| {
         let about = about.remove(id).unwrap_or_default();
-        let status = if rule.in_file {
-            hidden(rule.generation, &about)
+        let status = if object.in_file {
+            hidden(object.generation, &about)
         } else {
             let lines: Vec<Line> =
                 mirrors.get(id).into_iter().flat_map(|all| all.iter()).map(Line::new).collect();
-            let reach = reaches.objects.get(id);
-            let live = reach.filter(|live| live.total > 0).map(|live| (live.live, live.total));
+            let live = liveness.objects.get(id);
+            let counts = live.filter(|live| live.total > 0).map(|live| (live.live, live.total));
             let mut conditions = vec![accepted(&worth(&about))];
-            conditions.push(programmed(rule, reach, reaches));
+            conditions.push(programmed(object, live, liveness));
             conditions.extend(mirrors_ready(&lines));
             let messages = messages(&worth(&about));
-            Status { generation: rule.generation, conditions, mirrors: summary(&lines, live), messages }
+            Status { generation: object.generation, conditions, mirrors: summary(&lines, counts), messages }
         };
         (id.clone(), status)
     };
-    rules.iter().map(one).collect()
+    cluster.iter().map(one).collect()
 }
 
 /// A file wins over it: what is said about the object is about the file's.
@@ -52,20 +52,12 @@ fn hidden(generation: i64, diagnostics: &[&Diagnostic]) -> Status {
     let file = diagnostics.iter().find(|d| d.code == Code::DuplicateObject).and_then(|d| d.file.as_deref());
     let file = file.map_or("a file".to_owned(), |file| format!("the file {file}"));
     let message = cut(format!("{file} has this object too and wins; this one is left out"));
-    let condition = |kind, message| Condition {
-        kind,
-        holds: Truth::False,
-        reason: Code::DuplicateObject.to_string(),
-        message,
-    };
+    let condition = |kind, message| Condition { reason: Reason::code(kind, Code::DuplicateObject), message };
     let nowhere = "no proxy gets this one: a file has the object too".to_owned();
-    let conditions = vec![condition(ACCEPTED, message), condition(PROGRAMMED, nowhere)];
-    Status {
-        generation,
-        conditions,
-        mirrors: String::new(),
-        messages: vec![message_of("WARNING", Code::DuplicateObject)],
-    }
+    let conditions =
+        vec![condition(ConditionType::Accepted, message), condition(ConditionType::Programmed, nowhere)];
+    let messages = vec![message_of("WARNING", Code::DuplicateObject)];
+    Status { generation, conditions, mirrors: String::new(), messages }
 }
 
 /// What the author should know, the worst first.
@@ -80,13 +72,12 @@ fn accepted(worth: &[&Diagnostic]) -> Condition {
     let first = worth.first();
     let error = first.filter(|d| d.severity == Severity::Error);
     let reason = match (error, first) {
-        (Some(error), _) => error.code.as_str(),
-        (None, Some(_)) => "AcceptedWithWarnings",
-        (None, None) => "Accepted",
+        (Some(error), _) => Reason::code(ConditionType::Accepted, error.code),
+        (None, Some(_)) => Reason::ACCEPTED_WITH_WARNINGS,
+        (None, None) => Reason::ACCEPTED,
     };
     let message = if worth.is_empty() { "in force as written".to_owned() } else { told(worth) };
-    let holds = error.is_none().into();
-    Condition { kind: ACCEPTED, holds, reason: reason.to_owned(), message }
+    Condition { reason, message }
 }
 
 /// In Istio's form (`istio.analysis.v1alpha1.AnalysisMessageBase`), which has no place for words. Its tools show the
@@ -160,14 +151,15 @@ mod tests {
     /// Conditions as `Accepted=True/Accepted MESSAGE`, then the number of Istio's messages.
     fn check(diagnostics: &[&str], in_file: bool, want: &str) {
         let diagnostics: Vec<_> = diagnostics.iter().map(|words| diagnostic(words)).collect();
-        let rule = Rule { generation: 7, in_force: 7, in_file, ..Rule::default() };
-        let all = statuses(&[(id(), rule)].into(), &diagnostics, &BTreeMap::new(), &Reaches::default());
+        let object = ClusterObject { generation: 7, in_force: 7, in_file, ..ClusterObject::default() };
+        let all = statuses(&[(id(), object)].into(), &diagnostics, &BTreeMap::new(), &Liveness::default());
         let status = &all[&id()];
         let words = status
             .conditions
             .iter()
-            .filter(|c| c.kind == ACCEPTED)
-            .map(|c| format!("{}={}/{} {}", c.kind, c.holds.as_str(), c.reason, c.message));
+            .filter(|c| c.reason.condition == ConditionType::Accepted)
+            .map(|c| (c.reason, &c.message))
+            .map(|(it, words)| format!("{}={}/{} {words}", it.condition, it.holds.as_str(), it.word));
         let words = words.collect::<String>() + &format!(" {}", status.messages.len());
         assert_eq!(words, want);
         assert_eq!(status.generation, 7);

@@ -1,7 +1,7 @@
 //! The mirrors of a VirtualService in a few words.
 
-use umbra_ir::{MirrorState, RuntimeFraction, Severity};
-use umbra_source::kubernetes::{Condition, MIRRORS_READY, Truth};
+use umbra_ir::{Code, MirrorState, RuntimeFraction, Severity};
+use umbra_source::kubernetes::{Condition, ConditionType, Reason};
 
 use super::judge::cut;
 
@@ -19,7 +19,7 @@ pub(super) struct Line {
     /// Ready endpoints; `None`: it leads nowhere.
     pub(super) endpoints: Option<usize>,
     /// Code and words of what keeps it from copying.
-    pub(super) fault: Option<(String, String)>,
+    pub(super) fault: Option<(Code, String)>,
 }
 
 impl Line {
@@ -41,7 +41,7 @@ impl Line {
                 None => "no share".to_owned(),
             },
             endpoints,
-            fault: fault.map(|problem| (problem.code.to_string(), problem.message.clone())),
+            fault: fault.map(|problem| (problem.code, problem.message.clone())),
         }
     }
 
@@ -86,20 +86,18 @@ pub(super) fn summary(mirrors: &[Line], live: Option<(usize, usize)>) -> String 
     all
 }
 
-/// The condition [`MIRRORS_READY`]; `None` without mirrors.
+/// The condition `MirrorsReady`; `None` without mirrors.
 pub(super) fn mirrors_ready(mirrors: &[Line]) -> Option<Condition> {
     // What is broken comes first: a long message is cut.
     let (broken, fine): (Vec<&Line>, Vec<&Line>) = mirrors.iter().partition(|m| m.fault.is_some());
     let fault = broken.first().and_then(|mirror| mirror.fault.as_ref());
-    let (holds, reason) = match fault {
-        Some((code, _)) => (Truth::False, code.as_str()),
-        None if !fine.iter().all(|mirror| mirror.leads_somewhere()) => (Truth::Unknown, "NotServed"),
-        None => (Truth::True, "Ready"),
+    let reason = match fault {
+        Some((code, _)) => Reason::code(ConditionType::MirrorsReady, *code),
+        None if !fine.iter().all(|mirror| mirror.leads_somewhere()) => Reason::NOT_SERVED,
+        None => Reason::READY,
     };
     let words: Vec<String> = broken.into_iter().chain(fine).map(Line::sentence).collect();
-    let condition =
-        Condition { kind: MIRRORS_READY, holds, reason: reason.to_owned(), message: cut(words.join("; ")) };
-    (!mirrors.is_empty()).then_some(condition)
+    (!mirrors.is_empty()).then(|| Condition { reason, message: cut(words.join("; ")) })
 }
 
 #[cfg(test)]
@@ -116,7 +114,7 @@ mod tests {
                 target: format!("web subset {}", parts[0]),
                 share: parts[1].to_owned(),
                 endpoints: parts[2].parse().ok(),
-                fault: parts.get(3).map(|code| ((*code).to_owned(), "why".to_owned())),
+                fault: parts.get(3).map(|code| (Code::find(code).unwrap(), "why".to_owned())),
             }
         };
         words.split_whitespace().map(one).collect()
@@ -163,7 +161,7 @@ mod tests {
             let mirrors = lines(mirrors);
             assert_eq!(summary(&mirrors, live), column);
             let said = mirrors_ready(&mirrors).unwrap();
-            assert_eq!(format!("{} {} {}", said.holds.as_str(), said.reason, said.message), condition);
+            assert_eq!(format!("{} {} {}", said.reason.holds.as_str(), said.reason.word, said.message), condition);
         }
         let many: Vec<String> = (0..20).map(|n| format!("m{n}:{n}%:1")).collect();
         let many = lines(&(many.join(" ") + " bad:1%:-:HostNotFound"));

@@ -4,21 +4,22 @@
 
 mod judge;
 mod mirrors;
-mod reach;
+mod programmed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use umbra_source::kubernetes::{AllObserved, ApiServer, Leadership, Statuses, Tally, take_part, write};
+use umbra_source::kubernetes::{AllObserved, ApiServer, Leadership, Statuses, Tally, write};
 
 use crate::engine_task::Published;
 use crate::live::{Live, Mirrors};
 use crate::metrics::{ByResult, Metrics};
 use crate::peers::Peers;
-use reach::Reaches;
+use programmed::Liveness;
 
 /// How long to wait for further changes before replicas are asked, and before statuses are computed: nobody reads
 /// them faster.
@@ -35,40 +36,48 @@ const WELCOME: Duration = Duration::from_secs(3);
 /// What the replicas said last.
 #[derive(Default)]
 struct Said {
-    reaches: Reaches,
+    liveness: Liveness,
     mirrors: Mirrors,
 }
 
 /// Has the statuses written until `shutdown`; of all replicas only the leader writes.
+///
+/// # Errors
+/// A part of it has ended before.
 pub(crate) async fn follow(
-    server: ApiServer,
-    observed: watch::Receiver<AllObserved>,
+    (server, observed): (ApiServer, watch::Receiver<AllObserved>),
+    leadership: Leadership,
     mut published: watch::Receiver<Published>,
     live: Live,
     peers: Arc<Peers>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
-) {
-    let leadership = take_part(&server, peers.identity().id.clone());
+) -> anyhow::Result<()> {
     let (hear, said) = watch::channel(None);
     let (send, wanted) = watch::channel(Arc::new(Statuses::new()));
     let (tell, tally) = watch::channel(Tally::default());
     let seat = leadership.clone();
     let work = async {
-        if published.wait_for(|state| state.ready).await.is_ok() {
-            tokio::join!(
-                ask(live, peers, leadership.clone(), hear),
-                compute(published, said, send),
-                write(server, leadership, observed, wanted, tell),
-                report(tally, metrics),
-            );
+        if published.wait_for(|state| state.ready).await.is_err() {
+            return "waiting for the first load";
+        }
+        // Each goes on for ever.
+        tokio::select! {
+            () = ask(live, peers, leadership.clone(), hear) => "asking the replicas",
+            () = compute(published, said, send) => "judging",
+            () = write(server, leadership, observed, wanted, tell) => "writing",
+            () = report(tally, metrics) => "counting",
         }
     };
-    tokio::select! {
-        () = work => {}
-        () = shutdown.cancelled() => {}
-    }
+    let ended = tokio::select! {
+        part = work => Some(part),
+        () = shutdown.cancelled() => None,
+    };
     seat.resign().await;
+    match ended {
+        None => Ok(()),
+        Some(part) => bail!("{part} came to an end"),
+    }
 }
 
 /// Asks every replica how far objects have come, whenever that may have changed. Who does not write does not ask.
@@ -86,13 +95,13 @@ async fn ask(
         if leadership.holds() {
             let mut answer = peers.objects().await;
             let mirrors = std::mem::take(&mut answer.mirrors);
-            let reaches = Reaches::from(answer);
-            if reaches.is_open() {
+            let liveness = Liveness::from(answer);
+            if liveness.is_open() {
                 again = ASK_OPEN;
             }
             let welcome = WELCOME.saturating_sub(started.elapsed());
-            if welcome.is_zero() || reaches.objects.values().any(|live| live.total > 0) {
-                hear.send_replace(Some(Arc::new(Said { reaches, mirrors })));
+            if welcome.is_zero() || liveness.objects.values().any(|live| live.total > 0) {
+                hear.send_replace(Some(Arc::new(Said { liveness, mirrors })));
             } else {
                 again = again.min(welcome);
             }
@@ -121,7 +130,7 @@ async fn compute(
         // Taken last: never older than what was said.
         let state = published.borrow_and_update().clone();
         let now = heard.map_or(Statuses::new(), |said| {
-            judge::statuses(&state.rules, &state.diagnostics, &said.mirrors, &said.reaches)
+            judge::statuses(&state.cluster, &state.diagnostics, &said.mirrors, &said.liveness)
         });
         send.send_if_modified(|before| {
             let changed = **before != now;

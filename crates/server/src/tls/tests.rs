@@ -2,20 +2,7 @@ use umbra_testkit::gate;
 use umbra_testkit::tls::{Authority, Issued};
 
 use super::*;
-
-fn options(words: &str) -> Options {
-    let mut options = Options::default();
-    for word in words.split_whitespace() {
-        match word.split_once('=').expect("OPTION=VALUE") {
-            ("xds-tls", value) => options.xds_tls = Some(value.to_owned()),
-            ("tls-cert", value) => options.tls_cert = Some(value.into()),
-            ("tls-key", value) => options.tls_key = Some(value.into()),
-            ("tls-client-ca", value) => options.tls_client_ca = Some(value.into()),
-            other => panic!("{other:?}"),
-        }
-    }
-    options
-}
+use crate::config::options::tests::merged;
 
 #[test]
 fn all_that_tls_needs_or_nothing() {
@@ -23,14 +10,14 @@ fn all_that_tls_needs_or_nothing() {
         ("", "", Ok("-")),
         ("xds-tls=:1 tls-cert=c tls-key=k", "", Ok(":1 c k")),
         ("xds-tls=:1 tls-cert=c tls-key=k tls-client-ca=a", "", Ok(":1 c k a")),
-        ("xds-tls=:2 tls-key=l", "xds-tls=:1 tls-cert=c tls-key=k", Ok(":2 c l")),
+        ("xds-tls=:2 tls-key=l", "{xdsTls: ':1', tlsCert: c, tlsKey: k}", Ok(":2 c l")),
         ("xds-tls=:1", "", Err("xDS over TLS needs --tls-cert FILE and --tls-key FILE too")),
         ("tls-cert=c", "", Err("xDS over TLS needs --xds-tls ADDR and --tls-key FILE too")),
         ("xds-tls=:1 tls-key=k", "", Err("xDS over TLS needs --tls-cert FILE too")),
-        ("", "tls-cert=c tls-key=k", Err("xDS over TLS needs --xds-tls ADDR too")),
+        ("", "{tlsCert: c, tlsKey: k}", Err("xDS over TLS needs --xds-tls ADDR too")),
         ("tls-client-ca=a", "", Err("needs --xds-tls ADDR and --tls-cert FILE and --tls-key FILE too")),
     ] {
-        match (TlsOptions::choose(&options(flags), &options(file)), want) {
+        match (TlsOptions::choose(&merged(flags, file)), want) {
             (Ok(None), Ok("-")) => {}
             (Ok(Some(tls)), Ok(want)) => {
                 let files = [Some(tls.files.certificate), Some(tls.files.key), tls.files.client_authority];

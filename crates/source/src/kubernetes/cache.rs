@@ -268,10 +268,6 @@ fn slim(value: &mut Value, resource: Resource) {
     }
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         metadata.remove("managedFields");
-        // Of annotations only Istio's mean anything; others change often, and some are long.
-        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
-            annotations.retain(|key, _| key.starts_with("networking.istio.io/"));
-        }
     }
     for (key, text) in [
         ("apiVersion", resource.api_version(resource.versions()[0])),

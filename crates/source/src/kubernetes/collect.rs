@@ -4,7 +4,6 @@ use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use umbra_ir::Kind;
 
@@ -16,7 +15,7 @@ use super::listwatch::{ListWatch, Message};
 use super::merge::Merge;
 use super::resource::Resource;
 use super::status::AllObserved;
-use crate::{Update, Watch};
+use crate::{Update, Watch, Work};
 
 /// Updates that wait for their reader; while they do, changes merge.
 const UPDATES: usize = 2;
@@ -51,18 +50,21 @@ impl Scope {
     }
 }
 
-/// A cluster that is being watched; dropping it ends the watches.
+/// A cluster that is being watched.
 #[derive(Debug)]
 pub struct Cluster {
-    /// What changed, in order. The first update is the whole state, once every watch has been in step.
+    /// What changed, in order. The first update is the whole state, once every watch has been in step. Dropping it ends
+    /// the work.
     pub updates: mpsc::Receiver<Update>,
     /// How the watches are, from the start on.
     pub health: watch::Receiver<Health>,
     /// The statuses that the cluster's objects carry now.
     pub observed: watch::Receiver<AllObserved>,
+    /// One piece for each watch, one that collects what they tell, and those of the files.
+    pub work: Vec<Work>,
 }
 
-/// Watches the cluster, with the objects of `files` beside it: the file wins over the same object.
+/// How to watch the cluster, with the objects of `files` beside it: the file wins over the same object.
 pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>) -> Cluster {
     let (out, updates) = mpsc::channel(UPDATES);
     let (sender, inbox) = mpsc::channel(MESSAGES);
@@ -70,20 +72,28 @@ pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>) ->
     let start = watches.iter().map(|id| (id.clone(), WatchHealth::default())).collect();
     let (publish, health) = watch::channel(start);
     let (publish_observed, observed) = watch::channel(AllObserved::new());
-    let mut tasks = JoinSet::new();
+    let mut work = Vec::new();
     for id in watches {
         let selector = scope.selector.clone().filter(|_| Resource::of(id.kind).is_istio());
-        tasks.spawn(ListWatch::new(server.client.clone(), id, selector, sender.clone()).run());
+        let (name, sender) = (format!("watch {id}"), sender.clone());
+        let watch = ListWatch::new(server.client.clone(), id, selector, sender.clone());
+        work.push(Work::task(name, async move {
+            tokio::select! {
+                () = watch.run() => {}
+                () = sender.closed() => {}
+            }
+        }));
     }
-    tokio::spawn(collect(tasks, inbox, files, publish, publish_observed, out));
-    Cluster { updates, health, observed }
+    let (files, reading) = files.map(|files| (files.updates, files.work)).unzip();
+    work.extend(reading);
+    work.push(Work::task("collector", collect(inbox, files, publish, publish_observed, out)));
+    Cluster { updates, health, observed, work }
 }
 
 /// Runs until nobody takes updates any more; the watches end with it.
 async fn collect(
-    _tasks: JoinSet<()>,
     mut inbox: mpsc::Receiver<Message>,
-    mut files: Option<Watch>,
+    mut files: Option<mpsc::Receiver<Update>>,
     health: watch::Sender<Health>,
     observed: watch::Sender<AllObserved>,
     out: mpsc::Sender<Update>,
@@ -136,9 +146,9 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-async fn next(files: &mut Option<Watch>) -> Option<Update> {
+async fn next(files: &mut Option<mpsc::Receiver<Update>>) -> Option<Update> {
     match files {
-        Some(watch) => watch.updates.recv().await,
+        Some(updates) => updates.recv().await,
         None => pending().await,
     }
 }

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use umbra_ir::ObjectId;
 
 use super::lease::{Leadership, NAME};
-use super::status::{ACCEPTED, MIRRORS_READY, Observed, PROGRAMMED, REJECTED, Status, Truth};
+use super::status::{Condition, EventReason, Observed, Status};
 
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -33,30 +33,15 @@ const MAX_NAME: usize = 200;
 /// A piece of news.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct News {
-    warning: bool,
-    reason: &'static str,
+    reason: EventReason,
     note: String,
 }
 
 /// What a person should hear when `status` takes the place of what was `before`.
 fn news(before: &Observed, status: &Status) -> Vec<News> {
-    let one = |condition: &super::status::Condition| {
-        let was = before.condition(condition.kind);
-        let (held, failed) =
-            (was.is_some_and(|(is, _)| is == "True"), was.is_some_and(|(is, _)| is == "False"));
-        let rejected = |reason: &str| reason == REJECTED;
-        let was_rejected = failed && was.is_some_and(|(_, reason)| rejected(reason));
-        let (warning, reason) = match (condition.kind, condition.holds) {
-            // Not there before: the object is new, or umbra is.
-            (ACCEPTED, Truth::False) if held || was.is_none() => (true, "NotAccepted"),
-            (ACCEPTED, Truth::True) if failed => (false, "Accepted"),
-            (MIRRORS_READY, Truth::False) if held || was.is_none() => (true, "MirrorsNotReady"),
-            (MIRRORS_READY, Truth::True) if failed => (false, "MirrorsReady"),
-            (PROGRAMMED, Truth::False) if rejected(&condition.reason) && !was_rejected => (true, REJECTED),
-            (PROGRAMMED, Truth::True) if was_rejected => (false, "Programmed"),
-            _ => return None,
-        };
-        Some(News { warning, reason, note: cut(&condition.message, MAX_NOTE).to_owned() })
+    let one = |condition: &Condition| {
+        let reason = EventReason::of(before.condition(condition.reason.condition), condition.reason)?;
+        Some(News { reason, note: cut(&condition.message, MAX_NOTE).to_owned() })
     };
     status.conditions.iter().filter_map(one).collect()
 }
@@ -158,8 +143,8 @@ impl Events {
         event.reporting_controller = Some(NAME.to_owned());
         event.reporting_instance = Some(self.me.clone());
         event.action = Some("Translate".to_owned());
-        event.type_ = Some(if news.warning { "Warning" } else { "Normal" }.to_owned());
-        event.reason = Some(news.reason.to_owned());
+        event.type_ = Some(news.reason.severity().to_owned());
+        event.reason = Some(news.reason.word.to_owned());
         event.note = Some(news.note.clone());
         event
     }
@@ -179,51 +164,18 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
-    use super::super::status::Condition;
+    use super::super::status::Reason;
     use super::*;
 
-    /// A condition as `Accepted=True/Reason`.
-    fn parts(words: &str) -> Option<(&'static str, Truth, String)> {
-        let (kind, rest) = words.split_once('=')?;
-        let (holds, reason) = rest.split_once('/')?;
-        let kind = [ACCEPTED, PROGRAMMED, MIRRORS_READY].into_iter().find(|k| *k == kind)?;
-        let holds = [Truth::True, Truth::False, Truth::Unknown].into_iter().find(|t| t.as_str() == holds)?;
-        Some((kind, holds, reason.to_owned()))
-    }
-
     #[test]
-    fn what_people_hear() {
-        for (before, after, want) in [
-            ("", "Accepted=True/Accepted", ""),
-            ("", "Accepted=False/HostNotFound", "Warning NotAccepted"),
-            ("Accepted=True/Accepted", "Accepted=False/X", "Warning NotAccepted"),
-            ("Accepted=False/Y", "Accepted=False/X", ""),
-            ("Accepted=False/Y", "Accepted=True/Accepted", "Normal Accepted"),
-            ("", "MirrorsReady=True/Ready", ""),
-            ("", "MirrorsReady=False/SubsetNotFound", "Warning MirrorsNotReady"),
-            ("MirrorsReady=True/Ready", "MirrorsReady=True/Ready", ""),
-            ("MirrorsReady=True/Ready", "MirrorsReady=False/NoEndpoints", "Warning MirrorsNotReady"),
-            ("MirrorsReady=False/NoEndpoints", "MirrorsReady=True/Ready", "Normal MirrorsReady"),
-            ("", "Programmed=Unknown/NoProxies", ""),
-            ("Programmed=True/Live", "Programmed=False/Pending", ""),
-            ("Programmed=False/Pending", "Programmed=False/Rejected", "Warning Rejected"),
-            ("Programmed=False/Rejected", "Programmed=False/Rejected", ""),
-            ("Programmed=False/Rejected", "Programmed=True/Live", "Normal Programmed"),
-            ("Programmed=False/Pending", "Programmed=True/Live", ""),
-        ] {
-            let observed = parts(before).map(|(kind, holds, reason)| {
-                json!({"conditions": [{"type": kind, "status": holds.as_str(), "reason": reason}]})
-            });
-            let observed = Observed { status: observed.unwrap_or_default(), ..Observed::default() };
-            let (kind, holds, reason) = parts(after).unwrap();
-            let conditions = vec![Condition { kind, holds, reason, message: "why".to_owned() }];
-            let status = Status { generation: 1, conditions, mirrors: String::new(), messages: Vec::new() };
-            let words = news(&observed, &status).into_iter().map(|news| {
-                assert_eq!(news.note, "why");
-                format!("{} {}", if news.warning { "Warning" } else { "Normal" }, news.reason)
-            });
-            assert_eq!(words.collect::<String>(), want, "{before} to {after}");
-        }
+    fn a_turn_is_news_with_its_message() {
+        let was = json!({"conditions": [{"type": "Programmed", "status": "False", "reason": "Rejected"}]});
+        let observed = Observed { status: was, ..Observed::default() };
+        let all = [(Reason::ACCEPTED, "in force"), (Reason::LIVE, "live on 2 of 2")];
+        let conditions = all.map(|(reason, words)| Condition { reason, message: words.to_owned() }).to_vec();
+        let status = Status { generation: 1, conditions, mirrors: String::new(), messages: Vec::new() };
+        let told = News { reason: EventReason::PROGRAMMED, note: "live on 2 of 2".to_owned() };
+        assert_eq!(news(&observed, &status), [told]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::connect::ApiServer;
+use crate::Work;
 
 /// How long a lease that nobody renews keeps others away.
 const DURATION: Duration = Duration::from_secs(15);
@@ -103,7 +104,8 @@ impl Leadership {
         }
     }
 
-    /// Waits until that may have changed.
+    /// Waits until that may have changed. Never, once the work behind it has ended: whoever started that work notices,
+    /// and nobody may write any more when the time is up.
     pub async fn changed(&mut self) {
         if self.until.changed().await.is_err() {
             std::future::pending().await
@@ -111,14 +113,14 @@ impl Leadership {
     }
 }
 
-/// Takes part in the election as `identity`, in the credentials' own namespace, until nobody asks any more.
-pub fn take_part(server: &ApiServer, identity: String) -> Leadership {
+/// How to take part in the election as `identity`, in the credentials' own namespace, until nobody asks any more.
+pub fn take_part(server: &ApiServer, identity: String) -> (Leadership, Work) {
     let (publish, until) = watch::channel(None);
     let api = Api::default_namespaced(server.client.clone());
     let me = identity.as_str().into();
     let (resign, resigned) = mpsc::channel(1);
-    tokio::spawn(run(api, identity, publish, resigned));
-    Leadership { until, me, resign }
+    let work = Work::task("lease", run(api, identity, publish, resigned));
+    (Leadership { until, me, resign }, work)
 }
 
 async fn run(
@@ -130,7 +132,7 @@ async fn run(
     let start = Instant::now();
     let mut election = Election { me: me.clone(), seen: None };
     let mut complained = String::new();
-    while !publish.is_closed() {
+    loop {
         let begun = Instant::now();
         match timeout(REQUEST * 2, attempt(&api, &mut election, start.elapsed())).await {
             Ok(Ok(leads)) => {
@@ -154,15 +156,21 @@ async fn run(
             () = sleep(PERIOD.mul_f64(0.8 + fastrand::f64() * 0.4)) => {}
             Some(done) = resigned.recv() => {
                 publish.send_replace(None);
-                match timeout(REQUEST, give_up(&api, &me)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => debug!(reason = %error, "the lease runs out by itself"),
-                    Err(_) => debug!("the lease runs out by itself: no answer in time"),
-                }
+                leave(&api, &me).await;
                 let _ = done.send(());
                 return;
             }
+            // Whoever wrote is gone, so nobody writes any more.
+            () = publish.closed() => return leave(&api, &me).await,
         }
+    }
+}
+
+async fn leave(api: &Api<Lease>, me: &str) {
+    match timeout(REQUEST, give_up(api, me)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(reason = %error, "the lease runs out by itself"),
+        Err(_) => debug!("the lease runs out by itself: no answer in time"),
     }
 }
 
@@ -237,7 +245,61 @@ pub fn identity() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::{Body as Bytes, to_bytes};
+    use axum::http::{Request, Response};
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::Body;
+
+    /// An API server that has at most one object, as whoever wrote last left it.
+    fn server() -> (ApiServer, Arc<Mutex<Value>>) {
+        let object = Arc::new(Mutex::new(Value::Null));
+        let kept = object.clone();
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let kept = kept.clone();
+            async move {
+                let body = to_bytes(Bytes::new(request.into_body()), usize::MAX).await.unwrap();
+                let mut object = kept.lock().unwrap();
+                if !body.is_empty() {
+                    *object = serde_json::from_slice(&body).unwrap();
+                }
+                let (code, answer) = match &*object {
+                    Value::Null => (404, json!({"status": "Failure", "reason": "NotFound", "code": 404})),
+                    object => (200, object.clone()),
+                };
+                let answer = Response::builder().status(code).body(Bytes::from(answer.to_string()));
+                Ok::<_, std::io::Error>(answer.unwrap())
+            }
+        });
+        (ApiServer { client: kube::Client::new(service, "default") }, object)
+    }
+
+    async fn within<T>(what: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(60), what).await.expect("an answer in time")
+    }
+
+    /// Whoever leaves in order resigns; of one that broke off, only that nobody is there any more can be seen.
+    #[tokio::test]
+    async fn who_writes_no_more_gives_the_lease_up() {
+        for resigns in [true, false] {
+            let (server, object) = server();
+            let (mut leadership, work) = take_part(&server, "me".to_owned());
+            let Body::Task(election) = work.body else { panic!("a task") };
+            let election = tokio::spawn(election);
+            within(leadership.changed()).await;
+            assert!(leadership.holds());
+            assert_eq!(object.lock().unwrap()["spec"]["holderIdentity"], "me");
+            if resigns {
+                within(leadership.resign()).await;
+            }
+            drop(leadership);
+            within(election).await.unwrap();
+            assert_eq!(object.lock().unwrap()["spec"]["holderIdentity"], Value::Null, "{resigns}");
+        }
+    }
 
     /// Looks at a lease as `HOLDER:RENEWED:TRANSITIONS`, or `-` for none, at a second.
     #[test]

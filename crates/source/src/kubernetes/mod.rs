@@ -25,6 +25,5 @@ pub use connect::{Access, ApiServer, ConnectError};
 pub use health::{Health, WatchHealth, WatchId, WatchState};
 pub use lease::{Leadership, identity, take_part};
 pub use status::{
-    ACCEPTED, AllObserved, Condition, MIRRORS_READY, Observed, PROGRAMMED, REJECTED, Status, Statuses, Tally,
-    Truth, write,
+    AllObserved, Condition, ConditionType, Observed, Reason, Status, Statuses, Tally, Truth, write,
 };

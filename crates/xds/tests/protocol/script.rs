@@ -19,7 +19,8 @@ use std::time::Duration;
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use umbra_proto::google::rpc::Status;
 use umbra_xds::{
-    Change, Output, Request, Resource, ResourceType, Response, Session, SessionEvent, Snapshot, Variant,
+    Change, Output, Request, Requirement, Resource, ResourceType, Response, Session, SessionEvent, Snapshot,
+    Variant,
 };
 
 pub(crate) fn ty(name: &str) -> ResourceType {
@@ -29,14 +30,18 @@ pub(crate) fn ty(name: &str) -> ResourceType {
         .unwrap_or_else(|| panic!("no type {name}"))
 }
 
+/// Names, split by commas, of the type that one of `resource_type` requires.
+pub(crate) fn required(resource_type: ResourceType, names: &str) -> Vec<Requirement> {
+    let names = names.split(',').filter(|name| !name.is_empty());
+    names.map(|name| Requirement::new(resource_type.requires()[0], name)).collect()
+}
+
 /// `cds/a=1:e,f`
 fn resource(text: &str) -> (ResourceType, Resource) {
     let (head, body) = text.split_once('=').unwrap();
     let (kind, name) = head.split_once('/').unwrap();
     let (body, requires) = body.split_once(':').unwrap_or((body, ""));
-    let requires: Vec<Arc<str>> =
-        requires.split(',').filter(|name| !name.is_empty()).map(Arc::from).collect();
-    (ty(kind), Resource::new(name, body.to_owned().into_bytes(), requires))
+    (ty(kind), Resource::new(name, body.to_owned().into_bytes(), required(ty(kind), requires)))
 }
 
 fn change(text: &str) -> Change {

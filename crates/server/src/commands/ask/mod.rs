@@ -11,16 +11,16 @@ use std::process::ExitCode;
 use umbra_proto::umbra::v1::{Mirror, Proxy};
 
 use self::watched::Shown;
-use super::usage;
 use crate::cli::AskArgs;
+use crate::failure::usage;
 
 /// `umbra proxies`.
-pub fn proxies(args: &AskArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn proxies(args: &AskArgs) -> anyhow::Result<ExitCode> {
     ask::<Proxy>(args)
 }
 
 /// `umbra mirrors`.
-pub fn mirrors(args: &AskArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn mirrors(args: &AskArgs) -> anyhow::Result<ExitCode> {
     ask::<Mirror>(args)
 }
 

@@ -282,3 +282,76 @@ fn annotations_that_nobody_reads_are_no_change() {
         assert_eq!(cache.take(Event::Apply(value)).unwrap().len(), changes, "{annotations}");
     }
 }
+
+/// What a folder makes of a text, and what a watch makes of the same as the API server has it.
+fn both(text: &str) -> Vec<(Option<Object>, Option<Object>)> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_default();
+    let known = |value: &Value| Kind::ALL.iter().copied().find(|kind| value["kind"] == kind.as_str());
+    let each = documents.into_iter().filter_map(|mut value| {
+        let kind = known(&value)?;
+        let metadata = value.as_object_mut()?.entry("metadata").or_insert(json!({}));
+        if kind.is_namespaced() && metadata.get("namespace").is_none() {
+            metadata["namespace"] = "default".into();
+        }
+        let from_file = crate::Reading::parse(&value.to_string(), "a.json", false).objects;
+        let from_file = from_file.first().map(|place| place.value.clone());
+        // What only a server writes.
+        for (key, more) in [
+            ("uid", json!("0")),
+            ("resourceVersion", json!("7")),
+            ("generation", json!(3)),
+            ("managedFields", json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}])),
+        ] {
+            value["metadata"][key] = more;
+        }
+        if kind != Kind::Pod {
+            value["status"] = json!({"conditions": [{"type": "Accepted", "status": "True"}]});
+        }
+        let mut cache = Cache::new(Resource::of(kind));
+        let id = identity(kind, &value)?;
+        cache.take(Event::Apply(value)).unwrap();
+        let watched = cache.held.get(&id).and_then(|held| held.object.as_deref().cloned());
+        Some((from_file, watched))
+    });
+    each.collect()
+}
+
+/// Whatever an object says in a folder, it says in a cluster.
+#[test]
+fn both_sources_see_the_same_object() {
+    let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    let (mut seen, mut kinds) = (0, BTreeSet::new());
+    for case in std::fs::read_dir(cases).unwrap() {
+        let path = case.unwrap().path().join("input.yaml");
+        for (from_file, watched) in both(&std::fs::read_to_string(&path).unwrap()) {
+            assert_eq!(watched, from_file, "{}", path.display());
+            kinds.extend(watched.iter().map(|object| object.id().kind));
+            seen += usize::from(watched.is_some());
+        }
+    }
+    assert!(seen > 300 && kinds.len() == Kind::ALL.len(), "{seen} objects of {kinds:?}");
+}
+
+/// Annotations that can mean something survive, those that can't do not.
+#[test]
+fn our_own_annotations_survive() {
+    for kind in Kind::ALL.iter().copied() {
+        let all = [
+            "umbra.io/a",
+            "networking.istio.io/exportTo",
+            "kubectl.kubernetes.io/restartedAt",
+            "umbra.iox/a",
+        ];
+        let annotations: serde_json::Map<_, _> =
+            all.map(|key| (key.to_owned(), json!("x"))).into_iter().collect();
+        let api_version = Resource::of(kind).api_version("v1");
+        let metadata = json!({"name": "a", "annotations": annotations});
+        let text =
+            json!({"apiVersion": api_version, "kind": kind.as_str(), "metadata": metadata}).to_string();
+        let [(Some(from_file), Some(watched))] = &both(&text)[..] else { panic!("{kind}") };
+        for object in [from_file, watched] {
+            let kept: Vec<_> = object.meta().annotations.keys().collect();
+            assert_eq!(kept, ["networking.istio.io/exportTo", "umbra.io/a"], "{kind}");
+        }
+    }
+}

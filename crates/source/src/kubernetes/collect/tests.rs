@@ -33,7 +33,9 @@ impl Server {
     }
 
     fn watch(&self, scope: &Scope, files: Option<Watch>) -> Cluster {
-        watch_cluster(&ApiServer { client: self.client.clone() }, scope, files)
+        let mut cluster = watch_cluster(&ApiServer { client: self.client.clone() }, scope, files);
+        cluster.work.drain(..).for_each(Work::start_alone);
+        cluster
     }
 
     fn now(&self, instead: &[(&'static str, &'static str)]) {
@@ -191,7 +193,8 @@ async fn only_what_is_in_scope_is_asked_for() {
 async fn files_are_waited_for_and_watches_end_with_their_listener() {
     let server = Server::new(&[]);
     let (sender, updates) = mpsc::channel(1);
-    let mut cluster = server.watch(&Scope::default(), Some(Watch { updates }));
+    let mut cluster =
+        server.watch(&Scope::default(), Some(Watch { updates, work: Work::task("files", pending()) }));
     assert_eq!(next(&mut cluster).await, None, "the files are not read yet");
     sender.send(Update::default()).await.unwrap();
     assert_eq!(next(&mut cluster).await.as_deref(), Some("+a"));

@@ -1,8 +1,9 @@
 //! Statuses on their way to the API server: by the leader alone, only where they differ from what is there, at
 //! a bounded rate. Server-side apply under a field manager of our own: what others write stays theirs.
 //!
-//! Start reading at: `text.rs` (what is written, pure), `queue.rs` (what next, pure), then `write.rs` (the task).
+//! Start reading at: `condition.rs` (what can be said), `text.rs` (what is written, pure), `queue.rs` (what next, pure), then `write.rs` (the task).
 
+mod condition;
 mod queue;
 mod text;
 mod write;
@@ -15,57 +16,15 @@ use umbra_ir::ObjectId;
 
 use crate::Generations;
 
+pub(crate) use condition::EventReason;
+pub use condition::{ConditionType, Reason, Truth};
 pub use write::{Tally, write};
-
-/// Whether a condition holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Truth {
-    /// It does.
-    True,
-    /// It does not.
-    False,
-    /// Nobody can tell.
-    Unknown,
-}
-
-impl Truth {
-    /// As the API server has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Truth::True => "True",
-            Truth::False => "False",
-            Truth::Unknown => "Unknown",
-        }
-    }
-}
-
-impl From<bool> for Truth {
-    fn from(holds: bool) -> Self {
-        if holds { Truth::True } else { Truth::False }
-    }
-}
-
-/// The condition that an object is in force as written.
-pub const ACCEPTED: &str = "Accepted";
-/// The condition that every proxy which the object reaches has taken it.
-pub const PROGRAMMED: &str = "Programmed";
-/// The condition about the mirrors of a VirtualService; there is none without mirrors.
-pub const MIRRORS_READY: &str = "MirrorsReady";
-/// The reason of [`PROGRAMMED`] when a proxy has rejected it.
-pub const REJECTED: &str = "Rejected";
-
-/// The conditions that are ours, whatever others write.
-const OURS: [&str; 3] = [ACCEPTED, PROGRAMMED, MIRRORS_READY];
 
 /// A condition of an object, but for its time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Condition {
-    /// [`ACCEPTED`], …
-    pub kind: &'static str,
-    /// Whether it holds.
-    pub holds: Truth,
-    /// One word for tools.
-    pub reason: String,
+    /// Which, whether it holds, and why.
+    pub reason: Reason,
     /// For people.
     pub message: String,
 }

@@ -108,9 +108,10 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use umbra_ir::Code;
 
     use super::*;
-    use crate::kubernetes::status::{ACCEPTED, Condition, Truth};
+    use crate::kubernetes::status::{Condition, ConditionType, Reason};
 
     fn id(name: &str) -> ObjectId {
         ObjectId::new(umbra_ir::Kind::Gateway, "shop", name)
@@ -118,8 +119,10 @@ mod tests {
 
     fn status(words: &str) -> Status {
         let (reason, message) = words.split_once(' ').unwrap_or((words, ""));
-        let (reason, message) = (reason.to_owned(), message.to_owned());
-        let condition = Condition { kind: ACCEPTED, holds: Truth::True, reason, message };
+        let codes = [("x", Code::HostNotFound), ("y", Code::SubsetNotFound), ("z", Code::NoEndpoints)];
+        let code = codes.into_iter().find(|(word, _)| *word == reason).unwrap().1;
+        let reason = Reason::code(ConditionType::Accepted, code);
+        let condition = Condition { reason, message: message.to_owned() };
         Status { generation: 1, conditions: vec![condition], mirrors: String::new(), messages: Vec::new() }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use umbra_ir::ObjectId;
 
-use super::{Condition, OURS, Observed, Status};
+use super::{Condition, ConditionType, Observed, Reason, Status};
 use crate::Generations;
 
 /// How far what is there is from what should be.
@@ -41,8 +41,8 @@ impl Observed {
     }
 
     /// `True`, … and the reason of a condition.
-    pub(crate) fn condition(&self, kind: &str) -> Option<(&str, &str)> {
-        let is = self.conditions().iter().find(|is| is["type"] == kind)?;
+    pub(crate) fn condition(&self, kind: ConditionType) -> Option<(&str, &str)> {
+        let is = self.conditions().iter().find(|is| is["type"] == kind.as_str())?;
         Some((is["status"].as_str().unwrap_or_default(), is["reason"].as_str().unwrap_or_default()))
     }
 }
@@ -61,16 +61,18 @@ impl Status {
     /// How far `observed` is from this, apart from what others say there.
     pub(super) fn differs_from(&self, observed: &Observed) -> Difference {
         let there = observed.conditions();
-        let find = |wanted: &Condition| there.iter().find(|is| is["type"] == wanted.kind);
+        let find =
+            |wanted: &Condition| there.iter().find(|is| is["type"] == wanted.reason.condition.as_str());
         let settled = |wanted: &Condition| {
             find(wanted).is_some_and(|is| {
-                is["status"] == wanted.holds.as_str()
-                    && is["reason"] == wanted.reason
+                is["status"] == wanted.reason.holds.as_str()
+                    && is["reason"] == wanted.reason.word
                     && number(&is["observedGeneration"]) == Some(self.generation)
             })
         };
         let unwanted = |is: &Value| {
-            OURS.iter().any(|kind| is["type"] == *kind && self.conditions.iter().all(|c| c.kind != *kind))
+            let ours = ConditionType::ALL.into_iter().find(|kind| is["type"] == kind.as_str());
+            ours.is_some_and(|kind| self.conditions.iter().all(|it| it.reason.condition != kind))
         };
         let messages =
             observed.status["validationMessages"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -93,13 +95,14 @@ impl Status {
     pub(super) fn body(&self, id: &ObjectId, observed: &Observed, now: &str) -> Value {
         let before = observed.conditions();
         let ours = self.conditions.iter().map(|condition| {
-            let status = condition.holds.as_str();
-            let since = before.iter().find(|is| is["type"] == condition.kind && is["status"] == status);
+            let Reason { condition: kind, holds, word } = condition.reason;
+            let (kind, status) = (kind.as_str(), holds.as_str());
+            let since = before.iter().find(|is| is["type"] == kind && is["status"] == status);
             let since = since.and_then(|is| is["lastTransitionTime"].as_str()).unwrap_or(now);
             json!({
-                "type": condition.kind,
+                "type": kind,
                 "status": status,
-                "reason": condition.reason,
+                "reason": word,
                 "message": condition.message,
                 "observedGeneration": self.generation,
                 "lastTransitionTime": since,
@@ -107,7 +110,8 @@ impl Status {
         });
         let mut conditions: Vec<Value> = ours.collect();
         if observed.atomic {
-            let others = before.iter().filter(|is| OURS.iter().all(|kind| is["type"] != *kind));
+            let others =
+                before.iter().filter(|is| ConditionType::ALL.iter().all(|kind| is["type"] != kind.as_str()));
             conditions.extend(others.cloned());
         }
         let mut status = json!({ "conditions": conditions });
@@ -140,11 +144,9 @@ fn number(value: &Value) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::status::{ACCEPTED, Truth};
 
     fn status() -> Status {
-        let (reason, message) = ("Accepted".to_owned(), "fine".to_owned());
-        let accepted = Condition { kind: ACCEPTED, holds: Truth::True, reason, message };
+        let accepted = Condition { reason: Reason::ACCEPTED, message: "fine".to_owned() };
         Status {
             generation: 3,
             conditions: vec![accepted],
@@ -202,7 +204,7 @@ mod tests {
         let body = same.body(&ID(), &observed(first.clone()), "T2");
         assert_eq!(body["status"]["conditions"][0]["lastTransitionTime"], "T1");
         let mut turned = status();
-        turned.conditions[0].holds = Truth::False;
+        turned.conditions[0].reason = Reason::code(ConditionType::Accepted, umbra_ir::Code::HostNotFound);
         let body = turned.body(&ID(), &observed(first), "T2");
         assert_eq!(body["status"]["conditions"][0]["lastTransitionTime"], "T2");
         assert_eq!(body["apiVersion"], "networking.istio.io/v1");

@@ -36,7 +36,7 @@ impl World {
             for (name, route) in self.has[&Route].iter().filter(|(name, _)| known(*name)) {
                 let now = snapshot.get(Route, name);
                 for cluster in removed.iter().filter(|cluster| route.requires.contains(cluster)) {
-                    let still = now.is_some_and(|now| now.requires.contains(cluster));
+                    let still = now.is_some_and(|now| now.requires.iter().any(|it| it.name == *cluster));
                     assert!(still, "{cluster} is gone and {name} still names it");
                 }
             }

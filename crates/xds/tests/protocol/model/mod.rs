@@ -213,14 +213,16 @@ impl World {
             // Few serials, so that old versions come back.
             let body = format!("{name}|{}|{}|{bad}", self.serial % 3, requires.join(","));
             self.log.push(format!("world {body}"));
+            let requires = crate::script::required(ty, &requires.join(","));
             batch.push(Change::put(ty, Resource::new(name, body.into_bytes(), requires)));
         }
         let mut next = self.snapshot.next(self.snapshot.generation() + 1, batch);
         if self.kind.variant == Variant::Sotw {
             // State-of-the-world cannot say that an assignment does not exist: every cluster has one.
-            let required: BTreeSet<_> =
-                next.map(Cluster).values().flat_map(|cluster| cluster.requires.iter().cloned()).collect();
-            let absent = required.into_iter().filter(|name| next.get(Endpoint, name).is_none());
+            let clusters = next.map(Cluster).values();
+            let assignments: BTreeSet<_> =
+                clusters.flat_map(|it| it.requires.iter().map(|it| it.name.clone())).collect();
+            let absent = assignments.into_iter().filter(|name| next.get(Endpoint, name).is_none());
             let puts: Vec<_> = absent
                 .map(|name| {
                     let body = format!("{name}|0||").into_bytes();

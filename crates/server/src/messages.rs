@@ -1,4 +1,4 @@
-//! What the rest of the process knows, as messages of `umbra.v1`, and replicas' answers back.
+//! What the process knows, as messages of `umbra.v1`, and replicas' answers back.
 
 use jiff::Timestamp;
 use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind};
@@ -6,12 +6,12 @@ use umbra_proto::google;
 use umbra_proto::umbra::v1;
 use umbra_proto::umbra::v1::type_status::State;
 
-use super::Identity;
 use crate::diagnostics::severity_name;
 use crate::live::{Laggard, MirrorLive, ObjectLive};
-use crate::proxies::{Proxy, TypeView};
+use crate::proxies::{Proxy, TypeState, TypeView};
+use crate::replica::Identity;
 
-pub(super) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identity) -> v1::Proxy {
+pub(crate) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identity) -> v1::Proxy {
     let view = proxy.view();
     // In push order, which the view's names are not in.
     let types = umbra_xds::ResourceType::ALL
@@ -48,10 +48,10 @@ fn kind(kind: ProxyKind) -> v1::ProxyKind {
 
 fn type_status(name: &str, view: &TypeView) -> v1::TypeStatus {
     let state = match view.state {
-        "rejected" => State::Rejected,
-        "sent" => State::Sent,
-        "pending" => State::Pending,
-        _ => State::Synced,
+        TypeState::Rejected => State::Rejected,
+        TypeState::Sent => State::Sent,
+        TypeState::Pending => State::Pending,
+        TypeState::Synced => State::Synced,
     };
     let nack = view.last_nack.as_ref();
     v1::TypeStatus {
@@ -70,7 +70,7 @@ fn timestamp(at: Timestamp) -> google::protobuf::Timestamp {
     google::protobuf::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }
 
-pub(super) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
+pub(crate) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
     let state = &mirror.state;
     let mut target = state.host.clone();
     if !state.subset.is_empty() {
@@ -114,13 +114,13 @@ pub(crate) fn reference(id: &ObjectId) -> v1::ObjectReference {
 }
 
 /// `None` for a kind that has no liveness.
-pub(super) fn object_id(reference: &v1::ObjectReference) -> Option<ObjectId> {
+pub(crate) fn object_id(reference: &v1::ObjectReference) -> Option<ObjectId> {
     let kind = Kind::find(&reference.group, &reference.kind).filter(|kind| kind.facts().status)?;
     Some(ObjectId::new(kind, reference.namespace.as_str(), reference.name.as_str()))
 }
 
 /// How far an object is, as one replica tells another.
-pub(super) fn liveness(live: &ObjectLive) -> v1::ObjectLiveness {
+pub(crate) fn liveness(live: &ObjectLive) -> v1::ObjectLiveness {
     let laggards = live.laggards.iter().map(|laggard| v1::Laggard {
         proxy: laggard.proxy.clone(),
         resource: laggard.resource.clone(),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use umbra_ir::ObjectId;
-use umbra_source::kubernetes::{Condition, PROGRAMMED, REJECTED, Truth};
+use umbra_source::kubernetes::{Condition, Reason};
 
 use super::judge::cut;
-use crate::engine_task::Rule;
+use crate::engine_task::ClusterObject;
 use crate::live::{Laggard, ObjectLive};
 use crate::peers::PeerAnswer;
 
@@ -15,7 +15,7 @@ const NAMED: usize = 3;
 
 /// How far all objects have come, on all replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Reaches {
+pub(super) struct Liveness {
     /// By object; one that no replica knows is missing.
     pub(super) objects: BTreeMap<ObjectId, ObjectLive>,
     /// How many replicas there are.
@@ -24,36 +24,33 @@ pub(super) struct Reaches {
     pub(super) silent: Vec<String>,
 }
 
-impl From<PeerAnswer> for Reaches {
+impl From<PeerAnswer> for Liveness {
     fn from(answer: PeerAnswer) -> Self {
         let PeerAnswer { objects, silent, replicas, .. } = answer;
         let objects = objects.into_iter().map(|live| (live.object.clone(), live)).collect();
-        Reaches { objects, replicas, silent }
+        Liveness { objects, replicas, silent }
     }
 }
 
-impl Reaches {
+impl Liveness {
     /// Whether an answer is on its way that will be another one: some proxy has not said anything yet.
     pub(super) fn is_open(&self) -> bool {
         self.objects.values().any(|live| live.laggards.iter().any(|laggard| !laggard.refused()))
     }
 }
 
-/// The condition [`PROGRAMMED`] of an object.
-pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Reaches) -> Condition {
-    let condition = |holds, reason: &str, message| {
-        let (reason, message) = (reason.to_owned(), cut(message));
-        Condition { kind: PROGRAMMED, holds, reason, message }
-    };
+/// The condition `Programmed` of an object.
+pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all: &Liveness) -> Condition {
+    let condition = |reason, message| Condition { reason, message: cut(message) };
     let (on, total) = live.map_or((0, 0), |live| (live.live, live.total));
     let laggards = live.map_or(&[][..], |live| &live.laggards);
     let counts = format!("live on {on} of {total} proxies");
-    if rule.in_force != rule.generation {
-        let message = match rule.in_force {
+    if object.in_force != object.generation {
+        let message = match object.in_force {
             0 => "no version of it could be understood: no proxy has any".to_owned(),
             version => format!("generation {version}, the last that was understood, is {counts}"),
         };
-        return condition(Truth::False, "NotAccepted", message);
+        return condition(Reason::NOT_ACCEPTED, message);
     }
     let named: Vec<String> = laggards.iter().take(NAMED).map(name).collect();
     let more = total.saturating_sub(on).saturating_sub(named.len());
@@ -63,26 +60,26 @@ pub(super) fn programmed(rule: &Rule, live: Option<&ObjectLive>, all: &Reaches) 
     }
     let rejected = laggards.first().is_some_and(Laggard::refused);
     if rejected {
-        return condition(Truth::False, REJECTED, format!("{counts}: {named}"));
+        return condition(Reason::REJECTED, format!("{counts}: {named}"));
     }
     if !all.silent.is_empty() {
         let (silent, replicas) = (all.silent.len(), all.replicas);
         let who = all.silent.join(", ");
         let message =
             format!("{silent} of {replicas} replicas did not answer: {who}; {counts} of the others");
-        return condition(Truth::Unknown, "ReplicasSilent", message);
+        return condition(Reason::REPLICAS_SILENT, message);
     }
-    if let Some(version) = live.map(|live| live.generation).filter(|version| *version != rule.generation) {
+    if let Some(version) = live.map(|live| live.generation).filter(|version| *version != object.generation) {
         let message = format!("{counts} as of generation {version} of the object, not yet as of this one");
-        return condition(Truth::False, "Pending", message);
+        return condition(Reason::PENDING, message);
     }
     match (total, on) {
         (0, _) => {
             let message = format!("{counts}: it reaches none that is connected");
-            condition(Truth::Unknown, "NoProxies", message)
+            condition(Reason::NO_PROXIES, message)
         }
-        (total, live) if live >= total && laggards.is_empty() => condition(Truth::True, "Live", counts),
-        _ => condition(Truth::False, "Pending", format!("{counts}: waiting for {named}")),
+        (total, live) if live >= total && laggards.is_empty() => condition(Reason::LIVE, counts),
+        _ => condition(Reason::PENDING, format!("{counts}: waiting for {named}")),
     }
 }
 
@@ -100,8 +97,8 @@ mod tests {
     use super::*;
 
     /// Version 7 of an object, with this one in force.
-    fn rule(in_force: i64) -> Rule {
-        Rule { generation: 7, in_force, ..Rule::default() }
+    fn object(in_force: i64) -> ClusterObject {
+        ClusterObject { generation: 7, in_force, ..ClusterObject::default() }
     }
 
     /// `GENERATION LIVE/TOTAL LAGGARD…`, a laggard as `POD` or `POD!WORDS`; how many replicas there are, and who of
@@ -117,13 +114,13 @@ mod tests {
         });
         let mut laggards: Vec<Laggard> = slow.collect();
         laggards.sort_by(Laggard::by_weight);
-        let object = ObjectId::new(umbra_ir::Kind::Gateway, "shop", "door");
+        let id = ObjectId::new(umbra_ir::Kind::Gateway, "shop", "door");
         let generation = words[0].parse().unwrap();
         let (total, live) = (total.parse().unwrap(), live.parse().unwrap());
-        let live = ObjectLive { object, generation, newest: generation, total, live, laggards };
-        let all = Reaches { replicas, silent, ..Reaches::default() };
-        let said = programmed(&rule(7), Some(&live), &all);
-        let got = format!("{} {}: {}", said.holds.as_str(), said.reason, said.message);
+        let live = ObjectLive { object: id, generation, newest: generation, total, live, laggards };
+        let all = Liveness { replicas, silent, ..Liveness::default() };
+        let said = programmed(&object(7), Some(&live), &all);
+        let got = format!("{} {}: {}", said.reason.holds.as_str(), said.reason.word, said.message);
         assert_eq!(got, want);
     }
 
@@ -175,8 +172,8 @@ mod tests {
             (0, "no version of it could be understood: no proxy has any"),
             (6, "generation 6, the last that was understood, is live on 0 of 0 proxies"),
         ] {
-            let said = programmed(&rule(in_force), None, &Reaches::default());
-            assert_eq!((said.holds, said.reason.as_str()), (Truth::False, "NotAccepted"));
+            let said = programmed(&object(in_force), None, &Liveness::default());
+            assert_eq!(said.reason, Reason::NOT_ACCEPTED);
             assert_eq!(said.message, want);
         }
     }

@@ -1,0 +1,86 @@
+//! The settings of the mesh as `umbra.yaml` writes them.
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use umbra_api::Duration;
+use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings};
+
+/// `mirror`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Mirror {
+    shadow_suffix: Option<bool>,
+    max_stream_duration: Option<Duration>,
+    circuit_breakers: Option<CircuitBreakers>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct CircuitBreakers {
+    max_connections: Option<u32>,
+    max_pending_requests: Option<u32>,
+    max_requests: Option<u32>,
+    max_retries: Option<u32>,
+}
+
+/// `accessLog`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Log {
+    path: Option<String>,
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Json,
+    Text,
+}
+
+impl Mirror {
+    /// Changes what the file says.
+    ///
+    /// # Errors
+    /// A value is out of range; the message names the key.
+    pub(super) fn apply(self, settings: &mut MirrorSettings) -> anyhow::Result<()> {
+        if let Some(suffix) = self.shadow_suffix {
+            settings.shadow_suffix = suffix;
+        }
+        if let Some(duration) = self.max_stream_duration {
+            // Envoy reads 0 as "no limit", and a target that hangs would hold copies for ever.
+            let limit = duration.to_std().filter(|limit| !limit.is_zero());
+            settings.max_stream_duration =
+                limit.context("mirror.maxStreamDuration: must be more than 0s, such as 60s")?;
+        }
+        let Some(file) = self.circuit_breakers else { return Ok(()) };
+        let Breakers { max_connections, max_pending_requests, max_requests, max_retries } =
+            &mut settings.breakers;
+        for (key, value, least, target) in [
+            ("maxConnections", file.max_connections, 1, max_connections),
+            ("maxPendingRequests", file.max_pending_requests, 1, max_pending_requests),
+            ("maxRequests", file.max_requests, 1, max_requests),
+            ("maxRetries", file.max_retries, 0, max_retries),
+        ] {
+            if let Some(value) = value {
+                if value < least {
+                    bail!("mirror.circuitBreakers.{key}: must be at least {least}");
+                }
+                *target = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// `None`: no path, no log.
+    pub(super) fn access_log(self) -> Option<AccessLog> {
+        let path = self.path.filter(|path| !path.is_empty())?;
+        let format = match self.format {
+            Some(Format::Text) => AccessLogFormat::Text,
+            Some(Format::Json) | None => AccessLogFormat::Json,
+        };
+        Some(AccessLog { path: path.into(), format })
+    }
+}

@@ -1,0 +1,131 @@
+//! `umbra.yaml`: the settings of the mesh, and the options of `serve`.
+
+mod mesh;
+pub mod options;
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use umbra_ir::Settings;
+
+pub use options::Options;
+
+/// A checked `umbra.yaml`; its default is that of no file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// The mesh-wide settings; these may change while serving.
+    pub settings: Settings,
+    /// Options of `serve`; these count at the start only.
+    pub options: Options,
+}
+
+impl Config {
+    /// Reads and checks a file; `None` gives the defaults.
+    ///
+    /// # Errors
+    /// It cannot be read, is no YAML, has an unknown key or a value out of range; the message names the key.
+    pub fn load(path: Option<&Path>) -> anyhow::Result<Config> {
+        let Some(path) = path else { return Ok(Config::default()) };
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Config::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Reads and checks the text of a file.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> anyhow::Result<Config> {
+        // An empty file, or one of comments only, says nothing.
+        let file: Option<Options> =
+            serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let mut options = file.unwrap_or_default();
+        let mut settings = Settings::default();
+        if let Some(namespace) = options.root_namespace.take() {
+            not_empty("rootNamespace", &namespace)?;
+            settings.root_namespace = namespace.into();
+        }
+        if let Some(domain) = options.cluster_domain.take() {
+            not_empty("clusterDomain", &domain)?;
+            settings.cluster_domain = domain.trim_matches('.').into();
+        }
+        if let Some(mirror) = options.mirror.take() {
+            mirror.apply(&mut settings.mirror)?;
+        }
+        if let Some(log) = options.access_log.take() {
+            settings.access_log = log.access_log();
+        }
+        Ok(Config { settings, options })
+    }
+}
+
+fn not_empty(key: &str, value: &str) -> anyhow::Result<()> {
+    if value.trim_matches('.').is_empty() {
+        bail!("{key}: must not be empty");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings};
+
+    use super::*;
+
+    const ALL: &str = "
+rootNamespace: mesh
+clusterDomain: example.org
+mirror:
+  shadowSuffix: false
+  maxStreamDuration: 1m30s
+  circuitBreakers: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 0}
+accessLog: {path: /dev/stdout, format: text}
+dir: manifests
+";
+
+    #[test]
+    fn every_setting_counts() {
+        let config = Config::parse(ALL).unwrap();
+        let breakers =
+            Breakers { max_connections: 1, max_pending_requests: 2, max_requests: 3, max_retries: 0 };
+        let settings = Settings {
+            root_namespace: "mesh".into(),
+            cluster_domain: "example.org".into(),
+            mirror: MirrorSettings {
+                shadow_suffix: false,
+                max_stream_duration: std::time::Duration::from_secs(90),
+                breakers,
+            },
+            access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
+        };
+        assert_eq!(config.settings, settings);
+        let options = Options { dir: Some("manifests".into()), ..Options::default() };
+        assert_eq!(config.options, options);
+    }
+
+    #[test]
+    fn what_says_nothing_changes_nothing() {
+        for text in ["", "# nothing\n", "---\n", "{}", "mirror: {}", "accessLog: {path: \"\"}", "mirror:\n"] {
+            assert_eq!(Config::parse(text).unwrap(), Config::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_key() {
+        for (text, part) in [
+            ("rootNamspace: x", "rootNamspace"),
+            ("mirror: {shadow: true}", "shadow"),
+            ("mirror: {circuitBreakers: {maxConnection: 1}}", "maxConnection"),
+            ("mirror: {circuitBreakers: {maxConnections: 0}}", "mirror.circuitBreakers.maxConnections"),
+            ("mirror: {maxStreamDuration: 0s}", "mirror.maxStreamDuration"),
+            ("mirror: {maxStreamDuration: soon}", "soon"),
+            ("accessLog: {format: xml}", "xml"),
+            ("rootNamespace: ''", "rootNamespace"),
+            ("- a", "line 1"),
+            ("a: [", "line 1"),
+        ] {
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

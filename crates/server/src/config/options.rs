@@ -1,0 +1,232 @@
+//! The options of `serve`, each declared once: a field here is a flag, an environment variable, a key of `umbra.yaml`, a
+//! line of `--help` and one of `docs/cli.md`. What is done with it stands where it is used.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::error::Error;
+use clap::{Arg, ArgMatches, Args, FromArgMatches};
+use serde::Deserialize;
+
+use super::mesh;
+use crate::logging::LogFormat;
+
+/// Where `--xds` listens unless told otherwise.
+const DEFAULT_XDS: &str = "127.0.0.1:15010";
+/// Where `--admin` listens unless told otherwise.
+const DEFAULT_ADMIN: &str = "127.0.0.1:15014";
+/// What `--log` is unless told otherwise.
+const DEFAULT_LOG: &str = "info";
+
+/// What the command line, the environment or `umbra.yaml` says, not yet checked beyond its form. Paths are relative to
+/// the working directory.
+// No comment for people may stand above: clap would print it as what `serve` does.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Args, Deserialize)]
+#[command(about = None, long_about = None)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Options {
+    /// The folder of manifests: *.yaml, *.yml and *.json below it, reloaded as they change
+    #[arg(long, env = "UMBRA_DIR", value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+    /// Read the cluster of this file's current context; with --dir too, files win over the cluster's objects
+    #[arg(long, env = "UMBRA_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Read the cluster that umbra runs in, as its pod's service account
+    #[arg(
+        long,
+        env = "UMBRA_IN_CLUSTER",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub in_cluster: Option<bool>,
+    /// Read only these namespaces of the cluster, and neither Namespaces nor Nodes: Roles are enough
+    #[arg(long, env = "UMBRA_WATCH_NAMESPACES", value_name = "NS,...", value_delimiter = ',')]
+    pub watch_namespaces: Option<Vec<String>>,
+    /// Read only VirtualServices, DestinationRules, ServiceEntries and Gateways with these labels
+    #[arg(long, env = "UMBRA_WATCH_SELECTOR", value_name = "LABELS")]
+    pub watch_selector: Option<String>,
+    /// Where proxies connect (plaintext gRPC) [default: 127.0.0.1:15010]
+    #[arg(long, env = "UMBRA_XDS", value_name = "ADDR")]
+    pub xds: Option<String>,
+    /// Where proxies connect over TLS as well; needs --tls-cert and --tls-key [default: none]
+    #[arg(long, env = "UMBRA_XDS_TLS", value_name = "ADDR")]
+    pub xds_tls: Option<String>,
+    /// The certificate (PEM, with those between it and the root); read again when it changes
+    #[arg(long, env = "UMBRA_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = "UMBRA_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Mutual TLS: proxies need a certificate from one of these authorities (PEM)
+    #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, and what --api serves [default: 127.0.0.1:15014]
+    #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// Only /healthz, /readyz and /metrics, for kubelets and Prometheus on a pod's network [default: none]
+    #[arg(long, env = "UMBRA_PROBE", value_name = "ADDR")]
+    pub probe: Option<String>,
+    /// umbra.v1 (gRPC) and /v1/live (HTTP), read-only, for canary tools and other replicas [default: none]
+    #[arg(long, env = "UMBRA_API", value_name = "ADDR")]
+    pub api: Option<String>,
+    /// A name with the addresses of all replicas and the port of their --api, such as a headless Service's:
+    /// statuses and /v1/live then count the proxies of all of them [default: none, this one only]
+    #[arg(long, env = "UMBRA_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub peers: Option<Vec<String>>,
+    /// error, warn, info, debug, trace, or a filter such as `info,umbra_source=debug` [default: info]
+    #[arg(long, env = "UMBRA_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Log lines for people or JSON for tools; logs go to standard error [default: text]
+    #[arg(long, env = "UMBRA_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    // The settings of the mesh are keys of the same file, and no options: `config` takes them out.
+    #[arg(skip)]
+    pub(crate) root_namespace: Option<String>,
+    #[arg(skip)]
+    pub(crate) cluster_domain: Option<String>,
+    #[arg(skip)]
+    pub(crate) mirror: Option<mesh::Mirror>,
+    #[arg(skip)]
+    pub(crate) access_log: Option<mesh::Log>,
+}
+
+impl Options {
+    /// What the command line and the environment say (`flags`), and the file where they say nothing.
+    ///
+    /// # Errors
+    /// None that parsing the command line has not had before.
+    pub fn merge(mut file: Options, flags: &ArgMatches) -> Result<Self, Error> {
+        let Options { kubeconfig, in_cluster, .. } = Options::from_arg_matches(flags)?;
+        // They are two ways to say one thing.
+        if kubeconfig.is_some() || in_cluster == Some(true) {
+            (file.kubeconfig, file.in_cluster) = (None, None);
+        }
+        file.update_from_arg_matches(flags)?;
+        Ok(file)
+    }
+
+    /// `--xds`, or where it listens otherwise.
+    pub fn xds(&self) -> &str {
+        self.xds.as_deref().unwrap_or(DEFAULT_XDS)
+    }
+
+    /// `--admin`, or where it listens otherwise.
+    pub fn admin(&self) -> &str {
+        self.admin.as_deref().unwrap_or(DEFAULT_ADMIN)
+    }
+
+    /// `--log`, or what it is otherwise.
+    pub fn log(&self) -> &str {
+        self.log.as_deref().unwrap_or(DEFAULT_LOG)
+    }
+}
+
+/// Every option as clap knows it.
+pub(crate) fn declared() -> Vec<Arg> {
+    Options::augment_args(clap::Command::new("serve")).get_arguments().cloned().collect()
+}
+
+/// An option's key in `umbra.yaml`.
+pub(crate) fn key(option: &Arg) -> String {
+    let mut words = option.get_long().unwrap_or_default().split('-');
+    let mut key = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let (first, rest) = word.split_at(1.min(word.len()));
+        key.push_str(&first.to_ascii_uppercase());
+        key.push_str(rest);
+    }
+    key
+}
+
+/// What stands for an option's value: in `umbra.yaml` a list is one.
+pub(crate) fn value(option: &Arg) -> String {
+    let name = option.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    match name.strip_suffix(",...") {
+        Some(one) => format!("[{one}, ...]"),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// What options (words such as `dir=a`, in the place of `--dir=a`) and a file say together.
+    pub(crate) fn merged(flags: &str, file: &str) -> Options {
+        let command = Options::augment_args(clap::Command::new("serve"));
+        let words = flags.split_whitespace().map(|word| format!("--{word}"));
+        let matches = command.try_get_matches_from(std::iter::once("serve".to_owned()).chain(words)).unwrap();
+        Options::merge(Config::parse(file).unwrap().options, &matches).unwrap()
+    }
+
+    /// Two values of an option, as words for the command line and for YAML.
+    fn samples(option: &Arg) -> [(String, String); 2] {
+        let possible = option.get_possible_values();
+        let names: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
+        match (&names[..], value(option).as_str()) {
+            (_, "BOOL") => ["true", "false"].map(|word| (word.to_owned(), word.to_owned())),
+            (["text", "json"], _) => ["text", "json"].map(|word| (word.to_owned(), word.to_owned())),
+            ([], list) if list.starts_with('[') => {
+                ["a,b", "c"].map(|word| (word.to_owned(), format!("[{word}]")))
+            }
+            ([], _) => ["a", "b"].map(|word| (word.to_owned(), word.to_owned())),
+            other => panic!("no sample for {other:?}"),
+        }
+    }
+
+    /// Each option is a flag, a variable and a key that say the same, and the flag wins over the file.
+    #[test]
+    fn every_option_is_a_flag_and_a_key() {
+        for option in declared() {
+            let (flag, key) = (option.get_long().unwrap(), key(&option));
+            let variable = format!("UMBRA_{}", flag.replace('-', "_").to_uppercase());
+            assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+            let [(one, one_key), (two, two_key)] = samples(&option);
+            let by_flag = merged(&format!("{flag}={one}"), "");
+            assert_ne!(by_flag, Options::default(), "{flag}");
+            assert_eq!(merged("", &format!("{key}: {one_key}")), by_flag, "{key}");
+            let both = merged(&format!("{flag}={one}"), &format!("{key}: {two_key}"));
+            assert_eq!(both, by_flag, "{flag} wins over {key}");
+            assert_ne!(merged(&format!("{flag}={two}"), ""), by_flag, "{flag}: no two values");
+        }
+    }
+
+    #[test]
+    fn one_of_two_ways_to_a_cluster_hides_the_other_of_the_file() {
+        for (flags, file, kubeconfig, in_cluster) in [
+            ("in-cluster", "kubeconfig: k", None, Some(true)),
+            ("kubeconfig=k", "inCluster: true", Some("k"), None),
+            ("in-cluster=false", "kubeconfig: k", Some("k"), Some(false)),
+            ("in-cluster=no", "inCluster: true", None, Some(false)),
+            ("dir=a", "kubeconfig: k", Some("k"), None),
+        ] {
+            let options = merged(flags, file);
+            assert_eq!(
+                options.kubeconfig.as_deref(),
+                kubeconfig.map(std::path::Path::new),
+                "{flags} | {file}"
+            );
+            assert_eq!(options.in_cluster, in_cluster, "{flags} | {file}");
+        }
+    }
+
+    /// Where `--help` names what holds otherwise, it is what holds.
+    #[test]
+    fn help_names_the_defaults() {
+        let none = Options::default();
+        let format = format!("{:?}", none.log_format.unwrap_or_default()).to_lowercase();
+        for (flag, default) in
+            [("xds", none.xds()), ("admin", none.admin()), ("log", none.log()), ("log-format", &format)]
+        {
+            let option = declared().into_iter().find(|option| option.get_long() == Some(flag)).unwrap();
+            let help = option.get_help().unwrap().to_string();
+            assert!(help.ends_with(&format!("[default: {default}]")), "--{flag}: {help}");
+        }
+    }
+}

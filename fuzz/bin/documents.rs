@@ -1,0 +1,4 @@
+//! `make fuzz`: see [`umbra_fuzz::documents`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| umbra_fuzz::documents(data));
