@@ -32,7 +32,14 @@ pub fn documents(data: &[u8]) {
     let mut engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
     for (id, kind) in [(1, ProxyKind::Sidecar), (2, ProxyKind::Router)] {
         let labels = Some([("app".to_owned(), "web".to_owned())].into());
-        let node = ProxyNode { kind, namespace: "default".into(), pod: None, labels, unprivileged: false };
+        let node = ProxyNode {
+            kind,
+            namespace: "default".into(),
+            pod: None,
+            labels,
+            unprivileged: false,
+            trusted_proxies: None,
+        };
         engine.connect(ProxyId(id), node, id == 1);
     }
     for object in parsed.objects {

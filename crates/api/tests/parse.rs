@@ -326,3 +326,24 @@ fn a_header_match_without_condition_asks_for_presence() {
     let Object::VirtualService(object) = &parsed.objects[0].value else { panic!() };
     assert_eq!(object.spec.http[0].matches[0].headers["x"], StringMatch::Present);
 }
+
+/// Of Istio's settings for the proxy of one Pod the number of trusted proxies is read; what cannot be read says nothing.
+#[test]
+fn trusted_proxies_of_a_pod() {
+    for (annotation, want) in [
+        (r#"'{"gatewayTopology": {"numTrustedProxies": 2}}'"#, Some(2)),
+        ("\"gatewayTopology:\\n  numTrustedProxies: 1\\nconcurrency: 2\"", Some(1)),
+        ("'holdApplicationUntilProxyStarts: true'", None),
+        ("'{'", None),
+        ("", None),
+    ] {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  annotations:\n    proxy.istio.io/config: {annotation}\n"
+        );
+        let parsed = parse_documents(&text, "");
+        let Some(Object::Pod(pod)) = parsed.objects.first().map(|o| &o.value) else {
+            panic!("{:?}", parsed.diagnostics)
+        };
+        assert_eq!(pod.trusted_proxies, want, "{annotation}");
+    }
+}

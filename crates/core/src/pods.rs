@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{IntOrString, Object, Objects, Pod};
-use umbra_ir::{Kind, ObjectId};
+use umbra_ir::{Kind, ObjectId, PodHead};
 use umbra_mesh::{Index, View};
 
-/// The labels of a Pod; `None`: it is not known.
-pub fn pod_labels(objects: &impl Objects, id: &ObjectId) -> Option<Arc<BTreeMap<String, String>>> {
+/// What of a Pod changes what the proxy in it gets; `None`: it is not known.
+pub fn resolve_pod_head(objects: &impl Objects, id: &ObjectId) -> Option<Arc<PodHead>> {
     match &*objects.object(id)? {
-        Object::Pod(pod) => Some(Arc::new(pod.meta.labels.clone())),
+        Object::Pod(pod) => {
+            Some(Arc::new(PodHead { labels: pod.meta.labels.clone(), trusted_proxies: pod.trusted_proxies }))
+        }
         _ => None,
     }
 }

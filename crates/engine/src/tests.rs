@@ -63,6 +63,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         pod: None,
         labels: Some(BTreeMap::new()),
         unprivileged: false,
+        trusted_proxies: None,
     }
 }
 

@@ -49,6 +49,8 @@ fn connection_manager(listener: &Listener, name: &str, log: Option<&AccessLog>) 
         http_filters: http_filters(listener),
         // A gateway is the edge: what callers say of where they come from is not believed.
         use_remote_address: Some(boolean(listener.kind == ProxyKind::Router)),
+        // But for so many proxies: with one that ends TLS before it, a gateway that redirects to https would redirect for ever.
+        xff_num_trusted_hops: listener.trusted_proxies,
         normalize_path: Some(boolean(true)),
         // Streams may be idle for as long as both ends like.
         stream_idle_timeout: Some(duration(Duration::ZERO)),

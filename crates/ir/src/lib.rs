@@ -39,7 +39,7 @@ pub use policy::{
     NamespaceDestinationRules, Subset, TcpKeepalive, TlsOrigination, TrafficPolicy,
 };
 pub use protocol::Protocol;
-pub use proxy::{GatewayHead, Listener, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost};
+pub use proxy::{GatewayHead, Listener, PodHead, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost};
 pub use route::{
     Forward, Mirror, MirrorHost, MirrorShare, Route, RouteAction, Target, TargetCluster, VirtualHost,
 };

@@ -38,6 +38,17 @@ pub struct ProxyNode {
     pub labels: Option<BTreeMap<String, String>>,
     /// `UNPRIVILEGED_POD`: it cannot bind ports below 1024.
     pub unprivileged: bool,
+    /// `PROXY_CONFIG.gatewayTopology.numTrustedProxies`, when the metadata carry it.
+    pub trusted_proxies: Option<u32>,
+}
+
+/// What of a Pod changes what the proxy in it gets.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PodHead {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// `gatewayTopology.numTrustedProxies` of its annotation `proxy.istio.io/config`.
+    pub trusted_proxies: Option<u32>,
 }
 
 /// The few things about a proxy that change its configuration. Proxies of a class share everything.
@@ -53,6 +64,8 @@ pub struct ProxyClass {
     pub rtds: bool,
     /// It cannot bind ports below 1024.
     pub unprivileged: bool,
+    /// How many proxies before a gateway are believed about where requests come from and how; 0 at a sidecar.
+    pub trusted_proxies: u32,
 }
 
 /// What of a Gateway decides where it applies.
@@ -97,7 +110,7 @@ pub struct ServerHost {
 /// One listener with an HTTP connection manager.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Listener {
-    /// Gateways trust no forwarding headers (`use_remote_address`), sidecars do.
+    /// Gateways trust no forwarding headers (`use_remote_address`) but those of trusted proxies, sidecars do.
     pub kind: ProxyKind,
     /// The address it binds.
     pub address: IpAddr,
@@ -105,4 +118,6 @@ pub struct Listener {
     pub port: PortNumber,
     /// The route configuration it asks for.
     pub route_config: Arc<str>,
+    /// How many proxies before it are believed about where requests come from and how.
+    pub trusted_proxies: u32,
 }

@@ -14,6 +14,9 @@ pub struct Settings {
     pub cluster_domain: Arc<str>,
     /// Limits and marks of copies.
     pub mirror: MirrorSettings,
+    /// How many proxies stand before every gateway and are believed about `x-forwarded-proto` and `x-forwarded-for`,
+    /// unless a gateway's Pod says otherwise (Istio's `gatewayTopology.numTrustedProxies`).
+    pub trusted_proxies: u32,
     /// Access logs of every listener; `None`: none.
     pub access_log: Option<AccessLog>,
 }
@@ -62,6 +65,7 @@ impl Default for Settings {
                     max_retries: 3,
                 },
             },
+            trusted_proxies: 0,
             access_log: None,
         }
     }

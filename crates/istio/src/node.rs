@@ -78,6 +78,10 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         pod: pod.filter(|p| !p.is_empty()).map(Arc::from),
         labels: parse_labels(metadata.get("LABELS"), shown)?,
         unprivileged,
+        trusted_proxies: metadata
+            .pointer("/PROXY_CONFIG/gatewayTopology/numTrustedProxies")
+            .and_then(Value::as_u64)
+            .and_then(|hops| u32::try_from(hops).ok()),
     })
 }
 
@@ -96,5 +100,28 @@ fn parse_labels(
             map.iter().map(|entry| label(entry).ok_or_else(wrong)).collect::<Result<_, _>>().map(Some)
         }
         Some(_) => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn trusted_proxies_in_istio_metadata() {
+        let hops = |config: Value| {
+            let metadata = json!({"NAMESPACE": "a", "PROXY_TYPE": "router", "PROXY_CONFIG": config});
+            parse_node("edge", &metadata).map(|node| node.trusted_proxies)
+        };
+        for (config, want) in [
+            (json!({"gatewayTopology": {"numTrustedProxies": 2}}), Some(2)),
+            (json!({"gatewayTopology": {"numTrustedProxies": -1}}), None),
+            (json!({"gatewayTopology": "odd"}), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(hops(config.clone()), Ok(want), "{config}");
+        }
     }
 }

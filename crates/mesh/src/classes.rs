@@ -1,6 +1,6 @@
 //! Proxies to classes: the few things about a proxy that change what it gets (design "ProxyClass").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode};
@@ -10,13 +10,19 @@ use crate::view::{Index, View};
 /// The class of a proxy: only what changes its configuration.
 pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClass {
     let keys = view.mentioned_labels(&node.kind, &node.namespace);
-    let own = match (&node.labels, &node.pod) {
-        (Some(labels), _) => labels.clone(),
-        (None, Some(pod)) => {
-            let id = ObjectId::new(Kind::Pod, node.namespace.clone(), pod.clone());
-            view.pod_labels(&id).map(|labels| (*labels).clone()).unwrap_or_default()
+    let pod = node.pod.as_ref().and_then(|name| {
+        // Its own word counts before its Pod's.
+        let asked = node.labels.is_none() || node.trusted_proxies.is_none() && node.kind == ProxyKind::Router;
+        let id = ObjectId::new(Kind::Pod, node.namespace.clone(), name.clone());
+        asked.then(|| view.pod_head(&id)).flatten()
+    });
+    let pod = pod.unwrap_or_default();
+    let own = node.labels.clone().unwrap_or_else(|| pod.labels.clone());
+    let trusted_proxies = match node.kind {
+        ProxyKind::Sidecar => 0,
+        ProxyKind::Router => {
+            node.trusted_proxies.or(pod.trusted_proxies).unwrap_or(view.settings().trusted_proxies)
         }
-        (None, None) => BTreeMap::new(),
     };
     ProxyClass {
         kind: node.kind,
@@ -24,6 +30,7 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClas
         labels: Arc::new(own.into_iter().filter(|(key, _)| keys.contains(key)).collect()),
         rtds,
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
+        trusted_proxies,
     }
 }
 

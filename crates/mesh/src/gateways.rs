@@ -48,6 +48,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
                     address: server.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
                     port,
                     route_config: name,
+                    trusted_proxies: class.trusted_proxies,
                 },
                 gateways: BTreeSet::new(),
                 hosts: BTreeMap::new(),

@@ -46,6 +46,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port,
             route_config: name.clone(),
+            trusted_proxies: 0,
         };
         (
             name,

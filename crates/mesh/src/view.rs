@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use umbra_ir::{
     ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet, GatewayHead, GatewayRef, Hostname,
-    Kind, NamespaceDestinationRules, ObjectId, PortNumber, ProxyClass, ProxyKind, RouteList, RouteRefs,
-    RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Settings, Shares, TargetProblem,
+    Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, RouteList,
+    RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Settings, Shares, TargetProblem,
     TargetQuery,
 };
 
@@ -77,8 +77,8 @@ pub trait View: Inputs {
     fn refs(&self, source: &RouteSource) -> Arc<RouteRefs>;
     /// The clusters of a service for sidecars of a namespace.
     fn service_clusters(&self, namespace: &Arc<str>, service: &ServiceId) -> Arc<Vec<ClusterRef>>;
-    /// The labels of a Pod; `None`: it is not known.
-    fn pod_labels(&self, pod: &ObjectId) -> Option<Arc<BTreeMap<String, String>>>;
+    /// What of a Pod changes what its proxy gets; `None`: it is not known.
+    fn pod_head(&self, pod: &ObjectId) -> Option<Arc<PodHead>>;
     /// The label keys that the selectors of a namespace's Services mention.
     fn selected_labels(&self, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
     /// The port that a gateway of a namespace with these labels binds for a server's number.

@@ -428,6 +428,7 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
                 pod: Some("p".into()),
                 labels: Some(BTreeMap::new()),
                 unprivileged: false,
+                trusted_proxies: None,
             };
             let id = engine.next_id();
             let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());

@@ -31,6 +31,7 @@ pub(crate) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identi
             labels: (*class.labels).clone(),
             rtds: class.rtds,
             unprivileged: class.unprivileged,
+            trusted_proxies: class.trusted_proxies,
         }),
         connected: Some(timestamp(proxy.connected)),
         generation: view.generation.unwrap_or_default(),

@@ -342,6 +342,7 @@ mod tests {
             pod: None,
             labels: None,
             unprivileged: false,
+            trusted_proxies: None,
         };
         Arc::new(Proxy::new(7, "web-1".to_owned(), node, Variant::Delta, "127.0.0.1:1".to_owned()))
     }

@@ -123,6 +123,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
         pod: t.maybe(2, |t| pick_name(t, "Pod").into()),
         labels,
         unprivileged: t.one_in(4),
+        trusted_proxies: t.maybe(6, |t| t.below(3) as u32),
     }
 }
 
@@ -182,8 +183,14 @@ impl World {
             (1, ProxyKind::Sidecar, "prod", None, false),
             (2, ProxyKind::Router, "istio-system", labels("istio", "ingressgateway"), true),
         ] {
-            let node =
-                ProxyNode { kind, namespace: namespace.into(), pod: None, labels, unprivileged: false };
+            let node = ProxyNode {
+                kind,
+                namespace: namespace.into(),
+                pod: None,
+                labels,
+                unprivileged: false,
+                trusted_proxies: None,
+            };
             world.apply(&Op::Connect(id, node, rtds));
         }
         world.settle();

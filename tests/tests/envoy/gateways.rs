@@ -30,6 +30,11 @@ fn to(version: &str, path: &str, further: &str) -> String {
 
 /// A gateway Envoy, with these files beside `web`.
 async fn edge(files: &[(&str, &str)]) -> World {
+    edge_with(files, "").await
+}
+
+/// As [`edge`], with these settings.
+async fn edge_with(files: &[(&str, &str)], settings: &str) -> World {
     let mut world = World::new();
     for n in 1..=3 {
         world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
@@ -38,7 +43,7 @@ async fn edge(files: &[(&str, &str)]) -> World {
     for (name, text) in files {
         world.write(name, text);
     }
-    world.start_umbra().await;
+    world.start_umbra_with(settings).await;
     world.start_proxy("edge", "router/infra/istio=edge").await;
     world
 }
@@ -158,5 +163,24 @@ fn a_gateway_that_no_rule_selects_is_ready_and_silent() {
             })
             .await;
         world.wait_status(GATE, &Ask::get("any", "/"), 200).await;
+    });
+}
+
+/// A gateway that redirects to https, behind a proxy that ends TLS: what that one says of its caller counts once it is trusted.
+#[test]
+fn https_ends_before_the_gateway() {
+    isolated(async {
+        let gateway = gateway("\"*\"") + "    tls: {httpsRedirect: true}\n";
+        let rule = on_gateway("a", "shop.example", "- route:\n  - destination: {host: web, subset: v1}\n");
+        let files = [("gateway.yaml", gateway.as_str()), ("a.yaml", &rule)];
+        let world = edge_with(&files, "gatewayTopology: {numTrustedProxies: 0}\n").await;
+        let plain = Ask::get("shop.example", "/");
+        let secure = plain.clone().header("x-forwarded-proto", "https");
+        world.wait_status(GATE, &plain, 301).await;
+        assert_eq!(world.ask(GATE, &secure).await.status, 301, "a caller is not believed");
+        world.write_config("gatewayTopology: {numTrustedProxies: 1}\n");
+        world.wait_status(GATE, &secure, 200).await;
+        assert_eq!(world.ask(GATE, &plain).await.status, 301);
+        world.assert_clean().await;
     });
 }

@@ -76,6 +76,7 @@ impl Proxy {
             pod: None,
             labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
             unprivileged: false,
+            trusted_proxies: None,
         };
         Ok(Proxy { node, rtds })
     }

@@ -46,6 +46,9 @@ struct RawPod {
     metadata: RawMeta,
     spec: RawPodSpec,
     status: RawPodStatus,
+    /// From the annotations, before those that mean nothing else are dropped.
+    #[serde(skip)]
+    trusted_proxies: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -165,8 +168,26 @@ impl HasMeta for RawSlice {
 
 impl HasMeta for RawPod {
     fn take_meta(&mut self) -> RawMeta {
+        self.trusted_proxies = trusted_proxies(&self.metadata);
         std::mem::take(&mut self.metadata)
     }
+}
+
+/// Of Istio's settings for the proxy of one Pod the one that umbra reads; what is no YAML says nothing.
+fn trusted_proxies(metadata: &RawMeta) -> Option<u32> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ProxyConfig {
+        gateway_topology: Topology,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Topology {
+        num_trusted_proxies: u32,
+    }
+    let text = metadata.annotations.get("proxy.istio.io/config")?.as_deref()?;
+    let config: ProxyConfig = serde_saphyr::from_str(text).ok()?;
+    Some(config.gateway_topology.num_trusted_proxies)
 }
 
 fn typed<R: DeserializeOwned + HasMeta>(
@@ -230,6 +251,7 @@ fn pod(meta: Meta, raw: RawPod) -> Object {
         node_name: raw.spec.node_name,
         hostname: raw.spec.hostname,
         subdomain: raw.spec.subdomain,
+        trusted_proxies: raw.trusted_proxies,
         host_network: raw.spec.host_network,
         ports: raw.spec.containers.into_iter().flat_map(|c| c.ports).collect(),
     })

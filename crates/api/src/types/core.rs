@@ -159,6 +159,8 @@ pub struct Pod {
     pub hostname: String,
     /// `spec.subdomain`: the headless Service below whose host it is called; empty: none.
     pub subdomain: String,
+    /// `gatewayTopology.numTrustedProxies` of its annotation `proxy.istio.io/config`, which a gateway's Pod may have.
+    pub trusted_proxies: Option<u32>,
     /// `spec.hostNetwork`.
     pub host_network: bool,
     /// Ports of all its containers.

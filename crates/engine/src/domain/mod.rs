@@ -9,9 +9,9 @@ use std::sync::Arc;
 use umbra_envoy::{Built, EncodedVirtualHost};
 use umbra_ir::{
     ClusterRef, DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet, GatewayHead, GatewayRef,
-    Hostname, Listener, MirrorState, NamespaceDestinationRules, ObjectId, PortNumber, ProxyClass, ProxyKind,
-    ProxyNode, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Shares,
-    TargetProblem, TargetQuery, VirtualHostSpec,
+    Hostname, Listener, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass,
+    ProxyKind, ProxyNode, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId,
+    Shares, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -41,9 +41,8 @@ computed! {
             = Arc::new(umbra_istio::select_namespace_destination_rules(view, namespace));
         /// DestinationRules, merged.
         1 DestinationRuleSet(id: DestinationRuleSetId) -> Arc<DestinationRuleSet>, as destination_rule_set = Arc::new(umbra_istio::merge_destination_rules(view, id));
-        /// A Pod's labels.
-        1 PodLabels(pod: ObjectId) -> Option<Arc<BTreeMap<String, String>>>, as pod_labels
-            = umbra_core::pod_labels(view, pod);
+        /// What of a Pod changes what its proxy gets.
+        1 PodHead(pod: ObjectId) -> Option<Arc<PodHead>>, as pod_head = umbra_core::resolve_pod_head(view, pod);
         /// The label keys that the selectors of a namespace's Services mention.
         1 SelectedLabels(namespace: Arc<str>) -> Arc<BTreeSet<String>>, as selected_labels
             = Arc::new(umbra_core::select_selected_labels(view, namespace));

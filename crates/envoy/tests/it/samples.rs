@@ -133,5 +133,6 @@ pub(crate) fn listener(kind: ProxyKind, address: &str, number: u16, route_config
         address: address.parse().unwrap(),
         port: port(number),
         route_config: route_config.into(),
+        trusted_proxies: 0,
     }
 }

@@ -23,6 +23,13 @@ struct CircuitBreakers {
     max_retries: Option<u32>,
 }
 
+/// `gatewayTopology`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct GatewayTopology {
+    pub(super) num_trusted_proxies: Option<u32>,
+}
+
 /// `accessLog`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

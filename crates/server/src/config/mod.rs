@@ -52,6 +52,9 @@ impl Config {
         if let Some(mirror) = options.mirror.take() {
             mirror.apply(&mut settings.mirror)?;
         }
+        if let Some(hops) = options.gateway_topology.take().and_then(|it| it.num_trusted_proxies) {
+            settings.trusted_proxies = hops;
+        }
         if let Some(log) = options.access_log.take() {
             settings.access_log = log.access_log();
         }
@@ -79,6 +82,7 @@ mirror:
   shadowSuffix: false
   maxStreamDuration: 1m30s
   circuitBreakers: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 0}
+gatewayTopology: {numTrustedProxies: 2}
 accessLog: {path: /dev/stdout, format: text}
 dir: manifests
 ";
@@ -96,6 +100,7 @@ dir: manifests
                 max_stream_duration: std::time::Duration::from_secs(90),
                 breakers,
             },
+            trusted_proxies: 2,
             access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
         };
         assert_eq!(config.settings, settings);
@@ -119,6 +124,7 @@ dir: manifests
             ("mirror: {circuitBreakers: {maxConnections: 0}}", "mirror.circuitBreakers.maxConnections"),
             ("mirror: {maxStreamDuration: 0s}", "mirror.maxStreamDuration"),
             ("mirror: {maxStreamDuration: soon}", "soon"),
+            ("gatewayTopology: {numTrustedProxies: -1}", "-1"),
             ("accessLog: {format: xml}", "xml"),
             ("rootNamespace: ''", "rootNamespace"),
             ("- a", "line 1"),

@@ -92,6 +92,8 @@ pub struct Options {
     #[arg(skip)]
     pub(crate) mirror: Option<mesh::Mirror>,
     #[arg(skip)]
+    pub(crate) gateway_topology: Option<mesh::GatewayTopology>,
+    #[arg(skip)]
     pub(crate) access_log: Option<mesh::Log>,
 }
 
