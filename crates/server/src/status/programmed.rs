@@ -87,14 +87,44 @@ fn name(laggard: &Laggard) -> String {
     let Laggard { proxy, resource, words } = laggard;
     match words {
         Some(words) if resource.is_empty() => format!("{proxy}: {words}"),
-        Some(words) => format!("{proxy} rejected {resource}: {}", words.trim()),
+        Some(words) => {
+            format!("{proxy} rejected {resource}: {}{}", words.trim(), way_out(resource, words))
+        }
         None => format!("{proxy} ({resource})"),
+    }
+}
+
+/// What Envoy's words do not say: whose a listener's port is, and what to do about it.
+fn way_out(resource: &str, words: &str) -> &'static str {
+    match resource {
+        _ if !words.contains("Address already in use") => "",
+        _ if resource.starts_with("lds/127.0.0.1_") => {
+            " (something in this Pod listens on that port itself, where a sidecar without capture takes calls to the Service's \
+             port: give the Service another port, or let its application listen on the Pod's own address alone)"
+        }
+        _ if resource.starts_with("lds/") => " (something in this Pod listens on that port itself)",
+        _ => "",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_explained() {
+        let taken =
+            "Error adding/updating listener(s) x: cannot bind '127.0.0.1:8000': Address already in use";
+        for (resource, words, part) in [
+            ("lds/127.0.0.1_8000", taken, "give the Service another port"),
+            ("lds/0.0.0.0_8080", taken, "listens on that port itself)"),
+            ("lds/127.0.0.1_80", "cannot bind '127.0.0.1:80': Permission denied", ""),
+            ("rds/8000", "no", ""),
+        ] {
+            let said = way_out(resource, words);
+            assert!(said.is_empty() == part.is_empty() && said.contains(part), "{resource}: {said:?}");
+        }
+    }
 
     /// Version 7 of an object, with this one in force.
     fn object(in_force: i64) -> ClusterObject {
