@@ -342,3 +342,21 @@ fn headings(page: &Path) -> BTreeSet<String> {
         })
         .collect()
 }
+
+/// `mesh/src/view.rs`, `crates/ir/src/rule.rs`, `tests/golden`: a page that names a file of the code names one that is there.
+#[test]
+fn the_files_that_pages_name_exist() {
+    let mut named = 0;
+    for page in ["CONTRIBUTING.md", "docs/architecture.md", "docs/performance.md", "tests/README.md"] {
+        let text = std::fs::read_to_string(workspace().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+        let is_path = |word: &&str| {
+            word.contains("/src") && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+        };
+        for path in text.split('`').filter(is_path) {
+            let there = [workspace().join(path), workspace().join("crates").join(path)];
+            assert!(there.iter().any(|path| path.exists()), "{page}: there is no {path}");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named} paths");
+}

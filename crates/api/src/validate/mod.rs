@@ -6,9 +6,9 @@
 mod destination_rule;
 mod gateway;
 mod http_route;
-mod reach;
 mod service_entry;
 mod traffic_policy;
+mod unreachable;
 mod virtual_service;
 
 use std::fmt::Display;

@@ -2,7 +2,7 @@
 
 use umbra_ir::{Code, Hostname};
 
-use super::{Report, http_route, reach};
+use super::{Report, http_route, unreachable};
 use crate::check::check_host;
 use crate::types::virtual_service::VirtualServiceSpec;
 
@@ -25,7 +25,7 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
     for (index, rule) in spec.http.iter().enumerate() {
         http_route::validate(report, index, rule);
     }
-    reach::validate(report, &spec.http);
+    unreachable::validate(report, &spec.http);
 }
 
 /// A VirtualService without hosts is a delegate: only other VirtualServices can give its rules an effect.
