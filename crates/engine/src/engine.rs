@@ -13,6 +13,7 @@ use crate::domain::{Key, Manifest, Value};
 use crate::input::{Input, InputId, World};
 use crate::memo::Memo;
 use crate::reach::{ClassReach, Reaches};
+use crate::said::Said;
 use crate::view::Mesh;
 
 /// A connected stream; the caller never uses a number twice in a process.
@@ -383,6 +384,11 @@ impl Engine {
             }));
         }
         found
+    }
+
+    /// What the front ends made of the objects, so far as somebody reads it, as of the last settle.
+    pub fn said(&self) -> Said {
+        Said::of(&self.memo)
     }
 
     /// How many values are kept, and how many reads between them: for metrics and tests of memory.

@@ -13,9 +13,11 @@ mod front;
 mod input;
 pub mod memo;
 mod reach;
+mod said;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use engine::{Engine, Options, ProxyId, Settled};
 pub use reach::{ClassReach, Resources};
+pub use said::Said;

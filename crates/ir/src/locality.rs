@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 /// The labels of a place, on Nodes and on endpoints, so that subsets may select by it.
 pub const REGION: &str = "topology.kubernetes.io/region";
 /// See [`REGION`].
@@ -11,7 +13,7 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 pub const SUBZONE: &str = "topology.istio.io/subzone";
 
 /// Where an endpoint is (`envoy.config.core.v3.Locality`).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize)]
 pub struct Locality {
     /// `topology.kubernetes.io/region`.
     pub region: Arc<str>,

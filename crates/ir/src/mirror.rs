@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::{ClusterRef, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey};
 
 /// Which mirror of an object: what is said about it is found by this, whatever its field is called.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct MirrorPlace {
     /// Index of its rule in `spec.http`.
     pub rule: usize,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::{Hostname, ObjectId, PortNumber, SubsetName, Visibility};
 
 /// The four policy blocks that umbra acts on. `None`: not written.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct TrafficPolicy {
     /// `connectionPool`.
     pub connection_pool: Option<ConnectionPool>,
@@ -18,7 +20,7 @@ pub struct TrafficPolicy {
 }
 
 /// A policy and the port-level policies that replace its blocks.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct LeveledPolicy {
     /// For every port without an entry of its own.
     pub base: TrafficPolicy,
@@ -27,7 +29,7 @@ pub struct LeveledPolicy {
 }
 
 /// A named part of a service's endpoints.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Subset {
     /// Endpoints must carry all of these.
     pub labels: BTreeMap<String, String>,
@@ -38,7 +40,7 @@ pub struct Subset {
 }
 
 /// The merged DestinationRules of one host.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct DestinationRuleSet {
     /// The policy of the oldest rule that has one.
     pub policy: Option<LeveledPolicy>,
@@ -69,7 +71,7 @@ impl DestinationRuleSet {
 }
 
 /// One DestinationRule as the lookup sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct DestinationRuleEntry {
     /// The rule.
     pub id: ObjectId,
@@ -79,11 +81,11 @@ pub struct DestinationRuleEntry {
 
 /// The DestinationRules of a namespace by host pattern, oldest first. Those with a `workloadSelector` are
 /// not acted on yet and not in it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct NamespaceDestinationRules(pub BTreeMap<Hostname, Vec<DestinationRuleEntry>>);
 
 /// `connectionPool`; `None` and 0 mean "not set" as in Istio.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct ConnectionPool {
     /// `tcp.maxConnections` -> `max_connections`.
     pub max_connections: Option<u32>,
@@ -114,7 +116,7 @@ pub struct ConnectionPool {
 }
 
 /// `tcpKeepalive`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct TcpKeepalive {
     /// Unanswered probes before the connection is dead.
     pub probes: Option<u32>,
@@ -125,7 +127,7 @@ pub struct TcpKeepalive {
 }
 
 /// `loadBalancer.simple`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum LoadBalancer {
     /// Also what UNSPECIFIED and LEAST_CONN mean.
     #[default]
@@ -137,7 +139,7 @@ pub enum LoadBalancer {
 }
 
 /// `tls`: how connections to the service are secured.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum ClientTls {
     /// DISABLE: plaintext.
     Disabled,
@@ -149,7 +151,7 @@ pub enum ClientTls {
 }
 
 /// Settings of SIMPLE and MUTUAL; file paths are on the proxy's machine.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct TlsOrigination {
     /// `sni`; empty: taken from each request's Host (`auto_sni`).
     pub sni: Arc<str>,

@@ -1,7 +1,9 @@
 //! What a port speaks (istio `pkg/config/protocol/instance.go`).
 
+use serde::Serialize;
+
 /// The protocol of a service port.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::{Hostname, ObjectId, PortNumber, Protocol};
 
 /// What a proxy is for.
@@ -69,7 +71,7 @@ pub struct ProxyClass {
 }
 
 /// What of a Gateway decides where it applies.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct GatewayHead {
     /// The Gateway.
     pub id: ObjectId,
@@ -82,7 +84,7 @@ pub struct GatewayHead {
 }
 
 /// One `servers[]` entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Server {
     /// Its path in the object, such as `spec.servers[0]`.
     pub field: String,
@@ -99,7 +101,7 @@ pub struct Server {
 }
 
 /// A host that a server admits, maybe only for VirtualServices of one namespace.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct ServerHost {
     /// `None`: any namespace.
     pub namespace: Option<Arc<str>>,

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::{
     Hostname, MirrorPlace, ObjectId, Placed, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, Visibility,
 };
 
 /// A VirtualService's gateway: all sidecars, or one Gateway object.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub enum GatewayRef {
     /// The reserved word `mesh`.
     Mesh,
@@ -18,7 +20,7 @@ pub enum GatewayRef {
 }
 
 /// Conditions that the control plane itself decides per proxy (istio `sourceMatchHTTP`).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize)]
 pub struct StaticFilter {
     /// `match.port`.
     pub port: Option<PortNumber>,
@@ -31,7 +33,7 @@ pub struct StaticFilter {
 }
 
 /// What of a VirtualService decides where it applies; edits of routes don't change it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct RuleHead {
     /// The VirtualService.
     pub id: ObjectId,
@@ -53,7 +55,7 @@ pub struct RuleHead {
 }
 
 /// How the routes of several rules that share a host are put together. Each kind of object that routes has its own way.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize)]
 pub enum RouteOrder {
     /// As they are written, rule after rule, those that take every request last (istio `SortVHostRoutes`).
     #[default]
@@ -73,7 +75,7 @@ impl RuleHead {
 }
 
 /// The rules of one VirtualService that can be served, in order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Rules {
     /// The VirtualService.
     pub id: ObjectId,
@@ -82,7 +84,7 @@ pub struct Rules {
 }
 
 /// One `http[]` entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Rule {
     /// Its path in the object, such as `spec.http[0]`, for diagnostics.
     pub field: String,
@@ -97,7 +99,7 @@ pub struct Rule {
 }
 
 /// One `match[]` entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct RuleMatch {
     /// `match.name`; empty when absent.
     pub name: Arc<str>,
@@ -110,7 +112,7 @@ pub struct RuleMatch {
 }
 
 /// What Envoy matches a request by (`envoy.config.route.v3.RouteMatch`).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct RequestMatch {
     /// The path.
     pub path: PathMatch,
@@ -145,7 +147,7 @@ impl RequestMatch {
 }
 
 /// `uri`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum PathMatch {
     /// The whole path.
     Exact(String),
@@ -156,7 +158,7 @@ pub enum PathMatch {
 }
 
 /// A text condition (`envoy.type.matcher.v3.StringMatcher`).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum TextMatch {
     /// Equal.
     Exact(String),
@@ -169,7 +171,7 @@ pub enum TextMatch {
 }
 
 /// A header condition.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HeaderMatch {
     /// Header or pseudo header.
     pub name: String,
@@ -180,7 +182,7 @@ pub struct HeaderMatch {
 }
 
 /// A query parameter condition.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct QueryMatch {
     /// Parameter.
     pub name: String,
@@ -189,7 +191,7 @@ pub struct QueryMatch {
 }
 
 /// What a rule does: exactly one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum RuleAction {
     /// Forward, maybe with copies.
     Forward(ForwardRule),
@@ -200,7 +202,7 @@ pub enum RuleAction {
 }
 
 /// Forwarding as written, names resolved.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ForwardRule {
     /// Where requests go. Never empty; several: weighted, zero weights already dropped.
     pub destinations: Vec<WeightedDestination>,
@@ -213,7 +215,7 @@ pub struct ForwardRule {
 }
 
 /// What of forwarding needs no lookup and passes through to Envoy as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct ForwardOptions {
     /// `timeout`; zero is "none" (Envoy's default of 15 s is never used).
     pub timeout: Duration,
@@ -226,7 +228,7 @@ pub struct ForwardOptions {
 }
 
 /// A service as a rule names it, short names resolved.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct Destination {
     /// The host.
     pub host: Hostname,
@@ -237,7 +239,7 @@ pub struct Destination {
 }
 
 /// One `route[]` entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct WeightedDestination {
     /// Path in the object, such as `spec.http[0].route[1].destination`.
     pub field: String,
@@ -252,7 +254,7 @@ pub struct WeightedDestination {
 }
 
 /// One mirror whose percentage is valid; the percentage itself is in [`Shares`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct MirrorRule {
     /// Which one it is.
     pub place: MirrorPlace,
@@ -263,11 +265,11 @@ pub struct MirrorRule {
 }
 
 /// The fractions of a VirtualService's mirrors by runtime key.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Shares(pub BTreeMap<RuntimeKey, RuntimeFraction>);
 
 /// Header changes of a rule or destination; Host and pseudo headers are not in it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct HeaderOps {
     /// Requests.
     pub request: HeaderChanges,
@@ -276,7 +278,7 @@ pub struct HeaderOps {
 }
 
 /// Changes in the order in which they are made.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct HeaderChanges {
     /// Values given: of each author first what is set, then what is added, both sorted by name.
     pub values: Vec<HeaderValue>,
@@ -285,7 +287,7 @@ pub struct HeaderChanges {
 }
 
 /// One value that a header gets.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HeaderValue {
     /// The header.
     pub name: String,
@@ -296,7 +298,7 @@ pub struct HeaderValue {
 }
 
 /// `retries` over the default policy (`envoy.config.route.v3.RetryPolicy`).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct RetryPolicy {
     /// `attempts`.
     pub attempts: u32,
@@ -327,7 +329,7 @@ impl Default for RetryPolicy {
 }
 
 /// How the path changes on its way.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum PathRewrite {
     /// The matched part is replaced by this text.
     Prefix(String),
@@ -336,7 +338,7 @@ pub enum PathRewrite {
 }
 
 /// `redirect`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Redirect {
     /// New host; empty: the same.
     pub host: String,
@@ -351,7 +353,7 @@ pub struct Redirect {
 }
 
 /// The path of a redirect.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum RedirectPath {
     /// The same.
     #[default]
@@ -363,7 +365,7 @@ pub enum RedirectPath {
 }
 
 /// The port of a redirect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub enum RedirectPort {
     /// Not said: the scheme's own.
     #[default]
@@ -375,7 +377,7 @@ pub enum RedirectPort {
 }
 
 /// `directResponse`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct DirectResponse {
     /// HTTP status.
     pub status: u16,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::{Hostname, Locality, ObjectId, PortNumber, Protocol, SubsetName, Visibility};
 
 /// One callable host. A ServiceEntry with several hosts is several services.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct ServiceId {
     /// The Service or ServiceEntry that defines it.
     pub object: ObjectId,
@@ -25,7 +27,7 @@ impl ServiceId {
 }
 
 /// How a service's endpoints are found (`ServiceEntry.resolution`, Service types).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Resolution {
     /// Addresses known to us, sent as load assignments: ClusterIP, headless, STATIC.
     Static,
@@ -45,7 +47,7 @@ impl Resolution {
 }
 
 /// One port of a service.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ServicePort {
     /// The port that callers name.
     pub number: PortNumber,
@@ -75,7 +77,7 @@ impl ServicePort {
 }
 
 /// What routing needs to know of a service; its endpoints are [`EndpointSet`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ServiceHead {
     /// Which service.
     pub id: ServiceId,
@@ -116,7 +118,7 @@ impl ServiceHead {
 }
 
 /// One address that serves a service port.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct Endpoint {
     /// An IP address, or a DNS name in DNS services.
     pub address: Arc<str>,
@@ -138,11 +140,11 @@ impl Endpoint {
 }
 
 /// The ready endpoints of one service port, sorted.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct EndpointSet(pub Vec<Endpoint>);
 
 /// The DestinationRules that apply to a service for some client, oldest first. Never empty.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct DestinationRuleSetId(pub Arc<[ObjectId]>);
 
 /// Whether a cluster carries production traffic or copies.

@@ -10,6 +10,7 @@ use umbra_engine::{Engine, Options, ProxyId};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::case::Case;
+use crate::ir;
 
 /// What a case comes to.
 pub(crate) struct Outcome {
@@ -34,6 +35,9 @@ pub(crate) fn outcome(case: &Case) -> Result<Outcome> {
         let config = config(&snapshot)?;
         files.push((case.file(proxy), format!("# For {proxy}.\n{}", serde_saphyr::to_string(&config)?)));
         configs.push(config);
+    }
+    if let Some(ir) = ir::readable(&engine.said())? {
+        files.push(("ir.yaml".to_owned(), ir));
     }
     let mut diagnostics = String::new();
     for diagnostic in case.diagnostics.iter().chain(&engine.diagnostics()) {
@@ -99,6 +103,7 @@ fn same(case: &Case, expected: &Engine, found: &Engine, how: &str) -> Result<()>
             ensure!(a == b, "{how}: {proxy} gets another {ty}:\n{a:#?}\nand\n{b:#?}");
         }
     }
+    ensure!(expected.said() == found.said(), "{how}: the front ends say something else");
     let (a, b) = (expected.diagnostics(), found.diagnostics());
     ensure!(a == b, "{how}: other diagnostics:\n{a:#?}\nand\n{b:#?}");
     Ok(())

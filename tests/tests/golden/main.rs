@@ -3,7 +3,8 @@
 //! `input.yaml` begins with a comment that says what must come out and why; lines such as
 //! `# proxy: router/istio-system/istio=ingressgateway` or `# proxy: sidecar/default without rtds` say for whom (none:
 //! `sidecar/default` with RTDS). `umbra.yaml` holds settings. What came out is in `envoy.yaml` (with several proxies a
-//! file each) and `diagnostics.txt`. `make golden` writes them anew; a test's name is its folder's, so
+//! file each) and `diagnostics.txt`; `ir.yaml` has what the front ends made of the objects, so that a fault shows on which
+//! side of it it lies. `make golden` writes them anew; a test's name is its folder's, so
 //! `cargo test --test golden -- mirror` runs those that have it in their name.
 //!
 //! Besides the comparison every case is held to [`invariants`], computed in several orders, and given to a real Envoy.
@@ -13,6 +14,7 @@
 mod case;
 mod compute;
 mod invariants;
+mod ir;
 mod pages;
 mod validate;
 
