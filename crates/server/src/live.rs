@@ -412,7 +412,7 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
 
         /// After `nobody` was told without a proxy.
         async fn new(objects: &str, nobody: &str) -> Self {
-            let metrics = Arc::new(Metrics::new());
+            let metrics = Arc::new(Metrics::default());
             let engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
             let (engine, thread) = EngineHandle::new(engine, metrics.clone());
             let proxies = Proxies::new(metrics);

@@ -14,6 +14,8 @@ use prometheus_client::registry::{Metric, Registry};
 use umbra_ir::{Kind, ProxyKind};
 use umbra_xds::ResourceType;
 
+use crate::logging::Lost;
+
 /// Content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -142,6 +144,10 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// `umbra_tls_handshake_failures`.
     pub tls_handshake_failures: Counter,
+    /// `umbra_log_lines_repeated`.
+    pub log_lines_repeated: Counter,
+    /// `umbra_log_lines_unread`.
+    pub log_lines_unread: Counter,
 }
 
 /// Collects names while declaring.
@@ -171,7 +177,7 @@ fn seconds() -> Histogram {
 
 impl Metrics {
     /// Declares them all, at zero.
-    pub fn new() -> Self {
+    pub fn new(lost: &Lost) -> Self {
         let mut on = Declare { registry: Registry::with_prefix("umbra"), declared: Vec::new() };
         let build = on.one(
             "build_info",
@@ -256,6 +262,16 @@ impl Metrics {
                 "Connections to xDS over TLS that did not get through the handshake",
                 Counter::default(),
             ),
+            log_lines_repeated: on.one(
+                "log_lines_repeated",
+                "Log lines left out since many of one kind came within a second",
+                lost.repeated.clone(),
+            ),
+            log_lines_unread: on.one(
+                "log_lines_unread",
+                "Log lines left out since nobody read standard error",
+                lost.unread.clone(),
+            ),
             registry: on.registry,
             declared: on.declared,
             diagnostics_shown: Mutex::new(Vec::new()),
@@ -316,7 +332,7 @@ impl Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Metrics::new()
+        Metrics::new(&Lost::default())
     }
 }
 
@@ -330,14 +346,14 @@ mod tests {
         let text = include_str!("../../../docs/metrics.md");
         let documented = text.lines().filter_map(|line| line.strip_prefix("| `umbra_")?.split_once('`'));
         let documented: Vec<_> = documented.map(|(name, _)| format!("umbra_{name}")).collect();
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let declared: Vec<_> = metrics.declared().iter().map(|(name, _)| name.clone()).collect();
         assert_eq!(documented, declared);
     }
 
     #[test]
     fn diagnostics_that_are_gone_vanish() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let one = ByDiagnostic { severity: "error", code: "HostNotFound" };
         metrics.set_diagnostics(&[(one, 2)].into());
         assert!(metrics.encode().contains("umbra_diagnostics{severity=\"error\",code=\"HostNotFound\"} 2"));

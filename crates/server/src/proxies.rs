@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn what_happens_shows_and_leaving_takes_a_proxy_out() {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::default());
         let proxies = Proxies::new(metrics.clone());
         let proxy = proxy();
         let entry = proxies.enter(proxy.clone());

@@ -24,6 +24,7 @@ use crate::engine_task::EngineHandle;
 use crate::failure::usage;
 use crate::listen;
 use crate::live::Live;
+use crate::logging::Lost;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
@@ -57,6 +58,8 @@ pub struct Setup {
     pub config: Config,
     /// With clients that do not answer.
     pub patience: Patience,
+    /// What of the log was lost.
+    pub lost: Lost,
     /// What a test makes fail.
     pub fault: Option<Fault>,
 }
@@ -143,7 +146,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let xds_tls = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let api = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let Started { updates, health, cluster, work } = sources.start().await?;
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new(&setup.lost));
     let settings = setup.config.settings.clone();
     let pods_as_endpoints = sources.pods_as_endpoints();
     let engine = Engine::new(umbra_engine::Options { settings, pods_as_endpoints });
@@ -159,6 +162,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         vital.work(work)?;
     }
     vital.task("sources", feed(updates, engine.clone()));
+    vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {
         vital.work(Work::task(
             "settings",

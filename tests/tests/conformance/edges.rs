@@ -31,7 +31,7 @@ struct Unloaded {
 
 impl Unloaded {
     async fn start() -> Self {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::default());
         let (engine, thread) = EngineHandle::new(Engine::new(Options::default()), metrics.clone());
         thread.start_alone();
         let proxies = Proxies::new(metrics.clone());

@@ -5,6 +5,7 @@
 mod ask;
 mod dump;
 mod hostile;
+mod log;
 mod serve;
 mod validate;
 mod vital;

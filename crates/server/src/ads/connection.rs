@@ -286,7 +286,7 @@ mod tests {
             ("", Duration::from_millis(1), io::ErrorKind::TimedOut, 0),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", LONG, io::ErrorKind::InvalidData, 1),
         ] {
-            let metrics = Arc::new(Metrics::new());
+            let metrics = Arc::new(Metrics::default());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             client.write_all(said.as_bytes()).await.unwrap();

@@ -64,8 +64,10 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn serve(args: ServeArgs, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     let config = load_config(args.config.as_deref())?;
     let options = Options::merge(config.options.clone(), matches)?;
-    logging::start(options.log(), options.log_format.unwrap_or_default()).map_err(usage)?;
-    let setup = Setup { options, config_file: args.config, config, fault: fault(), ..Setup::default() };
+    // Till the end of the process: then what is still in its queue is written.
+    let (_queue, lost) =
+        logging::start(options.log(), options.log_format.unwrap_or_default()).map_err(usage)?;
+    let setup = Setup { options, config_file: args.config, config, lost, fault: fault(), ..Setup::default() };
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(serve::run(setup));
     // The watching thread ends by itself; nothing worth waiting for is left.
