@@ -15,6 +15,7 @@ mod kinds;
 mod manifests;
 mod node;
 mod outage;
+mod poison;
 mod rbac;
 mod replicas;
 mod rights;

@@ -11,8 +11,9 @@ use super::health::{Failure, WatchHealth, WatchState};
 use super::problem;
 use super::resource::Resource;
 use super::status::Observed;
+use super::told::Told;
 
-/// From so many objects on, a list in which none of them is left has to be said again before it counts.
+/// A list that lacks so many objects, and half or more of all, has to be said again before it counts.
 const MANY: usize = 10;
 /// How often it has to be said again. The pauses between make three seconds or more of it.
 const AGAIN: u32 = 5;
@@ -23,15 +24,15 @@ pub(crate) enum Event {
     /// A list begins.
     Init,
     /// An object of the list.
-    Listed(Value),
+    Listed(Told),
     /// The list is complete, as of this resource version: what was not in it is gone.
     InitDone(String),
     /// The watch that follows the list, or goes on after a break, was accepted.
     Watching,
     /// An object was added or modified.
-    Apply(Value),
+    Apply(Told),
     /// An object was deleted.
-    Delete(Value),
+    Delete(Told),
     /// A bookmark, or the end of a watch in its time.
     Heard(Option<String>),
     /// It went wrong. Never takes anything away.
@@ -59,8 +60,8 @@ pub(crate) struct Cache {
     objects: usize,
     /// What the list that is being read holds.
     listed: Option<BTreeSet<ObjectId>>,
-    /// How often in a row the list was empty though there were many objects.
-    emptied: u32,
+    /// How often in a row the list lacked many objects.
+    doubted: u32,
     /// The newest resource version seen: a watch is ordered, so nothing older follows.
     newest: u64,
     listed_once: bool,
@@ -87,7 +88,7 @@ impl Cache {
             held: BTreeMap::new(),
             objects: 0,
             listed: None,
-            emptied: 0,
+            doubted: 0,
             newest: 0,
             listed_once: false,
             missed: false,
@@ -111,25 +112,26 @@ impl Cache {
     pub(crate) fn take(&mut self, event: Event) -> Result<Vec<Step>, Failure> {
         match event {
             Event::Init => self.listed = Some(BTreeSet::new()),
-            Event::Listed(value) => {
-                let (id, step) = self.apply(value);
+            Event::Listed(told) => {
+                let (id, step) = self.apply(told);
                 if let (Some(listed), Some(id)) = (&mut self.listed, id) {
                     listed.insert(id);
                 }
                 return Ok(step.into_iter().collect());
             }
             Event::InitDone(version) => {
-                let listed = self.listed.take();
-                let emptied = listed.as_ref().is_some_and(BTreeSet::is_empty) && self.held.len() >= MANY;
-                if emptied && self.emptied < AGAIN {
-                    self.emptied += 1;
-                    return Err(Failure::Emptied(self.held.len()));
+                let gone: Vec<_> = match self.listed.take() {
+                    Some(listed) => self.held.keys().filter(|id| !listed.contains(*id)).cloned().collect(),
+                    None => Vec::new(),
+                };
+                let (fewer, before) = (gone.len(), self.held.len());
+                if fewer >= MANY && fewer * 2 >= before && self.doubted < AGAIN {
+                    self.doubted += 1;
+                    return Err(Failure::Fewer { gone: fewer, before });
                 }
-                self.emptied = 0;
+                self.doubted = 0;
                 self.newest = number(&version);
                 self.listed_once = true;
-                let Some(listed) = listed else { return Ok(Vec::new()) };
-                let gone: Vec<_> = self.held.keys().filter(|id| !listed.contains(*id)).cloned().collect();
                 return Ok(gone.into_iter().filter_map(|id| self.delete(id)).collect());
             }
             Event::Watching => {
@@ -137,15 +139,15 @@ impl Cache {
                     self.in_step();
                 }
             }
-            Event::Apply(value) => {
-                self.in_order(version_of(&value))?;
+            Event::Apply(told) => {
+                self.in_order(told.version().map_or(0, number))?;
                 self.in_step();
-                return Ok(self.apply(value).1.into_iter().collect());
+                return Ok(self.apply(told).1.into_iter().collect());
             }
-            Event::Delete(value) => {
-                self.in_order(version_of(&value))?;
+            Event::Delete(told) => {
+                self.in_order(told.version().map_or(0, number))?;
                 self.in_step();
-                let id = identity(self.resource.kind, &value);
+                let id = identity(self.resource.kind, &told);
                 return Ok(id.and_then(|id| self.delete(id)).into_iter().collect());
             }
             Event::Heard(version) => {
@@ -193,12 +195,21 @@ impl Cache {
     }
 
     /// Which object the text is, and what that changes.
-    fn apply(&mut self, mut value: Value) -> (Option<ObjectId>, Option<Step>) {
-        let Some(id) = identity(self.resource.kind, &value) else { return (None, None) };
-        let seen = self.resource.is_istio().then(|| Observed::take(&mut value));
+    fn apply(&mut self, told: Told) -> (Option<ObjectId>, Option<Step>) {
+        let Some(id) = identity(self.resource.kind, &told) else { return (None, None) };
+        let Told { mut value, broken } = told;
+        // A status that cannot be read cannot be written either: it would be written again and again.
+        let has_status = broken.is_none() || value.get("status").is_some();
+        let seen = (self.resource.is_istio() && has_status).then(|| Observed::take(&mut value));
         slim(&mut value, self.resource);
-        let parsed = umbra_api::parse_value(value);
-        let new = parsed.objects.into_iter().next().map(|located| Arc::new(located.value));
+        let (new, mut diagnostics) = match broken {
+            Some(why) => (None, vec![problem::unreadable(&id, &why)]),
+            None => {
+                let parsed = umbra_api::parse_value(value);
+                let object = parsed.objects.into_iter().next().map(|located| Arc::new(located.value));
+                (object, parsed.diagnostics)
+            }
+        };
         let understood = new.is_some();
         let old = self.held.get(&id);
         let seen = seen.map(|mut seen| {
@@ -208,7 +219,6 @@ impl Cache {
             Arc::new(seen)
         });
         let object = new.or_else(|| old.and_then(|held| held.object.clone()));
-        let mut diagnostics = parsed.diagnostics;
         if !understood && object.is_some() {
             diagnostics.push(problem::kept(&id));
         }
@@ -250,14 +260,9 @@ fn number(version: &str) -> u64 {
     version.parse().unwrap_or(0)
 }
 
-fn version_of(value: &Value) -> u64 {
-    value.pointer("/metadata/resourceVersion").and_then(Value::as_str).map_or(0, number)
-}
-
-fn identity(kind: Kind, value: &Value) -> Option<ObjectId> {
-    let text = |path: &str| value.pointer(path).and_then(Value::as_str);
-    let namespace = if kind.is_namespaced() { text("/metadata/namespace")? } else { "" };
-    Some(ObjectId::new(kind, namespace, text("/metadata/name")?))
+fn identity(kind: Kind, told: &Told) -> Option<ObjectId> {
+    let namespace = if kind.is_namespaced() { told.text("/metadata/namespace")? } else { "" };
+    Some(ObjectId::new(kind, namespace, told.text("/metadata/name")?))
 }
 
 /// Drops what umbra never reads, and says what the items of a list leave out.

@@ -81,9 +81,9 @@ pub(crate) enum Failure {
     #[error("events came out of order; listing again")]
     Disorder,
     #[error(
-        "the API server lists none of the {0} objects that were there; listing again before they count as gone"
+        "the API server no longer lists {gone} of the {before} objects that were there; listing again before they count as gone"
     )]
-    Emptied(usize),
+    Fewer { gone: usize, before: usize },
     #[error("nothing heard for {0} s, neither event nor bookmark; connecting again")]
     Stalled(u64),
     #[error("the API server ended the watch early")]
@@ -99,7 +99,7 @@ impl Failure {
     /// overloaded or restarting server, a broken connection) needs none.
     pub(crate) fn needs_list(&self) -> bool {
         match self {
-            Failure::NoKind | Failure::Gone | Failure::Disorder | Failure::Emptied(_) => true,
+            Failure::NoKind | Failure::Gone | Failure::Disorder | Failure::Fewer { .. } => true,
             Failure::Refused { code, .. } => !matches!(code, 401 | 429 | 500 | 502 | 503),
             Failure::Forbidden(_) | Failure::Stalled(_) | Failure::Ended | Failure::Unreachable(_) => false,
         }

@@ -6,11 +6,14 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{AsyncBufReadExt, StreamExt};
+use http::HeaderValue;
+use http::header::ACCEPT_ENCODING;
 use kube::Client;
 use kube::core::params::{ListParams, WatchParams};
-use kube::core::{ObjectList, Request, WatchEvent};
-use serde_json::Value;
+use kube::core::{ListMeta, Request, Status};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
@@ -18,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::cache::{Cache, Event, Step};
 use super::health::{Failure, WatchHealth, WatchId, WatchState};
 use super::resource::Resource;
+use super::told::Told;
 
 /// How long one watch lasts. The API server sends a bookmark about 2 s before its end, so this bounds how
 /// long a dead connection looks like a quiet one.
@@ -81,6 +85,32 @@ impl From<Closed> for Problem {
     fn from(Closed: Closed) -> Self {
         Problem::Closed
     }
+}
+
+/// A page of a list. Its objects are read one by one.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: ListMeta,
+    items: Option<Vec<Box<RawValue>>>,
+}
+
+/// A line of a watch (Kubernetes API, `WatchEvent`).
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    event: Happened,
+    object: Box<RawValue>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Happened {
+    Added,
+    Modified,
+    Deleted,
+    Bookmark,
+    Error,
 }
 
 /// Where a list ended and the watch goes on.
@@ -191,16 +221,17 @@ impl ListWatch {
         params.label_selector = self.selector.clone();
         loop {
             let request = Request::new(path).list(&params).map_err(|e| unreachable(&e))?;
-            let page = timeout(PAGE, self.client.request::<ObjectList<Value>>(request)).await;
+            let page = timeout(PAGE, self.client.request_text(request)).await;
             let page = page.map_err(|_| Failure::Stalled(PAGE.as_secs()))?;
             let page = page.map_err(|error| self.failure(error, "list"))?;
+            let page: Page = serde_json::from_str(&page).map_err(|error| unreachable(&error))?;
             let first = params.continue_token.is_none();
             if first {
                 self.cache.take(Event::Init)?;
             }
             let mut steps = Vec::new();
-            for item in page.items {
-                steps.extend(self.cache.take(Event::Listed(item))?);
+            for item in page.items.unwrap_or_default() {
+                steps.extend(self.cache.take(Event::Listed(Told::read(&item)))?);
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_some() {
@@ -221,38 +252,43 @@ impl ListWatch {
     async fn watch(&mut self, at: &mut Position) -> Result<(), Problem> {
         let mut params = WatchParams::default().timeout(WINDOW);
         params.label_selector = self.selector.clone();
-        let request = Request::new(&at.path).watch(&params, &at.version).map_err(|e| unreachable(&e))?;
+        let mut request = Request::new(&at.path).watch(&params, &at.version).map_err(|e| unreachable(&e))?;
+        // API servers from 1.37 on compress each event by itself, of which the client reads the first only.
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let begun = Instant::now();
-        let open = timeout(OPEN, self.client.request_events::<Value>(request)).await;
+        let open = timeout(OPEN, self.client.request_stream(request)).await;
         let open = open.map_err(|_| Failure::Stalled(OPEN.as_secs()))?;
-        let events = open.map_err(|error| self.failure(error, "watch"))?;
-        let mut events = std::pin::pin!(events);
+        let lines = open.map_err(|error| self.failure(error, "watch"))?.lines();
+        let mut lines = std::pin::pin!(lines);
         self.take(Event::Watching).await?;
         let silence = Duration::from_secs(WINDOW.into()) + MARGIN;
         loop {
-            let next = timeout_at(Instant::now() + silence, events.next()).await;
-            let event = match next {
+            let next = timeout_at(Instant::now() + silence, lines.next()).await;
+            let line = match next {
                 Err(_) => return Err(Failure::Stalled(silence.as_secs()).into()),
                 Ok(None) if begun.elapsed() >= SHORTEST => return self.take(Event::Heard(None)).await,
                 Ok(None) => return Err(Failure::Ended.into()),
-                Ok(Some(Err(error))) => return Err(self.failure(error, "watch").into()),
-                Ok(Some(Ok(event))) => event,
+                Ok(Some(Err(error))) => return Err(unreachable(&error).into()),
+                Ok(Some(Ok(line))) => line,
             };
-            let (event, version) = match event {
-                WatchEvent::Added(value) | WatchEvent::Modified(value) => {
-                    let version = version_of(&value);
-                    (Event::Apply(value), version)
-                }
-                WatchEvent::Deleted(value) => {
-                    let version = version_of(&value);
-                    (Event::Delete(value), version)
-                }
-                WatchEvent::Bookmark(bookmark) => {
-                    let version = bookmark.metadata.resource_version;
-                    (Event::Heard(Some(version.clone())), Some(version))
-                }
-                WatchEvent::Error(status) => {
-                    return Err(self.failure(kube::Error::Api(status), "watch").into());
+            let Line { event, object } = match serde_json::from_str(&line) {
+                Ok(line) => line,
+                // The connection broke in the middle of it.
+                Err(error) if error.is_eof() => continue,
+                Err(error) => match serde_json::from_str(&line) {
+                    Ok(status) => return Err(self.refusal(status, "watch").into()),
+                    Err(_) => return Err(unreachable(&error).into()),
+                },
+            };
+            let told = Told::read(&object);
+            let version = told.version().map(str::to_owned);
+            let event = match event {
+                Happened::Added | Happened::Modified => Event::Apply(told),
+                Happened::Deleted => Event::Delete(told),
+                Happened::Bookmark => Event::Heard(Some(version.clone().unwrap_or_default())),
+                Happened::Error => {
+                    let status = serde_json::from_str(object.get()).map_err(|error| unreachable(&error))?;
+                    return Err(self.refusal(status, "watch").into());
                 }
             };
             self.take(event).await?;
@@ -266,10 +302,13 @@ impl ListWatch {
     }
 
     fn failure(&self, error: kube::Error, verb: &str) -> Failure {
-        let status = match error {
-            kube::Error::Api(status) => status,
-            error => return unreachable(&error),
-        };
+        match error {
+            kube::Error::Api(status) => self.refusal(*status, verb),
+            error => unreachable(&error),
+        }
+    }
+
+    fn refusal(&self, status: Status, verb: &str) -> Failure {
         match status.code {
             403 => Failure::Forbidden(self.resource.rule(verb, self.id.namespace.as_deref())),
             404 => Failure::NoKind,
@@ -277,10 +316,6 @@ impl ListWatch {
             code => Failure::Refused { code, message: status.message },
         }
     }
-}
-
-fn version_of(value: &Value) -> Option<String> {
-    value.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// With all causes: the outermost words alone ("service error") say nothing.

@@ -19,6 +19,7 @@ mod merge;
 mod problem;
 mod resource;
 mod status;
+mod told;
 
 pub use collect::{Cluster, Scope, watch_cluster};
 pub use connect::{Access, ApiServer, ConnectError};

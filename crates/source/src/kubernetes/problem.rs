@@ -4,6 +4,11 @@ use umbra_ir::{Code, Diagnostic, ObjectId};
 
 use crate::Place;
 
+/// An object of which the reader of JSON cannot make anything.
+pub(crate) fn unreadable(id: &ObjectId, why: &str) -> Diagnostic {
+    Diagnostic::new(Code::WrongType, id, "", format!("the object cannot be read: {why}"))
+}
+
 /// A version that does not fit its type, of an object that was understood before.
 pub(crate) fn kept(id: &ObjectId) -> Diagnostic {
     let message = "this version cannot be understood; its last good version stays in force";

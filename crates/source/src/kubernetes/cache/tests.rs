@@ -35,7 +35,7 @@ fn event(word: &str) -> Event {
                 "x" => broken(parts[1], number(2)),
                 _ => service(parts[1], number(2), i32::try_from(number(3)).unwrap()),
             };
-            Event::Listed(object)
+            Event::Listed(object.into())
         }
         "done" => Event::InitDone(parts[1].to_owned()),
         "watch" => Event::Watching,
@@ -47,8 +47,8 @@ fn event(word: &str) -> Event {
         "!away" => Event::Failed(Failure::Unreachable("connection refused".to_owned())),
         "!stall" => Event::Failed(Failure::Stalled(15)),
         name => match name.split_at(1) {
-            ("+", name) => Event::Apply(object(name)),
-            ("-", name) => Event::Delete(object(name)),
+            ("+", name) => Event::Apply(object(name).into()),
+            ("-", name) => Event::Delete(object(name).into()),
             other => panic!("{other:?}"),
         },
     }
@@ -198,6 +198,19 @@ fn many_objects_do_not_go_at_one_word() {
             "synced 0",
         ),
         ("fewer objects", "-o1:11 !gone init done:12 watch", 10, "synced 0"),
+        (
+            "one of eleven is left",
+            "+o11:11:80 init l:o1:1:80 done:12 init l:o1:1:80 done:12 watch",
+            0,
+            "synced 11",
+        ),
+        (
+            "one of eleven is left, six times",
+            "+o11:11:80 init l:o1:1:80 done:12 init l:o1:1:80 done:12 init l:o1:1:80 done:12 init l:o1:1:80 done:12 \
+             init l:o1:1:80 done:12 init l:o1:1:80 done:12 watch",
+            10,
+            "synced 1",
+        ),
     ] {
         let (said, now) = play(&many(after));
         let gone_now = said.split(' ').filter(|word| word.starts_with('-')).count();
@@ -258,7 +271,7 @@ fn every_version_is_one_object() {
             "spec": {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]},
             "status": {"conditions": []},
         });
-        let steps = cache.take(Event::Apply(value)).unwrap();
+        let steps = cache.take(Event::Apply(value.into())).unwrap();
         assert_eq!(steps.len(), 1, "{version}");
         assert!(steps[0].diagnostics.is_empty(), "{version}: {:?}", steps[0].diagnostics);
     }
@@ -279,7 +292,7 @@ fn annotations_that_nobody_reads_are_no_change() {
         version += 1;
         let mut value = service("web", version, 80);
         value["metadata"]["annotations"] = annotations.clone();
-        assert_eq!(cache.take(Event::Apply(value)).unwrap().len(), changes, "{annotations}");
+        assert_eq!(cache.take(Event::Apply(value.into())).unwrap().len(), changes, "{annotations}");
     }
 }
 
@@ -308,8 +321,8 @@ fn both(text: &str) -> Vec<(Option<Object>, Option<Object>)> {
             value["status"] = json!({"conditions": [{"type": "Accepted", "status": "True"}]});
         }
         let mut cache = Cache::new(Resource::of(kind));
-        let id = identity(kind, &value)?;
-        cache.take(Event::Apply(value)).unwrap();
+        let id = identity(kind, &value.clone().into())?;
+        cache.take(Event::Apply(value.into())).unwrap();
         let watched = cache.held.get(&id).and_then(|held| held.object.as_deref().cloned());
         Some((from_file, watched))
     });

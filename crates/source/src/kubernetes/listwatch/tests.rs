@@ -253,3 +253,41 @@ async fn pauses_grow_to_a_cap_with_jitter_and_shrink_after_a_word() {
     let silent = pauses(["list @7", "watch silent", "hang"].map(Reply::parse).to_vec()).await;
     assert!(silent[1] <= Duration::from_secs(16) && silent[2] <= Duration::from_secs(6), "{silent:?}");
 }
+
+/// An object that cannot be read is named, and holds up neither the list nor the watch that it comes in.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_is_its_own_trouble() {
+    let deep = |name: &str, version: u32| {
+        let spec = "[".repeat(5000) + &"]".repeat(5000);
+        format!(
+            r#"{{"metadata":{{"name":"{name}","namespace":"default","resourceVersion":"{version}"}},"spec":{spec}}}"#
+        )
+    };
+    let service = |name: &str, version: u32| {
+        format!(
+            r#"{{"metadata":{{"name":"{name}","namespace":"default","resourceVersion":"{version}"}},"spec":{{"ports":[{{"port":80}}]}}}}"#
+        )
+    };
+    let list = format!(
+        r#"{{"metadata":{{"resourceVersion":"7"}},"items":[{},{}]}}"#,
+        deep("bad", 1),
+        service("good", 2)
+    );
+    let line = |event: &str, object: String| format!("{{\"type\":\"{event}\",\"object\":{object}}}\n");
+    let watch = line("MODIFIED", deep("good", 8))
+        + &line("ADDED", service("more", 9))
+        + &line("ADDED", service("bad", 10))
+        + &line("DELETED", deep("more", 11));
+    let replies = vec![Reply::Text(list), Reply::Text(watch)];
+    let (_, told) = play(Kind::Service, replies).await;
+    let said: Vec<_> = told.iter().filter(|message| !message.steps.is_empty()).map(words).collect();
+    assert_eq!(said, ["+good=80 starting", "synced", "+more=80 synced", "+bad=80 synced", "-more synced"]);
+    let steps = || told.iter().flat_map(|message| &message.steps);
+    let about = |name: &str| -> Vec<_> {
+        steps().filter(|step| &*step.id.name == name).flat_map(|step| &step.diagnostics).collect()
+    };
+    for (name, codes) in [("bad", vec!["WrongType"]), ("good", vec!["WrongType", "KeptLastGood"])] {
+        assert_eq!(about(name).iter().map(|it| it.code.as_str()).collect::<Vec<_>>(), codes, "{name}");
+        assert!(about(name)[0].message.contains("recursion limit"), "{name}");
+    }
+}

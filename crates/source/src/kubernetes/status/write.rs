@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::core::Request;
 use kube::core::params::{Patch, PatchParams};
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, warn};
@@ -167,5 +166,6 @@ async fn patch(client: &Client, id: &ObjectId, status: &Status, is: &Observed) -
     let params = PatchParams::apply(NAME).force();
     let body = Patch::Apply(status.body(id, is, &now));
     let request = Request::new(path).patch_subresource("status", &id.name, &params, &body);
-    client.request::<Value>(request.map_err(kube::Error::BuildRequest)?).await.map(|_| ())
+    // What it answers is the object, which nobody needs, and which may be one that cannot be read.
+    client.request_text(request.map_err(kube::Error::BuildRequest)?).await.map(|_| ())
 }

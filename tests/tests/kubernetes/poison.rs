@@ -1,0 +1,48 @@
+//! An object that the API server stores and that nobody can read is named, and is the trouble of no other.
+
+use umbra_testkit::cluster::Mesh;
+use umbra_testkit::cluster::stage::on_cluster;
+use umbra_testkit::paths;
+
+use super::rights;
+
+/// A rule; with `levels`, an unknown field nested so deep.
+fn rule(name: &str, levels: usize) -> String {
+    let deep = "{x: ".repeat(levels) + "1" + &"}".repeat(levels);
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {name}}}
+spec:
+  hosts: [{name}.example]
+  http: [{{route: [{{destination: {{host: {name}.example}}}}]}}]
+  nothing: {deep}
+"
+    )
+}
+
+/// Waits until umbra has something to say about the rule of this name.
+async fn wait_said(mesh: &Mesh, name: &str, words: &str) {
+    mesh.wait_for(&format!("a word about {name}: {words}"), || async {
+        mesh.get("/debug/diagnostics").await.is_ok_and(|text| text.contains(name) && text.contains(words))
+    })
+    .await;
+}
+
+#[test]
+fn one_object_stops_no_other() {
+    on_cluster(|cluster| async move {
+        let file = paths::workspace().join("deploy/crds/networking.istio.io.yaml");
+        cluster.admin().install_crds(&file).unwrap_or_else(|e| panic!("{e:#}"));
+        let user = rights::umbra(&cluster);
+        for round in ["while it runs", "when it starts"] {
+            let mesh = Mesh::start(&cluster, &user, &[]).await.unwrap_or_else(|e| panic!("{round}: {e:#}"));
+            // Said of the second round's rule: it is new, while the poison is there from the start.
+            let after = format!("after-{}", round.len());
+            cluster.apply(&rule("deep", 200));
+            wait_said(&mesh, "deep", "recursion limit").await;
+            cluster.apply(&rule(&after, 1));
+            wait_said(&mesh, &after, "UnknownField").await;
+        }
+    });
+}
