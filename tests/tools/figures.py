@@ -5,6 +5,8 @@ Measures, with a release build on this machine:
   dump    wall time and peak memory of `umbra dump` for one sidecar, and the size of what it gets
   serve   with one real Envoy connected: peak memory, and for one endpoint changed and for one percentage changed
           the time from the rename of the file to the ACK of the proxy, and how many keys were computed again
+  proxy   what a sidecar that sees 2000 services costs at the Envoy: its memory and CPU time when it has loaded everything,
+          with the bootstrap as printed and without deferredStatOptions
 Prints minimum, median and maximum over the runs. Needs `make tools` for Envoy.
 """
 import argparse
@@ -78,15 +80,57 @@ def change(mesh: pathlib.Path, file: str, edits: list[tuple[str, str]], ack: str
     print(f"serve, {name}: rename to ACK {spread(times, 'ms', 1)}; keys computed {spread(keys, '')}")
 
 
+def proxy(args: argparse.Namespace, envoy: str, work: pathlib.Path) -> None:
+    mesh = work / "wide"
+    subprocess.check_call([sys.executable, str(ROOT / "tests/tools/make_mesh.py"), str(mesh), "--services", "2000",
+                           "--endpoints", "1", "--rules", "0", "--mirrors", "0"])
+    with open(work / "proxy.log", "w") as log:
+        umbra = subprocess.Popen([args.umbra, "serve", "--dir", str(mesh), "--xds", f"127.0.0.1:{XDS}",
+                                  "--admin", f"127.0.0.1:{ADMIN}"], stderr=log, stdout=log)
+        try:
+            wait("readiness", lambda: metrics().get("umbra_ready") == 1)
+            bootstrap = json.loads(subprocess.check_output(
+                [args.umbra, "bootstrap", "--proxy", "sidecar/ns-0/app=client", "--server", f"127.0.0.1:{XDS}",
+                 "--envoy-admin", f"127.0.0.1:{ENVOY_ADMIN}", "-o", "json"], text=True))
+            for name, deferred in (("as printed", True), ("without deferredStatOptions", False)):
+                if not deferred:
+                    del bootstrap["deferredStatOptions"]
+                file = work / "wide.json"
+                file.write_text(json.dumps(bootstrap))
+                resident, cpu = [], []
+                for _ in range(args.runs):
+                    child = subprocess.Popen([envoy, "-c", str(file), "--service-node", "figures", "--disable-hot-restart",
+                                              "--concurrency", "1", "-l", "warning"], stderr=log, stdout=log)
+                    try:
+                        admin = f"http://127.0.0.1:{ENVOY_ADMIN}"
+                        wait("a LIVE Envoy", lambda: urllib.request.urlopen(f"{admin}/ready", timeout=5).status == 200)
+                        fields = pathlib.Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+                        cpu.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+                        status = pathlib.Path(f"/proc/{child.pid}/status").read_text()
+                        resident.append(int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024)
+                    finally:
+                        child.terminate()
+                        child.wait()
+                print(f"proxy of 2000 services, {name}: resident {spread(resident, 'MiB', 1)}; CPU {spread(cpu, 's', 2)}")
+        finally:
+            umbra.terminate()
+            umbra.wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--umbra", default=str(ROOT / "target/release/umbra"))
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", choices=["mesh", "proxy"], default=["mesh", "proxy"])
     args = parser.parse_args()
     envoy = subprocess.check_output([sys.executable, str(ROOT / "tests/tools/fetch_envoy.py")], text=True).strip()
     work = pathlib.Path(tempfile.mkdtemp(prefix="umbra-figures-"))
     children = []
     try:
+        if "proxy" in args.parts:
+            proxy(args, envoy, work)
+        if "mesh" not in args.parts:
+            return
         mesh = work / "mesh"
         subprocess.check_call([sys.executable, str(ROOT / "tests/tools/make_mesh.py"), str(mesh)])
         dump(args.umbra, mesh, args.runs)

@@ -11,7 +11,7 @@ use prost::{Message, Name};
 use umbra_ir::{ProxyKind, TlsOrigination, UpstreamProtocol};
 use umbra_proto::envoy::config::bootstrap::v3::{
     Admin, Bootstrap, LayeredRuntime, RuntimeLayer,
-    bootstrap::{DynamicResources, StaticResources},
+    bootstrap::{DeferredStatOptions, DynamicResources, StaticResources},
     runtime_layer::{AdminLayer, LayerSpecifier, RtdsLayer},
 };
 use umbra_proto::envoy::config::cluster::v3::{
@@ -132,6 +132,9 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
         }),
         layered_runtime: Some(LayeredRuntime { layers: runtime_layers() }),
         typed_dns_resolver_config: Some(names::resolver()),
+        // A cluster that nobody has called yet has no statistics: a proxy sees thousands of clusters and calls a few
+        // (docs/performance.md has the figures).
+        deferred_stat_options: Some(DeferredStatOptions { enable_deferred_creation_stats: true }),
         ..Default::default()
     }
 }

@@ -13,6 +13,8 @@ admin:
     socketAddress:
       address: "127.0.0.1"
       portValue: 15000
+deferredStatOptions:
+  enableDeferredCreationStats: true
 dynamicResources:
   adsConfig:
     apiType: DELTA_GRPC

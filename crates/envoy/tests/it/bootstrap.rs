@@ -36,6 +36,7 @@ fn a_sidecar_in_delta() {
                     }}],
                 }),
             ),
+            ("/deferredStatOptions", json!({"enableDeferredCreationStats": true})),
             ("/dynamicResources/ldsConfig", ads.clone()),
             ("/dynamicResources/cdsConfig", ads),
             (
