@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use umbra_api::Change;
 use umbra_engine::{Engine, Options, ProxyId};
-use umbra_ir::{ProxyKind, ProxyNode, Severity};
+use umbra_ir::{Interception, ProxyKind, ProxyNode, Severity};
 use umbra_xds::{ResourceType, Variant};
 
 /// Longer inputs find nothing that shorter ones don't, and take long.
@@ -39,6 +39,7 @@ pub fn documents(data: &[u8]) {
             labels,
             unprivileged: false,
             trusted_proxies: None,
+            interception: Interception::None,
         };
         engine.connect(ProxyId(id), node, id == 1);
     }

@@ -65,6 +65,7 @@ fn service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
         })),
         resolution,
         addresses,
+        networks: Vec::new(),
         subject_alt_names: Vec::new(),
         is_pod: false,
         external: false,

@@ -28,9 +28,10 @@ pub struct ClassReach {
 }
 
 impl ClassReach {
-    /// The listener of a route table: a proxy that could not open it never asks for the table.
+    /// The listener of a route table: a proxy that could not open it never asks for the table. `None` for a captured
+    /// sidecar's: its listeners open nothing.
     pub fn listener_of(&self, table: &str) -> Option<Arc<str>> {
-        self.scope.tables.get(table).map(|table| umbra_envoy::listener_name(&table.listener))
+        self.scope.tables.get(table)?.listener.as_ref().map(umbra_envoy::listener_name)
     }
 }
 
@@ -79,7 +80,8 @@ fn reach(scope: &Scope, manifest: &Manifest) -> BTreeMap<ObjectId, Resources> {
     for (name, table) in &scope.tables {
         let route = (ResourceType::Route, name.clone());
         for gateway in &table.gateways {
-            add(gateway, (ResourceType::Listener, umbra_envoy::listener_name(&table.listener)));
+            let listener = table.listener.iter().map(umbra_envoy::listener_name);
+            listener.for_each(|name| add(gateway, (ResourceType::Listener, name)));
             add(gateway, route.clone());
         }
         for source in table.hosts.iter().flat_map(|host| &host.sources) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{Change, Object, parse_documents};
-use umbra_ir::{Kind, ObjectId, ProxyKind, ProxyNode};
+use umbra_ir::{Interception, Kind, ObjectId, ProxyKind, ProxyNode};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::{Engine, Options, ProxyId, Settled};
@@ -64,6 +64,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         labels: Some(BTreeMap::new()),
         unprivileged: false,
         trusted_proxies: None,
+        interception: Interception::None,
     }
 }
 

@@ -51,6 +51,11 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
             });
             requires.push(Requirement::LoadAssignment(assignment));
         }
+        Discovery::OriginalDst => {
+            message.cluster_discovery_type =
+                Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into()));
+            message.lb_policy = LbPolicy::ClusterProvided.into();
+        }
         Discovery::StrictDns(endpoints) => {
             resolve_names(&mut message, endpoints);
             if cluster.reference.role.is_mirror() {
@@ -81,7 +86,7 @@ fn lb_policy(balancer: LoadBalancer) -> LbPolicy {
     }
 }
 
-fn circuit_breakers(breakers: Breakers) -> CircuitBreakers {
+pub(crate) fn circuit_breakers(breakers: Breakers) -> CircuitBreakers {
     let thresholds = Thresholds {
         max_connections: Some(uint32(breakers.max_connections)),
         max_pending_requests: Some(uint32(breakers.max_pending_requests)),

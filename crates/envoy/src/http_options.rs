@@ -36,6 +36,20 @@ pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) 
     BTreeMap::from([(EXTENSION.to_owned(), pack_any(&options))])
 }
 
+/// The protocol of the client, whatever it is.
+pub(crate) fn as_client() -> BTreeMap<String, Any> {
+    let options = HttpProtocolOptions { upstream_protocol_options: Some(downstream()), ..Default::default() };
+    BTreeMap::from([(EXTENSION.to_owned(), pack_any(&options))])
+}
+
+fn downstream() -> UpstreamProtocolOptions {
+    UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
+        http_protocol_options: Some(Default::default()),
+        http2_protocol_options: Some(Default::default()),
+        ..Default::default()
+    })
+}
+
 fn protocol(cluster: &Cluster) -> UpstreamProtocolOptions {
     let explicit = |protocol| {
         UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(protocol) })
@@ -55,13 +69,7 @@ fn protocol(cluster: &Cluster) -> UpstreamProtocolOptions {
                 ..Default::default()
             }))
         }
-        UpstreamProtocol::Downstream => {
-            UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
-                http_protocol_options: Some(Default::default()),
-                http2_protocol_options: Some(Default::default()),
-                ..Default::default()
-            })
-        }
+        UpstreamProtocol::Downstream => downstream(),
     }
 }
 

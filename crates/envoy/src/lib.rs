@@ -11,6 +11,8 @@
 mod access_log;
 mod bootstrap;
 mod built;
+mod built_in;
+mod captured;
 mod cluster;
 mod convert;
 mod header_ops;
@@ -30,9 +32,11 @@ mod weights;
 
 pub use bootstrap::{BootstrapOptions, BootstrapTls, XDS_CLUSTER, bootstrap_json, build_bootstrap};
 pub use built::{Built, Requirement};
+pub use built_in::build_built_in_cluster;
+pub use captured::build_captured_listener;
 pub use cluster::build_cluster;
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;
-pub use names::{cluster_name, listener_name, load_assignment_name};
+pub use names::{captured_listener_name, cluster_name, listener_name, load_assignment_name};
 pub use runtime::{RUNTIME_LAYER, build_runtime};
 pub use virtual_host::{EncodedVirtualHost, build_route_configuration, build_virtual_host};

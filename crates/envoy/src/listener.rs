@@ -37,7 +37,12 @@ pub fn build_listener(listener: &Listener, log: Option<&AccessLog>) -> Built {
     Built::new(name, &message, Vec::new())
 }
 
-fn connection_manager(listener: &Listener, name: &str, log: Option<&AccessLog>) -> HttpConnectionManager {
+/// HTTP by the routes of a listener, which counts it under `name`.
+pub(crate) fn connection_manager(
+    listener: &Listener,
+    name: &str,
+    log: Option<&AccessLog>,
+) -> HttpConnectionManager {
     let routes = Rds {
         config_source: Some(ads(Duration::ZERO)),
         route_config_name: listener.route_config.to_string(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{ClusterRef, Listener, Role};
+use umbra_ir::{CapturedListener, ClusterRef, Listener, Role};
 
 /// `outbound|8000|v1|httpbin.default.svc.cluster.local`, or `mirror|…` for copies.
 pub fn cluster_name(reference: &ClusterRef) -> Arc<str> {
@@ -17,4 +17,12 @@ pub fn load_assignment_name(reference: &ClusterRef) -> Arc<str> {
 /// `0.0.0.0_8080`: the address as it is bound, and the port.
 pub fn listener_name(listener: &Listener) -> Arc<str> {
     format!("{}_{}", listener.address, listener.port).into()
+}
+
+/// `virtualOutbound` where captured connections come in, else as of any listener.
+pub fn captured_listener_name(listener: &CapturedListener) -> Arc<str> {
+    match listener.entrance {
+        true => "virtualOutbound".into(),
+        false => format!("{}_{}", listener.address, listener.port).into(),
+    }
 }

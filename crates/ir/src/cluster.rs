@@ -44,6 +44,8 @@ pub enum Discovery {
     Eds,
     /// STRICT_DNS with these endpoints inline (`address` is a name or an IP).
     StrictDns(Vec<Endpoint>),
+    /// ORIGINAL_DST: each connection goes to the address that it wanted to go to.
+    OriginalDst,
 }
 
 /// Which HTTP version upstream connections speak.

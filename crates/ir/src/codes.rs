@@ -149,7 +149,7 @@ codes! {
     DuplicatePolicy = warning("An older DestinationRule already sets the policy of the host; this one is not used.");
     TlsUnsupported = error("Client TLS that cannot be given yet; the clusters stay without endpoints, so that nothing travels in plaintext.").stops_copies();
     PodNotFound = warning("An EndpointSlice names a Pod that is not known; its endpoint is left out until it is.");
-    NotHttp = info("A port that speaks no HTTP: accepted, not acted on yet; it gets no listener and no routes.");
+    NotHttp = info("A port that speaks no HTTP: captured sidecars pass its connections on as they are; elsewhere it gets no listener, and nowhere routes.");
     // Files and folders.
     FileUnreadable = error("A file cannot be read, is no regular file, or a link leads nowhere; what it held before stays.");
     FileNotUtf8 = error("A file is not UTF-8 text; what it held before stays.");

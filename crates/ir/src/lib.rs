@@ -6,6 +6,7 @@
 //! stops recomputation.
 //! Start reading at: [`Rule`], [`ClusterRef`], [`Route`].
 
+mod capture;
 mod cluster;
 mod codes;
 mod diagnostic;
@@ -26,6 +27,7 @@ mod source;
 mod target;
 mod visibility;
 
+pub use capture::{BuiltInCluster, CapturedListener, Interception, Network, Onward, OutboundPolicy};
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use codes::{Code, CodeFacts};
 pub use diagnostic::{Diagnostic, Severity};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, ObjectId, PortNumber, Protocol};
+use crate::{Hostname, Interception, ObjectId, PortNumber, Protocol};
 
 /// What a proxy is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -42,6 +42,8 @@ pub struct ProxyNode {
     pub unprivileged: bool,
     /// `PROXY_CONFIG.gatewayTopology.numTrustedProxies`, when the metadata carry it.
     pub trusted_proxies: Option<u32>,
+    /// How it comes by the application's connections; [`Interception::None`] at a gateway.
+    pub interception: Interception,
 }
 
 /// What of a Pod changes what the proxy in it gets.
@@ -68,6 +70,8 @@ pub struct ProxyClass {
     pub unprivileged: bool,
     /// How many proxies before a gateway are believed about where requests come from and how; 0 at a sidecar.
     pub trusted_proxies: u32,
+    /// How it comes by the application's connections; [`Interception::None`] at a gateway.
+    pub interception: Interception,
 }
 
 /// What of a Gateway decides where it applies.

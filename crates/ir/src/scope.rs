@@ -19,11 +19,11 @@ impl Scope {
     }
 }
 
-/// One route table and the listener that uses it.
+/// One route table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Table {
-    /// The listener.
-    pub listener: Listener,
+    /// The listener that uses it; `None` at a captured sidecar, whose listeners are [`crate::CapturedListener`]s.
+    pub listener: Option<Listener>,
     /// The Gateways that it serves; none at a sidecar.
     pub gateways: BTreeSet<ObjectId>,
     /// Its virtual hosts, sorted by name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, Locality, ObjectId, PortNumber, Protocol, SubsetName, Visibility};
+use crate::{Hostname, Locality, Network, ObjectId, PortNumber, Protocol, SubsetName, Visibility};
 
 /// One callable host. A ServiceEntry with several hosts is several services.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -91,6 +91,8 @@ pub struct ServiceHead {
     pub resolution: Resolution,
     /// Virtual addresses; callers may use them as Host.
     pub addresses: Vec<IpAddr>,
+    /// Blocks of virtual addresses, which no Host names (`ServiceEntry.addresses`).
+    pub networks: Vec<Network>,
     /// The names that its certificates carry (`ServiceEntry.subjectAltNames`).
     pub subject_alt_names: Vec<String>,
     /// One pod of a headless Service, under a name of its own: rules for the Service, or for hosts with a wildcard, do not
@@ -157,6 +159,8 @@ pub enum Role {
     /// `mirror|…|h2`: for copies of gRPC requests to a port that does not say what it speaks. Envoy's copies call
     /// themselves HTTP/1.1, so a cluster that speaks what its client speaks would not speak HTTP/2 to them.
     GrpcMirror,
+    /// `direct|…`: captured connections to single pods of a headless Service, each to the pod that it wanted to go to.
+    Direct,
 }
 
 impl Role {
@@ -168,6 +172,7 @@ impl Role {
             Role::Primary => ("outbound", ""),
             Role::Mirror => ("mirror", ""),
             Role::GrpcMirror => ("mirror", "|h2"),
+            Role::Direct => ("direct", ""),
         };
         let subset = subset.map_or("", SubsetName::as_str);
         format!("{direction}|{port}|{subset}|{host}{end}").into()
@@ -175,7 +180,7 @@ impl Role {
 
     /// Whether it carries copies.
     pub fn is_mirror(self) -> bool {
-        self != Role::Primary
+        matches!(self, Role::Mirror | Role::GrpcMirror)
     }
 }
 

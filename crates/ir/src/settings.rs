@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Breakers;
+use crate::{Breakers, OutboundPolicy};
 
 /// Mesh-wide settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub struct Settings {
     /// How many proxies stand before every gateway and are believed about `x-forwarded-proto` and `x-forwarded-for`,
     /// unless a gateway's Pod says otherwise (Istio's `gatewayTopology.numTrustedProxies`).
     pub trusted_proxies: u32,
+    /// What becomes of captured connections for which nothing is known.
+    pub outbound_policy: OutboundPolicy,
     /// Access logs of every listener; `None`: none.
     pub access_log: Option<AccessLog>,
 }
@@ -66,6 +68,7 @@ impl Default for Settings {
                 },
             },
             trusted_proxies: 0,
+            outbound_policy: OutboundPolicy::default(),
             access_log: None,
         }
     }

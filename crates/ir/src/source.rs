@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    ClusterRef, GatewayRef, MirrorShare, ObjectId, PortNumber, ProxyKind, Route, RouteAction, RuntimeKey,
-    ServiceId, TargetCluster,
+    ClusterRef, GatewayRef, MirrorShare, ObjectId, OutboundPolicy, PortNumber, ProxyKind, Route, RouteAction,
+    RuntimeKey, ServiceId, TargetCluster,
 };
 
 /// What of a client changes the routes it gets.
@@ -32,6 +32,8 @@ pub enum RouteSource {
     Rules(ObjectId, RouteClient),
     /// A service without rules.
     Service(ServiceId, RouteClient),
+    /// Captured requests for a host of which nothing is known.
+    Unknown(OutboundPolicy),
 }
 
 /// Bound routes.

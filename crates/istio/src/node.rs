@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use umbra_ir::{ProxyKind, ProxyNode};
+use umbra_ir::{Interception, ProxyKind, ProxyNode};
 
 /// A node that cannot be understood; the text says what is missing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -18,9 +18,9 @@ pub enum NodeError {
     /// An unknown kind of proxy.
     #[error("node {0:?} is a {1:?}; umbra serves sidecar and router")]
     UnknownKind(String, String),
-    /// Traffic capture that is not supported yet.
+    /// A way of traffic capture that is not served.
     #[error(
-        "node {0:?} has INTERCEPTION_MODE {1:?}; only NONE (or nothing) is served yet: the application calls 127.0.0.1:<service port>"
+        "node {0:?} has INTERCEPTION_MODE {1:?}; served are REDIRECT (captured connections arrive at port 15001) and NONE (or nothing: the application calls 127.0.0.1:<service port>)"
     )]
     Interception(String, String),
     /// A metadata field of the wrong type.
@@ -49,6 +49,7 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         }
         _ => None,
     };
+    let own_ip = istio.and_then(|_| parts.get(1).copied());
     let kind_word = match text("PROXY_TYPE")? {
         Some(word) => word,
         None => istio.map_or("sidecar", |(kind, ..)| kind),
@@ -64,10 +65,15 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
             istio.and_then(|(_, pod, _)| pod.rsplit_once('.')).map(|(_, ns)| ns).filter(|n| !n.is_empty())
         })
         .ok_or_else(|| NodeError::NoNamespace(shown()))?;
-    let mode = text("INTERCEPTION_MODE")?.unwrap_or("NONE");
-    if kind == ProxyKind::Sidecar && mode != "NONE" {
-        return Err(NodeError::Interception(shown(), mode.to_owned()));
-    }
+    let interception = match (kind, text("INTERCEPTION_MODE")?.unwrap_or("NONE")) {
+        (ProxyKind::Router, _) | (_, "NONE") => Interception::None,
+        (_, "REDIRECT") => {
+            let addresses = text("INSTANCE_IPS")?.unwrap_or_default().split(',').map(str::trim);
+            let mut addresses = addresses.chain(own_ip).filter_map(|ip| ip.parse::<IpAddr>().ok());
+            Interception::Redirect { ipv6: addresses.any(|ip| ip.is_ipv6()) }
+        }
+        (_, mode) => return Err(NodeError::Interception(shown(), mode.to_owned())),
+    };
     let pod = istio.map(|(_, pod, _)| pod.strip_suffix(&format!(".{namespace}")).unwrap_or(pod));
     let pod = pod.or(text("NAME")?);
     let unprivileged = matches!(metadata.get("UNPRIVILEGED_POD"), Some(Value::Bool(true)))
@@ -78,6 +84,7 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         pod: pod.filter(|p| !p.is_empty()).map(Arc::from),
         labels: parse_labels(metadata.get("LABELS"), shown)?,
         unprivileged,
+        interception,
         trusted_proxies: metadata
             .pointer("/PROXY_CONFIG/gatewayTopology/numTrustedProxies")
             .and_then(Value::as_u64)
@@ -122,6 +129,26 @@ mod tests {
             (json!(null), None),
         ] {
             assert_eq!(hops(config.clone()), Ok(want), "{config}");
+        }
+    }
+
+    #[test]
+    fn how_connections_are_captured() {
+        let redirect = |ipv6| Ok(Interception::Redirect { ipv6 });
+        for (id, mode, addresses, want) in [
+            ("a", None, None, Ok(Interception::None)),
+            ("a", Some("NONE"), None, Ok(Interception::None)),
+            ("a", Some("REDIRECT"), None, redirect(false)),
+            ("a", Some("REDIRECT"), Some("10.0.0.1,fd00::1"), redirect(true)),
+            ("a", Some("REDIRECT"), Some("10.0.0.1, x"), redirect(false)),
+            ("sidecar~fd00::1~p.a~a.svc", Some("REDIRECT"), None, redirect(true)),
+            ("sidecar~10.0.0.1~p.a~a.svc", Some("REDIRECT"), None, redirect(false)),
+            ("router~10.0.0.1~p.a~a.svc", Some("REDIRECT"), None, Ok(Interception::None)),
+            ("a", Some("TPROXY"), None, Err(NodeError::Interception("a".to_owned(), "TPROXY".to_owned()))),
+        ] {
+            let metadata = json!({"NAMESPACE": "a", "INTERCEPTION_MODE": mode, "INSTANCE_IPS": addresses});
+            let got = parse_node(id, &metadata).map(|node| node.interception);
+            assert_eq!(got, want, "{id} {mode:?} {addresses:?}");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use umbra_api::{Meta, Object, Objects, ServiceEntry, WorkloadEntry};
 use umbra_ir::{
-    Endpoint, Hostname, Locality, ObjectId, PortNumber, Protocol, Resolution, ServiceHead, ServiceId,
-    ServicePort, Visibility,
+    Endpoint, Hostname, Locality, Network, ObjectId, PortNumber, Protocol, Resolution, ServiceHead,
+    ServiceId, ServicePort, Visibility,
 };
 use umbra_mesh::{Index, View};
 
@@ -55,13 +55,18 @@ fn entry_head(
     let ports = ServicePort::unique(entries().flat_map(|e| &e.spec.ports).map(|p| {
         (i64::from(p.number), p.name.as_str(), Protocol::parse(&p.protocol).unwrap_or(Protocol::Auto))
     }));
-    // A block of addresses is not one that a request can name, a single one is.
     let mut addresses: Vec<IpAddr> = Vec::new();
+    let mut networks: Vec<Network> = Vec::new();
     for text in entries().flat_map(|e| &e.spec.addresses) {
-        if let Ok(ip) = text.trim_end_matches("/32").trim_end_matches("/128").parse()
-            && !addresses.contains(&ip)
-        {
-            addresses.push(ip);
+        match parse_network(text) {
+            // A block of addresses is not one that a request can name, a single one is.
+            Some(one) if one.prefix == whole(one.address) => {
+                if !addresses.contains(&one.address) {
+                    addresses.push(one.address);
+                }
+            }
+            Some(block) if !networks.contains(&block) => networks.push(block),
+            Some(_) | None => {}
         }
     }
     ServiceHead {
@@ -71,11 +76,39 @@ fn entry_head(
         ports,
         resolution,
         addresses,
+        networks,
         subject_alt_names: spec.subject_alt_names.clone(),
         is_pod: false,
         external: spec.location == umbra_api::Location::MeshExternal,
         visibility: visibility_of(entry),
     }
+}
+
+/// An address, or a block such as `10.0.0.0/8`.
+fn parse_network(text: &str) -> Option<Network> {
+    let Some((address, prefix)) = text.split_once('/') else {
+        let address = text.parse().ok()?;
+        return Some(Network { address, prefix: whole(address) });
+    };
+    let (address, prefix) = (address.parse::<IpAddr>().ok()?, prefix.parse().ok()?);
+    let rest = whole(address).checked_sub(prefix)?;
+    // One block has many spellings, and Envoy takes each block once.
+    let address = match address {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(rest.into()).unwrap_or(0);
+            IpAddr::V4((u32::from(ip) & mask).into())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(rest.into()).unwrap_or(0);
+            IpAddr::V6((u128::from(ip) & mask).into())
+        }
+    };
+    Some(Network { address, prefix })
+}
+
+/// How many bits an address has.
+fn whole(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn visibility_of(entry: &ServiceEntry) -> Visibility {
@@ -154,4 +187,29 @@ fn entry_endpoint(written: &WorkloadEntry, port_name: &str, target: u32) -> Opti
         weight: written.weight.max(1),
         labels: Arc::new(labels),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_blocks() {
+        let network = |address: &str, prefix| Network { address: address.parse().unwrap(), prefix };
+        for (text, want) in [
+            ("192.0.2.1", Some(network("192.0.2.1", 32))),
+            ("192.0.2.1/32", Some(network("192.0.2.1", 32))),
+            ("10.1.2.3/8", Some(network("10.0.0.0", 8))),
+            ("10.1.2.3/0", Some(network("0.0.0.0", 0))),
+            ("fd00::1", Some(network("fd00::1", 128))),
+            ("fd00:1::1/16", Some(network("fd00::", 16))),
+            ("fd00::1/0", Some(network("::", 0))),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/-1", None),
+            ("10.0.0/8", None),
+            ("unix:///a", None),
+        ] {
+            assert_eq!(parse_network(text), want, "{text}");
+        }
+    }
 }

@@ -31,6 +31,7 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClas
         rtds,
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
         trusted_proxies,
+        interception: node.interception,
     }
 }
 

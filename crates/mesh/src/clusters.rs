@@ -25,6 +25,7 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         .unwrap_or_default();
     let pool = policy.connection_pool.unwrap_or_default();
     let discovery = match service.resolution {
+        _ if reference.role == Role::Direct => Discovery::OriginalDst,
         // Mirror clusters of DNS services have their own copy: there is nothing to share by name.
         Resolution::Dns => Discovery::StrictDns(view.members(reference).0.clone()),
         _ => Discovery::Eds,
@@ -38,7 +39,7 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         max_retries: limit(pool.max_retries, u32::MAX),
     };
     let (breakers, max_stream_duration) = match reference.role {
-        Role::Primary => (written, None),
+        Role::Primary | Role::Direct => (written, None),
         Role::Mirror | Role::GrpcMirror => {
             (written.min(settings.mirror.breakers), Some(settings.mirror.max_stream_duration))
         }
@@ -114,7 +115,8 @@ pub fn bind_load_assignment(view: &dyn View, reference: &ClusterRef) -> LoadAssi
 /// Whether a cluster's endpoints come by a load assignment.
 pub(crate) fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> bool {
     let heads = view.service_heads(&reference.service.object);
-    heads.iter().any(|h| h.id == reference.service && h.resolution != Resolution::Dns)
+    let by_name = |h: &ServiceHead| h.id == reference.service && h.resolution != Resolution::Dns;
+    reference.role != Role::Direct && heads.iter().any(|h| by_name(h))
 }
 
 /// The clusters of one service for sidecars of a namespace: every TCP port, with every subset of the

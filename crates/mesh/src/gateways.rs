@@ -113,7 +113,7 @@ impl TableBuilder {
             RouteSource::Rules(id, c) => {
                 *id == rule.id && c.port == client.port && (!by_gateway || c.gateway == client.gateway)
             }
-            RouteSource::Service(..) => false,
+            RouteSource::Service(..) | RouteSource::Unknown(_) => false,
         };
         for host in intersection(server, rule) {
             let spec = self.host(&host, server.port);
@@ -139,7 +139,7 @@ impl TableBuilder {
             }));
         }
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
-        Table { listener: self.listener, gateways: self.gateways, hosts }
+        Table { listener: Some(self.listener), gateways: self.gateways, hosts }
     }
 }
 

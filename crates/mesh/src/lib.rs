@@ -7,6 +7,7 @@
 //! left out with a diagnostic and never touches the rest.
 //! Start reading at: [`View`], [`bind_scope`], [`bind_routes`], [`resolve_target`].
 
+mod captured;
 mod classes;
 mod clusters;
 mod endpoints;
@@ -24,6 +25,7 @@ mod target;
 mod view;
 mod virtual_host;
 
+pub use captured::{select_captured_listeners, select_captured_tables};
 pub use classes::{resolve_class, select_mentioned_labels};
 pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters};
 pub use endpoints::{merge_endpoints, select_members};

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use umbra_ir::{ClusterRef, ProxyClass, ProxyKind, Role, Scope};
+use umbra_ir::{
+    BuiltInCluster, CapturedListener, ClusterRef, Interception, ProxyClass, ProxyKind, Role, Scope,
+};
 
 use crate::clusters::uses_load_assignment;
 use crate::view::View;
@@ -17,6 +19,10 @@ pub struct Manifest {
     pub clusters: BTreeSet<ClusterRef>,
     /// Those primary clusters whose load assignments it needs.
     pub load_assignments: BTreeSet<ClusterRef>,
+    /// The listeners of a captured sidecar.
+    pub captured: Arc<Vec<CapturedListener>>,
+    /// Clusters that no service is behind.
+    pub built_in: &'static [BuiltInCluster],
 }
 
 /// Sidecars get every visible service, gateways what their routes name; both the mirror clusters of their
@@ -32,7 +38,13 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     for source in scope.sources() {
         clusters.extend(view.refs(source).clusters.iter().cloned());
     }
+    let (mut captured, mut built_in): (Arc<Vec<_>>, &[_]) = Default::default();
+    if let Interception::Redirect { ipv6 } = class.interception {
+        captured = view.captured_listeners(&class.namespace, &ipv6);
+        clusters.extend(captured.iter().flat_map(CapturedListener::clusters).cloned());
+        built_in = &BuiltInCluster::ALL;
+    }
     let assigned = clusters.iter().filter(|cluster| uses_load_assignment(view, cluster));
     let load_assignments = assigned.map(|cluster| cluster.with_role(Role::Primary)).collect();
-    Manifest { scope, clusters, load_assignments }
+    Manifest { scope, clusters, load_assignments, captured, built_in }
 }

@@ -2,11 +2,12 @@
 //! (istio-semantics "From list of http rules to list of envoy routes"; design "Mirroring").
 
 use umbra_ir::{
-    ClientTls, ClusterRef, Code, Diagnostic, Forward, ForwardOptions, ForwardRule, HeaderMatch, HeaderOps,
-    Mirror, MirrorHost, MirrorPlace, MirrorShare, ObjectId, PathMatch, PortNumber, Protocol, ProxyKind,
-    Redirect, RedirectPort, RequestMatch, RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList,
-    RouteSource, Rule, RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target,
-    TargetCluster, TargetProblem, TargetQuery, TextMatch, WeightedDestination,
+    ClientTls, ClusterRef, Code, Diagnostic, DirectResponse, Forward, ForwardOptions, ForwardRule,
+    HeaderMatch, HeaderOps, Mirror, MirrorHost, MirrorPlace, MirrorShare, ObjectId, OutboundPolicy,
+    PathMatch, PortNumber, Protocol, ProxyKind, Redirect, RedirectPort, RequestMatch, RetryPolicy, Role,
+    Route, RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch, RuntimeFraction,
+    RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery, TextMatch,
+    WeightedDestination,
 };
 
 use crate::clusters::{protocol_of, speaks_as_client};
@@ -24,6 +25,36 @@ pub fn bind_routes(view: &dyn View, source: &RouteSource) -> (RouteList, Vec<Dia
             let routes = head.map(|head| default_route(view, head, client)).into_iter().collect();
             (RouteList { routes }, Vec::new())
         }
+        RouteSource::Unknown(policy) => (RouteList { routes: vec![unknown_route(*policy)] }, Vec::new()),
+    }
+}
+
+/// Where a request goes whose host nobody defines (istio `buildCatchAllVirtualHost`).
+fn unknown_route(policy: OutboundPolicy) -> Route {
+    let (name, action) = match policy {
+        OutboundPolicy::AllowAny => {
+            let cluster = TargetCluster::Unknown(policy.cluster().name().into());
+            let target = Target { cluster, weight: 1, headers: HeaderOps::default(), host_rewrite: None };
+            let forward = Forward {
+                targets: vec![target],
+                weighted: false,
+                mirrors: Vec::new(),
+                options: ForwardOptions::default(),
+            };
+            ("allow_any", RouteAction::Forward(forward))
+        }
+        OutboundPolicy::RegistryOnly => {
+            ("block_all", RouteAction::Direct(DirectResponse { status: 502, body: None }))
+        }
+    };
+    Route {
+        name: name.into(),
+        origin: None,
+        request: RequestMatch::everything(),
+        operation: String::new(),
+        action,
+        headers: HeaderOps::default(),
+        stat_prefix: "".into(),
     }
 }
 

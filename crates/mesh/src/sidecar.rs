@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayRef, Hostname, Listener, PortNumber, ProxyClass, ProxyKind, Resolution, RouteClient, RouteOrder,
-    RouteSource, RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
+    GatewayRef, Hostname, Interception, Listener, OutboundPolicy, PortNumber, ProxyClass, ProxyKind,
+    Resolution, RouteClient, RouteOrder, RouteSource, RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
 };
 
 use crate::filter::{filter_passes, mentioned};
@@ -39,25 +39,44 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             by_port.entry(port.number).or_default().push(service);
         }
     }
-    let tables = by_port.into_iter().map(|(port, services)| {
+    let captured = match class.interception {
+        Interception::None => None,
+        Interception::Redirect { ipv6 } => Some(view.captured_tables(&class.namespace, &ipv6)),
+    };
+    let tables = by_port.into_iter().filter_map(|(port, services)| {
         let name: Arc<str> = port.to_string().into();
-        let listener = Listener {
+        if captured.as_ref().is_some_and(|asked| !asked.contains(&name)) {
+            return None;
+        }
+        let listener = captured.is_none().then(|| Listener {
             kind: ProxyKind::Sidecar,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port,
             route_config: name.clone(),
             trusted_proxies: 0,
-        };
-        (
-            name,
-            Arc::new(Table {
-                listener,
-                gateways: BTreeSet::new(),
-                hosts: mesh.virtual_hosts(port, &services),
-            }),
-        )
+        });
+        let mut hosts = mesh.virtual_hosts(port, &services);
+        if listener.is_none() {
+            hosts.push(unknown_hosts(view.settings().outbound_policy));
+        }
+        Some((name, Arc::new(Table { listener, gateways: BTreeSet::new(), hosts })))
     });
     Scope { tables: tables.collect() }
+}
+
+/// The virtual host for every Host that has none of its own: a captured request has somewhere that it wanted to go.
+fn unknown_hosts(policy: OutboundPolicy) -> Arc<VirtualHostSpec> {
+    let name = match policy {
+        OutboundPolicy::AllowAny => "allow_any",
+        OutboundPolicy::RegistryOnly => "block_all",
+    };
+    Arc::new(VirtualHostSpec {
+        name: name.to_owned(),
+        domains: vec!["*".to_owned()],
+        sources: vec![RouteSource::Unknown(policy)],
+        order: RouteOrder::default(),
+        require_tls: false,
+    })
 }
 
 /// ExternalName Services by the host they stand for: callers may use either name.

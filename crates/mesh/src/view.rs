@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet, GatewayHead, GatewayRef, Hostname,
-    Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, RouteList,
-    RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Settings, Shares, TargetProblem,
-    TargetQuery,
+    CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet, GatewayHead,
+    GatewayRef, Hostname, Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass,
+    ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Settings,
+    Shares, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -77,6 +77,10 @@ pub trait View: Inputs {
     fn refs(&self, source: &RouteSource) -> Arc<RouteRefs>;
     /// The clusters of a service for sidecars of a namespace.
     fn service_clusters(&self, namespace: &Arc<str>, service: &ServiceId) -> Arc<Vec<ClusterRef>>;
+    /// The listeners of captured sidecars of a namespace, with and without IPv6.
+    fn captured_listeners(&self, namespace: &Arc<str>, ipv6: &bool) -> Arc<Vec<CapturedListener>>;
+    /// The names of the route configurations that those ask for.
+    fn captured_tables(&self, namespace: &Arc<str>, ipv6: &bool) -> Arc<BTreeSet<Arc<str>>>;
     /// What of a Pod changes what its proxy gets; `None`: it is not known.
     fn pod_head(&self, pod: &ObjectId) -> Option<Arc<PodHead>>;
     /// The label keys that the selectors of a namespace's Services mention.

@@ -290,7 +290,7 @@ mod tests {
 
     use umbra_api::Change;
     use umbra_engine::{Engine, Options};
-    use umbra_ir::{Kind, ProxyKind, ProxyNode};
+    use umbra_ir::{Interception, Kind, ProxyKind, ProxyNode};
     use umbra_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
     use umbra_proto::google::rpc::Status;
     use umbra_source::{Generations, Update};
@@ -429,6 +429,7 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
                 labels: Some(BTreeMap::new()),
                 unprivileged: false,
                 trusted_proxies: None,
+                interception: Interception::None,
             };
             let id = engine.next_id();
             let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());

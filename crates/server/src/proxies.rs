@@ -328,7 +328,7 @@ impl Drop for Entry {
 mod tests {
     use std::time::Duration;
 
-    use umbra_ir::ProxyKind;
+    use umbra_ir::{Interception, ProxyKind};
     use umbra_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
     use umbra_proto::google::rpc::Status;
     use umbra_xds::{Change, Resource};
@@ -343,6 +343,7 @@ mod tests {
             labels: None,
             unprivileged: false,
             trusted_proxies: None,
+            interception: Interception::None,
         };
         Arc::new(Proxy::new(7, "web-1".to_owned(), node, Variant::Delta, "127.0.0.1:1".to_owned()))
     }

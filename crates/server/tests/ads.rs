@@ -147,9 +147,9 @@ async fn who_cannot_be_understood_is_told_why() {
         ("no namespace", Some(node("a", &[])), Some("NAMESPACE")),
         ("no such kind", Some(node("a", &[default(), ("PROXY_TYPE", text("ztunnel"))])), Some("ztunnel")),
         (
-            "captured",
-            Some(node("a", &[default(), ("INTERCEPTION_MODE", text("REDIRECT"))])),
-            Some("REDIRECT"),
+            "captured otherwise",
+            Some(node("a", &[default(), ("INTERCEPTION_MODE", text("TPROXY"))])),
+            Some("TPROXY"),
         ),
         ("labels", Some(node("a", &[default(), ("LABELS", text("x"))])), Some("LABELS")),
         ("large metadata", Some(node("a", &[default(), ("X", text(&"x".repeat(200_000)))])), Some("bytes")),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -28,13 +29,41 @@ impl EnvoyProcess {
     /// # Errors
     /// When the bootstrap is no YAML or Envoy ends, with what it wrote.
     pub async fn start(net: &Net, binary: &Path, folder: &Path, node: &str, bootstrap: &str) -> Result<Self> {
+        Self::start_by(net.command(binary), net, folder, node, bootstrap).await
+    }
+
+    /// As [`EnvoyProcess::start`] as this user and group, who may write into `folder`.
+    ///
+    /// # Errors
+    /// As there, and when we may not be that user.
+    pub async fn start_as(
+        id: u32,
+        net: &Net,
+        binary: &Path,
+        folder: &Path,
+        node: &str,
+        bootstrap: &str,
+    ) -> Result<Self> {
+        let mut command = net.command(Path::new("setpriv"));
+        command
+            .args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--"])
+            .arg(binary);
+        Self::start_by(command, net, folder, node, bootstrap).await
+    }
+
+    async fn start_by(
+        mut command: Command,
+        net: &Net,
+        folder: &Path,
+        node: &str,
+        bootstrap: &str,
+    ) -> Result<Self> {
         let mut config: Value = serde_saphyr::from_str(bootstrap).context("the bootstrap is no YAML")?;
         config["admin"]["address"] = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         let file = |suffix: &str| -> PathBuf { folder.join(format!("{node}.{suffix}")) };
         std::fs::write(file("json"), serde_json::to_vec_pretty(&config)?)?;
         // That of a predecessor of the same name would be taken for this one's.
         let _ = std::fs::remove_file(file("admin"));
-        let mut command = net.command(binary);
         command.arg("--config-path").arg(file("json")).arg("--admin-address-path").arg(file("admin"));
         command.args(["--service-node", node, "--service-cluster", "test", "--log-level", "warning"]);
         command.args(["--reject-unknown-dynamic-fields", "--disable-hot-restart", "--concurrency", "1"]);

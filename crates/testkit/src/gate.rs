@@ -84,6 +84,29 @@ pub fn namespaces() -> Result<(), String> {
         .clone()
 }
 
+/// Whether a Pod's traffic can be captured here, as [`crate::capture`] does it; `false` comes after a loud line.
+///
+/// # Panics
+/// When it cannot and `REQUIRE_CAPTURE=1`.
+pub fn require_capture() -> bool {
+    static ALLOWED: OnceLock<Result<(), String>> = OnceLock::new();
+    let allowed = ALLOWED.get_or_init(|| {
+        // Another user needs a range of users: who is root has it, and a namespace of users with one user in it has not.
+        let script = "ip link set lo up && nft 'add table inet probe; add chain inet probe output { type nat hook output priority -100; }; add rule inet probe output meta l4proto tcp redirect to :15001' && setpriv --reuid=1337 --regid=1337 --clear-groups -- true";
+        let out = Command::new("unshare").args(["-n", "--", "sh", "-c", script]).output();
+        let out = out.map_err(|e| format!("no unshare: {e}"))?;
+        let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+        if out.status.success() { Ok(()) } else { Err(said) }
+    });
+    if let Err(why) = allowed {
+        skip(
+            &format!("captured traffic (network namespaces as root, `nft`, `setpriv`): {why}"),
+            "REQUIRE_CAPTURE",
+        );
+    }
+    allowed.is_ok()
+}
+
 /// Says that something was not tested, past the capture of the test harness.
 ///
 /// # Panics

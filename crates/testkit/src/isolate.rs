@@ -52,6 +52,19 @@ pub fn isolated_in_namespaces(body: impl Future<Output = ()>) {
     }
 }
 
+/// As [`isolated`], for tests of captured traffic, as root in further namespaces.
+///
+/// # Panics
+/// When the test fails, or traffic cannot be captured here and `REQUIRE_CAPTURE=1`.
+pub fn isolated_with_capture(body: impl Future<Output = ()>) {
+    let name = test_name(&body);
+    if std::env::var_os(INSIDE).is_some() {
+        run(body);
+    } else if gate::require_envoy().is_some() && gate::require_capture() {
+        run_again_by(&["-n", "--"], &name, INSIDE);
+    }
+}
+
 fn run(body: impl Future<Output = ()>) {
     if std::env::var_os(INSIDE).is_some() {
         Net::here().ip(&["link", "set", "lo", "up"]).expect("the namespace's loopback");
@@ -66,10 +79,15 @@ fn run(body: impl Future<Output = ()>) {
 /// # Panics
 /// When the test fails or does not run.
 pub(crate) fn run_again(name: &str, inside: &str) {
+    run_again_by(&["-rn", "--"], name, inside);
+}
+
+/// As [`run_again`], by `unshare` with these arguments.
+fn run_again_by(unshare: &[&str], name: &str, inside: &str) {
     let umbra = paths::umbra().unwrap_or_else(|e| panic!("{e:#}"));
     let program = std::env::current_exe().expect("the path of this program");
     let mut command = Command::new("unshare");
-    command.args(["-rn", "--"]).arg(program).args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    command.args(unshare).arg(program).args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command.env(inside, "1").env("UMBRA_BIN", umbra).env("RUST_BACKTRACE", "0");
     let out = command.output().expect("unshare runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));

@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::envoy::EnvoyProcess;
 use crate::net::Net;
 use crate::umbra::{self, UmbraProcess};
 use crate::wait::{self, PATIENCE};
-use crate::{gate, paths};
+use crate::{capture, gate, paths};
 
 /// See the module. Dropped, it ends everything; after a panic its folder stays and the logs are printed.
 pub struct World {
@@ -162,6 +163,21 @@ impl World {
         let binary = paths::envoy().expect("isolated tests run only where there is an Envoy");
         let started = EnvoyProcess::start(&self.net, &binary, self.folder.path(), name, bootstrap).await;
         self.proxies.insert(name.to_owned(), ok(started));
+        self.wait_for(&format!("{name} to be ready"), || self.proxy(name).ready()).await;
+    }
+
+    /// Captures what leaves this world's network, and starts an Envoy called `name` as the user that it leaves alone, with
+    /// the bootstrap for `proxy` on a node with these addresses; waits until it is ready.
+    pub async fn start_captured(&mut self, name: &str, proxy: &str, addresses: &[IpAddr]) {
+        let bootstrap = ok(umbra::bootstrap(proxy, self.umbra().xds()));
+        let bootstrap = ok(capture::captured(&bootstrap, addresses));
+        let binary = paths::envoy().expect("isolated tests run only where there is an Envoy");
+        let everybody = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(self.folder(), everybody).expect("a folder for another user");
+        let (id, net) = (capture::PROXY_ID, &self.net);
+        let started = EnvoyProcess::start_as(id, net, &binary, self.folder.path(), name, &bootstrap).await;
+        self.proxies.insert(name.to_owned(), ok(started));
+        ok(capture::capture(&self.net));
         self.wait_for(&format!("{name} to be ready"), || self.proxy(name).ready()).await;
     }
 

@@ -36,13 +36,21 @@ pub fn bootstrap(snapshots: &[std::sync::Arc<Snapshot>]) -> Result<Value> {
         for (name, mut listener) in json(snapshot, ResourceType::Listener)? {
             listener["name"] = format!("{nth} {name}").into();
             listener["address"]["socketAddress"]["portValue"] = (10_000 + listeners.len() % 50_000).into();
-            let manager = listener
-                .pointer_mut("/filterChains/0/filters/0/typedConfig")
-                .context("a listener without a connection manager")?;
-            let table = manager["rds"]["routeConfigName"].as_str().unwrap_or_default().to_owned();
-            let (_, table) = tables.iter().find(|(name, _)| *name == table).context("no such table")?;
-            manager["routeConfig"] = table.clone();
-            manager.as_object_mut().context("a connection manager")?.remove("rds");
+            for more in listener["additionalAddresses"].as_array_mut().into_iter().flatten() {
+                more["address"]["socketAddress"]["portValue"] = (10_000 + listeners.len() % 50_000).into();
+            }
+            for chain in listener["filterChains"].as_array_mut().into_iter().flatten() {
+                // Captured connections also pass as bytes.
+                let Some(manager) =
+                    chain.pointer_mut("/filters/0/typedConfig").filter(|m| !m["rds"].is_null())
+                else {
+                    continue;
+                };
+                let table = manager["rds"]["routeConfigName"].as_str().unwrap_or_default().to_owned();
+                let (_, table) = tables.iter().find(|(name, _)| *name == table).context("no such table")?;
+                manager["routeConfig"] = table.clone();
+                manager.as_object_mut().context("a connection manager")?.remove("rds");
+            }
             listeners.push(listener);
         }
         for (_, runtime) in json(snapshot, ResourceType::Runtime)? {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use prost::Message;
-use umbra_ir::MirrorSettings;
+use umbra_ir::{BuiltInCluster, MirrorSettings};
 use umbra_proto::envoy::config::cluster::v3::Cluster;
 use umbra_proto::envoy::config::core::v3::{Address, address, socket_address};
 use umbra_proto::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
@@ -19,6 +19,7 @@ use umbra_proto::envoy::config::route::v3::{
 use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
 };
+use umbra_proto::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use umbra_proto::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::unpack_any;
@@ -77,6 +78,10 @@ fn check_clusters(snapshot: &Snapshot, mirror: &MirrorSettings) {
                 assert!(snapshot.get(ResourceType::Endpoint, &service).is_some(), "{name} has no assignment");
                 assert!(cluster.load_assignment.is_none(), "{name}: inline endpoints of an EDS cluster");
                 used.insert(service);
+            }
+            None if BuiltInCluster::ALL.iter().any(|it| it.name() == name) => continue,
+            None if name.starts_with("direct|") => {
+                assert!(requires.is_empty() && cluster.load_assignment.is_none(), "{name}: {requires:?}");
             }
             None => {
                 assert!(requires.is_empty(), "{name}: {requires:?}");
@@ -152,21 +157,36 @@ fn check_listeners(snapshot: &Snapshot) {
     let mut tables = BTreeSet::new();
     for (name, listener, requires) in decoded::<Listener>(snapshot, ResourceType::Listener) {
         assert_eq!(name, listener.name);
-        assert!(requires.is_empty());
         let at = socket(listener.address.as_ref()).unwrap_or_else(|| panic!("{name}: no address"));
         assert!(bound.insert(at.clone()), "{name}: {at:?} is bound twice");
-        let filter = listener.filter_chains.iter().flat_map(|chain| &chain.filters).next();
-        let Some(ConfigType::TypedConfig(any)) = filter.and_then(|f| f.config_type.as_ref()) else {
-            panic!("{name}: no filter")
-        };
-        let manager: HttpConnectionManager = unpack_any(any).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let Some(RouteSpecifier::Rds(rds)) = manager.route_specifier else { panic!("{name}: no RDS") };
-        assert!(
-            snapshot.get(ResourceType::Route, &rds.route_config_name).is_some(),
-            "{name} asks for the table {:?}, which is not there",
-            rds.route_config_name
-        );
-        tables.insert(rds.route_config_name);
+        let mut clusters = BTreeSet::new();
+        let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
+        for filter in chains.map(|chain| chain.filters.first()) {
+            let Some(ConfigType::TypedConfig(any)) = filter.and_then(|f| f.config_type.as_ref()) else {
+                panic!("{name}: no filter")
+            };
+            if let Ok(bytes) = unpack_any::<TcpProxy>(any) {
+                let Some(tcp_proxy::ClusterSpecifier::Cluster(cluster)) = bytes.cluster_specifier else {
+                    panic!("{name}: bytes lead nowhere")
+                };
+                assert!(
+                    snapshot.get(ResourceType::Cluster, &cluster).is_some(),
+                    "{name}: no cluster {cluster}"
+                );
+                clusters.insert(cluster);
+                continue;
+            }
+            let manager: HttpConnectionManager = unpack_any(any).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let Some(RouteSpecifier::Rds(rds)) = manager.route_specifier else { panic!("{name}: no RDS") };
+            assert!(
+                snapshot.get(ResourceType::Route, &rds.route_config_name).is_some(),
+                "{name} asks for the table {:?}, which is not there",
+                rds.route_config_name
+            );
+            tables.insert(rds.route_config_name);
+        }
+        let clusters: Vec<String> = clusters.into_iter().collect();
+        assert_eq!(requires, clusters, "{name} requires the clusters that it names");
     }
     let sent: BTreeSet<String> = snapshot.map(ResourceType::Route).keys().map(|n| n.to_string()).collect();
     assert_eq!(sent, tables, "every table is some listener's");

@@ -10,7 +10,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use umbra_api::{Change, Object, parse_value};
 use umbra_engine::{Engine, Options, ProxyId, Settled};
-use umbra_ir::{AccessLog, AccessLogFormat, Breakers, ObjectId, ProxyKind, ProxyNode, Settings};
+use umbra_ir::{
+    AccessLog, AccessLogFormat, Breakers, Interception, ObjectId, OutboundPolicy, ProxyKind, ProxyNode,
+    Settings,
+};
 use umbra_xds::{ResourceType, Snapshot};
 
 use super::core::pick_name;
@@ -124,6 +127,10 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
         labels,
         unprivileged: t.one_in(4),
         trusted_proxies: t.maybe(6, |t| t.below(3) as u32),
+        interception: match kind {
+            ProxyKind::Sidecar if t.one_in(3) => Interception::Redirect { ipv6: t.one_in(2) },
+            ProxyKind::Sidecar | ProxyKind::Router => Interception::None,
+        },
     }
 }
 
@@ -134,6 +141,7 @@ pub fn settings(t: &mut Tape<'_>) -> Settings {
         cluster_domain: t.pick(&["cluster.local", "mesh.example", "Cluster.Local", ""]).into(),
         ..Settings::default()
     };
+    settings.outbound_policy = t.pick(&[OutboundPolicy::AllowAny, OutboundPolicy::RegistryOnly]);
     settings.mirror.shadow_suffix = !t.one_in(2);
     settings.mirror.max_stream_duration = Duration::from_secs(t.pick(&[60, 1, 3600]));
     if t.one_in(3) {
@@ -190,6 +198,7 @@ impl World {
                 labels,
                 unprivileged: false,
                 trusted_proxies: None,
+                interception: Interception::None,
             };
             world.apply(&Op::Connect(id, node, rtds));
         }

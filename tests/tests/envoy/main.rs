@@ -5,6 +5,7 @@
 mod ask;
 mod bar;
 mod broken;
+mod capture;
 mod churn;
 mod copies;
 mod endpoints;

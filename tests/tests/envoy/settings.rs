@@ -121,7 +121,7 @@ fn a_proxy_that_cannot_be_understood_is_told_why() {
         let text = umbra_testkit::umbra::bootstrap("sidecar/default/app=client", world.umbra().xds());
         let mut config: serde_json::Value =
             serde_saphyr::from_str(&text.expect("a bootstrap")).expect("YAML");
-        config["node"]["metadata"]["INTERCEPTION_MODE"] = "REDIRECT".into();
+        config["node"]["metadata"]["INTERCEPTION_MODE"] = "TPROXY".into();
         config["node"]["id"] = "odd".into();
         let binary = umbra_testkit::paths::envoy().expect("Envoy");
         let folder = tempfile::tempdir().expect("a folder");
@@ -135,7 +135,7 @@ fn a_proxy_that_cannot_be_understood_is_told_why() {
         .await
         .expect("Envoy");
         world
-            .wait_for("Envoy to log the refusal", || async { started.process().log().contains("REDIRECT") })
+            .wait_for("Envoy to log the refusal", || async { started.process().log().contains("TPROXY") })
             .await;
         assert!(!started.ready().await);
     });

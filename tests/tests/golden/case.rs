@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use umbra_api::{Object, parse_documents};
-use umbra_ir::{Diagnostic, ProxyKind, ProxyNode, Settings};
+use umbra_ir::{Diagnostic, Interception, ProxyKind, ProxyNode, Settings};
 use umbra_server::config::Config;
 
 /// One folder.
@@ -56,11 +56,15 @@ impl Case {
 }
 
 impl Proxy {
-    /// `KIND/NAMESPACE[/k=v,…][ without rtds]`.
+    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ without rtds]`.
     fn parse(text: &str) -> Result<Proxy> {
         let (address, rtds) = match text.trim().strip_suffix(" without rtds") {
             Some(address) => (address, false),
             None => (text.trim(), true),
+        };
+        let (address, interception) = match address.split_once(" captured") {
+            Some((address, family)) => (address, Interception::Redirect { ipv6: family == " with ipv6" }),
+            None => (address, Interception::None),
         };
         let mut parts = address.splitn(3, '/');
         let kind = match parts.next() {
@@ -77,6 +81,7 @@ impl Proxy {
             labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
             unprivileged: false,
             trusted_proxies: None,
+            interception,
         };
         Ok(Proxy { node, rtds })
     }
@@ -91,6 +96,11 @@ impl fmt::Display for Proxy {
         write!(f, "{}/{}", self.node.kind.as_str(), self.node.namespace)?;
         for (index, (key, value)) in self.labels().iter().enumerate() {
             write!(f, "{}{key}={value}", if index == 0 { "/" } else { "," })?;
+        }
+        match self.node.interception {
+            Interception::None => {}
+            Interception::Redirect { ipv6: false } => f.write_str(" captured")?,
+            Interception::Redirect { ipv6: true } => f.write_str(" captured with ipv6")?,
         }
         if self.rtds { Ok(()) } else { f.write_str(" without rtds") }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use umbra_ir::ProxyKind;
+use umbra_ir::{BuiltInCluster, Interception, ProxyKind};
 
 use crate::case::Proxy;
 
@@ -47,17 +47,26 @@ impl Check<'_> {
         }
     }
 
+    fn captured(&self) -> bool {
+        self.proxy.node.interception != Interception::None
+    }
+
     fn clusters(&mut self) {
         let config = self.config;
+        let built_in: Vec<&str> = BuiltInCluster::ALL.iter().map(|it| it.name()).collect();
         let assignments = names(config, "endpoints", "clusterName");
         let mut used = BTreeSet::new();
         for cluster in list(config, "clusters") {
             let name = text(cluster, "name");
+            if built_in.contains(&name) {
+                self.expect(self.captured(), || format!("{name} is for captured sidecars"));
+                continue;
+            }
             let plain = name.strip_suffix("|h2").filter(|plain| plain.starts_with("mirror|")).unwrap_or(name);
             let parts: Vec<&str> = plain.split('|').collect();
             let mirror = parts[0] == "mirror";
             let formed = parts.len() == 4
-                && (mirror || parts[0] == "outbound")
+                && ["mirror", "outbound", "direct"].contains(&parts[0])
                 && parts[1].parse::<u16>().is_ok_and(|port| port > 0)
                 && !parts[3].is_empty();
             self.expect(formed, || format!("{name:?} is no cluster name"));
@@ -70,6 +79,8 @@ impl Check<'_> {
                 });
                 self.expect(assignments.contains(assignment), || format!("{name} has no load assignment"));
                 used.insert(assignment);
+            } else if cluster["type"] == "ORIGINAL_DST" {
+                self.expect(parts[0] == "direct", || format!("{name} loses every copy"));
             } else {
                 self.expect(!cluster["loadAssignment"].is_null(), || {
                     format!("{name} has no endpoints inline")
@@ -108,6 +119,10 @@ impl Check<'_> {
             let socket = &listener["address"]["socketAddress"];
             let address = text(socket, "address");
             let port = socket["portValue"].as_u64().unwrap_or_default();
+            if self.captured() {
+                self.captured_listener(listener);
+                continue;
+            }
             self.expect(name == format!("{address}_{port}"), || {
                 format!("{name} listens on {address}:{port}")
             });
@@ -125,6 +140,32 @@ impl Check<'_> {
         }
     }
 
+    /// Bound is the entrance alone, and whatever a listener names is there.
+    fn captured_listener(&mut self, listener: &Value) {
+        let config = self.config;
+        let name = text(listener, "name");
+        let socket = &listener["address"]["socketAddress"];
+        let (address, port) = (text(socket, "address"), socket["portValue"].as_u64().unwrap_or_default());
+        let entrance = name == "virtualOutbound";
+        let own = if entrance { port == 15001 } else { name == format!("{address}_{port}") };
+        self.expect(own, || format!("{name} stands for {address}:{port}"));
+        self.expect((listener["bindToPort"] == false) != entrance, || format!("{name} is bound, or is not"));
+        self.expect((listener["useOriginalDst"] == true) == entrance, || {
+            format!("{name} passes on, or does not")
+        });
+        let default = std::iter::once(&listener["defaultFilterChain"]);
+        for chain in list(listener, "filterChains").chain(default) {
+            let filter = &chain["filters"][0]["typedConfig"];
+            let cluster = text(filter, "cluster");
+            let table = text(&filter["rds"], "routeConfigName");
+            let there = match cluster {
+                "" => names(config, "routes", "name").contains(table) && table == port.to_string(),
+                _ => names(config, "clusters", "name").contains(cluster),
+            };
+            self.expect(there, || format!("{name} leads to {cluster:?} or by {table:?}, which is not there"));
+        }
+    }
+
     fn tables(&mut self) {
         let config = self.config;
         for table in list(config, "routes") {
@@ -133,9 +174,14 @@ impl Check<'_> {
             for host in list(table, "virtualHosts") {
                 let name = text(host, "name");
                 let last = hosts.last().copied();
-                self.expect(last.is_none_or(|last| last < name), || format!("{name} comes after {last:?}"));
+                // For every Host that has none of its own: after all others.
+                let rest = self.captured() && ["allow_any", "block_all"].contains(&name);
+                self.expect(rest || last.is_none_or(|last| last < name), || {
+                    format!("{name} comes after {last:?}")
+                });
                 hosts.push(name);
-                let formed = name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                let formed =
+                    rest || name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
                 self.expect(formed, || format!("{name:?} is no virtual host name"));
                 self.expect(list(host, "domains").count() > 0, || format!("{name} has no domain"));
                 for domain in list(host, "domains").filter_map(Value::as_str) {

@@ -68,12 +68,13 @@ fn with_files(mut cluster: Value) -> Value {
 
 fn inline_routes(listener: &Value, config: &Value) -> Result<Value> {
     let mut listener = listener.clone();
-    let manager = listener
-        .pointer_mut("/filterChains/0/filters/0/typedConfig")
-        .and_then(Value::as_object_mut)
-        .context("a listener without a connection manager")?;
-    let rds = manager.remove("rds").context("a listener without routes")?;
-    let table = list(config, "routes").find(|table| table["name"] == rds["routeConfigName"]);
-    manager.insert("routeConfig".to_owned(), table.cloned().context("a listener whose table is missing")?);
+    for chain in listener["filterChains"].as_array_mut().into_iter().flatten() {
+        let filter = chain.pointer_mut("/filters/0/typedConfig").and_then(Value::as_object_mut);
+        let filter = filter.context("a chain without a filter")?;
+        // Captured connections also pass as bytes.
+        let Some(rds) = filter.remove("rds") else { continue };
+        let table = list(config, "routes").find(|table| table["name"] == rds["routeConfigName"]);
+        filter.insert("routeConfig".to_owned(), table.cloned().context("a listener whose table is missing")?);
+    }
     Ok(listener)
 }

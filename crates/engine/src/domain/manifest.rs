@@ -17,11 +17,14 @@ impl Manifest {
     pub(crate) fn new(class: &ProxyClass, served: &umbra_mesh::Manifest) -> Self {
         let clusters = served.clusters.iter().map(|cluster| Key::Cluster(cluster.clone(), class.kind));
         let assignments = served.load_assignments.iter().cloned().map(Key::LoadAssignment);
-        let listeners = served.scope.tables.values().map(|table| Key::Listener(table.listener.clone()));
+        let own = served.scope.tables.values().filter_map(|table| table.listener.clone());
+        let listeners =
+            own.map(Key::Listener).chain(served.captured.iter().cloned().map(Key::CapturedListener));
+        let built_in = served.built_in.iter().copied().map(Key::BuiltInCluster);
         let tables = served.scope.tables.keys().map(|name| Key::RouteTable(class.clone(), name.clone()));
         let runtime = class.rtds.then(|| Key::Runtime(class.clone()));
         let mut names = BTreeMap::new();
-        for key in clusters.chain(assignments).chain(listeners).chain(tables).chain(runtime) {
+        for key in clusters.chain(assignments).chain(built_in).chain(listeners).chain(tables).chain(runtime) {
             if let Some(name) = key.resource_name() {
                 // Of two clusters of one name the first counts.
                 names.entry(name).or_insert(key);

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use umbra_envoy::{Built, EncodedVirtualHost};
 use umbra_ir::{
-    ClusterRef, DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet, GatewayHead, GatewayRef,
-    Hostname, Listener, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass,
-    ProxyKind, ProxyNode, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId,
-    Shares, TargetProblem, TargetQuery, VirtualHostSpec,
+    BuiltInCluster, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, Diagnostic,
+    EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState, NamespaceDestinationRules,
+    ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteList, RouteRefs, RouteSource,
+    RuleHead, Rules, Scope, ServiceHead, ServiceId, Shares, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -78,44 +78,56 @@ computed! {
         /// All clusters of a service for sidecars of a namespace.
         4 ServiceClusters(namespace: Arc<str>, service: ServiceId) -> Arc<Vec<ClusterRef>>, as service_clusters
             = Arc::new(umbra_mesh::select_service_clusters(view, namespace, service));
+        /// The listeners of captured sidecars of a namespace, with and without IPv6.
+        5 CapturedListeners(namespace: Arc<str>, ipv6: bool) -> Arc<Vec<CapturedListener>>, as captured_listeners
+            = Arc::new(umbra_mesh::select_captured_listeners(view, namespace, *ipv6));
+        /// The tables that those ask for.
+        6 CapturedTables(namespace: Arc<str>, ipv6: bool) -> Arc<BTreeSet<Arc<str>>>, as captured_tables
+            = Arc::new(umbra_mesh::select_captured_tables(view, namespace, *ipv6));
         /// The tables of a class.
-        6 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
+        7 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
         /// Routes bound for a client.
-        7 Routes(source: RouteSource) -> Arc<RouteList>, as routes
+        8 Routes(source: RouteSource) -> Arc<RouteList>, as routes
             = Arc::new(noted(umbra_mesh::bind_routes(view, source), &mut notes));
         /// What those routes refer to.
-        8 Refs(source: RouteSource) -> Arc<RouteRefs>, as refs = Arc::new(view.routes(source).refs());
+        9 Refs(source: RouteSource) -> Arc<RouteRefs>, as refs = Arc::new(view.routes(source).refs());
     }
     own {
         /// The class of a proxy, with or without RTDS.
         5 Class(node: ProxyNode, rtds: bool) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
         /// An encoded virtual host.
-        8 VirtualHost(spec: Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost>, as virtual_host
+        9 VirtualHost(spec: Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost>, as virtual_host
             = Arc::new(umbra_envoy::build_virtual_host(&umbra_mesh::bind_virtual_host(view, spec)));
         /// The names of a class's resources.
-        10 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
+        11 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
             = Arc::new(Manifest::new(class, &umbra_mesh::bind_manifest(view, class)));
         /// What becomes of an object's mirrors, and all that is to be said about it.
-        11 Report(id: ObjectId) -> Arc<Vec<MirrorState>>, as report = {
+        12 Report(id: ObjectId) -> Arc<Vec<MirrorState>>, as report = {
                 let report = front::report(view, id);
                 Arc::new(noted((report.mirrors, report.diagnostics), &mut notes))
             };
     }
     resources {
         /// A cluster.
-        9 Cluster(cluster: ClusterRef, kind: ProxyKind) named Cluster umbra_envoy::cluster_name(cluster)
+        10 Cluster(cluster: ClusterRef, kind: ProxyKind) named Cluster umbra_envoy::cluster_name(cluster)
             => umbra_mesh::bind_cluster(view, cluster, *kind).map(|cluster| umbra_envoy::build_cluster(&cluster));
         /// A load assignment.
-        9 LoadAssignment(cluster: ClusterRef) named Endpoint umbra_envoy::load_assignment_name(cluster)
+        10 LoadAssignment(cluster: ClusterRef) named Endpoint umbra_envoy::load_assignment_name(cluster)
             => Some(umbra_envoy::build_load_assignment(&umbra_mesh::bind_load_assignment(view, cluster)));
         /// A listener.
-        9 Listener(listener: Listener) named Listener umbra_envoy::listener_name(listener)
+        10 Listener(listener: Listener) named Listener umbra_envoy::listener_name(listener)
             => Some(umbra_envoy::build_listener(listener, view.settings().access_log.as_ref()));
+        /// A listener of a captured sidecar.
+        10 CapturedListener(listener: CapturedListener) named Listener umbra_envoy::captured_listener_name(listener)
+            => Some(umbra_envoy::build_captured_listener(listener, view.settings().access_log.as_ref()));
+        /// A cluster that no service is behind.
+        10 BuiltInCluster(cluster: BuiltInCluster) named Cluster cluster.name().into()
+            => Some(umbra_envoy::build_built_in_cluster(*cluster));
         /// A route configuration.
-        9 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
+        10 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
             => route_table(view, class, name);
         /// The runtime layer.
-        9 Runtime(class: ProxyClass) named Runtime umbra_envoy::RUNTIME_LAYER.into()
+        10 Runtime(class: ProxyClass) named Runtime umbra_envoy::RUNTIME_LAYER.into()
             => Some(umbra_envoy::build_runtime(&umbra_mesh::bind_runtime(view, class)));
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use umbra_api::Duration;
-use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings};
+use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings, OutboundPolicy};
 
 /// `mirror`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -28,6 +28,30 @@ struct CircuitBreakers {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct GatewayTopology {
     pub(super) num_trusted_proxies: Option<u32>,
+}
+
+/// `outboundTrafficPolicy`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct OutboundTrafficPolicy {
+    mode: Option<OutboundMode>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum OutboundMode {
+    AllowAny,
+    RegistryOnly,
+}
+
+impl OutboundTrafficPolicy {
+    /// `None`: it says nothing.
+    pub(super) fn policy(self) -> Option<OutboundPolicy> {
+        self.mode.map(|mode| match mode {
+            OutboundMode::AllowAny => OutboundPolicy::AllowAny,
+            OutboundMode::RegistryOnly => OutboundPolicy::RegistryOnly,
+        })
+    }
 }
 
 /// `accessLog`.

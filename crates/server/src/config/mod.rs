@@ -55,6 +55,9 @@ impl Config {
         if let Some(hops) = options.gateway_topology.take().and_then(|it| it.num_trusted_proxies) {
             settings.trusted_proxies = hops;
         }
+        if let Some(policy) = options.outbound_traffic_policy.take().and_then(|it| it.policy()) {
+            settings.outbound_policy = policy;
+        }
         if let Some(log) = options.access_log.take() {
             settings.access_log = log.access_log();
         }
@@ -71,7 +74,7 @@ fn not_empty(key: &str, value: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings};
+    use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings, OutboundPolicy};
 
     use super::*;
 
@@ -83,6 +86,7 @@ mirror:
   maxStreamDuration: 1m30s
   circuitBreakers: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 0}
 gatewayTopology: {numTrustedProxies: 2}
+outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 accessLog: {path: /dev/stdout, format: text}
 dir: manifests
 ";
@@ -101,6 +105,7 @@ dir: manifests
                 breakers,
             },
             trusted_proxies: 2,
+            outbound_policy: OutboundPolicy::RegistryOnly,
             access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
         };
         assert_eq!(config.settings, settings);
@@ -125,6 +130,7 @@ dir: manifests
             ("mirror: {maxStreamDuration: 0s}", "mirror.maxStreamDuration"),
             ("mirror: {maxStreamDuration: soon}", "soon"),
             ("gatewayTopology: {numTrustedProxies: -1}", "-1"),
+            ("outboundTrafficPolicy: {mode: DENY}", "DENY"),
             ("accessLog: {format: xml}", "xml"),
             ("rootNamespace: ''", "rootNamespace"),
             ("- a", "line 1"),

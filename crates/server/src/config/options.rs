@@ -94,6 +94,8 @@ pub struct Options {
     #[arg(skip)]
     pub(crate) gateway_topology: Option<mesh::GatewayTopology>,
     #[arg(skip)]
+    pub(crate) outbound_traffic_policy: Option<mesh::OutboundTrafficPolicy>,
+    #[arg(skip)]
     pub(crate) access_log: Option<mesh::Log>,
 }
 

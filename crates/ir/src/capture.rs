@@ -1,0 +1,125 @@
+//! Captured traffic: connections that the kernel hands to the proxy, wherever they wanted to go.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{ClusterRef, Hostname, PortNumber};
+
+/// How a sidecar comes by the application's connections (`INTERCEPTION_MODE` of its node).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum Interception {
+    /// `NONE`: the application calls `127.0.0.1:<service port>`.
+    #[default]
+    None,
+    /// `REDIRECT`: what the application calls anywhere arrives at port 15001.
+    Redirect {
+        /// The proxy has an IPv6 address: it also listens for what is called by IPv6.
+        ipv6: bool,
+    },
+}
+
+/// What becomes of captured connections for which nothing is known (Istio's `outboundTrafficPolicy.mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum OutboundPolicy {
+    /// `ALLOW_ANY`: they go where they wanted to go.
+    #[default]
+    AllowAny,
+    /// `REGISTRY_ONLY`: they end, an HTTP request with a 502.
+    RegistryOnly,
+}
+
+/// Where captured connections go that no service takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum BuiltInCluster {
+    /// Where they wanted to go.
+    Passthrough,
+    /// Nowhere.
+    BlackHole,
+}
+
+impl BuiltInCluster {
+    /// Both.
+    pub const ALL: [BuiltInCluster; 2] = [BuiltInCluster::Passthrough, BuiltInCluster::BlackHole];
+
+    /// Istio's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            BuiltInCluster::Passthrough => "PassthroughCluster",
+            BuiltInCluster::BlackHole => "BlackHoleCluster",
+        }
+    }
+}
+
+impl OutboundPolicy {
+    /// Where connections go of which nothing is known.
+    pub fn cluster(self) -> BuiltInCluster {
+        match self {
+            OutboundPolicy::AllowAny => BuiltInCluster::Passthrough,
+            OutboundPolicy::RegistryOnly => BuiltInCluster::BlackHole,
+        }
+    }
+}
+
+/// Where a connection's bytes go as they are.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Onward {
+    /// To no service.
+    BuiltIn(BuiltInCluster),
+    /// To a service.
+    Service {
+        /// Its cluster.
+        cluster: ClusterRef,
+        /// End the connection after so long without a byte (`connectionPool.tcp.idleTimeout`); `None`: Envoy's hour.
+        idle_timeout: Option<Duration>,
+    },
+}
+
+/// A block of addresses, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
+pub struct Network {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many bits all of its addresses share.
+    pub prefix: u8,
+}
+
+/// One listener of a captured sidecar.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct CapturedListener {
+    /// The address that connections want to go to; unspecified: any that no other listener of the port has.
+    pub address: IpAddr,
+    /// The port that they want to go to.
+    pub port: PortNumber,
+    /// Where the kernel hands connections over, the only one that is bound: it passes each on to the listener of the
+    /// address that it wanted to go to.
+    pub entrance: bool,
+    /// An unspecified address means those of IPv6 too.
+    pub ipv6: bool,
+    /// The route configuration for what turns out to be HTTP.
+    pub routes: Option<Arc<str>>,
+    /// TLS by the server name that its client sends.
+    pub server_names: BTreeMap<Hostname, Onward>,
+    /// By the address that a connection wants to go to.
+    pub networks: BTreeMap<Network, Onward>,
+    /// Everything else.
+    pub rest: Onward,
+}
+
+impl CapturedListener {
+    /// Where it may send bytes as they are.
+    pub fn onward(&self) -> impl Iterator<Item = &Onward> {
+        self.server_names.values().chain(self.networks.values()).chain([&self.rest])
+    }
+
+    /// The services' clusters among these.
+    pub fn clusters(&self) -> impl Iterator<Item = &ClusterRef> {
+        self.onward().filter_map(|onward| match onward {
+            Onward::Service { cluster, .. } => Some(cluster),
+            Onward::BuiltIn(_) => None,
+        })
+    }
+}
