@@ -8,7 +8,8 @@ use prost::Message;
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use umbra_proto::google::rpc::Status;
 use umbra_xds::{
-    Change, Output, Request, Requirement, Resource, ResourceType, Response, Session, Snapshot, Variant,
+    Change, Decoded, Output, Request, Requirement, Resource, ResourceType, Response, Session, Snapshot,
+    Variant,
 };
 
 /// Steps of one input; each takes a byte or more.
@@ -97,7 +98,7 @@ impl Stream<'_> {
         let required: Vec<_> = required.into_iter().collect();
         let change = match what >= 128 {
             true => Change::remove(ty, name),
-            false => Change::put(ty, Resource::new(name, vec![what], required)),
+            false => Change::put(ty, Resource::new(ty, name, [what], required)),
         };
         self.snapshot = self.snapshot.next(self.snapshot.generation() + 1, [change]);
         let output = self.session.on_snapshot(Arc::new(self.snapshot.clone()), self.now);
@@ -111,12 +112,12 @@ impl Stream<'_> {
             return Some(());
         }
         let response = self.open.remove(0);
-        let (type_url, response_nonce) = (response.type_url().to_owned(), response.nonce().to_owned());
-        let request: Request = match response {
-            Response::Delta(_) => {
+        let (type_url, response_nonce) = (response.type_url().to_owned(), response.nonce());
+        let request: Request = match response.decode().expect("a message") {
+            Decoded::Delta(_) => {
                 DeltaDiscoveryRequest { type_url, response_nonce, error_detail, ..Default::default() }.into()
             }
-            Response::Sotw(response) => {
+            Decoded::Sotw(response) => {
                 let resource_names = (0..4).map(|n| n.to_string()).collect();
                 let version_info = response.version_info;
                 DiscoveryRequest {
@@ -150,7 +151,7 @@ impl Stream<'_> {
     fn take(&mut self, output: Output) {
         for response in &output.responses {
             assert!(ResourceType::from_type_url(response.type_url()).is_some() || self.is_empty(response));
-            assert!(self.nonces.insert(response.nonce().to_owned()), "a nonce comes twice");
+            assert!(self.nonces.insert(response.nonce()), "a nonce comes twice");
         }
         self.open.extend(output.responses);
         if let Some(deadline) = self.session.next_deadline() {
@@ -160,9 +161,6 @@ impl Stream<'_> {
 
     /// A type that is not served is answered once, with nothing.
     fn is_empty(&self, response: &Response) -> bool {
-        match response {
-            Response::Delta(response) => response.resources.is_empty(),
-            Response::Sotw(response) => response.resources.is_empty(),
-        }
+        response.resources() == 0
     }
 }

@@ -31,6 +31,7 @@ const PURE: &[&str] = &["api", "engine", "envoy", "ir", "istio", "mesh", "xds"];
 /// Where tasks and threads are started outside `supervise.rs`, how often, and why nobody need notice when they end.
 const STARTS: &[(&str, usize, &str)] = &[
     ("server/src/ads/mod.rs", 1, "a stream: its client's own"),
+    ("server/src/ads/responses.rs", 1, "a share of a budget, given back after half a second at the latest"),
     ("server/src/api/grpc.rs", 1, "a watch: its caller's own"),
     ("server/src/listen.rs", 1, "a connection: its client's own"),
     ("server/src/engine_task.rs", 1, "one message to the engine"),

@@ -115,7 +115,7 @@ fn check_change(edit: impl Fn(&str) -> String, changed: &[&str], at_most: u64) {
     let settled = apply(&mut engine, &edit(MIRROR));
     let after = engine.snapshot(ProxyId(1)).unwrap();
     let found: Vec<String> =
-        after.changed_from(&before).unwrap().into_iter().map(|(ty, name)| format!("{ty} {name}")).collect();
+        after.changed_from(&before).unwrap().map(|(ty, name)| format!("{ty} {name}")).collect();
     assert_eq!(found, changed);
     assert!(
         settled.recomputed <= at_most,

@@ -170,6 +170,11 @@ impl EngineHandle {
         self.published.clone()
     }
 
+    /// The first load is done.
+    pub fn is_ready(&self) -> bool {
+        self.published.borrow().ready
+    }
+
     /// Waits until the first load is done.
     pub async fn ready(&self) {
         let _ = self.published.clone().wait_for(|published| published.ready).await;

@@ -360,7 +360,7 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
         /// Answers all open responses of a type.
         fn answer(&mut self, ty: ResourceType, refusal: Option<&str>) {
             while let Some(at) = self.open.iter().position(|response| response.type_url() == ty.type_url()) {
-                let nonce = self.open.remove(at).nonce().to_owned();
+                let nonce = self.open.remove(at).nonce();
                 let error_detail =
                     refusal.map(|words| Status { message: words.to_owned(), ..Status::default() });
                 self.request(ty, |request| {

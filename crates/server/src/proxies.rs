@@ -364,7 +364,10 @@ mod tests {
         let proxy = proxy();
         let entry = proxies.enter(proxy.clone());
         let cluster = |body: &'static str| {
-            [Change::put(ResourceType::Cluster, Resource::new("c", body.as_bytes(), []))]
+            [Change::put(
+                ResourceType::Cluster,
+                Resource::new(ResourceType::Cluster, "c", body.as_bytes(), []),
+            )]
         };
         let first = Snapshot::empty(1, 0).next(1, cluster("a"));
         let second = first.next(2, cluster("b"));
@@ -372,7 +375,7 @@ mod tests {
         let now = Duration::ZERO;
         let take = |output: umbra_xds::Output| {
             output.events.iter().for_each(|event| proxy.note(event, &metrics));
-            output.responses.iter().map(|r| r.nonce().to_owned()).collect::<Vec<_>>().join(" ")
+            output.responses.iter().map(|r| r.nonce()).collect::<Vec<_>>().join(" ")
         };
         take(proxy.with_session(|s| s.on_request(request("", None), now)).unwrap());
         let nonce = take(proxy.with_session(|s| s.on_snapshot(first.into(), now)));

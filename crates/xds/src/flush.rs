@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::held::{Flight, Held};
-use crate::message::{Output, Response, SessionEvent, Variant};
+use crate::flight::{Flight, Load};
+use crate::held::Held;
+use crate::message::{Output, SessionEvent};
 use crate::order::{self, Plan};
 use crate::resource::{Resource, ResourceType};
+use crate::response::Response;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
-use crate::{ACK_DEADLINE, delta, sotw};
+use crate::variant::Variant;
+use crate::{ACK_DEADLINE, delta, sotw, version};
 
 impl Session {
     /// Sends everything that may go now.
@@ -48,13 +51,19 @@ impl Session {
         for flight in self.types[ty.index()].flights_mut() {
             if !flight.lapsed && now >= flight.sent_at + ACK_DEADLINE {
                 flight.lapsed = true;
-                let names = flight.items.keys().cloned().collect();
+                let names = flight.load.names().cloned().collect();
                 output.events.push(SessionEvent::Lag { resource_type: ty, names, waiting_for: Vec::new() });
             }
         }
     }
 
     fn flush_type(&mut self, ty: ResourceType, snapshot: &Snapshot, now: Duration, output: &mut Output) {
+        if self.held(ty).whole {
+            if order::is_quiet(ty, &self.types) {
+                return self.send_whole(ty, snapshot, now, output);
+            }
+            self.types[ty.index()].mark_all(ty, snapshot);
+        }
         let held = self.held(ty);
         let urgent = held.pending.values().any(|pending| pending.urgent);
         if !held.subscription.asked()
@@ -72,18 +81,15 @@ impl Session {
             Variant::Sotw => self.build_sotw(ty, &mut plan, snapshot),
         };
         let Some((nonce, version, response)) = response else { return };
-        let changed: Vec<_> = plan.send.iter().filter(|(_, content)| content.is_some()).collect();
-        let removed = plan.send.len() - changed.len();
-        let (resources, removed) = match &response {
-            Response::Sotw(response) => (response.resources.len(), 0),
-            Response::Delta(_) => (changed.len(), removed),
-        };
+        let gone = || plan.send.values().filter(|content| content.is_none()).count();
+        let removed = if self.variant == Variant::Delta { gone() } else { 0 };
+        let resources = response.resources();
+        let mut changed: Vec<Arc<str>> = Vec::new();
         if ty == ResourceType::Cluster {
-            let used = changed.iter().filter_map(|(_, content)| content.as_ref());
-            let names: Vec<_> =
-                used.flat_map(|cluster| cluster.required(ResourceType::Endpoint).cloned()).collect();
-            self.follow_with_assignments(names, snapshot.generation());
+            let clusters = plan.send.values().flatten();
+            changed.extend(clusters.flat_map(|it| it.required(ResourceType::Endpoint)).cloned());
         }
+        self.follow_with_assignments(changed, snapshot.generation());
         let generation = snapshot.generation();
         let bytes = response.encoded_len();
         output.events.push(SessionEvent::Push { resource_type: ty, resources, removed, bytes, generation });
@@ -95,11 +101,36 @@ impl Session {
             output.events.push(SessionEvent::Lag { resource_type: ty, names, waiting_for });
         }
         output.responses.push(response);
-        let (items, since) = (plan.send, plan.since.min(generation));
-        let flight = Flight { nonce, generation, since, sent_at: now, lapsed: false, version, items };
         let held = &mut self.types[ty.index()];
-        held.pending.retain(|name, _| !flight.items.contains_key(name));
-        held.send(flight);
+        held.pending.retain(|name, _| !plan.send.contains_key(name));
+        let (load, since) = (plan.send.into(), plan.since.min(generation));
+        held.send(Flight { nonce, generation, since, sent_at: now, lapsed: false, version, load });
+    }
+
+    /// The first response with everything that there is of a type, which all streams of a class share.
+    fn send_whole(&mut self, ty: ResourceType, snapshot: &Snapshot, now: Duration, output: &mut Output) {
+        self.types[ty.index()].whole = false;
+        let (whole, nonce) = (snapshot.whole(ty, self.variant), self.next_nonce());
+        if ty == ResourceType::Cluster && self.held(ResourceType::Endpoint).subscription.asked() {
+            let clusters = snapshot.map(ty).values();
+            let names: Vec<_> =
+                clusters.flat_map(|it| it.required(ResourceType::Endpoint)).cloned().collect();
+            self.follow_with_assignments(names, snapshot.generation());
+        }
+        let response = Response::whole(self.variant, ty.type_url(), nonce, &whole);
+        let (generation, bytes) = (snapshot.generation(), response.encoded_len());
+        let (resources, version) = (whole.count, whole.version.clone());
+        output.events.push(SessionEvent::Push {
+            resource_type: ty,
+            resources,
+            removed: 0,
+            bytes,
+            generation,
+        });
+        output.responses.push(response);
+        let load = Load::all(snapshot.map(ty), whole);
+        let flight = Flight { nonce, generation, since: 1, sent_at: now, lapsed: false, version, load };
+        self.types[ty.index()].send(flight);
     }
 
     /// A response for what the plan sends. An empty one answers a first request, unless something that waits
@@ -109,7 +140,7 @@ impl Session {
             return None;
         }
         let nonce = self.next_nonce();
-        Some((nonce, Arc::default(), Response::Delta(delta::response(ty, &plan.send, nonce))))
+        Some((nonce, Arc::default(), delta::response(ty, &plan.send, nonce)))
     }
 
     fn build_sotw(
@@ -133,8 +164,19 @@ impl Session {
         if waits || (plan.send.is_empty() && held.answered) {
             return None;
         }
+        if ty.is_complete()
+            && plan.wait.is_empty()
+            && plan.leaving.is_empty()
+            && held.refused.is_empty()
+            && held.watches_all(snapshot.names(ty))
+        {
+            let whole = snapshot.whole(ty, Variant::Sotw);
+            let nonce = self.next_nonce();
+            let response = Response::whole(Variant::Sotw, ty.type_url(), nonce, &whole);
+            return Some((nonce, whole.version.clone(), response));
+        }
         let resources = sotw::resources(ty, held, plan, snapshot);
-        let version = sotw::version(&resources);
+        let version = version::of_world(resources.iter());
         if ty.is_complete() && held.refused_version.as_ref() == Some(&version) {
             held.pending.retain(|name, _| !plan.send.contains_key(name));
             held.refuse(ty, std::mem::take(&mut plan.send), plan.since);
@@ -144,7 +186,7 @@ impl Session {
             offer_again(held, plan, &resources);
         }
         let nonce = self.next_nonce();
-        Some((nonce, version.clone(), Response::Sotw(sotw::response(ty, &resources, &version, nonce))))
+        Some((nonce, version.clone(), sotw::response(ty, &resources, &version, nonce)))
     }
 
     /// Behind every CDS response goes, at once, the assignment of each cluster that it adds or changes. Envoy
@@ -152,6 +194,9 @@ impl Session {
     /// not count an assignment that came before. A name that it does not watch it will ask for itself.
     fn follow_with_assignments(&mut self, names: Vec<Arc<str>>, generation: u64) {
         let held = &mut self.types[ResourceType::Endpoint.index()];
+        if held.whole {
+            return;
+        }
         for name in names {
             if held.subscription.watches(&name) {
                 held.mark(name.clone(), generation, true);
@@ -181,11 +226,11 @@ fn note_waiting(held: &mut Held, plan: &Plan, now: Duration) {
         held.pending.remove(name);
     }
     held.confirm(plan.adopt.clone());
-    for name in plan.wait.keys().chain(&plan.leaving) {
+    for name in plan.wait.iter().chain(&plan.leaving) {
         let Some(pending) = held.pending.get_mut(name) else { continue };
         match pending.waiting_since {
             // Over, and still not all of what it requires was sent: another round.
-            Some(since) if now >= since + ACK_DEADLINE && plan.wait.contains_key(name) => {
+            Some(since) if now >= since + ACK_DEADLINE && plan.wait.contains(name) => {
                 pending.waiting_since = Some(now);
             }
             Some(_) => {}

@@ -4,19 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::resource::{Resource, ResourceType};
-use crate::snapshot::{ResourceMap, Snapshot};
+use crate::flight::{Content, Flight, Items, Load};
+use crate::resource::{Resource, ResourceMap, ResourceType};
+use crate::snapshot::Snapshot;
 use crate::subscription::{Delta, Subscription};
 
 /// Unanswered responses kept apart; the oldest are merged beyond it, so that a proxy that never answers costs
 /// no more than its names.
 const MAX_FLIGHTS: usize = 16;
-
-/// A resource, or `None` for its removal.
-pub(crate) type Content = Option<Arc<Resource>>;
-
-/// What a response says that is new to the proxy, by name.
-pub(crate) type Items = BTreeMap<Arc<str>, Content>;
 
 /// A name to look at in the next flush.
 #[derive(Clone, Debug, Default)]
@@ -29,22 +24,6 @@ pub(crate) struct Pending {
     pub urgent: bool,
     /// Since when it waits for what it requires.
     pub waiting_since: Option<Duration>,
-}
-
-/// A response that the proxy has not answered.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    pub nonce: u64,
-    /// The snapshot that it was made from.
-    pub generation: u64,
-    /// The first generation that the proxy lacks of any of the items.
-    pub since: u64,
-    pub sent_at: Duration,
-    /// The wait for its answer is over, though the answer may come.
-    pub lapsed: bool,
-    /// State-of-the-world: the version that it carries.
-    pub version: Arc<str>,
-    pub items: Items,
 }
 
 /// Content in a response that the proxy refused, so that nobody knows what it has under this name.
@@ -83,11 +62,13 @@ pub(crate) struct Held {
     pub subscription: Subscription,
     /// Content that the proxy took. Entries for names that it does not watch have no meaning: when nothing is
     /// open this becomes the snapshot's own map, so that streams share the memory.
-    confirmed: ResourceMap,
+    pub confirmed: ResourceMap,
     /// What the proxy has from an earlier stream, and its version, where ours is another.
-    foreign: BTreeMap<Arc<str>, String>,
+    pub foreign: BTreeMap<Arc<str>, String>,
     /// State-of-the-world: what no longer exists, but the proxy keeps, since the protocol cannot take it away.
     orphans: BTreeMap<Arc<str>, Arc<Resource>>,
+    /// Just opened, and everything is to be sent: nothing is marked by name.
+    pub whole: bool,
     pub pending: BTreeMap<Arc<str>, Pending>,
     flights: VecDeque<Flight>,
     pub refused: BTreeMap<Arc<str>, Refused>,
@@ -96,7 +77,7 @@ pub(crate) struct Held {
     /// State-of-the-world: the version of a complete response that was refused.
     pub refused_version: Option<Arc<str>>,
     /// Delta, first request before the first snapshot: versions that the proxy brought.
-    initial: BTreeMap<String, String>,
+    pub initial: BTreeMap<String, String>,
     /// The first request was answered.
     pub answered: bool,
     /// The newest nonce sent, 0 for none.
@@ -106,8 +87,8 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn current(&self, name: &str) -> Current<'_> {
-        if let Some(content) = self.flights.iter().rev().find_map(|flight| flight.items.get(name)) {
-            Current::Known(content.as_ref())
+        if let Some(content) = self.sent(name) {
+            Current::Known(content)
         } else if let Some(refused) = self.refused.get(name) {
             Current::Refused(&refused.content)
         } else if let Some(version) = self.foreign.get(name) {
@@ -119,14 +100,22 @@ impl Held {
 
     /// The newest body sent under a name that the proxy did not refuse.
     pub(crate) fn body(&self, name: &str) -> Option<&Arc<Resource>> {
-        let sent = self.flights.iter().rev().find_map(|flight| flight.items.get(name));
-        sent.map_or_else(|| self.confirmed.get(name), Option::as_ref)
+        self.sent(name).unwrap_or_else(|| self.confirmed.get(name))
     }
 
-    /// Everything that the proxy may be using, old and new, as far as we know its content.
-    pub(crate) fn bodies(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        let confirmed = self.confirmed.values().filter(|held| self.subscription.watches(&held.name));
-        let flying = self.flights.iter().flat_map(|flight| flight.items.values().flatten());
+    /// What the newest unanswered response with a name says of it.
+    fn sent(&self, name: &str) -> Option<Option<&Arc<Resource>>> {
+        self.flights.iter().rev().find_map(|flight| flight.load.get(name))
+    }
+
+    /// Everything that the proxy may be using and the snapshot does not have, as far as we know its content: what
+    /// differs is pending, on its way, refused or kept.
+    pub(crate) fn replaced(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        let flown = self.flights.iter().flat_map(|flight| flight.load.names());
+        let open = self.pending.keys().chain(flown).chain(self.refused.keys());
+        let open = open.filter(|name| self.subscription.watches(name));
+        let confirmed = open.filter_map(|name| self.confirmed.get(name));
+        let flying = self.flights.iter().flat_map(|flight| flight.load.resources());
         let refused = self.refused.values().filter_map(|refused| refused.content.as_ref());
         confirmed.chain(flying).chain(refused).chain(self.orphans.values())
     }
@@ -159,6 +148,11 @@ impl Held {
         self.answered && self.pending.is_empty() && self.flights.is_empty()
     }
 
+    /// Every name is [`Held::settled`].
+    pub(crate) fn all_settled(&self) -> bool {
+        !self.whole && self.pending.is_empty() && !self.blocked()
+    }
+
     /// The proxy took some version of it; if not, nothing can have come to depend on it.
     pub(crate) fn took(&self, name: &str) -> bool {
         self.confirmed.contains_key(name)
@@ -168,8 +162,16 @@ impl Held {
 
     /// The present version of a name was answered, or the proxy's time for it is over.
     pub(crate) fn settled(&self, name: &str) -> bool {
-        !self.pending.contains_key(name)
-            && !self.flights.iter().any(|flight| !flight.lapsed && flight.items.contains_key(name))
+        !self.whole
+            && !self.pending.contains_key(name)
+            && !self.flights.iter().any(|flight| !flight.lapsed && flight.load.contains(name))
+    }
+
+    /// Every name is [`Held::answered`].
+    pub(crate) fn all_answered(&self) -> bool {
+        let flights = self.flights.iter().filter(|flight| !flight.lapsed);
+        let mut open = self.pending.keys().chain(flights.flat_map(|flight| flight.load.names()));
+        !self.whole && open.all(|name| self.confirmed.contains_key(name) || self.refused.contains_key(name))
     }
 
     /// Some version of a name was answered on this stream, or the proxy's time for it is over.
@@ -191,44 +193,6 @@ impl Held {
         let pending = self.pending.entry(name).or_insert_with(|| Pending { since, ..Pending::default() });
         pending.since = pending.since.min(since);
         pending.force |= force;
-    }
-
-    /// Keeps the versions of a first delta request until there is a snapshot to compare them with.
-    pub(crate) fn bring(&mut self, versions: BTreeMap<String, String>) {
-        self.initial = versions;
-    }
-
-    /// Starts a subscription that was made before there was a snapshot: everything watched is to be sent but
-    /// what the proxy brought in the same version.
-    pub(crate) fn open(&mut self, resource_type: ResourceType, snapshot: &Snapshot) {
-        let names: Vec<_> = self.subscription.names().iter().cloned().collect();
-        for name in names {
-            self.mark(name, 1, true);
-        }
-        if self.subscription.wildcard() {
-            for name in snapshot.map(resource_type).keys() {
-                self.mark(name.clone(), 1, false);
-            }
-        }
-        for (name, version) in std::mem::take(&mut self.initial) {
-            // The first EDS request of a stream is answered in full: clusters that were warming when the last
-            // stream broke need their assignments again, whatever version the proxy has of them.
-            if !self.subscription.watches(&name) || resource_type == ResourceType::Endpoint {
-                continue;
-            }
-            match snapshot.get(resource_type, &name) {
-                Some(resource) if *resource.version == *version => {
-                    self.pending.remove(&*name);
-                    self.confirmed.insert_mut(resource.name.clone(), resource.clone());
-                }
-                _ => {
-                    let name: Arc<str> = name.into();
-                    self.foreign.insert(name.clone(), version);
-                    // Not to be sent in any case: what it waits for may take it back to what the proxy has.
-                    self.pending.insert(name, Pending { since: 1, ..Pending::default() });
-                }
-            }
-        }
     }
 
     /// Follows a change of the subscription after it was opened.
@@ -276,9 +240,7 @@ impl Held {
             && let Some(next) = self.flights.front_mut()
         {
             next.since = next.since.min(oldest.since);
-            for (name, content) in oldest.items {
-                next.items.entry(name).or_insert(content);
-            }
+            next.load.add_older(oldest.load);
         }
     }
 
@@ -294,7 +256,19 @@ impl Held {
     }
 
     /// The proxy took it.
-    pub(crate) fn confirm(&mut self, items: Items) {
+    pub(crate) fn confirm(&mut self, load: impl Into<Load>) {
+        let (items, all) = load.into().parts();
+        if !all.is_empty() {
+            self.foreign.retain(|name, _| !all.contains_key(name));
+            self.refused.retain(|name, _| !all.contains_key(name));
+            self.repeated.retain(|name, _| !all.contains_key(name));
+            self.orphans.retain(|name, _| !all.contains_key(name));
+            if self.confirmed.is_empty() {
+                self.confirmed = all;
+            } else {
+                all.iter().for_each(|(name, it)| self.confirmed.insert_mut(name.clone(), it.clone()));
+            }
+        }
         for (name, content) in items {
             self.foreign.remove(&name);
             self.refused.remove(&name);

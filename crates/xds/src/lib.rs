@@ -12,27 +12,37 @@
 use std::time::Duration;
 
 mod delta;
+mod flight;
 mod flush;
 mod held;
 mod message;
+mod names;
+mod open;
 mod order;
 mod refusal;
 mod resource;
+mod response;
 mod session;
 mod snapshot;
 mod sotw;
 mod status;
 mod subscription;
 mod unserved;
+mod variant;
+mod version;
+mod whole;
+mod wire;
 
 pub use held::NackInfo;
-pub use message::{Output, Request, Response, SessionError, SessionEvent, Variant};
-pub use resource::{Requirement, Resource, ResourceType};
+pub use message::{Output, Request, SessionError, SessionEvent};
+pub use resource::{Requirement, Resource, ResourceMap, ResourceType, version};
+pub use response::{Decoded, Response};
 pub use session::Session;
-pub use snapshot::{Change, ResourceMap, Snapshot};
+pub use snapshot::{Change, Snapshot};
 pub use status::{Standing, TypeStatus};
 pub use subscription::{MAX_NAME_BYTES, MAX_NAMES};
 pub use unserved::MAX_UNSERVED_TYPES;
+pub use variant::Variant;
 
 /// How long anything waits for a proxy's ACK. Envoy withholds the ACK of a CDS response while a cluster warms,
 /// which for a DNS name can take many seconds: that must not hold up everything else.

@@ -2,21 +2,10 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
-use umbra_proto::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
 use crate::resource::ResourceType;
-
-/// Which of the two ADS methods the stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// State of the world, `StreamAggregatedResources`.
-    Sotw,
-    /// Incremental, `DeltaAggregatedResources`.
-    Delta,
-}
+use crate::response::Response;
 
 /// A message from the proxy.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,41 +25,6 @@ impl From<DiscoveryRequest> for Request {
 impl From<DeltaDiscoveryRequest> for Request {
     fn from(request: DeltaDiscoveryRequest) -> Self {
         Self::Delta(request)
-    }
-}
-
-/// A message to the proxy, ready to be sent. Bodies are shared, not copied.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Response {
-    /// On a state-of-the-world stream.
-    Sotw(DiscoveryResponse),
-    /// On a delta stream.
-    Delta(DeltaDiscoveryResponse),
-}
-
-impl Response {
-    /// The type URL of its resources.
-    pub fn type_url(&self) -> &str {
-        match self {
-            Self::Sotw(response) => &response.type_url,
-            Self::Delta(response) => &response.type_url,
-        }
-    }
-
-    /// The nonce by which the proxy will answer it.
-    pub fn nonce(&self) -> &str {
-        match self {
-            Self::Sotw(response) => &response.nonce,
-            Self::Delta(response) => &response.nonce,
-        }
-    }
-
-    /// The length of the encoded message in bytes.
-    pub fn encoded_len(&self) -> usize {
-        match self {
-            Self::Sotw(response) => response.encoded_len(),
-            Self::Delta(response) => response.encoded_len(),
-        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ACK_DEADLINE;
-use crate::held::{Current, Held, Items, Pending};
+use crate::flight::Items;
+use crate::held::{Current, Held, Pending};
 use crate::resource::{Requirement, Resource, ResourceType};
 use crate::snapshot::Snapshot;
 
@@ -27,8 +28,8 @@ pub(crate) struct Plan {
     pub done: Vec<Arc<str>>,
     /// Of these, what it has from an earlier stream, now that we know the content.
     pub adopt: Items,
-    /// Waits, with what it waits for. Additions and changes; the wait has a deadline.
-    pub wait: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Waits for what it requires. Additions and changes; the wait has a deadline.
+    pub wait: BTreeSet<Arc<str>>,
     /// Removals that wait for those who use it.
     pub leaving: BTreeSet<Arc<str>>,
     /// Waited until the deadline and goes now, with what it waited for.
@@ -73,15 +74,15 @@ pub(crate) fn plan(
             plan.done.push(name.clone());
             continue;
         }
-        let missing = missing(resource_type, resource, types, snapshot);
         let over = pending.waiting_since.is_some_and(|since| now >= since + ACK_DEADLINE);
-        if missing.is_empty() {
+        if missing(resource_type, resource, types, snapshot).next().is_none() {
             plan.send(name, Some(resource.clone()), pending);
         } else if over && all_arrive(resource_type, resource, types, snapshot) {
             plan.send(name, Some(resource.clone()), pending);
-            plan.late.insert(name.clone(), missing);
+            let missing = missing(resource_type, resource, types, snapshot);
+            plan.late.insert(name.clone(), missing.cloned().collect());
         } else {
-            plan.wait.insert(name.clone(), missing);
+            plan.wait.insert(name.clone());
         }
     }
     // Add, wait for the ACK, then remove: Envoy would drop the old cluster before the new one is warm.
@@ -115,29 +116,39 @@ fn awaited(resource_type: ResourceType, resource: &Resource) -> impl Iterator<It
 }
 
 /// What a resource waits for, and what that requires in turn, so far as the stream watches it, it exists, and it was not
-/// answered yet. What a stream has not asked for holds nothing back.
-fn missing(
+/// answered yet. What a stream has not asked for holds nothing back. The first is found soon, and that there is none
+/// is known at once where nothing is under way.
+fn missing<'a>(
     resource_type: ResourceType,
-    resource: &Resource,
-    types: &Types,
-    snapshot: &Snapshot,
-) -> Vec<Arc<str>> {
-    let mut missing = Vec::new();
-    for required in awaited(resource_type, resource) {
-        let Some(present) = watched(required, types, snapshot) else { continue };
-        if !types[required.resource_type.index()].settled(&required.name) {
-            missing.push(required.name.clone());
-            continue;
-        }
+    resource: &'a Resource,
+    types: &'a Types,
+    snapshot: &'a Snapshot,
+) -> impl Iterator<Item = &'a Arc<str>> {
+    let quiet = is_quiet(resource_type, types);
+    let assignments_quiet = types[ResourceType::Endpoint.index()].all_answered();
+    awaited(resource_type, resource).filter(move |_| !quiet).flat_map(move |required| {
+        let settled = types[required.resource_type.index()].settled(&required.name);
         // Any version of the assignment will do: endpoints may change faster than a proxy answers, and one that
         // a changed cluster still lacks shows as that cluster's missing ACK.
-        let unanswered = present.requires.iter().filter(|it| {
+        let look = !settled || !assignments_quiet;
+        let present = look.then(|| watched(required, types, snapshot)).flatten();
+        let further = present.filter(|_| settled).into_iter().flat_map(|it| it.requires.iter());
+        let unanswered = further.filter(|it| {
             let held = &types[it.resource_type.index()];
-            watched(it, types, snapshot).is_some() && !held.answered(&it.name)
+            !held.answered(&it.name) && watched(it, types, snapshot).is_some()
         });
-        missing.extend(unanswered.map(|it| it.name.clone()));
-    }
-    missing
+        let first = present.filter(|_| !settled).map(|_| &required.name);
+        first.into_iter().chain(unanswered.map(|it| &it.name))
+    })
+}
+
+/// Nothing that one of this type could wait for is under way.
+pub(crate) fn is_quiet(resource_type: ResourceType, types: &Types) -> bool {
+    let awaited = resource_type.requires().iter().filter(|it| **it < resource_type);
+    awaited.into_iter().all(|ty| {
+        let further = ty.requires().iter().all(|it| types[it.index()].all_answered());
+        types[ty.index()].all_settled() && further
+    })
 }
 
 fn watched<'a>(required: &Requirement, types: &Types, snapshot: &'a Snapshot) -> Option<&'a Arc<Resource>> {
@@ -168,7 +179,7 @@ fn in_use(
         return used;
     }
     for user in ResourceType::ALL.into_iter().filter(|user| user.requires().contains(&resource_type)) {
-        for held in types[user.index()].bodies() {
+        for held in types[user.index()].replaced() {
             let now = snapshot.get(user, &held.name);
             if now.is_some_and(|now| Arc::ptr_eq(now, held)) {
                 continue;

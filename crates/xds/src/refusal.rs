@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::held::{Held, Items, NackInfo};
+use crate::flight::Items;
+use crate::held::{Held, NackInfo};
 use crate::resource::ResourceType;
 
 impl NackInfo {

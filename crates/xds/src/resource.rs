@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use umbra_proto::google::protobuf::Any;
+use rpds::RedBlackTreeMapSync;
 use umbra_proto::type_url;
 use xxhash_rust::xxh3::xxh3_128;
+
+use crate::variant::Variant;
+use crate::wire;
 
 /// The resource types that umbra serves. The order is the order of pushes on one stream
 /// (xDS protocol, "Eventual consistency considerations").
@@ -106,29 +109,46 @@ impl fmt::Display for Requirement {
 }
 
 /// One resource, encoded once and shared by every stream that gets it.
+///
+/// The three encoded forms are one allocation: an entry of a delta response ends with what an entry of a
+/// state-of-the-world response is, and that ends with the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     /// The name that proxies subscribe to.
     pub name: Arc<str>,
     /// xxh3-128 of the body in hex: equal on every replica and after every restart.
     pub version: Arc<str>,
-    /// The encoded message; the `Any` of a response shares it.
+    /// The encoded message.
     pub body: Bytes,
     /// What must be there before this is of use: for a cluster the load assignment that it reads, for a route
     /// configuration (or a listener with routes of its own) the clusters that it names.
     pub requires: Arc<[Requirement]>,
+    entry: Bytes,
+    /// Where in `entry` the one of state-of-the-world begins.
+    any_at: usize,
 }
 
 impl Resource {
     /// A resource of an encoded message; the version is made from the body.
     pub fn new(
+        resource_type: ResourceType,
         name: impl Into<Arc<str>>,
-        body: impl Into<Bytes>,
+        body: impl AsRef<[u8]>,
         requires: impl Into<Arc<[Requirement]>>,
     ) -> Self {
-        let body = body.into();
-        let version = hex(xxh3_128(&body));
-        Self { name: name.into(), version, body, requires: requires.into() }
+        let (name, body) = (name.into(), body.as_ref());
+        let version = version(body);
+        let (entry, any_at) = wire::entry(resource_type.type_url(), &name, &version, body);
+        let body = entry.slice(entry.len() - body.len()..);
+        Self { name, version, body, requires: requires.into(), entry, any_at }
+    }
+
+    /// Its part of a response: the field `resources` with tag and length.
+    pub(crate) fn entry(&self, variant: Variant) -> Bytes {
+        match variant {
+            Variant::Delta => self.entry.clone(),
+            Variant::Sotw => self.entry.slice(self.any_at..),
+        }
     }
 
     /// What it requires of one type.
@@ -136,11 +156,14 @@ impl Resource {
         let of_type = move |it: &&Requirement| it.resource_type == resource_type;
         self.requires.iter().filter(of_type).map(|it| &it.name)
     }
+}
 
-    /// The body as an `Any` of its type, sharing the bytes.
-    pub fn to_any(&self, resource_type: ResourceType) -> Any {
-        Any { type_url: resource_type.type_url().to_owned(), value: self.body.clone() }
-    }
+/// Resources of one type by name. Clones share their nodes, so a derived snapshot costs what changed.
+pub type ResourceMap = RedBlackTreeMapSync<Arc<str>, Arc<Resource>>;
+
+/// The version of a resource with this body.
+pub fn version(body: &[u8]) -> Arc<str> {
+    hex(xxh3_128(body))
 }
 
 /// The form of every version that umbra writes.
@@ -164,10 +187,12 @@ mod tests {
 
     #[test]
     fn a_version_is_a_hash_of_the_body_alone() {
-        let version = |name: &'static str, body: &'static [u8]| Resource::new(name, body, []).version;
-        assert_eq!(version("a", b"x"), version("b", b"x"));
-        assert_ne!(version("a", b"x"), version("a", b"y"));
+        let of = |name: &'static str, body: &'static [u8]| {
+            Resource::new(ResourceType::Cluster, name, body, []).version
+        };
+        assert_eq!(of("a", b"x"), of("b", b"x"));
+        assert_ne!(of("a", b"x"), of("a", b"y"));
         // The published test vector of an empty input: the hash may never change between builds.
-        assert_eq!(&*version("a", b""), "99aa06d3014798d86001c324468d497f");
+        assert_eq!(&*of("a", b""), "99aa06d3014798d86001c324468d497f");
     }
 }

@@ -8,14 +8,17 @@ use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, Discover
 use umbra_proto::google::rpc::Status;
 
 use crate::ACK_DEADLINE;
-use crate::held::{Flight, Held, Items, NackInfo};
-use crate::message::{Output, Request, Response, SessionError, SessionEvent, Variant};
+use crate::flight::{Flight, Items};
+use crate::held::{Held, NackInfo};
+use crate::message::{Output, Request, SessionError, SessionEvent};
+use crate::names::Names;
 use crate::order::Types;
 use crate::refusal;
-use crate::resource::ResourceType;
+use crate::resource::{ResourceMap, ResourceType};
 use crate::snapshot::Snapshot;
 use crate::subscription::{Delta, MAX_NAME_BYTES, MAX_NAMES, TooMany};
 use crate::unserved::Unserved;
+use crate::variant::Variant;
 
 /// The server's side of one ADS stream, either variant.
 ///
@@ -70,7 +73,7 @@ impl Session {
             None => {
                 for ty in ResourceType::ALL {
                     if self.held(ty).subscription.asked() {
-                        self.types[ty.index()].open(ty, &snapshot);
+                        self.types[ty.index()].open(ty, &snapshot, in_full(ty));
                     }
                 }
             }
@@ -126,7 +129,7 @@ impl Session {
     fn on_sotw(&mut self, request: DiscoveryRequest, output: &mut Output) -> Result<(), SessionError> {
         let Some(ty) = known(&request.type_url)? else {
             let nonce = self.next_nonce();
-            output.responses.extend(self.unserved.sotw(&request, nonce)?.map(Response::Sotw));
+            output.responses.extend(self.unserved.sotw(&request, nonce)?);
             return Ok(());
         };
         let held = &mut self.types[ty.index()];
@@ -153,7 +156,8 @@ impl Session {
                 return Ok(());
             }
         }
-        let change = held.subscription.set(&request.resource_names, ty.is_complete());
+        let known = known_names(self.snapshot.as_deref(), ty);
+        let change = held.subscription.set(&request.resource_names, ty.is_complete(), &known);
         self.subscribed(ty, first, change)
     }
 
@@ -165,7 +169,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         let Some(ty) = known(&request.type_url)? else {
             let nonce = self.next_nonce();
-            output.responses.extend(self.unserved.delta(request, nonce)?.map(Response::Delta));
+            output.responses.extend(self.unserved.delta(&request, nonce)?);
             return Ok(());
         };
         let held = &mut self.types[ty.index()];
@@ -184,7 +188,8 @@ impl Session {
             settle(held, (Variant::Delta, ty), flight, request.error_detail, output);
         }
         let (more, less) = (&request.resource_names_subscribe, &request.resource_names_unsubscribe);
-        let change = held.subscription.change(more, less, ty.is_complete());
+        let known = known_names(self.snapshot.as_deref(), ty);
+        let change = held.subscription.change(more, less, ty.is_complete(), &known);
         self.subscribed(ty, first, change)
     }
 
@@ -197,7 +202,7 @@ impl Session {
         let change = change.map_err(|TooMany| too_many(ty))?;
         if let Some(snapshot) = &self.snapshot {
             if first {
-                self.types[ty.index()].open(ty, snapshot);
+                self.types[ty.index()].open(ty, snapshot, in_full(ty));
             } else {
                 self.types[ty.index()].follow(change, ty, snapshot);
             }
@@ -211,8 +216,8 @@ impl Session {
         if let Some(changed) = new.changed_from(old) {
             for (ty, name) in changed {
                 let held = &mut self.types[ty.index()];
-                if held.subscription.watches(&name) {
-                    held.mark(name, since, false);
+                if held.subscription.watches(name) {
+                    held.mark(name.clone(), since, false);
                 }
             }
             return;
@@ -220,7 +225,7 @@ impl Session {
         for ty in ResourceType::ALL {
             let held = &mut self.types[ty.index()];
             let (before, after) = (old.map(ty), new.map(ty));
-            let version = |map: &crate::ResourceMap, name: &str| map.get(name).map(|it| it.version.clone());
+            let version = |map: &ResourceMap, name: &str| map.get(name).map(|it| it.version.clone());
             let names: Vec<_> = before
                 .keys()
                 .chain(after.keys())
@@ -244,13 +249,14 @@ fn settle(
     error: Option<Status>,
     output: &mut Output,
 ) {
-    let Flight { generation, items, since, version, .. } = flight;
+    let Flight { generation, load, since, version, .. } = flight;
     let Some(Status { message, .. }) = error else {
         held.refused_version = None;
-        held.confirm(items);
+        held.confirm(load);
         output.events.push(SessionEvent::Ack { resource_type: ty, generation });
         return;
     };
+    let items = load.expand();
     let versions: BTreeMap<_, _> = items
         .iter()
         .map(|(name, content)| (name.clone(), content.as_ref().map(|it| it.version.clone())))
@@ -265,6 +271,17 @@ fn settle(
     held.refuse(ty, refused, since);
     held.repeat(again, since);
     output.events.push(SessionEvent::Nack { resource_type: ty, message, names, generation });
+}
+
+/// The first EDS request of a stream is answered in full: clusters that were warming when the last stream broke need
+/// their assignments again, whatever version the proxy has of them.
+fn in_full(ty: ResourceType) -> bool {
+    ty == ResourceType::Endpoint
+}
+
+/// The names that there are.
+fn known_names(snapshot: Option<&Snapshot>, ty: ResourceType) -> Names {
+    snapshot.map_or_else(Names::default, |snapshot| snapshot.names(ty).clone())
 }
 
 /// The type of a request, or `None` for one that umbra does not serve.

@@ -1,14 +1,14 @@
 //! What a class of proxies should have: an immutable manifest and a log of what changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
-use crate::resource::{Resource, ResourceType};
-
-/// Resources of one type by name. Clones share their nodes, so a derived snapshot costs what changed.
-pub type ResourceMap = RedBlackTreeMapSync<Arc<str>, Arc<Resource>>;
+use crate::names::{Names, Print};
+use crate::resource::{Resource, ResourceMap, ResourceType};
+use crate::variant::Variant;
+use crate::whole::{Cache, Whole};
 
 /// How many changed names the log keeps over all its generations; a session further behind compares everything.
 const LOG_NAMES: usize = 8192;
@@ -47,11 +47,48 @@ type LogEntry = Arc<[(ResourceType, Arc<str>)]>;
 pub struct Snapshot {
     lineage: u64,
     generation: u64,
-    maps: [ResourceMap; ResourceType::ALL.len()],
+    kinds: [OfType; ResourceType::ALL.len()],
     log: RedBlackTreeMapSync<u64, LogEntry>,
     log_names: usize,
     /// The log knows every change after this generation.
     log_start: u64,
+}
+
+/// The resources of one type.
+#[derive(Clone, Debug, Default)]
+struct OfType {
+    map: ResourceMap,
+    /// Its names.
+    names: Names,
+    /// Its names with their versions.
+    versions: Print,
+    whole: Cache,
+}
+
+impl OfType {
+    /// Puts or removes; false when nothing changes.
+    fn put(&mut self, name: &Arc<str>, resource: Option<Arc<Resource>>) -> bool {
+        let old = self.map.get(name).map(|old| &old.version);
+        if old == resource.as_ref().map(|new| &new.version) {
+            return false;
+        }
+        if let Some(old) = old {
+            self.versions.take_version(name, old);
+        }
+        match resource {
+            Some(resource) => {
+                self.names.insert(name.clone());
+                self.versions.add_version(name, &resource.version);
+                self.map.insert_mut(name.clone(), resource);
+            }
+            None => {
+                self.names.remove(name);
+                self.map.remove_mut(name);
+            }
+        }
+        self.whole = Cache::default();
+        true
+    }
 }
 
 impl Snapshot {
@@ -60,7 +97,7 @@ impl Snapshot {
         Self {
             lineage,
             generation,
-            maps: std::array::from_fn(|_| ResourceMap::default()),
+            kinds: Default::default(),
             log: RedBlackTreeMapSync::default(),
             log_names: 0,
             log_start: generation,
@@ -77,16 +114,9 @@ impl Snapshot {
         next.generation = generation.max(self.generation.saturating_add(1));
         let mut changed = BTreeSet::new();
         for Change { resource_type, name, resource } in changes {
-            let map = &mut next.maps[resource_type.index()];
-            let old = map.get(&name).map(|old| &old.version);
-            if old == resource.as_ref().map(|new| &new.version) {
-                continue;
+            if next.kinds[resource_type.index()].put(&name, resource) {
+                changed.insert((resource_type, name));
             }
-            match resource {
-                Some(resource) => map.insert_mut(name.clone(), resource),
-                None => drop(map.remove_mut(&name)),
-            }
-            changed.insert((resource_type, name));
         }
         if !changed.is_empty() {
             next.remember(changed.into_iter().collect());
@@ -124,25 +154,49 @@ impl Snapshot {
 
     /// All resources of a type, by name.
     pub fn map(&self, resource_type: ResourceType) -> &ResourceMap {
-        &self.maps[resource_type.index()]
+        &self.kinds[resource_type.index()].map
     }
 
-    /// The names that changed after an earlier generation of the same lineage; `None` when the log does not
+    /// The names of all resources of a type.
+    pub(crate) fn names(&self, resource_type: ResourceType) -> &Names {
+        &self.kinds[resource_type.index()].names
+    }
+
+    /// Whether these are the names of all resources of a type, with their versions.
+    pub(crate) fn has_versions(
+        &self,
+        resource_type: ResourceType,
+        versions: &BTreeMap<String, String>,
+    ) -> bool {
+        let own = &self.kinds[resource_type.index()].versions;
+        if versions.len() != own.count() {
+            return false;
+        }
+        let mut print = Print::default();
+        versions.iter().for_each(|(name, version)| print.add_version(name, version));
+        print == *own
+    }
+
+    /// All resources of a type as one part of a response.
+    pub(crate) fn whole(&self, resource_type: ResourceType, variant: Variant) -> Arc<Whole> {
+        let of = &self.kinds[resource_type.index()];
+        of.whole.get(variant, &of.map)
+    }
+
+    /// The names that changed after an earlier generation of the same lineage, some perhaps twice; `None` when the log does not
     /// reach back that far, so that only a full comparison can tell.
-    pub fn changed_since(&self, generation: u64) -> Option<BTreeSet<(ResourceType, Arc<str>)>> {
+    pub fn changed_since(&self, generation: u64) -> Option<impl Iterator<Item = &(ResourceType, Arc<str>)>> {
         if generation < self.log_start || generation > self.generation {
             return None;
         }
-        Some(
-            self.log
-                .range(generation.saturating_add(1)..)
-                .flat_map(|(_, entry)| entry.iter().cloned())
-                .collect(),
-        )
+        Some(self.log.range(generation.saturating_add(1)..).flat_map(|(_, entry)| entry.iter()))
     }
 
     /// As [`Snapshot::changed_since`] for an earlier snapshot; also `None` when it is of another lineage.
-    pub fn changed_from(&self, earlier: &Snapshot) -> Option<BTreeSet<(ResourceType, Arc<str>)>> {
+    pub fn changed_from(
+        &self,
+        earlier: &Snapshot,
+    ) -> Option<impl Iterator<Item = &(ResourceType, Arc<str>)>> {
         if self.lineage != earlier.lineage {
             return None;
         }
@@ -156,11 +210,11 @@ mod tests {
     use ResourceType::{Cluster, Route};
 
     fn put(ty: ResourceType, name: &str, body: &'static str) -> Change {
-        Change::put(ty, Resource::new(name, body.as_bytes(), []))
+        Change::put(ty, Resource::new(ty, name, body.as_bytes(), []))
     }
 
     fn changed(snapshot: &Snapshot, since: u64) -> Option<Vec<String>> {
-        let set = snapshot.changed_since(since)?;
+        let set: BTreeSet<_> = snapshot.changed_since(since)?.collect();
         Some(set.into_iter().map(|(ty, name)| format!("{ty}/{name}")).collect())
     }
 

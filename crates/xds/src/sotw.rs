@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use umbra_proto::envoy::service::discovery::v3::DiscoveryResponse;
-use xxhash_rust::xxh3::Xxh3;
-
 use crate::held::Held;
 use crate::order::Plan;
-use crate::resource::{Resource, ResourceType, hex};
+use crate::resource::{Resource, ResourceType};
+use crate::response::Response;
 use crate::snapshot::Snapshot;
+use crate::variant::Variant;
 
 /// What a response carries: of a complete type everything watched, of the others what the plan sends.
 ///
@@ -24,7 +23,7 @@ pub(crate) fn resources(
         return plan.send.values().flatten().cloned().collect();
     }
     let present = |resource: &Arc<Resource>| {
-        if plan.wait.contains_key(&resource.name) {
+        if plan.wait.contains(&resource.name) {
             held.body(&resource.name).cloned()
         } else {
             Some(resource.clone())
@@ -41,29 +40,12 @@ pub(crate) fn resources(
     all
 }
 
-/// A hash of names and versions: equal for equal content, on every stream and replica.
-pub(crate) fn version(resources: &[Arc<Resource>]) -> Arc<str> {
-    let mut hash = Xxh3::new();
-    for resource in resources {
-        hash.update(resource.name.as_bytes());
-        hash.update(b"\0");
-        hash.update(resource.version.as_bytes());
-    }
-    hex(hash.digest128())
-}
-
 /// The message.
 pub(crate) fn response(
     resource_type: ResourceType,
     resources: &[Arc<Resource>],
     version: &str,
     nonce: u64,
-) -> DiscoveryResponse {
-    DiscoveryResponse {
-        version_info: version.to_owned(),
-        resources: resources.iter().map(|resource| resource.to_any(resource_type)).collect(),
-        type_url: resource_type.type_url().to_owned(),
-        nonce: nonce.to_string(),
-        ..Default::default()
-    }
+) -> Response {
+    Response::new(Variant::Sotw, resource_type.type_url(), version, nonce, resources.iter(), &[])
 }

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use umbra_proto::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
 use crate::message::SessionError;
+use crate::response::Response;
+use crate::variant::Variant;
 
 /// More types than this that umbra does not serve on one stream are refused: Envoy itself has about a dozen.
 pub const MAX_UNSERVED_TYPES: usize = 32;
@@ -33,7 +33,7 @@ impl Unserved {
         &mut self,
         request: &DiscoveryRequest,
         nonce: u64,
-    ) -> Result<Option<DiscoveryResponse>, SessionError> {
+    ) -> Result<Option<Response>, SessionError> {
         let seen = self.seen(&request.type_url)?;
         let mut hasher = DefaultHasher::new();
         request.resource_names.hash(&mut hasher);
@@ -41,33 +41,26 @@ impl Unserved {
         if std::mem::replace(seen, names) == names {
             return Ok(None);
         }
-        Ok(Some(DiscoveryResponse {
-            version_info: "unserved".to_owned(),
-            type_url: request.type_url.clone(),
-            nonce: nonce.to_string(),
-            ..Default::default()
-        }))
+        Ok(Some(response(Variant::Sotw, request.type_url.clone(), nonce, &[])))
     }
 
     /// Answers the first request and every one that asks for names.
     pub(crate) fn delta(
         &mut self,
-        request: DeltaDiscoveryRequest,
+        request: &DeltaDiscoveryRequest,
         nonce: u64,
-    ) -> Result<Option<DeltaDiscoveryResponse>, SessionError> {
+    ) -> Result<Option<Response>, SessionError> {
         let seen = self.seen(&request.type_url)?;
         let first = seen.replace(0).is_none();
-        let mut removed = request.resource_names_subscribe;
-        removed.retain(|name| name != "*");
+        let asked = request.resource_names_subscribe.iter().map(String::as_str);
+        let removed: Vec<_> = asked.filter(|name| *name != "*").collect();
         if removed.is_empty() && !first {
             return Ok(None);
         }
-        Ok(Some(DeltaDiscoveryResponse {
-            system_version_info: "unserved".to_owned(),
-            type_url: request.type_url,
-            removed_resources: removed,
-            nonce: nonce.to_string(),
-            ..Default::default()
-        }))
+        Ok(Some(response(Variant::Delta, request.type_url.clone(), nonce, &removed)))
     }
+}
+
+fn response(variant: Variant, type_url: String, nonce: u64, removed: &[&str]) -> Response {
+    Response::new(variant, type_url, "unserved", nonce, std::iter::empty(), removed)
 }

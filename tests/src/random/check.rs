@@ -37,8 +37,8 @@ pub fn check_output(snapshot: &Snapshot, rtds: bool, mirror: &MirrorSettings) {
         for (name, resource) in snapshot.map(ty) {
             assert!(!name.is_empty(), "{ty}: a resource without a name");
             assert_eq!(*name, resource.name, "{ty}: the name of the entry and of the resource");
-            let again = Resource::new(name.clone(), resource.body.clone(), []);
-            assert_eq!(again.version, resource.version, "{ty} {name}: the version is the hash of the body");
+            let version = umbra_xds::version(&resource.body);
+            assert_eq!(version, resource.version, "{ty} {name}: the version is the hash of the body");
             assert!(resource.requires.is_sorted(), "{ty} {name}: {:?}", resource.requires);
         }
     }

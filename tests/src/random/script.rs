@@ -342,6 +342,7 @@ impl Default for World {
 /// Within a lineage the log names exactly what differs.
 fn check_log(before: &Snapshot, now: &Snapshot) {
     let Some(named) = now.changed_from(before) else { return };
+    let named: BTreeSet<_> = named.collect();
     for ty in ResourceType::ALL {
         let names = before.map(ty).keys().chain(now.map(ty).keys());
         for name in names {

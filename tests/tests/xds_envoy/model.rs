@@ -136,7 +136,7 @@ impl Model {
 fn put(ty: ResourceType, name: &str, message: &impl Message, requires: &[String]) -> Change {
     let requires: Vec<_> =
         requires.iter().map(|name| Requirement::new(ty.requires()[0], name.as_str())).collect();
-    Change::put(ty, Resource::new(name, message.encode_to_vec(), requires))
+    Change::put(ty, Resource::new(ty, name, message.encode_to_vec(), requires))
 }
 
 /// Zero: Envoy waits for its first answer as long as it takes.

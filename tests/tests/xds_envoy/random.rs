@@ -5,11 +5,14 @@ use std::time::Duration;
 use umbra_xds::{ResourceType, Variant};
 
 use crate::model::{ASSIGNMENTS, Model};
+use crate::server::Server;
 use crate::world::{World, echoes};
 
 /// Another seed for other batches; what is printed can be given back.
 const SEED: &str = "UMBRA_SEED";
-const BATCHES: u32 = 300;
+/// Another number of batches, for a long search.
+const COUNT: &str = "UMBRA_BATCHES";
+const BATCHES: u64 = 300;
 
 /// A small generator: random, and the same in every run.
 struct Dice(u64);
@@ -43,32 +46,49 @@ impl Dice {
     }
 }
 
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+/// Loses streams, or has them lost a little later; says which. The numbers from 7 on lose none.
+fn lose(server: &Server, number: u64) -> Option<&'static str> {
+    use ResourceType::{Cluster, Endpoint, Listener, Route};
+    let (now, then, what) = match number {
+        0 => (true, None, "away"),
+        1 => (false, Some(Cluster), "lost after CDS"),
+        2 => (false, Some(Endpoint), "lost after EDS"),
+        // The stream after that is lost too, as soon as it has told something of what changed.
+        3 => (true, Some(Cluster), "away, lost after CDS"),
+        4 => (true, Some(Endpoint), "away, lost after EDS"),
+        5 => (true, Some(Listener), "away, lost after LDS"),
+        6 => (true, Some(Route), "away, lost after RDS"),
+        _ => return None,
+    };
+    if now {
+        server.cut();
+    }
+    if let Some(ty) = then {
+        server.cut_after(ty);
+    }
+    Some(what)
+}
+
 async fn check(variant: Variant) {
-    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x00c0_ffee);
+    let seed = number(SEED).unwrap_or(0x00c0_ffee);
+    let batches = number(COUNT).unwrap_or(BATCHES);
     println!("{variant:?}: {SEED}={seed}");
     let mut dice = Dice(seed);
     let _echoes = echoes();
     let mut world = World::start(variant, "+A=S +B=S").await;
     let (mut worst, mut worst_lost, mut lost) = (Duration::ZERO, Duration::ZERO, 0);
-    for n in 0..BATCHES {
+    for n in 0..batches {
         let mut what = Vec::new();
         // Some batches come faster than Envoy can follow.
         for _ in 0..=dice.below(8).saturating_sub(5) {
             let words = dice.batch(&world.model);
-            what.push(match dice.below(24) {
-                0 => {
-                    world.server.cut();
-                    format!("away {words}")
-                }
-                1 => {
-                    world.server.cut_after(ResourceType::Cluster);
-                    format!("lost after CDS {words}")
-                }
-                2 => {
-                    world.server.cut_after(ResourceType::Endpoint);
-                    format!("lost after EDS {words}")
-                }
-                _ => words.clone(),
+            what.push(match lose(&world.server, dice.below(28)) {
+                Some(lost) => format!("{lost} {words}"),
+                None => words.clone(),
             });
             world.change(&words);
         }
@@ -84,7 +104,7 @@ async fn check(variant: Variant) {
     }
     world.assert_clean().await;
     println!(
-        "{variant:?}: {BATCHES} batches, the slowest took {worst:.0?}; of {lost} with lost streams {worst_lost:.0?}"
+        "{variant:?}: {batches} batches, the slowest took {worst:.0?}; of {lost} with lost streams {worst_lost:.0?}"
     );
 }
 

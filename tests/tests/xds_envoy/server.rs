@@ -202,12 +202,12 @@ impl Server {
 
 fn describe(response: &xds::Response) -> String {
     let ty = ResourceType::from_type_url(response.type_url()).map_or("other", ResourceType::short_name);
-    match response {
-        xds::Response::Delta(delta) => {
+    match response.decode().expect("a response") {
+        xds::Decoded::Delta(delta) => {
             let names: Vec<_> = delta.resources.iter().map(|it| it.name.as_str()).collect();
             format!("{ty} {names:?} without {:?}", delta.removed_resources)
         }
-        xds::Response::Sotw(sotw) => format!("{ty} with {} resources", sotw.resources.len()),
+        xds::Decoded::Sotw(sotw) => format!("{ty} with {} resources", sotw.resources.len()),
     }
 }
 
@@ -217,18 +217,18 @@ trait FromResponse {
 
 impl FromResponse for DiscoveryResponse {
     fn from_response(response: xds::Response) -> Self {
-        match response {
-            xds::Response::Sotw(response) => response,
-            xds::Response::Delta(_) => panic!("a response of the other variant"),
+        match response.decode().expect("a response") {
+            xds::Decoded::Sotw(response) => response,
+            xds::Decoded::Delta(_) => panic!("a response of the other variant"),
         }
     }
 }
 
 impl FromResponse for DeltaDiscoveryResponse {
     fn from_response(response: xds::Response) -> Self {
-        match response {
-            xds::Response::Delta(response) => response,
-            xds::Response::Sotw(_) => panic!("a response of the other variant"),
+        match response.decode().expect("a response") {
+            xds::Decoded::Delta(response) => response,
+            xds::Decoded::Sotw(_) => panic!("a response of the other variant"),
         }
     }
 }

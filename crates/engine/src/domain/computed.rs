@@ -95,7 +95,7 @@ macro_rules! computed {
             let value = match key {
                 $(Key::$vname($($varg),*) => Value::$vname($vderive),)*
                 $(Key::$oname($($oarg),*) => Value::$oname($oderive),)*
-                $(Key::$rname($($rarg),*) => Value::Resource(resource($rderive)),)*
+                $(Key::$rname($($rarg),*) => Value::Resource(resource(ResourceType::$rres, $rderive)),)*
             };
             (value, $notes)
         }

@@ -138,14 +138,14 @@ fn noted<T>((value, found): (T, Vec<Diagnostic>), notes: &mut Vec<Diagnostic>) -
     value
 }
 
-fn resource(built: Option<Built>) -> Option<Arc<Resource>> {
+fn resource(resource_type: ResourceType, built: Option<Built>) -> Option<Arc<Resource>> {
     let required = |it| match it {
         umbra_envoy::Requirement::Cluster(name) => Requirement::new(ResourceType::Cluster, name),
         umbra_envoy::Requirement::LoadAssignment(name) => Requirement::new(ResourceType::Endpoint, name),
     };
     built.map(|Built { name, body, requires }| {
         let requires: Vec<_> = requires.into_iter().map(required).collect();
-        Arc::new(Resource::new(name, body, requires))
+        Arc::new(Resource::new(resource_type, name, body, requires))
     })
 }
 

@@ -2,29 +2,30 @@
 
 mod connection;
 mod node;
+mod requests;
+mod responses;
 mod stream;
 mod wire;
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::codec::Streaming;
-use tonic::{Request, Response, Status};
-use umbra_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
-};
-use umbra_proto::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use tonic::server::NamedService;
 
 use crate::engine_task::EngineHandle;
 use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::tls::Identity;
+use responses::Budget;
 use wire::Wire;
 
 pub use connection::ConnectionInfo;
@@ -39,8 +40,6 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
 /// How often a quiet connection is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
-/// Responses that wait in a stream for its client to read.
-const QUEUE: usize = 4;
 
 /// How patient umbra is with clients. Tests shorten it.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +93,7 @@ impl Ads {
         let shutdown = self.shutdown.clone();
         let tls = tls.map(|identity| (identity, self.metrics.clone()));
         let incoming = connection::incoming(listener, tls, slots, close, self.patience.first_stream);
-        let service =
-            AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES);
+        let service = AdsService { ads: self, budget: Budget::default() };
         tonic::transport::Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
@@ -107,36 +105,50 @@ impl Ads {
             .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
             .await
     }
+}
 
-    fn open<W: Wire>(&self, request: Request<Streaming<W::Request>>) -> Response<Responses<W>> {
+/// `envoy.service.discovery.v3.AggregatedDiscoveryService`. Not tonic's own: that decodes into a buffer and encodes into
+/// another for each stream, and here all streams of a class are sent the same bytes.
+#[derive(Clone)]
+struct AdsService {
+    ads: Ads,
+    budget: Budget,
+}
+
+impl NamedService for AdsService {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+}
+
+impl AdsService {
+    fn open<W: Wire>(&self, request: Request<Body>) -> Response<Body> {
         let info = request.extensions().get::<ConnectionInfo>().cloned();
         if let Some(info) = &info {
             info.use_it();
         }
-        let (out, responses) = tokio::sync::mpsc::channel(QUEUE);
-        tokio::spawn(stream::run::<W>(self.clone(), request.into_inner(), out, info));
-        Response::new(ReceiverStream::new(responses))
+        let (out, responses) = responses::channel(self.budget.clone());
+        let requests = requests::Requests::new(request.into_body());
+        tokio::spawn(stream::run::<W>(self.ads.clone(), requests, out, info));
+        let mut response = Response::new(Body::new(responses));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
     }
 }
 
-type Responses<W> = ReceiverStream<Result<<W as Wire>::Response, Status>>;
+impl tower::Service<Request<Body>> for AdsService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
 
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = ReceiverStream<Result<DiscoveryResponse, Status>>;
-    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Ok(self.open::<wire::Sotw>(request))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        Ok(self.open::<wire::Delta>(request))
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let method = request.uri().path().rsplit('/').next();
+        ready(Ok(match method {
+            Some("StreamAggregatedResources") => self.open::<wire::Sotw>(request),
+            Some("DeltaAggregatedResources") => self.open::<wire::Delta>(request),
+            _ => Status::unimplemented("").into_http(),
+        }))
     }
 }

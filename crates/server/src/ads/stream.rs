@@ -1,19 +1,20 @@
 //! One ADS stream: requests, snapshots and the clock into a session; its responses out.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tokio::sync::watch;
-use tonic::codec::Streaming;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 use umbra_xds::{Output, SessionError, SessionEvent, Snapshot};
 
+use super::Ads;
 use super::connection::ConnectionInfo;
 use super::node;
+use super::requests::Requests;
+use super::responses::{Closed, Sender};
 use super::wire::Wire;
-use super::{Ads, QUEUE};
 use crate::metrics::ByReason;
 use crate::proxies::{Proxy, variant_name};
 
@@ -36,12 +37,10 @@ enum End {
 }
 
 impl End {
-    /// A failed read: tonic's decoder says `OUT_OF_RANGE` to what is too large and `INTERNAL` to what is no message;
-    /// anything else is a connection that broke.
-    fn of(status: &Status) -> Self {
+    /// A failed read.
+    fn of(status: Status) -> Self {
         match status.code() {
-            Code::OutOfRange => End::Malformed(Status::resource_exhausted(status.message())),
-            Code::Internal => End::Malformed(Status::invalid_argument(status.message())),
+            Code::ResourceExhausted | Code::InvalidArgument => End::Malformed(status),
             _ => End::Client,
         }
     }
@@ -76,22 +75,23 @@ impl End {
     }
 }
 
-type Out<W> = mpsc::Sender<Result<<W as Wire>::Response, Status>>;
-
 /// Serves one stream to its end.
 pub(super) async fn run<W: Wire>(
     ads: Ads,
-    mut requests: Streaming<W::Request>,
-    out: Out<W>,
+    mut requests: Requests<W::Request>,
+    out: Sender,
     connection: Option<ConnectionInfo>,
 ) {
     let peer = connection.as_ref().map_or_else(|| "unknown".to_owned(), |info| info.peer.to_string());
     let end = match hello::<W>(&ads, &mut requests, &peer).await {
         Ok((proxy, first)) => {
             let name = proxy.node_id.clone();
-            let end = Driver::<W> { ads: &ads, proxy, out: &out, published: None, unread: None }
-                .drive(requests, first)
-                .await;
+            let driver = Driver::<W> { ads: &ads, proxy, out: &out, published: None, variant: PhantomData };
+            // A client that reads nothing also holds up what waits for room in its queue.
+            let end = tokio::select! {
+                end = driver.drive(requests, first) => end,
+                () = stopped(&out, ads.patience.slow_reader) => End::SlowReader,
+            };
             info!(proxy = name, %peer, reason = end.reason(), "proxy gone");
             end
         }
@@ -110,14 +110,14 @@ pub(super) async fn run<W: Wire>(
             connection.close();
         }
     } else if let Some(status) = end.status() {
-        let _ = out.send_timeout(Err(status), ads.patience.slow_reader).await;
+        let _ = tokio::time::timeout(ads.patience.slow_reader, out.send(Err(status))).await;
     }
 }
 
 /// Waits for the first request and understands who asks.
 async fn hello<W: Wire>(
     ads: &Ads,
-    requests: &mut Streaming<W::Request>,
+    requests: &mut Requests<W::Request>,
     peer: &str,
 ) -> Result<(Arc<Proxy>, W::Request), End> {
     let mut first = tokio::select! {
@@ -125,7 +125,7 @@ async fn hello<W: Wire>(
             Err(_) => return Err(End::FirstRequest),
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None)) => return Err(End::Client),
-            Ok(Err(status)) => return Err(End::of(&status)),
+            Ok(Err(status)) => return Err(End::of(status)),
         },
         () = ads.shutdown.cancelled() => return Err(End::Shutdown),
     };
@@ -139,15 +139,29 @@ async fn hello<W: Wire>(
 struct Driver<'a, W: Wire> {
     ads: &'a Ads,
     proxy: Arc<Proxy>,
-    out: &'a Out<W>,
+    out: &'a Sender,
     /// The generation that is on its way to the proxy, and when it was taken up.
     published: Option<(u64, Instant)>,
-    /// Since when responses have been waiting in the queue.
-    unread: Option<Instant>,
+    variant: PhantomData<fn() -> W>,
+}
+
+/// Ends when a client has had something to read and has read nothing of it for as long as `patience`, or up to a third
+/// more.
+async fn stopped(out: &Sender, patience: Duration) {
+    let mut seen = (Instant::now(), None);
+    loop {
+        tokio::time::sleep(patience / 3).await;
+        let unread = out.unread_at();
+        if unread.is_none() || unread != seen.1 {
+            seen = (Instant::now(), unread);
+        } else if seen.0.elapsed() >= patience {
+            return;
+        }
+    }
 }
 
 impl<W: Wire> Driver<'_, W> {
-    async fn drive(mut self, mut requests: Streaming<W::Request>, first: W::Request) -> End {
+    async fn drive(mut self, mut requests: Requests<W::Request>, first: W::Request) -> End {
         let proxy = self.proxy.clone();
         let rtds = W::asks_for_runtime(&first);
         if rtds {
@@ -169,22 +183,25 @@ impl<W: Wire> Driver<'_, W> {
         if let Err(end) = self.request(first, start).await {
             return end;
         }
+        if self.ads.engine.is_ready() {
+            // It comes at once. Requests that are read after it are compared with it, and need no memory of their own.
+            let step = tokio::select! {
+                () = self.ads.shutdown.cancelled() => Err(End::Shutdown),
+                () = self.out.closed() => Err(End::Client),
+                snapshot = next(&mut connection.snapshots) => match snapshot {
+                    Some(snapshot) => self.snapshot(snapshot, start).await,
+                    None => Err(End::Shutdown),
+                },
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
         loop {
             let deadline = proxy.with_session(|session| session.next_deadline());
             let timer = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until((start + deadline).into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let out = self.out;
-            let unread = self.unread;
-            let slow = async {
-                match unread {
-                    Some(since) => {
-                        let deadline = since + self.ads.patience.slow_reader;
-                        tokio::time::timeout_at(deadline.into(), out.reserve_many(QUEUE)).await.map(drop)
-                    }
                     None => std::future::pending().await,
                 }
             };
@@ -207,16 +224,12 @@ impl<W: Wire> Driver<'_, W> {
                         self.request(request, start).await
                     }
                     Ok(None) => Err(End::Client),
-                    Err(status) => Err(End::of(&status)),
+                    Err(status) => Err(End::of(status)),
                 },
                 snapshot = next(&mut connection.snapshots) => match snapshot {
                     Some(snapshot) => self.snapshot(snapshot, start).await,
                     None => Err(End::Shutdown),
                 },
-                taken = slow => {
-                    self.unread = None;
-                    taken.map_err(|_| End::SlowReader)
-                }
                 () = timer => {
                     let output = proxy.with_session(|session| session.on_timer(start.elapsed()));
                     self.send(output).await
@@ -253,13 +266,8 @@ impl<W: Wire> Driver<'_, W> {
             self.ads.proxies.answered();
         }
         self.converge();
-        for response in output.responses.into_iter().filter_map(W::response) {
-            match self.out.send_timeout(Ok(response), self.ads.patience.slow_reader).await {
-                Ok(()) => {}
-                Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(End::SlowReader),
-                Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(End::Client),
-            }
-            self.unread.get_or_insert_with(Instant::now);
+        for response in output.responses {
+            self.out.send(Ok(response)).await.map_err(|Closed| End::Client)?;
         }
         Ok(())
     }

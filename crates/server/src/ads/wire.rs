@@ -1,18 +1,15 @@
 //! What differs between the two variants of ADS.
 
+use prost::Message;
 use umbra_envoy::RUNTIME_LAYER;
 use umbra_proto::envoy::config::core::v3::Node;
-use umbra_proto::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-};
-use umbra_xds::{ResourceType, Response, Variant};
+use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use umbra_xds::{ResourceType, Variant};
 
 /// A variant's messages.
 pub(crate) trait Wire: 'static {
     /// From the proxy.
-    type Request: Into<umbra_xds::Request> + Send + 'static;
-    /// To the proxy.
-    type Response: Send + 'static;
+    type Request: Into<umbra_xds::Request> + Message + Default + 'static;
     /// Which it is.
     const VARIANT: Variant;
 
@@ -20,8 +17,6 @@ pub(crate) trait Wire: 'static {
     fn take_node(request: &mut Self::Request) -> Option<Node>;
     /// The type asked for, and the names it adds.
     fn asks(request: &Self::Request) -> (&str, &[String]);
-    /// The message of this variant; a session of this variant makes no other.
-    fn response(response: Response) -> Option<Self::Response>;
 
     /// Whether it asks for umbra's runtime layer.
     fn asks_for_runtime(request: &Self::Request) -> bool {
@@ -36,7 +31,6 @@ pub(crate) enum Sotw {}
 
 impl Wire for Sotw {
     type Request = DiscoveryRequest;
-    type Response = DiscoveryResponse;
     const VARIANT: Variant = Variant::Sotw;
 
     fn take_node(request: &mut DiscoveryRequest) -> Option<Node> {
@@ -46,13 +40,6 @@ impl Wire for Sotw {
     fn asks(request: &DiscoveryRequest) -> (&str, &[String]) {
         (&request.type_url, &request.resource_names)
     }
-
-    fn response(response: Response) -> Option<DiscoveryResponse> {
-        match response {
-            Response::Sotw(response) => Some(response),
-            Response::Delta(_) => None,
-        }
-    }
 }
 
 /// Incremental.
@@ -60,7 +47,6 @@ pub(crate) enum Delta {}
 
 impl Wire for Delta {
     type Request = DeltaDiscoveryRequest;
-    type Response = DeltaDiscoveryResponse;
     const VARIANT: Variant = Variant::Delta;
 
     fn take_node(request: &mut DeltaDiscoveryRequest) -> Option<Node> {
@@ -69,12 +55,5 @@ impl Wire for Delta {
 
     fn asks(request: &DeltaDiscoveryRequest) -> (&str, &[String]) {
         (&request.type_url, &request.resource_names_subscribe)
-    }
-
-    fn response(response: Response) -> Option<DeltaDiscoveryResponse> {
-        match response {
-            Response::Delta(response) => Some(response),
-            Response::Sotw(_) => None,
-        }
     }
 }

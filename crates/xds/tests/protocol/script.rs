@@ -19,7 +19,7 @@ use std::time::Duration;
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use umbra_proto::google::rpc::Status;
 use umbra_xds::{
-    Change, Output, Request, Requirement, Resource, ResourceType, Response, Session, SessionEvent, Snapshot,
+    Change, Decoded, Output, Request, Requirement, Resource, ResourceType, Session, SessionEvent, Snapshot,
     Variant,
 };
 
@@ -41,7 +41,7 @@ fn resource(text: &str) -> (ResourceType, Resource) {
     let (head, body) = text.split_once('=').unwrap();
     let (kind, name) = head.split_once('/').unwrap();
     let (body, requires) = body.split_once(':').unwrap_or((body, ""));
-    (ty(kind), Resource::new(name, body.to_owned().into_bytes(), required(ty(kind), requires)))
+    (ty(kind), Resource::new(ty(kind), name, body, required(ty(kind), requires)))
 }
 
 fn change(text: &str) -> Change {
@@ -113,7 +113,7 @@ impl Conversation {
             let split = rest.iter().position(|word| *word == "init").unwrap_or(rest.len());
             let initial = rest.get(split + 1..).unwrap_or_default().iter().map(|pair| {
                 let (name, body) = pair.split_once('=').unwrap();
-                (name.to_owned(), Resource::new(name, body.to_owned().into_bytes(), []).version.to_string())
+                (name.to_owned(), umbra_xds::version(body.as_bytes()).to_string())
             });
             let request = DeltaDiscoveryRequest {
                 type_url: ty.type_url().to_owned(),
@@ -146,17 +146,17 @@ impl Conversation {
     fn output(&mut self, output: Output) {
         for response in output.responses {
             let ty = ResourceType::from_type_url(response.type_url()).unwrap();
-            self.last.insert(ty, response.nonce().to_owned());
+            self.last.insert(ty, response.nonce());
             let body = |any: &[u8]| String::from_utf8(any.to_vec()).unwrap();
             let mut words = vec![format!("{ty}#{}", response.nonce())];
-            match response {
-                Response::Delta(response) => {
+            match response.decode().unwrap() {
+                Decoded::Delta(response) => {
                     words.extend(response.resources.iter().map(|resource| {
                         format!("+{}={}", resource.name, body(&resource.resource.as_ref().unwrap().value))
                     }));
                     words.extend(response.removed_resources.iter().map(|name| format!("-{name}")));
                 }
-                Response::Sotw(response) => {
+                Decoded::Sotw(response) => {
                     // The protocol carries the name inside the message; here the name stands in the snapshots.
                     words.extend(response.resources.iter().map(|any| body(&any.value)));
                 }

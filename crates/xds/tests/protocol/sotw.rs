@@ -148,18 +148,21 @@ fn nonces() {
 fn equal_content_has_an_equal_version_on_every_stream() {
     use std::{sync::Arc, time::Duration};
     use umbra_proto::envoy::service::discovery::v3::DiscoveryRequest;
-    use umbra_xds::{Change, Resource, ResourceType, Response, Session, Snapshot};
+    use umbra_xds::{Change, Decoded, Resource, ResourceType, Session, Snapshot};
 
     let version = |bodies: &[(&'static str, &'static str)]| {
         let puts = bodies.iter().map(|(name, body)| {
-            Change::put(ResourceType::Cluster, Resource::new(*name, body.as_bytes(), []))
+            Change::put(
+                ResourceType::Cluster,
+                Resource::new(ResourceType::Cluster, *name, body.as_bytes(), []),
+            )
         });
         let mut session = Session::new(Sotw);
         session.on_snapshot(Arc::new(Snapshot::empty(1, 0).next(1, puts)), Duration::ZERO);
         let type_url = ResourceType::Cluster.type_url().to_owned();
         let request = DiscoveryRequest { type_url, ..Default::default() };
         let output = session.on_request(request, Duration::ZERO).unwrap();
-        let Some(Response::Sotw(response)) = output.responses.into_iter().next() else { panic!("no answer") };
+        let Decoded::Sotw(response) = output.responses[0].decode().unwrap() else { panic!("wrong variant") };
         response.version_info
     };
     assert_eq!(version(&[("a", "1"), ("b", "2")]), version(&[("b", "2"), ("a", "1")]));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use umbra_xds::{MAX_UNSERVED_TYPES, Response, Session, SessionError, Variant};
+use umbra_xds::{Decoded, MAX_UNSERVED_TYPES, Session, SessionError, Variant};
 
 const SDS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
@@ -30,9 +30,9 @@ fn delta_says_that_the_names_do_not_exist() {
         };
         // Before any snapshot: there is nothing to wait for.
         let output = session.on_request(request, Duration::ZERO).unwrap();
-        let answer = output.responses.into_iter().next().map(|response| match response {
-            Response::Delta(response) => response.removed_resources,
-            Response::Sotw(_) => panic!("wrong variant"),
+        let answer = output.responses.into_iter().next().map(|response| match response.decode().unwrap() {
+            Decoded::Delta(response) => response.removed_resources,
+            Decoded::Sotw(_) => panic!("wrong variant"),
         });
         assert_eq!(answer, expected.map(strings), "{names:?}");
     }

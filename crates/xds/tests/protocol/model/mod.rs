@@ -214,7 +214,7 @@ impl World {
             let body = format!("{name}|{}|{}|{bad}", self.serial % 3, requires.join(","));
             self.log.push(format!("world {body}"));
             let requires = crate::script::required(ty, &requires.join(","));
-            batch.push(Change::put(ty, Resource::new(name, body.into_bytes(), requires)));
+            batch.push(Change::put(ty, Resource::new(ty, name, body.into_bytes(), requires)));
         }
         let mut next = self.snapshot.next(self.snapshot.generation() + 1, batch);
         if self.kind.variant == Variant::Sotw {
@@ -226,7 +226,7 @@ impl World {
             let puts: Vec<_> = absent
                 .map(|name| {
                     let body = format!("{name}|0||").into_bytes();
-                    Change::put(Endpoint, Resource::new(name, body, []))
+                    Change::put(Endpoint, Resource::new(Endpoint, name, body, []))
                 })
                 .collect();
             next = next.next(next.generation() + 1, puts);

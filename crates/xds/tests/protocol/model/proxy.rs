@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use umbra_proto::google::rpc::Status;
-use umbra_xds::{Request, Resource, ResourceType, Response, Session, Variant};
+use umbra_xds::{Decoded, Request, ResourceType, Session, Variant};
 
 use ResourceType::{Cluster, Endpoint, Listener, Route, Runtime};
 
@@ -42,7 +42,7 @@ impl World {
         let known = |name: &Arc<str>| self.kind.variant == Variant::Delta && self.has[&ty].contains_key(name);
         self.asked.extend(names.iter().filter(|name| !known(name)).map(|name| (ty, name.clone())));
         let versions = self.has[&ty].values().map(|read| {
-            let version = Resource::new(read.name.clone(), read.body.clone(), []).version;
+            let version = umbra_xds::version(&read.body);
             (read.name.to_string(), version.to_string())
         });
         let versions = versions.collect();
@@ -99,14 +99,14 @@ impl World {
     pub(super) fn receive(&mut self) {
         let Some(Sent { response, snapshot, clusters_asked }) = self.to_proxy.pop_front() else { return };
         let ty = ResourceType::from_type_url(response.type_url()).unwrap();
-        self.nonces.insert(ty, response.nonce().to_owned());
-        let nonce = response.nonce().to_owned();
-        let (resources, removed): (Vec<Read>, Vec<Arc<str>>) = match &response {
-            Response::Delta(delta) => (
+        self.nonces.insert(ty, response.nonce());
+        let nonce = response.nonce();
+        let (resources, removed): (Vec<Read>, Vec<Arc<str>>) = match response.decode().unwrap() {
+            Decoded::Delta(delta) => (
                 delta.resources.iter().map(|it| Read::new(&it.resource.as_ref().unwrap().value)).collect(),
                 delta.removed_resources.iter().map(|name| name.as_str().into()).collect(),
             ),
-            Response::Sotw(sotw) => {
+            Decoded::Sotw(sotw) => {
                 let resources: Vec<_> = sotw.resources.iter().map(|any| Read::new(&any.value)).collect();
                 let complete = matches!(ty, Cluster | Listener);
                 let left_out =

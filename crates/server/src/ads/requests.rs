@@ -1,0 +1,153 @@
+//! Requests of one stream, read from its body.
+//!
+//! tonic's own reader keeps a buffer as large as the largest message for as long as the stream lives: for a proxy that
+//! has once asked for a thousand names, a hundred KiB that nothing needs any more.
+
+use std::marker::PhantomData;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::BodyExt;
+use prost::Message;
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::MAX_REQUEST_BYTES;
+
+/// Flag and length before each message (gRPC over HTTP/2, "Length-Prefixed-Message").
+pub(super) const PREFIX: usize = 5;
+
+/// The messages of a stream.
+pub(super) struct Requests<T> {
+    body: Body,
+    /// What was read and is no whole message yet.
+    rest: BytesMut,
+    message: PhantomData<fn() -> T>,
+}
+
+impl<T: Message + Default> Requests<T> {
+    pub(super) fn new(body: Body) -> Self {
+        Requests { body, rest: BytesMut::new(), message: PhantomData }
+    }
+
+    /// The next message; `None` when the client has said its last. May be dropped at any await.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` or `RESOURCE_EXHAUSTED` for what is no request or too large; any other code is a connection
+    /// that broke.
+    pub(super) async fn message(&mut self) -> Result<Option<T>, Status> {
+        loop {
+            if let Some(message) = self.whole()? {
+                return Ok(Some(message));
+            }
+            match self.body.frame().await {
+                None if self.rest.is_empty() => return Ok(None),
+                None => return Err(Status::unavailable("the stream ended inside of a message")),
+                // Whatever the transport says: the client did not.
+                Some(Err(error)) => return Err(Status::unavailable(error.to_string())),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if let Some(message) = self.take(data)? {
+                        return Ok(Some(message));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what came; the message, when it is all of one.
+    fn take(&mut self, data: Bytes) -> Result<Option<T>, Status> {
+        if self.rest.is_empty() && length(&data)?.is_some_and(|len| data.len() == PREFIX + len) {
+            return decode(&data[PREFIX..]).map(Some);
+        }
+        self.rest.extend_from_slice(&data);
+        Ok(None)
+    }
+
+    /// The first message of the rest, when it is there as a whole.
+    fn whole(&mut self) -> Result<Option<T>, Status> {
+        let Some(len) = length(&self.rest)?.filter(|len| self.rest.len() >= PREFIX + len) else {
+            return Ok(None);
+        };
+        self.rest.advance(PREFIX);
+        let message = decode(&self.rest.split_to(len));
+        if self.rest.is_empty() {
+            self.rest = BytesMut::new();
+        }
+        message.map(Some)
+    }
+}
+
+/// The length of the message that begins here, once its prefix is there.
+fn length(data: &[u8]) -> Result<Option<usize>, Status> {
+    let Some((&[flag, a, b, c, d], _)) = data.split_first_chunk::<PREFIX>() else { return Ok(None) };
+    if flag != 0 {
+        return Err(Status::invalid_argument("the message is compressed, which was not agreed upon"));
+    }
+    let len = u32::from_be_bytes([a, b, c, d]) as usize;
+    if len > MAX_REQUEST_BYTES {
+        let text = format!("the message has {len} bytes, and {MAX_REQUEST_BYTES} are allowed");
+        return Err(Status::new(Code::ResourceExhausted, text));
+    }
+    Ok(Some(len))
+}
+
+fn decode<T: Message + Default>(data: &[u8]) -> Result<T, Status> {
+    T::decode(data).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use http_body_util::StreamBody;
+    use umbra_proto::envoy::service::discovery::v3::DiscoveryRequest;
+
+    use super::*;
+
+    fn framed(flag: u8, len: usize, message: &[u8]) -> Vec<u8> {
+        let mut out = vec![flag];
+        out.extend((len as u32).to_be_bytes());
+        out.extend(message);
+        out
+    }
+
+    fn message(url: &str) -> Vec<u8> {
+        let message = DiscoveryRequest { type_url: url.to_owned(), ..Default::default() }.encode_to_vec();
+        framed(0, message.len(), &message)
+    }
+
+    /// What is read of these bytes when they come in pieces of that size, and how it ends.
+    async fn read(bytes: &[u8], piece: usize) -> (Vec<String>, Option<Code>) {
+        let pieces: Vec<_> = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
+        let frames = pieces.into_iter().map(|it| Ok::<_, Status>(http_body::Frame::data(it)));
+        let body = Body::new(StreamBody::new(stream::iter(frames)));
+        let mut requests = Requests::<DiscoveryRequest>::new(body);
+        let mut found = Vec::new();
+        loop {
+            match requests.message().await {
+                Ok(Some(message)) => found.push(message.type_url),
+                Ok(None) => return (found, None),
+                Err(status) => return (found, Some(status.code())),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_are_found_however_they_are_cut() {
+        let long = "x".repeat(1000);
+        let good = [message("a"), message(""), message(&long), message("b")].concat();
+        let all = ["a", "", &long, "b"].map(str::to_owned);
+        let too_long = framed(0, MAX_REQUEST_BYTES + 1, b"");
+        for (title, bytes, found, end) in [
+            ("four", &good[..], &all[..], None),
+            ("none", b"", &[], None),
+            ("half", &good[..good.len() - 1], &all[..3], Some(Code::Unavailable)),
+            ("compressed", &framed(1, 0, b""), &[], Some(Code::InvalidArgument)),
+            ("garbage", &framed(0, 3, &[255; 3]), &[], Some(Code::InvalidArgument)),
+            ("too long", &too_long, &[], Some(Code::ResourceExhausted)),
+        ] {
+            for piece in [1, 2, 7, 1007, 1 << 20] {
+                assert_eq!(read(bytes, piece).await, (found.to_vec(), end), "{title} by {piece}");
+            }
+        }
+    }
+}
