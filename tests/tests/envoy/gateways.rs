@@ -1,7 +1,9 @@
 //! Gateways: hosts, several rules on one host, and what is not theirs.
 
 use umbra_testkit::client::Ask;
-use umbra_testkit::isolate::isolated;
+use umbra_testkit::isolate::{isolated, isolated_in_namespaces};
+use umbra_testkit::net::Net;
+use umbra_testkit::umbra;
 use umbra_testkit::world::World;
 use umbra_tests::manifests::{istio, web};
 
@@ -182,5 +184,46 @@ fn https_ends_before_the_gateway() {
         world.wait_status(GATE, &secure, 200).await;
         assert_eq!(world.ask(GATE, &plain).await.status, 301);
         world.assert_clean().await;
+    });
+}
+
+/// A mirror whose name DNS never answers: the resolver here would ask for an hour.
+#[test]
+fn a_name_that_dns_never_answers_holds_up_no_start() {
+    isolated_in_namespaces(async {
+        let silent =
+            Net::here().datagrams("127.0.0.1:53".parse().expect("an address")).expect("the port of DNS");
+        let nowhere = istio(
+            "ServiceEntry",
+            "default",
+            "nowhere",
+            "hosts: [nowhere.example.com]
+resolution: DNS
+ports:
+- {number: 80, name: http, protocol: HTTP}
+",
+        );
+        let copied = to("v1", "/", "  mirror: {host: nowhere.example.com}\n");
+        let rule = on_gateway("shop", "shop.example.com", &copied);
+        let gate = gateway("shop.example.com");
+        let mut world = World::new();
+        world.start_echo("v1", "127.0.1.1:8080");
+        for (name, text) in [("web", &web()), ("nowhere", &nowhere), ("gate", &gate), ("rule", &rule)] {
+            world.write(&format!("{name}.yaml"), text);
+        }
+        world.start_umbra_with("").await;
+        let bootstrap =
+            umbra::bootstrap("router/infra/istio=edge", world.umbra().xds()).expect("a bootstrap");
+        let resolver = "resolvers: [{socketAddress: {address: 127.0.0.1, portValue: 53}}]";
+        let patient = bootstrap.replace(
+            "    queryTimeoutSeconds: \"2\"\n",
+            &format!("    queryTimeoutSeconds: \"3600\"\n    {resolver}\n"),
+        );
+        assert_ne!(patient, bootstrap, "the bootstrap says for how long a resolver asks");
+        world.start_envoy("edge", &patient).await;
+        served(&world, &[("shop.example.com", "/", "v1")]).await;
+        let mut asked = [0; 512];
+        let (length, _) = silent.recv_from(&mut asked).await.expect("a question");
+        assert!(String::from_utf8_lossy(&asked[..length]).contains("nowhere"), "the name was asked for");
     });
 }
