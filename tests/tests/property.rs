@@ -109,7 +109,7 @@ proptest! {
         let mut t = Tape::new(&numbers);
         let manifests: Vec<_> = world.manifests().values().cloned().collect();
         edit(&mut world, manifests.into_iter().filter_map(|mut m| change_percentages(&mut m, &mut t).then_some(m)), |world, ty, id| {
-            let rtds = world.engine.class(id).unwrap().rtds;
+            let rtds = world.engine.class(id).unwrap().rtds.any();
             if rtds { ty == ResourceType::Runtime } else { ty != ResourceType::Listener }
         });
     }

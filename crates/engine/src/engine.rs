@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{Change, Object};
-use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyClass, ProxyNode, Settings};
+use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyClass, ProxyNode, RuntimeForms, Settings};
 use umbra_mesh::Index;
 use umbra_xds::{Resource, Snapshot};
 
@@ -45,7 +45,7 @@ pub struct Settled {
 
 struct Proxy {
     node: ProxyNode,
-    rtds: bool,
+    rtds: RuntimeForms,
     class: Option<ProxyClass>,
 }
 
@@ -132,9 +132,9 @@ impl Engine {
     }
 
     /// Takes a proxy in; its snapshot comes with the next [`Engine::settle`].
-    pub fn connect(&mut self, id: ProxyId, node: ProxyNode, rtds: bool) {
+    pub fn connect(&mut self, id: ProxyId, node: ProxyNode, rtds: impl Into<RuntimeForms>) {
         self.disconnect(id);
-        let proxy = Proxy { node, rtds, class: None };
+        let proxy = Proxy { node, rtds: rtds.into(), class: None };
         let key = proxy.key();
         self.memo.demand(&key);
         self.by_key.entry(key).or_default().insert(id);
@@ -142,11 +142,11 @@ impl Engine {
         self.proxies.insert(id, proxy);
     }
 
-    /// The proxy has asked for the runtime layer: fractions reach it that way from now on.
-    pub fn set_rtds(&mut self, id: ProxyId) {
-        let Some(proxy) = self.proxies.get_mut(&id).filter(|p| !p.rtds) else { return };
+    /// The proxy has asked for layers of the runtime: fractions reach it that way from now on.
+    pub fn set_rtds(&mut self, id: ProxyId, forms: RuntimeForms) {
+        let Some(proxy) = self.proxies.get_mut(&id).filter(|p| p.rtds.with(forms) != p.rtds) else { return };
         let old = proxy.key();
-        proxy.rtds = true;
+        proxy.rtds = proxy.rtds.with(forms);
         let new = proxy.key();
         self.memo.demand(&new);
         self.by_key.entry(new).or_default().insert(id);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{Change, Object, parse_documents};
-use umbra_ir::{Interception, Kind, ObjectId, ProxyKind, ProxyNode};
+use umbra_ir::{Interception, Kind, ObjectId, ProxyKind, ProxyNode, RuntimeForms};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::{Engine, Options, ProxyId, Settled};
@@ -145,26 +145,74 @@ fn work_follows_the_change() {
     check_change(|t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s"), &["rds 8000"], 9);
 }
 
-/// How many keys one edit computes beside `others` services, rules and pods that it does not concern.
-fn work_beside(others: usize, edit: impl Fn(&str) -> String) -> u64 {
-    let mut engine = engine(MIRROR);
-    for n in 0..others {
-        apply(&mut engine, &MIRROR.replace("httpbin", &format!("other{n}")));
-    }
-    apply(&mut engine, &edit(MIRROR)).recomputed
+/// `httpbin` by another name, but most without subsets and pods, which take long to read.
+fn other(n: usize) -> String {
+    let text = if n.is_multiple_of(10) { MIRROR } else { PLAIN };
+    text.replace("httpbin", &format!("other{n}"))
 }
 
+const PLAIN: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: httpbin}
+spec: {ports: [{name: http, port: 8000}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: httpbin}
+spec: {hosts: [httpbin], http: [{route: [{destination: {host: httpbin}}], mirror: {host: httpbin}}]}
+";
+
+/// The counts of keys that single edits compute beside so many services, rules and pods that they do not concern.
+fn work_beside(others: usize, edits: &[(&str, Edit)]) -> Vec<u64> {
+    let mut engine = engine(MIRROR);
+    for n in 0..others {
+        for object in objects(&other(n)) {
+            engine.apply(Change::Upsert(object));
+        }
+    }
+    engine.settle();
+    let counts = edits.iter().map(|(_, edit)| {
+        let count = apply(&mut engine, &edit(MIRROR)).recomputed;
+        apply(&mut engine, MIRROR);
+        count
+    });
+    counts.collect()
+}
+
+type Edit = fn(&str) -> String;
+
+/// One change each, as an operator makes it.
+const EDITS: [(&str, Edit); 6] = [
+    ("a pod's readiness", |t| t.replace("podIP: 10.0.0.2", "podIP: 10.0.0.2, phase: Failed")),
+    ("a percentage", |t| t.replace("value: 50", "value: 10")),
+    ("an edited rule", |t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s")),
+    ("a mirror less", |t| {
+        t.replace("    mirror: {host: httpbin, subset: v2}\n    mirrorPercentage: {value: 50}\n", "")
+    }),
+    ("one more service", |t| t.replace("\nkind: Service\n", ADDED)),
+    ("metadata only", |t| t.replace("name: httpbin}", "name: httpbin, resourceVersion: '7'}")),
+];
+
+/// A Service before the first.
+const ADDED: &str = "
+kind: Service
+metadata: {name: added}
+spec: {ports: [{name: http, port: 8000}]}
+---
+apiVersion: v1
+kind: Service
+";
+
+/// Not by a fifth more in a mesh of 5000 services than in one of 100.
 #[test]
 fn work_does_not_grow_with_the_mesh() {
-    type Edit = fn(&str) -> String;
-    let edits: [(&str, Edit); 4] = [
-        ("a pod's readiness", |t| t.replace("podIP: 10.0.0.2", "podIP: 10.0.0.2, phase: Failed")),
-        ("a percentage", |t| t.replace("value: 50", "value: 10")),
-        ("an edited rule", |t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s")),
-        ("metadata only", |t| t.replace("name: httpbin}", "name: httpbin, resourceVersion: '7'}")),
-    ];
-    for (what, edit) in edits {
-        assert_eq!(work_beside(1, edit), work_beside(20, edit), "{what}");
+    let (few, many) = (work_beside(100, &EDITS), work_beside(5000, &EDITS));
+    for ((what, _), (few, many)) in EDITS.iter().zip(few.iter().zip(&many)) {
+        assert!(
+            *many as f64 <= *few as f64 * 1.2,
+            "{what}: {few} keys beside 100 services, {many} beside 5000"
+        );
     }
 }
 
@@ -188,7 +236,7 @@ fn a_proxy_is_reclassed_when_it_asks_for_the_runtime_layer() {
     let settled = engine.settle();
     assert_eq!(settled.snapshots.len(), 1);
     assert!(names(&settled.snapshots[0].1, ResourceType::Runtime).is_empty());
-    engine.set_rtds(ProxyId(2));
+    engine.set_rtds(ProxyId(2), RuntimeForms::WHOLE);
     let settled = engine.settle();
     assert_eq!(names(&settled.snapshots[0].1, ResourceType::Runtime), ["umbra"]);
     assert_eq!(engine.class_count(), 1);
@@ -198,13 +246,41 @@ fn a_proxy_is_reclassed_when_it_asks_for_the_runtime_layer() {
 }
 
 #[test]
+fn a_percentage_costs_one_layer_of_those_that_were_asked_for() {
+    let mut engine = engine(MIRROR);
+    engine.connect(ProxyId(2), sidecar("default"), RuntimeForms::of_digits(2));
+    for n in 0..100 {
+        apply(&mut engine, &other(n));
+    }
+    let snapshot = engine.snapshot(ProxyId(2)).unwrap();
+    let layers = names(&snapshot, ResourceType::Runtime);
+    assert_eq!((layers.len(), &*layers[0], &*layers[63]), (64, "umbra-00", "umbra-77"));
+    let before = snapshot;
+    let settled = apply(&mut engine, &MIRROR.replace("value: 50", "value: 10"));
+    let after = engine.snapshot(ProxyId(2)).unwrap();
+    let [(ResourceType::Runtime, name)] =
+        &after.changed_from(&before).unwrap().into_iter().collect::<Vec<_>>()[..]
+    else {
+        panic!("one layer");
+    };
+    let layer = after.get(ResourceType::Runtime, name).unwrap();
+    assert!(layer.body.len() < 1000, "{} bytes", layer.body.len());
+    // The rule's own keys, a layer for each of the two forms.
+    assert!(settled.recomputed <= 7, "{} keys", settled.recomputed);
+    // Who asks for the other form as well has both.
+    engine.set_rtds(ProxyId(2), RuntimeForms::WHOLE);
+    engine.settle();
+    assert_eq!(names(&engine.snapshot(ProxyId(2)).unwrap(), ResourceType::Runtime).len(), 65);
+}
+
+#[test]
 fn a_class_that_one_proxy_leaves_and_another_joins_keeps_its_resources() {
     let mut engine = engine(MIRROR);
     engine.connect(ProxyId(2), sidecar("default"), false);
     engine.settle();
     let before = engine.snapshot(ProxyId(2)).unwrap();
     engine.connect(ProxyId(3), sidecar("default"), false);
-    engine.set_rtds(ProxyId(2));
+    engine.set_rtds(ProxyId(2), RuntimeForms::WHOLE);
     engine.settle();
     let after = engine.snapshot(ProxyId(3)).unwrap();
     for ty in ResourceType::ALL {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use prost::{Message, Name};
 use umbra_ir::{ProxyKind, TlsOrigination, UpstreamProtocol};
 use umbra_proto::envoy::config::bootstrap::v3::{
-    Admin, Bootstrap, LayeredRuntime, RuntimeLayer,
+    Admin, Bootstrap, LayeredRuntime, RuntimeLayer as RuntimeLayerConfig,
     bootstrap::{DeferredStatOptions, DynamicResources, StaticResources},
     runtime_layer::{AdminLayer, LayerSpecifier, RtdsLayer},
 };
@@ -37,7 +37,7 @@ use umbra_proto::google::protobuf::{Struct, Value, value::Kind};
 use umbra_proto::json::{JsonError, to_json};
 use umbra_proto::pack_any;
 
-use crate::RUNTIME_LAYER;
+use crate::RuntimeLayer;
 use crate::convert::{ads, duration, socket_address, struct_value, structure, text_value};
 use crate::tls::transport_socket;
 
@@ -70,6 +70,8 @@ pub struct BootstrapOptions {
     pub node_id: Option<String>,
     /// Ask for the state-of-the-world variant instead of delta.
     pub state_of_the_world: bool,
+    /// The number of octal digits in the names of the runtime's layers: 0 for one layer, 2 for 64.
+    pub runtime_digits: u32,
 }
 
 /// How a proxy knows umbra, and umbra the proxy. The files are on the proxy's machine.
@@ -97,6 +99,7 @@ impl Default for BootstrapOptions {
             ready: None,
             node_id: None,
             state_of_the_world: false,
+            runtime_digits: 2,
         }
     }
 }
@@ -106,7 +109,7 @@ impl Default for BootstrapOptions {
 /// after an outage reach nobody.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
-/// The bootstrap (`envoy.config.bootstrap.v3.Bootstrap`): ADS, the runtime layer [`RUNTIME_LAYER`] below the
+/// The bootstrap (`envoy.config.bootstrap.v3.Bootstrap`): ADS, the runtime's layers below the
 /// admin one, so that a person at the proxy has the last word, and the admin interface.
 pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
     // Zero: a proxy is not ready before it was told what to do.
@@ -130,7 +133,7 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
             listeners: options.ready.map(ready::listener).into_iter().collect(),
             ..Default::default()
         }),
-        layered_runtime: Some(LayeredRuntime { layers: runtime_layers() }),
+        layered_runtime: Some(LayeredRuntime { layers: runtime_layers(options.runtime_digits) }),
         typed_dns_resolver_config: Some(names::resolver()),
         // A cluster that nobody has called yet has no statistics: a proxy sees thousands of clusters and calls a few
         // (docs/performance.md has the figures).
@@ -203,14 +206,18 @@ fn regex_limit() -> Struct {
 }
 
 /// Later layers win.
-fn runtime_layers() -> Vec<RuntimeLayer> {
-    let rtds = RtdsLayer { name: RUNTIME_LAYER.to_owned(), rtds_config: Some(ads(RUNTIME_TIMEOUT)) };
-    let layer = |name: &str, layer| RuntimeLayer { name: name.to_owned(), layer_specifier: Some(layer) };
-    vec![
-        layer("static", LayerSpecifier::StaticLayer(regex_limit())),
-        layer(RUNTIME_LAYER, LayerSpecifier::RtdsLayer(rtds)),
-        layer("admin", LayerSpecifier::AdminLayer(AdminLayer {})),
-    ]
+fn runtime_layers(digits: u32) -> Vec<RuntimeLayerConfig> {
+    let config =
+        |name: &str, layer| RuntimeLayerConfig { name: name.to_owned(), layer_specifier: Some(layer) };
+    let rtds = RuntimeLayer::all(digits).map(|layer| {
+        let name = layer.to_string();
+        let rtds = RtdsLayer { name: name.clone(), rtds_config: Some(ads(RUNTIME_TIMEOUT)) };
+        config(&name, LayerSpecifier::RtdsLayer(rtds))
+    });
+    let mut layers = vec![config("static", LayerSpecifier::StaticLayer(regex_limit()))];
+    layers.extend(rtds);
+    layers.push(config("admin", LayerSpecifier::AdminLayer(AdminLayer {})));
+    layers
 }
 
 fn xds_cluster(options: &BootstrapOptions) -> Cluster {

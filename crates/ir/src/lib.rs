@@ -20,6 +20,7 @@ mod protocol;
 mod proxy;
 mod route;
 mod rule;
+mod runtime_forms;
 mod scope;
 mod service;
 mod settings;
@@ -51,6 +52,7 @@ pub use rule::{
     RedirectPort, RequestMatch, RetryPolicy, RouteOrder, Rule, RuleAction, RuleHead, RuleMatch, Rules,
     Shares, StaticFilter, TextMatch, WeightedDestination,
 };
+pub use runtime_forms::RuntimeForms;
 pub use scope::{Scope, Table, VirtualHostSpec};
 pub use service::{
     ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, Resolution, Role, ServiceHead, ServiceId,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, Interception, ObjectId, PortNumber, Protocol};
+use crate::{Hostname, Interception, ObjectId, PortNumber, Protocol, RuntimeForms};
 
 /// What a proxy is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -64,8 +64,8 @@ pub struct ProxyClass {
     pub namespace: Arc<str>,
     /// Those labels that some selector mentions.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// It asked for the runtime layer `umbra`.
-    pub rtds: bool,
+    /// The layers of the runtime that it asked for; none: percentages stand in its routes.
+    pub rtds: RuntimeForms,
     /// It cannot bind ports below 1024.
     pub unprivileged: bool,
     /// How many proxies before a gateway are believed about where requests come from and how; 0 at a sidecar.

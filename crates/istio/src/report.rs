@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use umbra_api::{DestinationRule, Object, Objects, VirtualService};
 use umbra_ir::{ClientTls, Code, DestinationRuleEntry, Diagnostic, LeveledPolicy, MirrorState, ObjectId};
-use umbra_mesh::{Report, View};
+use umbra_mesh::{Report, View, select_services_named};
 
 use crate::mirrors::written_mirrors;
 use crate::names::resolve_host;
@@ -40,8 +40,7 @@ pub fn report_destination_rule(
     }
     let namespace = &id.namespace;
     let host = resolve_host(&rule.spec.host, namespace, &view.settings().cluster_domain);
-    let services = view.visible_services(namespace);
-    if !services.iter().any(|s| s.id.host.subset_of(&host)) {
+    if select_services_named(view, namespace, &host).is_empty() {
         let message =
             format!("no visible service is called {host}: the rule has no effect until there is one");
         report.insert(Diagnostic::new(Code::HostNotFound, id, "spec.host", message));

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode};
+use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode, RuntimeForms};
 
 use crate::view::{Index, View};
 
 /// The class of a proxy: only what changes its configuration.
-pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: bool) -> ProxyClass {
+pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> ProxyClass {
     let keys = view.mentioned_labels(&node.kind, &node.namespace);
     let pod = node.pod.as_ref().and_then(|name| {
         // Its own word counts before its Pod's.

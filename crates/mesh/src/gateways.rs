@@ -98,7 +98,7 @@ impl TableBuilder {
             gateway: gateway.clone(),
             port: server.port,
             labels: mentioned(rule, &class.labels),
-            rtds: class.rtds,
+            rtds: class.rtds.any(),
         };
         let applies = rule
             .filters

@@ -35,7 +35,10 @@ pub use report::{Report, report_ports, report_rules};
 pub use routes::bind_routes;
 pub use runtime::bind_runtime;
 pub use scope::{bind_scope, select_bound_rules};
-pub use services::{resolve_service, select_visible_services};
+pub use services::{
+    resolve_service, select_listened_ports, select_services_named, select_services_under,
+    select_visible_services,
+};
 pub use target::resolve_target;
 pub use view::{Index, Inputs, View};
 pub use virtual_host::bind_virtual_host;

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umbra_ir::{
-    BuiltInCluster, CapturedListener, ClusterRef, Interception, ProxyClass, ProxyKind, Role, Scope,
+    BuiltInCluster, CapturedListener, ClusterRef, Interception, ObjectId, ProxyClass, ProxyKind, Role,
+    RuntimeKey, Scope,
 };
 
 use crate::clusters::uses_load_assignment;
+use crate::runtime::bind_runtime_members;
 use crate::view::View;
 
 /// What a class is served, by reference: names and keys are made of it, contents are not in it.
@@ -23,6 +25,8 @@ pub struct Manifest {
     pub captured: Arc<Vec<CapturedListener>>,
     /// Clusters that no service is behind.
     pub built_in: &'static [BuiltInCluster],
+    /// The mirrors whose shares it gets by RTDS, each with the rule that says it.
+    pub runtime: BTreeSet<(RuntimeKey, ObjectId)>,
 }
 
 /// Sidecars get every visible service, gateways what their routes name; both the mirror clusters of their
@@ -46,5 +50,6 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     }
     let assigned = clusters.iter().filter(|cluster| uses_load_assignment(view, cluster));
     let load_assignments = assigned.map(|cluster| cluster.with_role(Role::Primary)).collect();
-    Manifest { scope, clusters, load_assignments, captured, built_in }
+    let runtime = if class.rtds.any() { bind_runtime_members(view, &scope) } else { BTreeSet::new() };
+    Manifest { scope, clusters, load_assignments, captured, built_in, runtime }
 }

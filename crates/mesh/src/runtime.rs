@@ -1,22 +1,26 @@
-//! The runtime layer of a class.
+//! The percentages of a class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use umbra_ir::{ProxyClass, RouteSource, RuntimeFraction, RuntimeKey};
+use umbra_ir::{ObjectId, RouteSource, RuntimeFraction, RuntimeKey, Scope};
 
 use crate::view::View;
 
-/// The fractions of every mirror that the class's routes hold.
-pub fn bind_runtime(view: &dyn View, class: &ProxyClass) -> BTreeMap<RuntimeKey, RuntimeFraction> {
-    let mut layer = BTreeMap::new();
-    for source in view.scope(class).sources() {
+/// The mirrors that the routes of a scope hold, each with the rule that says its share; never the shares.
+pub(crate) fn bind_runtime_members(view: &dyn View, scope: &Scope) -> BTreeSet<(RuntimeKey, ObjectId)> {
+    let mut members = BTreeSet::new();
+    for source in scope.sources() {
         let RouteSource::Rules(vs, _) = source else { continue };
-        let refs = view.refs(source);
-        if refs.keys.is_empty() {
-            continue;
-        }
-        let Some(shares) = view.shares(vs) else { continue };
-        layer.extend(refs.keys.iter().filter_map(|key| Some((key.clone(), *shares.0.get(key)?))));
+        members.extend(view.refs(source).keys.iter().map(|key| (key.clone(), vs.clone())));
     }
-    layer
+    members
+}
+
+/// The shares of these mirrors.
+pub fn bind_runtime(
+    view: &dyn View,
+    members: &[(RuntimeKey, ObjectId)],
+) -> BTreeMap<RuntimeKey, RuntimeFraction> {
+    let share = |(key, vs): &(RuntimeKey, ObjectId)| Some((key.clone(), *view.shares(vs)?.0.get(key)?));
+    members.iter().filter_map(share).collect()
 }

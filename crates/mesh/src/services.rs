@@ -1,9 +1,9 @@
 //! Which service a host means, and which of them a namespace sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{Hostname, Kind, ObjectId, ServiceHead};
+use umbra_ir::{Hostname, Kind, ObjectId, PortNumber, Resolution, ServiceHead};
 
 use crate::view::{Index, View};
 
@@ -72,4 +72,35 @@ pub fn select_visible_services(view: &dyn View, namespace: &Arc<str>) -> Vec<Arc
         (a.created, &a.id.host, &a.id.object.namespace).cmp(&(b.created, &b.id.host, &b.id.object.namespace))
     });
     services
+}
+
+/// Of the services that a namespace sees those whose host a wildcard covers.
+pub fn select_services_under(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    wildcard: &Hostname,
+) -> Vec<Arc<ServiceHead>> {
+    let services = view.visible_services(namespace);
+    services.iter().filter(|service| service.id.host.subset_of(wildcard)).cloned().collect()
+}
+
+/// The services that a host means in a namespace, a wildcard all that it covers. Only they are read: what else there is
+/// changes nothing for who asks.
+pub fn select_services_named(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    host: &Hostname,
+) -> Arc<Vec<Arc<ServiceHead>>> {
+    if host.is_wildcard() {
+        return view.services_under(namespace, host);
+    }
+    Arc::new(view.resolve(namespace, namespace, host).into_iter().collect())
+}
+
+/// The ports on which sidecars of a namespace listen for HTTP.
+pub fn select_listened_ports(view: &dyn View, namespace: &Arc<str>) -> BTreeSet<PortNumber> {
+    let services = view.visible_services(namespace);
+    let listening = services.iter().filter(|service| !matches!(service.resolution, Resolution::Alias(_)));
+    let ports = listening.flat_map(|service| &service.ports).filter(|port| port.protocol.is_http());
+    ports.map(|port| port.number).collect()
 }

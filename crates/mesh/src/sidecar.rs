@@ -222,7 +222,7 @@ impl Mesh<'_> {
             gateway: GatewayRef::Mesh,
             port,
             labels,
-            rtds: self.class.rtds,
+            rtds: self.class.rtds.any(),
         }
     }
 

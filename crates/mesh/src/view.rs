@@ -57,6 +57,10 @@ pub trait View: Inputs {
     fn destination_rule_set(&self, id: &DestinationRuleSetId) -> Arc<DestinationRuleSet>;
     /// Every service a namespace sees, one for each host, in order of age.
     fn visible_services(&self, namespace: &Arc<str>) -> Arc<Vec<Arc<ServiceHead>>>;
+    /// Those of them whose host a wildcard covers.
+    fn services_under(&self, namespace: &Arc<str>, wildcard: &Hostname) -> Arc<Vec<Arc<ServiceHead>>>;
+    /// The ports on which sidecars of a namespace listen for HTTP.
+    fn listened_ports(&self, namespace: &Arc<str>) -> Arc<BTreeSet<PortNumber>>;
     /// The VirtualServices that a namespace sees at a gateway or in the mesh, in order of precedence.
     fn bound_rules(&self, namespace: &Arc<str>, gateway: &GatewayRef) -> Arc<Vec<Arc<RuleHead>>>;
     /// The service that a host means to a client in `namespace`; objects in `prefer` win.

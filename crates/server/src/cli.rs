@@ -144,9 +144,23 @@ pub struct BootstrapArgs {
     /// Answer /ready and /stats/prometheus there, for kubelets and Prometheus on a pod's network [default: nowhere]
     #[arg(long, env = "UMBRA_ENVOY_READY", value_name = "ADDR")]
     pub envoy_ready: Option<String>,
+    /// Into how many layers the runtime is divided, 1, 8 or 64: of more, a changed percentage is a smaller message, and Envoy starts
+    /// later when there are thousands of mirrors
+    #[arg(long, env = "UMBRA_RUNTIME_LAYERS", value_name = "COUNT", default_value = "64", value_parser = runtime_digits)]
+    pub runtime_layers: u32,
     /// The form of the bootstrap; Envoy reads both
     #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "yaml")]
     pub output: DumpOutput,
+}
+
+/// The number of octal digits that so many layers are told apart by.
+fn runtime_digits(text: &str) -> Result<u32, String> {
+    match text {
+        "1" => Ok(0),
+        "8" => Ok(1),
+        "64" => Ok(2),
+        _ => Err("expected 1, 8 or 64".to_owned()),
+    }
 }
 
 const VALIDATE_HELP: &str = "\

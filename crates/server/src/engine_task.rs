@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 use umbra_api::{Change, Object};
 use umbra_engine::{ClassReach, Engine, ProxyId};
-use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, Settings};
+use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, RuntimeForms, Settings};
 use umbra_source::{Generations, Place, Update, Work};
 use umbra_xds::Snapshot;
 
@@ -67,8 +67,8 @@ type Snapshots = Option<Arc<Snapshot>>;
 enum Command {
     Update(Update),
     Settings(Settings),
-    Connect(ProxyId, ProxyNode, bool, watch::Sender<Snapshots>),
-    Rtds(ProxyId, oneshot::Sender<()>),
+    Connect(ProxyId, ProxyNode, RuntimeForms, watch::Sender<Snapshots>),
+    Rtds(ProxyId, RuntimeForms, oneshot::Sender<()>),
     Disconnect(ProxyId),
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
@@ -137,7 +137,7 @@ impl EngineHandle {
     }
 
     /// Takes a proxy in; `None` when the engine is gone.
-    pub async fn connect(&self, id: u64, node: ProxyNode, rtds: bool) -> Option<Connected> {
+    pub async fn connect(&self, id: u64, node: ProxyNode, rtds: RuntimeForms) -> Option<Connected> {
         let (sender, snapshots) = watch::channel(None);
         let id = ProxyId(id);
         // From here on the drop tells the engine, even when this future is never finished.
@@ -182,11 +182,11 @@ impl EngineHandle {
 }
 
 impl Connected {
-    /// Notes that the proxy subscribes to the runtime layer, and waits until `snapshots` has one with the layer
+    /// Notes that the proxy subscribes to layers of the runtime, and waits until `snapshots` has one with them
     /// (when there is any: not before the first load).
-    pub async fn set_rtds(&self) {
+    pub async fn set_rtds(&self, forms: RuntimeForms) {
         let (reply, settled) = oneshot::channel();
-        let _ = self.commands.send(Command::Rtds(self.id, reply)).await;
+        let _ = self.commands.send(Command::Rtds(self.id, forms, reply)).await;
         let _ = settled.await;
     }
 }
@@ -266,8 +266,8 @@ impl Owner {
                 self.engine.connect(id, node, rtds);
                 self.proxies.insert(id, sender);
             }
-            Command::Rtds(id, reply) => {
-                self.engine.set_rtds(id);
+            Command::Rtds(id, forms, reply) => {
+                self.engine.set_rtds(id, forms);
                 self.questions.push(Question::Settled(reply));
             }
             Command::Disconnect(id) => {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use umbra_engine::{ClassReach, Resources};
-use umbra_envoy::RUNTIME_LAYER;
-use umbra_ir::{Diagnostic, MirrorState, ObjectId, RuntimeFraction};
+use umbra_envoy::RuntimeLayer;
+use umbra_ir::{Diagnostic, MirrorState, ObjectId, RuntimeForms, RuntimeFraction, RuntimeKey};
 use umbra_source::Work;
 use umbra_xds::{ResourceType, Standing};
 
@@ -214,10 +214,16 @@ impl Asked<'_> {
     fn needs(&self, resources: &Resources) -> Vec<(ResourceType, Arc<str>)> {
         let clusters = self.mirrors.iter().flat_map(|mirror| mirror.clusters.keys());
         let clusters = clusters.map(|cluster| (ResourceType::Cluster, umbra_envoy::cluster_name(cluster)));
-        let layer = (ResourceType::Runtime, Arc::from(RUNTIME_LAYER));
-        let layer = Some(layer).filter(|_| !self.mirrors.is_empty());
-        resources.iter().cloned().chain(clusters).chain(layer).collect()
+        // In each form; a class has those that its proxies ask for.
+        let layers: BTreeSet<RuntimeLayer> = self.mirrors.iter().flat_map(|it| layers_of(&it.key)).collect();
+        let layers = layers.into_iter().map(|layer| (ResourceType::Runtime, layer.to_string().into()));
+        resources.iter().cloned().chain(clusters).chain(layers).collect()
     }
+}
+
+/// The layers, in every form, that a key is in.
+fn layers_of(key: &RuntimeKey) -> impl Iterator<Item = RuntimeLayer> {
+    (0..=RuntimeForms::MAX_DIGITS).map(|digits| RuntimeLayer::of(key, digits))
 }
 
 impl ObjectLive {
@@ -435,7 +441,7 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
             let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());
             let proxy = Arc::new(proxy);
             let _entry = proxies.enter(proxy.clone());
-            let mut connected = engine.connect(id, node, true).await.unwrap();
+            let mut connected = engine.connect(id, node, RuntimeForms::WHOLE).await.unwrap();
             connected.snapshots.wait_for(Option::is_some).await.unwrap();
             let mut stage =
                 Stage { engine, live, connected, stream: Stream { proxy, open: Vec::new() }, _entry };

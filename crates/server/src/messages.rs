@@ -29,7 +29,7 @@ pub(crate) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identi
             kind: kind(class.kind).into(),
             namespace: class.namespace.to_string(),
             labels: (*class.labels).clone(),
-            rtds: class.rtds,
+            rtds: class.rtds.any(),
             unprivileged: class.unprivileged,
             trusted_proxies: class.trusted_proxies,
         }),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
-use umbra_ir::ProxyNode;
+use umbra_ir::{ProxyNode, RuntimeForms};
 use umbra_xds::{ResourceType, Session, SessionEvent, Snapshot, TypeStatus, Variant};
 
 use crate::metrics::{ByProxy, ByType, Metrics};
@@ -31,7 +31,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Live {
     session: Session,
-    rtds: bool,
+    rtds: RuntimeForms,
     counters: BTreeMap<ResourceType, Counters>,
 }
 
@@ -142,7 +142,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Proxy {
     /// A proxy whose stream has just brought its node.
     pub fn new(id: u64, node_id: String, node: ProxyNode, variant: Variant, peer: String) -> Self {
-        let live = Live { session: Session::new(variant), rtds: false, counters: BTreeMap::new() };
+        let live =
+            Live { session: Session::new(variant), rtds: RuntimeForms::NONE, counters: BTreeMap::new() };
         Proxy { id, node_id, node, peer, connected: Timestamp::now(), live: Mutex::new(live) }
     }
 
@@ -151,9 +152,11 @@ impl Proxy {
         call(&mut lock(&self.live).session)
     }
 
-    /// Notes that it subscribes to the runtime layer; false when that was known.
-    pub fn set_rtds(&self) -> bool {
-        !std::mem::replace(&mut lock(&self.live).rtds, true)
+    /// Notes that it subscribes to layers of the runtime; false when that was known.
+    pub fn set_rtds(&self, forms: RuntimeForms) -> bool {
+        let known = &mut lock(&self.live).rtds;
+        let all = known.with(forms);
+        std::mem::replace(known, all) != all
     }
 
     /// Its newest snapshot.
@@ -212,7 +215,7 @@ impl Proxy {
             namespace: self.node.namespace.clone(),
             pod: self.node.pod.clone(),
             labels: self.node.labels.clone(),
-            rtds: live.rtds,
+            rtds: live.rtds.any(),
             variant: variant_name(session.variant()),
             peer: self.peer.clone(),
             connected: self.connected,
@@ -389,7 +392,8 @@ mod tests {
         assert_eq!(shown["types"]["cds"]["lastNack"]["message"], "no");
         assert_eq!(shown["types"]["cds"]["lastNack"]["resources"][0], "c");
         assert_eq!(shown["types"]["cds"]["pushes"], 2);
-        assert!(proxy.set_rtds() && !proxy.set_rtds());
+        assert!(!proxy.set_rtds(RuntimeForms::NONE));
+        assert!(proxy.set_rtds(RuntimeForms::WHOLE) && !proxy.set_rtds(RuntimeForms::WHOLE));
         assert_eq!(state()["rtds"], true);
         assert_eq!(proxies.find("7").len(), 1);
         assert!(metrics.encode().contains("umbra_xds_nacks_total{type=\"cds\"} 1"));

@@ -40,13 +40,15 @@ layeredRuntime:
   - name: static
     staticLayer:
       re2.max_program_size.error_level: 32768.0
-  - name: umbra
+  {{- range $layer := until 64 }}
+  - name: umbra-{{ printf "%02o" $layer }}
     rtdsLayer:
-      name: umbra
+      name: umbra-{{ printf "%02o" $layer }}
       rtdsConfig:
         ads: {}
         initialFetchTimeout: 2s
         resourceApiVersion: V3
+  {{- end }}
   - adminLayer: {}
     name: admin
 node:

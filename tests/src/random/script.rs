@@ -12,7 +12,7 @@ use umbra_api::{Change, Object, parse_value};
 use umbra_engine::{Engine, Options, ProxyId, Settled};
 use umbra_ir::{
     AccessLog, AccessLogFormat, Breakers, Interception, ObjectId, OutboundPolicy, ProxyKind, ProxyNode,
-    Settings,
+    RuntimeForms, Settings,
 };
 use umbra_xds::{ResourceType, Snapshot};
 
@@ -252,7 +252,7 @@ impl World {
                 self.published.remove(&ProxyId(*id));
             }
             Op::SetRtds(id) => {
-                self.engine.set_rtds(ProxyId(*id));
+                self.engine.set_rtds(ProxyId(*id), RuntimeForms::WHOLE);
                 if let Some((_, rtds)) = self.proxies.get_mut(id) {
                     *rtds = true;
                 }
@@ -322,7 +322,7 @@ impl World {
     /// Checks what every proxy gets, see [`check_output`].
     pub fn check_output(&self) {
         for (id, snapshot) in self.snapshots() {
-            let rtds = self.engine.class(id).is_some_and(|class| class.rtds);
+            let rtds = self.engine.class(id).is_some_and(|class| class.rtds.any());
             check_output(&snapshot, rtds, &self.settings.mirror);
         }
     }

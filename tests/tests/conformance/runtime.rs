@@ -4,13 +4,14 @@ use umbra_xds::Variant::{Delta, Sotw};
 
 use crate::script::check;
 
-#[test]
-fn a_percentage_is_one_runtime_resource_and_nothing_else() {
+/// Whether the client takes the runtime in one layer, as older bootstraps declare it, or in many.
+fn check_percentages(layers: &str) {
     for (variant, ask) in [(Delta, "sub"), (Sotw, "names")] {
         check(
             variant,
             &format!(
-                "> mesh +a +b a>b@50
+                "{layers}
+                 > mesh +a +b a>b@50
                  > {ask} cds
                  < cds +mirror:b +a +b
                  > {ask} eds a b
@@ -36,6 +37,16 @@ fn a_percentage_is_one_runtime_resource_and_nothing_else() {
             ),
         );
     }
+}
+
+#[test]
+fn a_percentage_is_one_runtime_resource_and_nothing_else() {
+    check_percentages("");
+}
+
+#[test]
+fn a_percentage_is_the_one_layer_of_many_that_its_key_is_in() {
+    check_percentages("> many");
 }
 
 /// How a client comes to have its routes that has not asked for the layer.

@@ -11,6 +11,7 @@
 //! - `away`: the stream ends; the next request opens another
 //! - `shown cds`: what `/debug/proxies` and `/metrics` say of refusals
 //! - `live`: whether the proxy counts as having taken everything
+//! - `many`: the client divides the runtime into 64 layers; said before it connects
 //! - `plain`: the client does not ask for the runtime layer; what it is told comes out at the next `await rds`: one
 //!   response, and what is behind it; once it asks with `sub rtds umbra` it is like the others
 //!
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use umbra_envoy::BootstrapOptions;
+use umbra_envoy::{BootstrapOptions, RuntimeLayer};
 use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::google::protobuf::value::Kind;
 use umbra_server::serve::{self, Running, Setup};
@@ -36,7 +37,7 @@ use umbra_xds::{ResourceType, Variant};
 use crate::client::{Client, Received, Say};
 use crate::mesh::{MARKER, Mesh, full_name, short_name};
 
-/// The runtime layer that bootstraps name.
+/// The runtime's one layer, as the bootstraps of before name it; a client of many asks for 64.
 const LAYER: &str = "umbra";
 
 /// How a client of the mesh `+a +b` comes to have everything, type by type as Envoy does; ASK is the variant's verb.
@@ -59,9 +60,13 @@ struct Conversation {
     folder: TempDir,
     running: Option<Running>,
     plain: bool,
+    /// It divides the runtime into 64 layers.
+    many: bool,
     /// Runtime layers that came since the first on this stream, and how many there should be.
     layers: (usize, usize),
     shares: BTreeMap<String, u32>,
+    /// The same by the layer that says them.
+    by_layer: BTreeMap<String, BTreeMap<String, u32>>,
     said: Vec<String>,
 }
 
@@ -78,8 +83,10 @@ async fn play(variant: Variant, script: &str) {
         folder: tempfile::tempdir().unwrap(),
         running: None,
         plain: false,
+        many: false,
         layers: (0, 0),
         shares: BTreeMap::new(),
+        by_layer: BTreeMap::new(),
         said: Vec::new(),
     };
     let verb = match variant {
@@ -111,6 +118,7 @@ impl Conversation {
                 self.client.disconnect();
             }
             "plain" => self.plain = true,
+            "many" => self.many = true,
             "await" => {
                 let received = self.client.receive().await.expect("a response");
                 self.take(received).await;
@@ -191,8 +199,13 @@ impl Conversation {
         let node = umbra_envoy::build_bootstrap(&options).node.expect("a node");
         self.client.connect(self.running().xds, node).await;
         self.shares = BTreeMap::new();
+        self.by_layer = BTreeMap::new();
         if !self.plain {
-            let say = Say { subscribe: vec![LAYER.to_owned()], list: true, ..Say::default() };
+            let subscribe = match self.many {
+                true => RuntimeLayer::all(2).map(|layer| layer.to_string()).collect(),
+                false => vec![LAYER.to_owned()],
+            };
+            let say = Say { subscribe, list: true, ..Say::default() };
             self.client.say(ResourceType::Runtime, say).await;
             self.until_marked().await;
             self.said.clear();
@@ -224,7 +237,16 @@ impl Conversation {
             return self.said.push(words.join(" "));
         }
         self.layers.0 += 1;
-        let new = received.resources.get(LAYER).map(|any| shares(&any.value)).unwrap_or_default();
+        for (name, body) in &received.resources {
+            self.by_layer.insert(name.clone(), shares(&body.value));
+        }
+        received.removed.iter().for_each(|name| drop(self.by_layer.remove(name)));
+        if self.layers.0 > 1 && self.many {
+            // Those of the mirror and of the marker that tells changes apart.
+            assert!(received.resources.len() <= 2, "{} layers for one change", received.resources.len());
+        }
+        let new: BTreeMap<String, u32> =
+            self.by_layer.values().flatten().map(|(k, v)| (k.clone(), *v)).collect();
         let changed = new.iter().filter(|(key, share)| self.shares.get(*key) != Some(share));
         let gone = self.shares.keys().filter(|key| !new.contains_key(*key)).map(|key| format!("-{key}"));
         let words: Vec<_> = changed.map(|(key, share)| format!("{key}={share}")).chain(gone).collect();

@@ -2,6 +2,7 @@
 
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::share;
+use umbra_testkit::umbra;
 use umbra_tests::manifests::to_v1;
 
 use super::{WEB, get, set_rules, wait_share, web};
@@ -56,6 +57,33 @@ fn zero_mirrors_nothing() {
         ("mirrorPercentage: {value: 0}\nmirrorPercent: 100", 0),
     ];
     isolated(async { check(300, table).await });
+}
+
+/// However a bootstrap divides the runtime, and with an Envoy that has the one layer of older bootstraps.
+#[test]
+fn one_layer_will_do_and_so_will_many() {
+    isolated(async {
+        let mut world = web(&to_v1(MIRROR)).await;
+        let server = world.umbra().xds().to_string();
+        for (layers, config) in [("1", "\"umbra\""), ("8", "\"umbra-7\""), ("64", "\"umbra-77\"")] {
+            world.stop_proxy("client");
+            let args =
+                ["bootstrap", "--proxy", "sidecar/default/app=client", "--server", &server, "-o", "json"];
+            let out = umbra::run(&[&args[..], &["--runtime-layers", layers]].concat()).expect("umbra");
+            let bootstrap = String::from_utf8(out.stdout).expect("UTF-8");
+            assert!(bootstrap.contains(config), "{bootstrap}");
+            world.start_envoy("client", &bootstrap).await;
+            for percent in [100, 30, 0] {
+                set_rules(&world, &to_v1(&format!("{MIRROR}mirrorPercentage: {{value: {percent}}}")));
+                wait_share(&world, "|v2|web", percent * 10_000).await;
+            }
+            // As many layers are loaded as were declared; admin and static besides.
+            let runtime = world.proxy("client").json("/runtime").await.expect("the runtime");
+            let names = runtime["layers"].as_array().map(Vec::len);
+            assert_eq!(names, layers.parse().ok().map(|count: usize| count + 2), "{}", runtime["layers"]);
+        }
+        world.assert_clean().await;
+    });
 }
 
 #[test]

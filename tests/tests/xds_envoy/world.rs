@@ -50,6 +50,8 @@ impl World {
         let bootstrap = umbra_envoy::bootstrap_json(&BootstrapOptions {
             server_port: server.address.port(),
             state_of_the_world: variant == Variant::Sotw,
+            // The model has the one layer.
+            runtime_digits: 0,
             ..BootstrapOptions::default()
         });
         let (bootstrap, folder) =

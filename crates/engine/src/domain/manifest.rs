@@ -1,9 +1,10 @@
 //! The names of a class's resources and the keys of their contents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::ProxyClass;
+use umbra_envoy::RuntimeLayer;
+use umbra_ir::{ObjectId, ProxyClass, RuntimeKey};
 use umbra_xds::ResourceType;
 
 use super::Key;
@@ -22,7 +23,7 @@ impl Manifest {
             own.map(Key::Listener).chain(served.captured.iter().cloned().map(Key::CapturedListener));
         let built_in = served.built_in.iter().copied().map(Key::BuiltInCluster);
         let tables = served.scope.tables.keys().map(|name| Key::RouteTable(class.clone(), name.clone()));
-        let runtime = class.rtds.then(|| Key::Runtime(class.clone()));
+        let runtime = class.rtds.digits().flat_map(|digits| layers(digits, &served.runtime));
         let mut names = BTreeMap::new();
         for key in clusters.chain(assignments).chain(built_in).chain(listeners).chain(tables).chain(runtime) {
             if let Some(name) = key.resource_name() {
@@ -32,4 +33,15 @@ impl Manifest {
         }
         Manifest(names)
     }
+}
+
+/// All layers of so many digits, those without a mirror too: Envoy waits for each that its bootstrap declares.
+fn layers(digits: u32, members: &BTreeSet<(RuntimeKey, ObjectId)>) -> impl Iterator<Item = Key> {
+    let mut all: Vec<(RuntimeLayer, Vec<_>)> = RuntimeLayer::all(digits).map(|it| (it, Vec::new())).collect();
+    for member in members {
+        if let Some((_, layer)) = all.get_mut(RuntimeLayer::of(&member.0, digits).index()) {
+            layer.push(member.clone());
+        }
+    }
+    all.into_iter().map(|(layer, members)| Key::Runtime(layer, members.into()))
 }

@@ -6,12 +6,13 @@ mod manifest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_envoy::{Built, EncodedVirtualHost};
+use umbra_envoy::{Built, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
     BuiltInCluster, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, Diagnostic,
     EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState, NamespaceDestinationRules,
     ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteList, RouteRefs, RouteSource,
-    RuleHead, Rules, Scope, ServiceHead, ServiceId, Shares, TargetProblem, TargetQuery, VirtualHostSpec,
+    RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead, ServiceId, Shares, TargetProblem,
+    TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -75,6 +76,12 @@ computed! {
         /// The ready endpoints of a cluster.
         4 Members(cluster: ClusterRef) -> Arc<EndpointSet>, as members
             = Arc::new(umbra_mesh::select_members(view, cluster));
+        /// Those of a namespace's services whose host a wildcard covers.
+        4 ServicesUnder(namespace: Arc<str>, wildcard: Hostname) -> Arc<Vec<Arc<ServiceHead>>>, as services_under
+            = Arc::new(umbra_mesh::select_services_under(view, namespace, wildcard));
+        /// The ports on which sidecars of a namespace listen for HTTP.
+        4 ListenedPorts(namespace: Arc<str>) -> Arc<BTreeSet<PortNumber>>, as listened_ports
+            = Arc::new(umbra_mesh::select_listened_ports(view, namespace));
         /// All clusters of a service for sidecars of a namespace.
         4 ServiceClusters(namespace: Arc<str>, service: ServiceId) -> Arc<Vec<ClusterRef>>, as service_clusters
             = Arc::new(umbra_mesh::select_service_clusters(view, namespace, service));
@@ -94,7 +101,7 @@ computed! {
     }
     own {
         /// The class of a proxy, with or without RTDS.
-        5 Class(node: ProxyNode, rtds: bool) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
+        5 Class(node: ProxyNode, rtds: RuntimeForms) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
         /// An encoded virtual host.
         9 VirtualHost(spec: Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost>, as virtual_host
             = Arc::new(umbra_envoy::build_virtual_host(&umbra_mesh::bind_virtual_host(view, spec)));
@@ -126,9 +133,9 @@ computed! {
         /// A route configuration.
         10 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
             => route_table(view, class, name);
-        /// The runtime layer.
-        10 Runtime(class: ProxyClass) named Runtime umbra_envoy::RUNTIME_LAYER.into()
-            => Some(umbra_envoy::build_runtime(&umbra_mesh::bind_runtime(view, class)));
+        /// A layer of the runtime: the shares of these mirrors, each with the rule that says it.
+        10 Runtime(layer: RuntimeLayer, members: Arc<[(RuntimeKey, ObjectId)]>) named Runtime layer.to_string().into()
+            => Some(umbra_envoy::build_runtime(*layer, &umbra_mesh::bind_runtime(view, members)));
     }
 }
 

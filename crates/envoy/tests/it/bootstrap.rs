@@ -12,10 +12,19 @@ fn check(options: &BootstrapOptions, want: &[(&str, Value)]) {
 
 #[test]
 fn a_sidecar_in_delta() {
-    let options =
-        BootstrapOptions { labels: [("app".to_owned(), "sleep".to_owned())].into(), ..Default::default() };
+    let options = BootstrapOptions {
+        labels: [("app".to_owned(), "sleep".to_owned())].into(),
+        runtime_digits: 1,
+        ..Default::default()
+    };
     let ads = json!({"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"});
     let rtds = json!({"ads": {}, "initialFetchTimeout": "2s", "resourceApiVersion": "V3"});
+    let mut layers =
+        vec![json!({"name": "static", "staticLayer": {"re2.max_program_size.error_level": 32_768.0}})];
+    for name in (0..8).map(|digit| format!("umbra-{digit}")) {
+        layers.push(json!({"name": name, "rtdsLayer": {"name": name, "rtdsConfig": rtds}}));
+    }
+    layers.push(json!({"name": "admin", "adminLayer": {}}));
     check(
         &options,
         &[
@@ -39,14 +48,7 @@ fn a_sidecar_in_delta() {
             ("/deferredStatOptions", json!({"enableDeferredCreationStats": true})),
             ("/dynamicResources/ldsConfig", ads.clone()),
             ("/dynamicResources/cdsConfig", ads),
-            (
-                "/layeredRuntime/layers",
-                json!([
-                    {"name": "static", "staticLayer": {"re2.max_program_size.error_level": 32_768.0}},
-                    {"name": "umbra", "rtdsLayer": {"name": "umbra", "rtdsConfig": rtds}},
-                    {"name": "admin", "adminLayer": {}},
-                ]),
-            ),
+            ("/layeredRuntime/layers", json!(layers)),
         ],
     );
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use umbra_envoy::{
-    BootstrapOptions, Built, bootstrap_json, build_cluster, build_listener, build_load_assignment,
-    build_route_configuration, build_runtime,
+    BootstrapOptions, Built, RuntimeLayer, bootstrap_json, build_cluster, build_listener,
+    build_load_assignment, build_route_configuration, build_runtime,
 };
 use umbra_ir::*;
 use umbra_proto::type_url;
@@ -170,7 +170,8 @@ fn everything() -> Value {
     bootstrap["staticResources"]["listeners"] = json!(listeners);
 
     let shares = BTreeMap::from([(RuntimeKey::new("mirror/d/v/r/|v2|h.d"), RuntimeFraction::ALL)]);
-    let runtime = json(type_url::RUNTIME, &build_runtime(&shares).body);
+    let runtime =
+        json(type_url::RUNTIME, &build_runtime(RuntimeLayer::parse("umbra").unwrap(), &shares).body);
     let layers = bootstrap["layeredRuntime"]["layers"].as_array_mut().unwrap();
     layers.insert(0, json!({"name": "shares", "staticLayer": runtime["layer"]}));
     bootstrap

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
 use umbra_envoy::{
-    Requirement, build_load_assignment, build_route_configuration, build_runtime, build_virtual_host,
+    Requirement, RuntimeLayer, build_load_assignment, build_route_configuration, build_runtime,
+    build_virtual_host,
 };
 use umbra_ir::{
     Endpoint, LoadAssignment, MirrorHost, Role, RouteAction, RuntimeFraction, RuntimeKey, TargetCluster,
@@ -69,7 +70,8 @@ fn the_runtime_layer() {
         (RuntimeKey::new("mirror/default/b/r/8000||a.b.c"), fraction(0.0)),
         (RuntimeKey::new("mirror/default/a/r/||a.b.c"), fraction(12.5)),
     ]);
-    let built = build_runtime(&shares);
+    let whole = RuntimeLayer::parse("umbra").unwrap();
+    let built = build_runtime(whole, &shares);
     assert_eq!((&*built.name, built.requires.len()), ("umbra", 0));
     assert_eq!(
         json(type_url::RUNTIME, &built.body),
@@ -79,8 +81,11 @@ fn the_runtime_layer() {
         }})
     );
     assert_eq!(
-        json(type_url::RUNTIME, &build_runtime(&BTreeMap::new()).body),
-        json!({"name": "umbra", "layer": {}})
+        json(
+            type_url::RUNTIME,
+            &build_runtime(RuntimeLayer::parse("umbra-17").unwrap(), &BTreeMap::new()).body
+        ),
+        json!({"name": "umbra-17", "layer": {}})
     );
 }
 

@@ -12,6 +12,7 @@ use super::targets::{Caller, report_rule};
 use crate::{Report, View};
 
 use crate::gateways::intersection;
+use crate::services::select_services_named;
 use crate::sidecar::LITERAL_PORT;
 
 /// Says what is to be said of routing rules: of their hosts, their gateways, and every target as each caller means it.
@@ -34,9 +35,8 @@ pub fn report_rules(view: &dyn View, id: &ObjectId, report: &mut Report) {
 /// Says what is to be said of a VirtualService's hosts in the mesh, and returns those who call them there.
 fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Caller> {
     let namespace = &head.id.namespace;
-    let services = view.visible_services(namespace);
     let mut called: BTreeSet<PortNumber> = BTreeSet::new();
-    let named = |host: &Hostname| services.iter().filter(|s| s.id.host.subset_of(host)).collect::<Vec<_>>();
+    let named = |host: &Hostname| select_services_named(view, namespace, host);
     for host in head.hosts() {
         called.extend(named(host).iter().flat_map(|s| called_ports(view, namespace, s)));
     }
@@ -44,7 +44,7 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
     for Placed { value: host, field } in &head.hosts {
         if named(host).is_empty() {
             let message = match names_none {
-                true => literal_host(&services, host),
+                true => literal_host(view, namespace, host),
                 false => format!(
                     "no visible service is called {host}: in the mesh the rules apply to it on the ports of their other hosts' services"
                 ),
@@ -64,12 +64,8 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
 }
 
 /// What becomes of a host that is no service, in a rule that names none.
-fn literal_host(services: &[Arc<ServiceHead>], host: &Hostname) -> String {
-    let listens = |s: &ServiceHead| {
-        !matches!(s.resolution, Resolution::Alias(_))
-            && s.ports.iter().any(|p| p.protocol.is_http() && p.number.get() == LITERAL_PORT)
-    };
-    if services.iter().any(|s| listens(s)) {
+fn literal_host(view: &dyn View, namespace: &Arc<str>, host: &Hostname) -> String {
+    if view.listened_ports(namespace).iter().any(|port| port.get() == LITERAL_PORT) {
         format!("no visible service is called {host}: in the mesh the rules apply on port 80 only")
     } else {
         format!(

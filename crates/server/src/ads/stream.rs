@@ -163,10 +163,8 @@ async fn stopped(out: &Sender, patience: Duration) {
 impl<W: Wire> Driver<'_, W> {
     async fn drive(mut self, mut requests: Requests<W::Request>, first: W::Request) -> End {
         let proxy = self.proxy.clone();
-        let rtds = W::asks_for_runtime(&first);
-        if rtds {
-            proxy.set_rtds();
-        }
+        let rtds = W::runtime_forms(&first);
+        proxy.set_rtds(rtds);
         info!(
             proxy = proxy.node_id,
             kind = proxy.node.kind.as_str(),
@@ -211,8 +209,9 @@ impl<W: Wire> Driver<'_, W> {
                 request = requests.message() => match request {
                     Ok(Some(mut request)) => {
                         W::take_node(&mut request);
-                        if W::asks_for_runtime(&request) && proxy.set_rtds() {
-                            connection.set_rtds().await;
+                        let forms = W::runtime_forms(&request);
+                        if proxy.set_rtds(forms) {
+                            connection.set_rtds(forms).await;
                             // The snapshot before has no layer: made from it, the answer would say that there is none.
                             let newest = connection.snapshots.borrow_and_update().clone();
                             if let Some(snapshot) = newest

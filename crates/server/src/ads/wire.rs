@@ -1,7 +1,7 @@
 //! What differs between the two variants of ADS.
 
 use prost::Message;
-use umbra_envoy::RUNTIME_LAYER;
+use umbra_ir::RuntimeForms;
 use umbra_proto::envoy::config::core::v3::Node;
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use umbra_xds::{ResourceType, Variant};
@@ -18,11 +18,14 @@ pub(crate) trait Wire: 'static {
     /// The type asked for, and the names it adds.
     fn asks(request: &Self::Request) -> (&str, &[String]);
 
-    /// Whether it asks for umbra's runtime layer.
-    fn asks_for_runtime(request: &Self::Request) -> bool {
+    /// The layers of the runtime that it asks for.
+    fn runtime_forms(request: &Self::Request) -> RuntimeForms {
         let (type_url, names) = Self::asks(request);
-        type_url == ResourceType::Runtime.type_url()
-            && names.iter().any(|name| name == RUNTIME_LAYER || name == "*")
+        if type_url == ResourceType::Runtime.type_url() {
+            umbra_envoy::runtime_forms(names.iter().map(String::as_str))
+        } else {
+            RuntimeForms::NONE
+        }
     }
 }
 

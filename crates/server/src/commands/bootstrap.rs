@@ -35,6 +35,7 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         ready,
         node_id: args.node_id.clone(),
         state_of_the_world: false,
+        runtime_digits: args.runtime_layers,
     };
     let value = umbra_envoy::bootstrap_json(&options)?;
     match args.output {
