@@ -14,6 +14,20 @@ use crate::walk::{self, Identity, Signature};
 /// writer has finished: a file cut at a document boundary is valid YAML, and editors swap files.
 pub(crate) const QUIET: Duration = Duration::from_secs(1);
 
+/// How long a file must stay away of which an event said that it was deleted: who replaces a file by deleting it and
+/// creating it anew (`git checkout`) does both at once, but may be interrupted in between.
+pub(crate) const SWAP: Duration = Duration::from_millis(20);
+
+/// What events told since the last look.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Told {
+    /// Complete paths: closed after writing, or the new name of something renamed.
+    pub(crate) finished: Vec<PathBuf>,
+    /// Deleted paths. What was renamed away is not among them: editors do that with the old version, and write the
+    /// new one in their own time.
+    pub(crate) deleted: Vec<PathBuf>,
+}
+
 /// Reads a folder again and again. Time and events come in as arguments.
 #[derive(Debug)]
 pub(crate) struct Scanner {
@@ -30,8 +44,8 @@ struct Seen {
     content: u64,
     /// The newest signature and when it was first seen.
     waiting: Option<(Signature, Instant)>,
-    /// Since when it has not been there.
-    missing: Option<Instant>,
+    /// Since when it has not been there, and for how long it must stay away.
+    missing: Option<(Instant, Duration)>,
     objects: bool,
 }
 
@@ -55,17 +69,17 @@ impl Scanner {
     /// The first look: everything is read as it is.
     pub(crate) fn first(&mut self, now: Instant) -> Scan {
         let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
-        self.look(now, &[root])
+        self.look(now, &Told { finished: vec![root], ..Told::default() })
     }
 
-    /// Looks at the folder. `finished` are paths of which an event said that they are complete: closed after
-    /// writing, or renamed. Whatever else changed is read when it has been quiet.
-    pub(crate) fn look(&mut self, now: Instant, finished: &[PathBuf]) -> Scan {
+    /// Looks at the folder. What events told counts at once, a deletion after [`SWAP`]; whatever else changed is read,
+    /// or taken as deleted, when it has been quiet.
+    pub(crate) fn look(&mut self, now: Instant, told: &Told) -> Scan {
         let listing = walk::walk(&self.root);
         let mut again: Option<Instant> = None;
         let mut wait = |until: Instant| again = Some(again.map_or(until, |earlier| earlier.min(until)));
         for (name, (path, signature)) in &listing.files {
-            let done = is_finished(path, finished);
+            let done = is_finished(path, &told.finished);
             let seen = self.seen.entry(name.clone()).or_insert(Seen {
                 read: None,
                 content: 0,
@@ -96,10 +110,14 @@ impl Scanner {
         let absent: Vec<_> =
             self.seen.keys().filter(|name| !listing.files.contains_key(*name)).cloned().collect();
         for name in absent.into_iter().filter(|name| !unknown(name)) {
-            let since = self.seen.get_mut(&name).map_or(now, |seen| *seen.missing.get_or_insert(now));
-            if now < since + QUIET {
+            let Some(seen) = self.seen.get_mut(&name) else { continue };
+            let (since, pause) = seen.missing.get_or_insert((now, QUIET));
+            if is_deleted(Path::new(&*name), told) {
+                *pause = SWAP;
+            }
+            if now < *since + *pause {
                 self.directory.miss(&name);
-                wait(since + QUIET);
+                wait(*since + *pause);
             } else {
                 self.directory.remove(&name);
                 self.seen.remove(&name);
@@ -145,6 +163,15 @@ fn is_finished(path: &Path, finished: &[PathBuf]) -> bool {
         .filter(hidden)
         .filter_map(|part| part.canonicalize().ok())
         .any(|real| path.canonicalize().is_ok_and(|path| path.starts_with(real)))
+}
+
+/// Whether events tell that a file that is not there was deleted: it, or the folder that it was in, or something complete
+/// was put in the place of that folder.
+fn is_deleted(path: &Path, told: &Told) -> bool {
+    let absolute = std::path::absolute(path);
+    let path = absolute.as_deref().unwrap_or(path);
+    told.deleted.iter().any(|part| path.starts_with(part))
+        || told.finished.iter().any(|part| path != part && path.starts_with(part))
 }
 
 #[cfg(test)]

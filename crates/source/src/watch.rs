@@ -6,11 +6,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::directory::Update;
-use crate::scan::{Scan, Scanner};
+use crate::scan::{Scan, Scanner, Told};
 use crate::walk::Identity;
 use crate::work::Work;
 
@@ -48,6 +48,8 @@ pub struct Watch {
 enum Event {
     /// A writer has finished with this path.
     Finished(PathBuf),
+    /// This path was deleted.
+    Deleted(PathBuf),
     /// Something else happened that a look can find.
     Look,
 }
@@ -82,11 +84,11 @@ fn run(mut scanner: Scanner, out: &tokio::sync::mpsc::Sender<Update>) {
         }
         let poll = Instant::now() + POLL;
         let deadline = again.map_or(poll, |again| again.min(poll));
-        let mut finished = Vec::new();
-        let mut take = |event| {
-            if let Event::Finished(path) = event {
-                finished.push(path);
-            }
+        let mut told = Told::default();
+        let mut take = |event| match event {
+            Event::Finished(path) => told.finished.push(path),
+            Event::Deleted(path) => told.deleted.push(path),
+            Event::Look => {}
         };
         match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(event) => {
@@ -100,7 +102,7 @@ fn run(mut scanner: Scanner, out: &tokio::sync::mpsc::Sender<Update>) {
         if out.is_closed() {
             return;
         }
-        scan = scanner.look(Instant::now(), &finished);
+        scan = scanner.look(Instant::now(), &told);
     }
 }
 
@@ -161,12 +163,15 @@ fn complain(error: &notify::Error) {
 
 /// What an event tells; reading files is an event too, and tells nothing.
 fn read_event(event: &notify::Event) -> Vec<Event> {
-    let finished = || event.paths.iter().cloned().map(Event::Finished).collect();
+    let each = |make: fn(PathBuf) -> Event| event.paths.iter().cloned().map(make).collect();
     match event.kind {
+        // Both names of a rename were told one by one before.
+        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => Vec::new(),
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Create(_) => vec![Event::Look],
         EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(_)) => {
-            finished()
+            each(Event::Finished)
         }
-        EventKind::Create(_) | EventKind::Remove(_) => vec![Event::Look],
+        EventKind::Remove(_) => each(Event::Deleted),
         _ => Vec::new(),
     }
 }
@@ -227,6 +232,81 @@ mod tests {
         assert_eq!(next(&mut updates).await, "-c +d");
         fs::remove_file(path("a.yaml")).unwrap();
         assert_eq!(next(&mut updates).await, "-a");
+    }
+
+    /// What must never show while a file is being replaced, however that is done: that it is gone. The last step is told
+    /// only after everything before it, so what it is waited for by has seen all of it.
+    async fn check_replaced(replace: impl Fn(&Path, usize)) {
+        const TIMES: usize = 30;
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("..0")).unwrap();
+        fs::write(folder.path().join("..0/a.yaml"), namespace("a")).unwrap();
+        std::os::unix::fs::symlink("..0", folder.path().join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a.yaml", folder.path().join("a.yaml")).unwrap();
+        let mut updates = start(folder.path());
+        assert_eq!(next(&mut updates).await, "+a");
+        for time in 1..=TIMES {
+            replace(folder.path(), time);
+        }
+        fs::write(folder.path().join("new"), namespace("z")).unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join("z.yaml")).unwrap();
+        assert_eq!(next(&mut updates).await, "+z");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_replaced_is_never_gone() {
+        // As most tools do: a rename over it.
+        check_replaced(|folder, _| {
+            fs::write(folder.join("half"), namespace("a")).unwrap();
+            fs::rename(folder.join("half"), folder.join("a.yaml")).unwrap();
+        })
+        .await;
+        // As editors that keep a backup do.
+        check_replaced(|folder, _| {
+            fs::rename(folder.join("a.yaml"), folder.join("a.yaml~")).unwrap();
+            fs::write(folder.join("a.yaml"), namespace("a")).unwrap();
+            fs::remove_file(folder.join("a.yaml~")).unwrap();
+        })
+        .await;
+        // As kubelet does with a ConfigMap.
+        check_replaced(|folder, time| {
+            let data = format!("..{time}");
+            fs::create_dir(folder.join(&data)).unwrap();
+            fs::write(folder.join(&data).join("a.yaml"), namespace("a")).unwrap();
+            std::os::unix::fs::symlink(&data, folder.join("..data_tmp")).unwrap();
+            fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+            fs::remove_dir_all(folder.join(format!("..{}", time - 1))).unwrap();
+        })
+        .await;
+    }
+
+    #[test]
+    fn what_events_tell() {
+        let event = |kind| notify::Event::new(kind).add_path("a.yaml".into());
+        let said = |kind| {
+            let told = read_event(&event(kind));
+            told.iter()
+                .map(|event| match event {
+                    Event::Finished(_) => "finished",
+                    Event::Deleted(_) => "deleted",
+                    Event::Look => "look",
+                })
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let rename = |mode| EventKind::Modify(ModifyKind::Name(mode));
+        for (kind, want) in [
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), "finished"),
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), ""),
+            (EventKind::Remove(notify::event::RemoveKind::File), "deleted"),
+            (EventKind::Create(notify::event::CreateKind::File), "look"),
+            (rename(RenameMode::From), "look"),
+            (rename(RenameMode::To), "finished"),
+            (rename(RenameMode::Both), ""),
+            (rename(RenameMode::Any), "finished"),
+        ] {
+            assert_eq!(said(kind), want, "{kind:?}");
+        }
     }
 
     #[test]

@@ -56,14 +56,20 @@ impl World {
     /// Looks without an event, `millis` later.
     fn poll(&mut self, millis: u64) -> String {
         self.now += Duration::from_millis(millis);
-        let scan = self.scanner.look(self.now, &[]);
+        let scan = self.scanner.look(self.now, &Told::default());
         self.said(scan)
     }
 
     /// Looks because a writer has finished with these.
     fn finished(&mut self, names: &[&str]) -> String {
-        let paths: Vec<_> = names.iter().map(|name| self.path(name)).collect();
-        let scan = self.scanner.look(self.now, &paths);
+        self.told(names, &[])
+    }
+
+    /// Looks because events told of these, as finished and as deleted.
+    fn told(&mut self, finished: &[&str], deleted: &[&str]) -> String {
+        let paths = |names: &[&str]| names.iter().map(|name| self.path(name)).collect();
+        let told = Told { finished: paths(finished), deleted: paths(deleted) };
+        let scan = self.scanner.look(self.now, &told);
         self.said(scan)
     }
 }
@@ -148,6 +154,44 @@ fn a_deleted_file_is_gone_when_it_stays_away() {
 }
 
 #[test]
+fn a_deletion_that_was_told_counts_at_once() {
+    let swap = SWAP.as_millis() as u64;
+    let mut world = World::new();
+    for name in ["a.yaml", "b.yaml", "sub/c.yaml", "link/d.yaml"] {
+        world.write(name, &namespace(&name.replace(['.', '/'], "-")));
+    }
+    assert_eq!(world.first(), "+a-yaml +b-yaml +link-d-yaml +sub-c-yaml");
+    // Deleted and created anew: never gone, and read when its writer has finished.
+    fs::remove_file(world.path("a.yaml")).unwrap();
+    assert_eq!(world.told(&[], &["a.yaml"]), "");
+    assert_eq!(world.again, Some(world.now + SWAP));
+    world.write("a.yaml", "");
+    assert_eq!(world.poll(swap), "");
+    world.write("a.yaml", &namespace("a-new"));
+    assert_eq!(world.finished(&["a.yaml"]), "+a-new -a-yaml");
+    // Deleted.
+    fs::remove_file(world.path("a.yaml")).unwrap();
+    assert_eq!(world.told(&[], &["a.yaml"]), "");
+    assert_eq!(world.poll(swap - 1), "");
+    assert_eq!(world.poll(1), "-a-new");
+    // Told later than it was seen.
+    fs::remove_file(world.path("b.yaml")).unwrap();
+    assert_eq!(world.poll(0), "");
+    assert_eq!(world.poll(swap), "");
+    assert_eq!(world.told(&[], &["b.yaml"]), "-b-yaml");
+    // With its folder.
+    fs::remove_dir_all(world.path("sub")).unwrap();
+    assert_eq!(world.told(&[], &["sub"]), "");
+    assert_eq!(world.poll(swap), "-sub-c-yaml");
+    // A folder in the place of another.
+    world.write("next/e.yaml", &namespace("e"));
+    fs::rename(world.path("link"), world.path(".old")).unwrap();
+    fs::rename(world.path("next"), world.path("link")).unwrap();
+    assert_eq!(world.finished(&["link"]), "+e");
+    assert_eq!(world.poll(swap), "-link-d-yaml");
+}
+
+#[test]
 fn a_folder_that_is_gone_keeps_everything() {
     let mut world = World::new();
     world.write("sub/a.yaml", &namespace("a"));
@@ -179,6 +223,6 @@ fn a_touched_file_costs_nothing() {
     world.first();
     world.write("a.yaml", &namespace("a"));
     let path = world.path("a.yaml");
-    let scan = world.scanner.look(world.now, &[path]);
+    let scan = world.scanner.look(world.now, &Told { finished: vec![path], ..Told::default() });
     assert!(scan.update.changes.is_empty() && scan.update.places.is_empty());
 }
