@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test kubernetes scale fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test kubernetes scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -56,6 +56,21 @@ kubernetes: tools controlplane build ## The tests on a real Kubernetes API serve
 scale: tools controlplane ## Print the figures of docs/performance.md that need an API server (release build, a quiet machine); needs Go
 	$(CARGO) build --release --package umbra-server --bin umbra
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test kubernetes scale::
+
+# S, M or C: how large. ARGS: what else `umbra-load bench --help` knows.
+SCENARIO ?= S
+ARGS ?=
+
+bench: ## Print what changes cost with many proxies (release build): SCENARIO=S (100 proxies), M (1000), C (5000), ARGS=...
+	$(CARGO) build --release --package umbra-server --bin umbra
+	$(CARGO) build --release --package umbra-load --bin umbra-load
+	$(TARGET)/release/umbra-load bench --scenario $(SCENARIO) $(ARGS)
+
+figures: ## Renew the tables of docs/performance.md that `make bench` gives: ten minutes on a quiet machine
+	$(MAKE) bench SCENARIO=S ARGS='--renew docs/performance.md'
+	$(MAKE) bench SCENARIO=M ARGS='--renew docs/performance.md'
+	$(MAKE) bench SCENARIO=M ARGS='--sotw --only percentage,endpoint,weights,restart --renew docs/performance.md'
+	$(MAKE) bench SCENARIO=C ARGS='--only cold,endpoint --renew docs/performance.md'
 
 # What cargo-fuzz gives rustc, but for the sanitizers, which need a nightly: libFuzzer sees which code an input reaches.
 COVERAGE = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

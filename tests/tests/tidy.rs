@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["api", "core", "envoy", "ir", "istio", "mesh", "xds"]),
     ("source", &["api", "ir"]),
     ("server", &["api", "engine", "envoy", "ir", "istio", "proto", "source", "xds"]),
+    ("load", &["proto"]),
     ("testkit", &[]),
 ];
 
@@ -160,8 +161,9 @@ fn what_runs_is_looked_after() {
     for (path, text) in files(&["rs"]) {
         let Ok(name) = path.strip_prefix(&crates) else { continue };
         let name = name.to_string_lossy().into_owned();
-        let of_tests =
-            name.starts_with("testkit/") || name.contains("tests") || name.contains("supervise.rs");
+        let of_tests = ["testkit/", "load/"].iter().any(|part| name.starts_with(part))
+            || name.contains("tests")
+            || name.contains("supervise.rs");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let count = code.matches("spawn(").count();
         if count > 0 && !of_tests {

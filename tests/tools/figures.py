@@ -1,13 +1,8 @@
 #!/usr/bin/env python3
-"""First figures: 1000 services x 10 endpoints, 200 rules, 100 mirrors (docs/performance.md).
+"""What a sidecar that sees 2000 services costs at a real Envoy (docs/performance.md).
 
-Measures, with a release build on this machine:
-  dump    wall time and peak memory of `umbra dump` for one sidecar, and the size of what it gets
-  serve   with one real Envoy connected: peak memory, and for one endpoint changed and for one percentage changed
-          the time from the rename of the file to the ACK of the proxy, and how many keys were computed again
-  proxy   what a sidecar that sees 2000 services costs at the Envoy: its memory and CPU time when it has loaded everything,
-          with the bootstrap as printed and without deferredStatOptions
-Prints minimum, median and maximum over the runs. Needs `make tools` for Envoy.
+Its memory and CPU time when it has loaded everything, with the bootstrap as printed and without deferredStatOptions: minimum,
+median and maximum over the runs. Needs `make tools` for Envoy, and release builds of umbra and umbra-load.
 """
 import argparse
 import json
@@ -48,42 +43,9 @@ def spread(values: list[float], unit: str, digits: int = 0) -> str:
     return f"{low:.{digits}f} / {mid:.{digits}f} / {high:.{digits}f} {unit}"
 
 
-def dump(umbra: str, mesh: pathlib.Path, runs: int) -> None:
-    walls, peaks = [], []
-    for _ in range(runs):
-        start = time.monotonic()
-        child = subprocess.Popen([umbra, "dump", "--dir", str(mesh), "--proxy", "sidecar/ns-0/app=client", "-o", "json"],
-                                 stdout=subprocess.PIPE)
-        text = child.stdout.read()
-        _, _, usage = os.wait4(child.pid, 0)
-        walls.append((time.monotonic() - start) * 1000)
-        peaks.append(usage.ru_maxrss / 1024)
-    sizes = {k: len(v) for k, v in json.loads(text).items()}
-    print(f"dump: wall {spread(walls, 'ms')}; peak memory {spread(peaks, 'MiB', 1)}; {sizes}")
-
-
-def change(mesh: pathlib.Path, file: str, edits: list[tuple[str, str]], ack: str, runs: int, name: str) -> None:
-    times, keys = [], []
-    path = mesh / file
-    for run in range(runs):
-        old, new = edits[run % len(edits)]
-        text = path.read_text()
-        assert old in text, (file, old)
-        before = metrics()
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(text.replace(old, new, 1))
-        start = time.monotonic()
-        os.replace(temporary, path)
-        after = wait(f"the ACK for {name}", lambda: (m := metrics()).get(ack, 0) > before.get(ack, 0) and m)
-        times.append((time.monotonic() - start) * 1000)
-        keys.append(after["umbra_keys_recomputed_total"] - before["umbra_keys_recomputed_total"])
-    print(f"serve, {name}: rename to ACK {spread(times, 'ms', 1)}; keys computed {spread(keys, '')}")
-
-
 def proxy(args: argparse.Namespace, envoy: str, work: pathlib.Path) -> None:
     mesh = work / "wide"
-    subprocess.check_call([sys.executable, str(ROOT / "tests/tools/make_mesh.py"), str(mesh), "--services", "2000",
-                           "--endpoints", "1", "--rules", "0", "--mirrors", "0"])
+    subprocess.check_call([args.load, "world", str(mesh), "--services", "2000", "--endpoints", "1", "--rules", "0", "--mirrors", "0"])
     with open(work / "proxy.log", "w") as log:
         umbra = subprocess.Popen([args.umbra, "serve", "--dir", str(mesh), "--xds", f"127.0.0.1:{XDS}",
                                   "--admin", f"127.0.0.1:{ADMIN}"], stderr=log, stdout=log)
@@ -120,48 +82,14 @@ def proxy(args: argparse.Namespace, envoy: str, work: pathlib.Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--umbra", default=str(ROOT / "target/release/umbra"))
+    parser.add_argument("--load", default=str(ROOT / "target/release/umbra-load"))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--parts", nargs="+", choices=["mesh", "proxy"], default=["mesh", "proxy"])
     args = parser.parse_args()
     envoy = subprocess.check_output([sys.executable, str(ROOT / "tests/tools/fetch_envoy.py")], text=True).strip()
     work = pathlib.Path(tempfile.mkdtemp(prefix="umbra-figures-"))
-    children = []
     try:
-        if "proxy" in args.parts:
-            proxy(args, envoy, work)
-        if "mesh" not in args.parts:
-            return
-        mesh = work / "mesh"
-        subprocess.check_call([sys.executable, str(ROOT / "tests/tools/make_mesh.py"), str(mesh)])
-        dump(args.umbra, mesh, args.runs)
-        log = open(work / "umbra.log", "w")
-        start = time.monotonic()
-        umbra = subprocess.Popen([args.umbra, "serve", "--dir", str(mesh), "--xds", f"127.0.0.1:{XDS}",
-                                  "--admin", f"127.0.0.1:{ADMIN}"], stderr=log, stdout=log)
-        children.append(umbra)
-        wait("readiness", lambda: metrics().get("umbra_ready") == 1)
-        print(f"serve: ready after {(time.monotonic() - start) * 1000:.0f} ms")
-        bootstrap = work / "envoy.yaml"
-        bootstrap.write_text(subprocess.check_output(
-            [args.umbra, "bootstrap", "--proxy", "sidecar/ns-0/app=client", "--server", f"127.0.0.1:{XDS}",
-             "--envoy-admin", f"127.0.0.1:{ENVOY_ADMIN}"], text=True))
-        children.append(subprocess.Popen([envoy, "-c", str(bootstrap), "--service-node", "figures", "--disable-hot-restart",
-                                          "--concurrency", "1", "-l", "warning"], stderr=log, stdout=log))
-        ready = f"http://127.0.0.1:{ENVOY_ADMIN}/ready"
-        wait("a LIVE Envoy", lambda: urllib.request.urlopen(ready, timeout=5).status == 200)
-        wait("quiet", lambda: metrics().get('umbra_xds_acks_total{type="rds"}', 0) >= 1)
-        change(mesh, "svc-3.yaml", [("addresses: [10.0.3.1]", "addresses: [10.0.3.77]"),
-                                    ("addresses: [10.0.3.77]", "addresses: [10.0.3.1]")],
-               'umbra_xds_acks_total{type="eds"}', args.runs, "one endpoint")
-        change(mesh, "svc-4.yaml", [("value: 10", "value: 20"), ("value: 20", "value: 10")],
-               'umbra_xds_acks_total{type="rtds"}', args.runs, "one percentage")
-        peak = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{umbra.pid}/status").read_text())
-        print(f"serve: peak memory {int(peak.group(1)) / 1024:.1f} MiB with one proxy")
+        proxy(args, envoy, work)
     finally:
-        for child in children:
-            child.terminate()
-        for child in children:
-            child.wait()
         shutil.rmtree(work)
 
 
