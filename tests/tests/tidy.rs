@@ -18,22 +18,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core", &["api", "ir", "mesh"]),
     ("istio", &["api", "ir", "mesh"]),
     ("envoy", &["ir", "proto"]),
+    ("inject", &[]),
     ("xds", &["proto"]),
     ("engine", &["api", "core", "envoy", "ir", "istio", "mesh", "xds"]),
     ("source", &["api", "ir"]),
-    ("server", &["api", "engine", "envoy", "ir", "istio", "proto", "source", "xds"]),
     ("load", &["proto"]),
+    ("server", &["api", "engine", "envoy", "inject", "ir", "istio", "proto", "source", "xds"]),
     ("testkit", &[]),
 ];
 
 /// Crates that decide but do no input or output: no runtime, no sockets, no threads.
-const PURE: &[&str] = &["api", "engine", "envoy", "ir", "istio", "mesh", "xds"];
+const PURE: &[&str] = &["api", "engine", "envoy", "inject", "ir", "istio", "mesh", "xds"];
 
 /// Where tasks and threads are started outside `supervise.rs`, how often, and why nobody need notice when they end.
 const STARTS: &[(&str, usize, &str)] = &[
     ("server/src/ads/mod.rs", 1, "a stream: its client's own"),
     ("server/src/ads/responses.rs", 1, "a share of a budget, given back after half a second at the latest"),
     ("server/src/api/grpc.rs", 1, "a watch: its caller's own"),
+    ("server/src/apply.rs", 1, "a program, and the verb that starts it waits for its end"),
     ("server/src/listen.rs", 1, "a connection: its client's own"),
     ("server/src/engine_task.rs", 1, "one message to the engine"),
     ("server/src/serve.rs", 1, "what looks after all others; `main` waits for it"),

@@ -66,6 +66,11 @@ pub struct BootstrapOptions {
     pub admin: SocketAddr,
     /// Where `/ready` and `/stats/prometheus`, and nothing else of the admin interface, are answered for probes.
     pub ready: Option<SocketAddr>,
+    /// Where an injected Pod's probes and Prometheus ask: all of its addresses of one family, on ports of Istio's
+    /// (15021 answers `/healthz/ready`, 15090 `/stats/prometheus`).
+    pub pod: Option<IpAddr>,
+    /// A sidecar's calls are captured (`INTERCEPTION_MODE: REDIRECT`) instead of made to its own listeners.
+    pub captured: bool,
     /// `node.id`; `None`: to be given as `--service-node`, since each replica needs its own.
     pub node_id: Option<String>,
     /// Ask for the state-of-the-world variant instead of delta.
@@ -97,6 +102,8 @@ impl Default for BootstrapOptions {
             tls: None,
             admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
             ready: None,
+            pod: None,
+            captured: false,
             node_id: None,
             state_of_the_world: false,
             runtime_digits: 2,
@@ -115,7 +122,11 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
     // Zero: a proxy is not ready before it was told what to do.
     let subscription = Some(ads(Duration::ZERO));
     let mut clusters = vec![xds_cluster(options)];
-    clusters.extend(options.ready.map(|_| ready::cluster(options.admin)));
+    let mut listeners: Vec<_> = options.ready.map(ready::listener).into_iter().collect();
+    listeners.extend(options.pod.into_iter().flat_map(ready::pod_listeners));
+    if !listeners.is_empty() {
+        clusters.push(ready::cluster(options.admin));
+    }
     Bootstrap {
         node: Some(node(options)),
         admin: Some(Admin {
@@ -128,11 +139,7 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
             cds_config: subscription,
             ..Default::default()
         }),
-        static_resources: Some(StaticResources {
-            clusters,
-            listeners: options.ready.map(ready::listener).into_iter().collect(),
-            ..Default::default()
-        }),
+        static_resources: Some(StaticResources { clusters, listeners, ..Default::default() }),
         layered_runtime: Some(LayeredRuntime { layers: runtime_layers(options.runtime_digits) }),
         typed_dns_resolver_config: Some(names::resolver()),
         // A cluster that nobody has called yet has no statistics: a proxy sees thousands of clusters and calls a few
@@ -158,7 +165,10 @@ fn node(options: &BootstrapOptions) -> Node {
         ("LABELS".to_owned(), struct_value(labels)),
     ]);
     match options.kind {
-        ProxyKind::Sidecar => metadata.insert("INTERCEPTION_MODE".to_owned(), text_value("NONE")),
+        ProxyKind::Sidecar => {
+            let mode = if options.captured { "REDIRECT" } else { "NONE" };
+            metadata.insert("INTERCEPTION_MODE".to_owned(), text_value(mode))
+        }
         ProxyKind::Router => metadata.insert("PROXY_TYPE".to_owned(), text_value("router")),
     };
     let workload = options.labels.get("app").map_or(options.kind.as_str(), String::as_str);

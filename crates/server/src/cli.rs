@@ -45,6 +45,13 @@ pub enum Command {
     Proxies(AskArgs),
     /// List the mirrors of running replicas: target, share, endpoints, and on how many proxies each is live
     Mirrors(AskArgs),
+    /// Print manifests with an Envoy in their Pods, for kubectl apply -f -
+    #[command(alias = "kube-inject")]
+    Inject(InjectArgs),
+    /// Do what the init container of an injected Pod has to: write the bootstrap, apply the rules of capture
+    Prepare(PrepareArgs),
+    /// Print, or apply, the rules that lead a Pod's calls to its sidecar
+    Capture(CaptureArgs),
     /// Print the definitions (CRDs) of the kinds that a cluster must know; kubectl apply --server-side -f - takes them
     Crds,
     /// Print the version
@@ -123,6 +130,9 @@ pub struct BootstrapArgs {
     /// Where umbra is, as the Envoy reaches it
     #[arg(long, env = "UMBRA_SERVER", value_name = "HOST:PORT", default_value = "127.0.0.1:15010")]
     pub server: String,
+    /// How calls reach the sidecar: NONE, it listens on 127.0.0.1; REDIRECT, they are captured (see umbra capture)
+    #[arg(long, env = "UMBRA_INTERCEPTION_MODE", value_name = "MODE", default_value = "NONE")]
+    pub interception_mode: String,
     /// Write this node id into the file; without it, start Envoy with --service-node, one id for each replica
     #[arg(long, env = "UMBRA_NODE_ID", value_name = "ID")]
     pub node_id: Option<String>,
@@ -161,6 +171,127 @@ fn runtime_digits(text: &str) -> Result<u32, String> {
         "64" => Ok(2),
         _ => Err("expected 1, 8 or 64".to_owned()),
     }
+}
+
+const INJECT_HELP: &str = "\
+The settings are those of the key `injection` of umbra.yaml. A Pod that cannot have a sidecar stays as it is, and
+standard error says why. What is not changed stays as it is byte for byte; a second time changes nothing.
+Exit code: 0 done, 1 a manifest is no YAML, 2 wrong usage (a file that cannot be read included).
+  umbra inject -f deployment.yaml | kubectl apply -f -";
+
+/// Arguments of `umbra inject`.
+#[derive(Debug, Args)]
+#[command(after_help = INJECT_HELP)]
+pub struct InjectArgs {
+    /// Manifests: files, and folders with *.yaml, *.yml and *.json; - is standard input
+    #[arg(
+        short,
+        long = "filename",
+        env = "UMBRA_FILENAME",
+        value_name = "FILE",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub filenames: Vec<PathBuf>,
+    /// Write there [default: standard output]
+    #[arg(short, long, env = "UMBRA_INJECT_OUTPUT", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The namespace of objects that name none
+    #[arg(short, long, env = "UMBRA_NAMESPACE", value_name = "NS", default_value = "default")]
+    pub namespace: String,
+    /// The settings file umbra.yaml; none is read otherwise
+    #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// umbra's own image, for the init container [default: the settings' `injection.image`]
+    #[arg(long, env = "UMBRA_IMAGE", value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// Where umbra is, as Pods reach it [default: the settings' `injection.server`]
+    #[arg(long, env = "UMBRA_SERVER", value_name = "HOST:PORT")]
+    pub server: Option<String>,
+}
+
+/// Arguments of `umbra prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// Where umbra is, as the Pod reaches it
+    #[arg(long, env = "UMBRA_SERVER", value_name = "HOST:PORT")]
+    pub server: String,
+    /// The Pod's namespace
+    #[arg(long, env = "UMBRA_NAMESPACE", value_name = "NS")]
+    pub namespace: String,
+    /// The Pod's address
+    #[arg(long, env = "UMBRA_ADDRESS", value_name = "IP")]
+    pub address: std::net::IpAddr,
+    /// The folder where the downward API has the files `labels` and `annotations`
+    #[arg(long, env = "UMBRA_POD_INFO", value_name = "DIR")]
+    pub pod_info: PathBuf,
+    /// Where to write the bootstrap
+    #[arg(long, env = "UMBRA_BOOTSTRAP", value_name = "FILE")]
+    pub bootstrap: PathBuf,
+    /// The authorities that umbra's certificate must come from (PEM, not a file): connect over TLS
+    #[arg(long, env = "UMBRA_CA", value_name = "PEM")]
+    pub ca: Option<String>,
+    /// The rules of capture.
+    #[command(flatten)]
+    pub rules: CaptureRules,
+}
+
+const CAPTURE_HELP: &str = "\
+Outbound TCP of every user but 1337 (the sidecar's) is led to port 15001. What is not given as an option, and what a Pod
+says in --annotations, has the names of Istio: an annotation wins over the option of the same name.
+Exit code: 0 printed or applied, 1 neither nft nor iptables could apply it, 2 wrong usage or a value that cannot be.";
+
+/// Arguments of `umbra capture`.
+#[derive(Debug, Args)]
+#[command(after_help = CAPTURE_HELP)]
+pub struct CaptureArgs {
+    /// Apply the rules in this network namespace, instead of printing them; needs NET_ADMIN
+    #[arg(long, env = "UMBRA_APPLY", value_parser = BoolishValueParser::new())]
+    pub apply: bool,
+    /// A file with a Pod's annotations, as the downward API writes it (key=\"value\" lines)
+    #[arg(long, env = "UMBRA_ANNOTATIONS", value_name = "FILE")]
+    pub annotations: Option<PathBuf>,
+    /// The rules.
+    #[command(flatten)]
+    pub rules: CaptureRules,
+}
+
+/// What is captured, and by whom.
+#[derive(Debug, Args)]
+pub struct CaptureRules {
+    /// Who is given the rules; auto: nft, and iptables where nft is missing or its kernel's nat
+    #[arg(long, env = "UMBRA_CAPTURE_BACKEND", value_name = "PROGRAM", default_value = "auto")]
+    pub backend: CaptureBackend,
+    /// REDIRECT, or NONE: nothing is captured [default: REDIRECT]
+    #[arg(long, env = "UMBRA_INTERCEPTION_MODE", value_name = "MODE")]
+    pub interception_mode: Option<String>,
+    /// Addresses that are captured: ranges such as 10.0.0.0/8, or * for all [default: *]
+    #[arg(long, env = "UMBRA_INCLUDE_OUTBOUND_IP_RANGES", value_name = "CIDR,...")]
+    pub include_outbound_ip_ranges: Option<String>,
+    /// Addresses that are not
+    #[arg(long, env = "UMBRA_EXCLUDE_OUTBOUND_IP_RANGES", value_name = "CIDR,...")]
+    pub exclude_outbound_ip_ranges: Option<String>,
+    /// Ports that are captured also at addresses that are not included
+    #[arg(long, env = "UMBRA_INCLUDE_OUTBOUND_PORTS", value_name = "PORT,...")]
+    pub include_outbound_ports: Option<String>,
+    /// Ports that are not captured anywhere
+    #[arg(long, env = "UMBRA_EXCLUDE_OUTBOUND_PORTS", value_name = "PORT,...")]
+    pub exclude_outbound_ports: Option<String>,
+    /// Interfaces by which calls leave uncaptured
+    #[arg(long, env = "UMBRA_EXCLUDE_INTERFACES", value_name = "NAME,...")]
+    pub exclude_interfaces: Option<String>,
+}
+
+/// Who applies the rules of capture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum CaptureBackend {
+    /// The first of the others that can
+    #[default]
+    Auto,
+    /// `nft -f -`
+    Nft,
+    /// iptables-restore and ip6tables-restore
+    Iptables,
 }
 
 const VALIDATE_HELP: &str = "\

@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod ads;
 pub mod api;
+mod apply;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -10,6 +10,7 @@ mod documents;
 mod flagger;
 mod gate;
 mod guide;
+mod injection;
 mod install;
 mod kinds;
 mod manifests;

@@ -3,9 +3,11 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod ask;
+mod capture;
 mod dump;
 mod hostile;
 mod log;
+mod inject;
 mod serve;
 mod validate;
 mod vital;

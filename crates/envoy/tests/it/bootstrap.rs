@@ -153,3 +153,34 @@ fn what_the_network_may_ask() {
         ],
     );
 }
+
+#[test]
+fn an_injected_pod() {
+    for (address, any) in [("0.0.0.0", "0.0.0.0"), ("::", "::")] {
+        let options =
+            BootstrapOptions { pod: Some(address.parse().unwrap()), captured: true, ..Default::default() };
+        let at = |n: usize, port: u16| {
+            let socket = json!({"address": any, "portValue": port});
+            (format!("/staticResources/listeners/{n}/address/socketAddress"), socket)
+        };
+        let route = |n: usize, route: Value| {
+            let host = "filterChains/0/filters/0/typedConfig/routeConfig/virtualHosts/0/routes";
+            (format!("/staticResources/listeners/{n}/{host}"), json!([route]))
+        };
+        let ready = json!({
+            "match": {"path": "/healthz/ready"}, "route": {"cluster": "umbra-ready", "prefixRewrite": "/ready"},
+        });
+        let stats = json!({"match": {"path": "/stats/prometheus"}, "route": {"cluster": "umbra-ready"}});
+        let wanted = [
+            at(0, 15021),
+            route(0, ready),
+            at(1, 15090),
+            route(1, stats),
+            ("/staticResources/clusters/1/name".to_owned(), json!("umbra-ready")),
+            ("/node/metadata/INTERCEPTION_MODE".to_owned(), json!("REDIRECT")),
+        ];
+        let wanted: Vec<_> =
+            wanted.iter().map(|(pointer, value)| (pointer.as_str(), value.clone())).collect();
+        check(&options, &wanted);
+    }
+}

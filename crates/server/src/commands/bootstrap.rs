@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use umbra_envoy::{BootstrapOptions, BootstrapTls};
+use umbra_inject::capture::Interception;
 
 use super::print;
 use super::proxy::ProxySpec;
@@ -24,6 +25,8 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
     });
     let ready = args.envoy_ready.as_deref().map(str::parse).transpose();
     let ready = ready.context("--envoy-ready: expected IP:PORT").map_err(usage)?;
+    let mode = Interception::parse(&args.interception_mode)
+        .map_err(|why| usage(format!("--interception-mode: {why}")))?;
     let options = BootstrapOptions {
         kind: proxy.kind,
         namespace: proxy.namespace,
@@ -33,6 +36,8 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         tls,
         admin,
         ready,
+        pod: None,
+        captured: mode == Interception::Redirect,
         node_id: args.node_id.clone(),
         state_of_the_world: false,
         runtime_digits: args.runtime_layers,
@@ -56,7 +61,7 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// `HOST:PORT`; an IPv6 address stands in brackets.
-fn host_port(text: &str) -> Result<(String, u16), String> {
+pub(super) fn host_port(text: &str) -> Result<(String, u16), String> {
     let wrong = || format!("{text:?} is not HOST:PORT");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;

@@ -2,8 +2,11 @@
 
 mod ask;
 mod bootstrap;
+mod capture;
 mod crds;
 mod dump;
+mod inject;
+mod prepare;
 mod proxy;
 mod validate;
 
@@ -24,8 +27,11 @@ use crate::{logging, serve};
 
 use ask::{mirrors, proxies};
 use bootstrap::bootstrap;
+use capture::capture;
 use crds::crds;
 use dump::dump;
+use inject::inject;
+use prepare::prepare;
 use validate::validate;
 
 /// Does what the command line says.
@@ -40,6 +46,9 @@ pub fn run() -> ExitCode {
         Command::Dump(args) => dump(&args),
         Command::Proxies(args) => proxies(&args),
         Command::Mirrors(args) => mirrors(&args),
+        Command::Inject(args) => inject(&args),
+        Command::Prepare(args) => prepare(&args),
+        Command::Capture(args) => capture(&args),
         Command::Crds => crds(),
         Command::Version(args) => version(args.output),
         Command::Completion { shell } => completion(shell),

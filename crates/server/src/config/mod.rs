@@ -15,6 +15,8 @@ pub use options::Options;
 pub struct Config {
     /// The mesh-wide settings; these may change while serving.
     pub settings: Settings,
+    /// What Pods are given that get a sidecar; the file with certificates that it names is not read yet.
+    pub injection: umbra_inject::settings::Settings,
     /// Options of `serve`; these count at the start only.
     pub options: Options,
 }
@@ -61,7 +63,9 @@ impl Config {
         if let Some(log) = options.access_log.take() {
             settings.access_log = log.access_log();
         }
-        Ok(Config { settings, options })
+        let injection = options.injection.take().unwrap_or_default();
+        injection.check().map_err(|why| anyhow::anyhow!("injection.{why}"))?;
+        Ok(Config { settings, injection, options })
     }
 }
 
@@ -88,6 +92,7 @@ mirror:
 gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 accessLog: {path: /dev/stdout, format: text}
+injection: {concurrency: 7, includeOutboundIPRanges: 10.0.0.0/8}
 dir: manifests
 ";
 
@@ -109,6 +114,8 @@ dir: manifests
             access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
         };
         assert_eq!(config.settings, settings);
+        assert_eq!(config.injection.concurrency, 7);
+        assert_eq!(config.injection.include_outbound_ip_ranges.as_deref(), Some("10.0.0.0/8"));
         let options = Options { dir: Some("manifests".into()), ..Options::default() };
         assert_eq!(config.options, options);
     }
@@ -133,6 +140,10 @@ dir: manifests
             ("outboundTrafficPolicy: {mode: DENY}", "DENY"),
             ("accessLog: {format: xml}", "xml"),
             ("rootNamespace: ''", "rootNamespace"),
+            ("injection: {cpu: much}", "injection.cpu"),
+            ("injection: {server: umbra}", "injection.server"),
+            ("injection: {excludeOutboundPorts: all}", "injection.excludeOutboundPorts"),
+            ("injection: {sidecar: true}", "sidecar"),
             ("- a", "line 1"),
             ("a: [", "line 1"),
         ] {

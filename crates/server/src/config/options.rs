@@ -97,6 +97,8 @@ pub struct Options {
     pub(crate) outbound_traffic_policy: Option<mesh::OutboundTrafficPolicy>,
     #[arg(skip)]
     pub(crate) access_log: Option<mesh::Log>,
+    #[arg(skip)]
+    pub(crate) injection: Option<umbra_inject::settings::Settings>,
 }
 
 impl Options {

@@ -1,0 +1,60 @@
+//! `umbra prepare`: the init container of an injected Pod.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use umbra_envoy::{BootstrapOptions, BootstrapTls};
+use umbra_inject::capture::Interception;
+
+use super::bootstrap::host_port;
+use super::capture::{pod_info, rules};
+use crate::apply;
+use crate::cli::PrepareArgs;
+use crate::failure::usage;
+use crate::resources;
+
+/// Writes the bootstrap, then applies the rules of capture: a Pod whose calls are captured has a sidecar that can start.
+pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
+    let capture = rules(&args.rules, &pod_info(&args.pod_info.join("annotations"))?)?;
+    let (server_host, server_port) =
+        host_port(&args.server).map_err(|why| usage(format!("--server: {why}")))?;
+    let folder = args.bootstrap.parent().unwrap_or(Path::new("."));
+    let tls = args.ca.as_ref().map(|ca| write_ca(folder, ca)).transpose()?;
+    // A Pod of one family has no addresses of the other to listen on.
+    let any =
+        if args.address.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
+    let options = BootstrapOptions {
+        namespace: args.namespace.clone(),
+        labels: pod_info(&args.pod_info.join("labels"))?,
+        server_host,
+        server_port,
+        tls,
+        pod: Some(any),
+        captured: capture.mode == Interception::Redirect,
+        ..BootstrapOptions::default()
+    };
+    let yaml = resources::to_yaml(&umbra_envoy::bootstrap_json(&options)?)?;
+    write(&args.bootstrap, &yaml)?;
+    eprintln!("umbra: wrote {}", args.bootstrap.display());
+    if capture.mode == Interception::Redirect {
+        eprintln!("umbra: {}", apply::apply(&capture, args.rules.backend)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the authorities beside the bootstrap, where the sidecar finds them.
+fn write_ca(folder: &Path, ca: &str) -> anyhow::Result<BootstrapTls> {
+    let path = folder.join("ca.crt");
+    write(&path, ca)?;
+    Ok(BootstrapTls {
+        ca_certificates: path.display().to_string(),
+        client_certificate: None,
+        name: String::new(),
+    })
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())).map_err(usage)
+}
