@@ -140,6 +140,16 @@ const VALUES: &[(&[&str], &str)] = &[
         "",
     ),
     (&["config={\"mirror\": {\"shadowSuffix\": false, \"maxStreamDuration\": \"1m30s\"}}"], ""),
+    (&["injector.enabled=true", "config={\"injection\": {\"cpu\": \"50m\"}}"], ""),
+    (&["injector.enabled=true", "watchNamespaces=[\"shop\"]", "injector.failurePolicy=\"Fail\""], ""),
+    (&["injector.enabled=true", "injector.timeoutSeconds=60"], "timeoutSeconds"),
+    (&["injector.enabled=true", "injector.revision=\"a b\""], "revision"),
+    (&["injector.enabled=true", "injector.failurePolicy=\"Panic\""], "failurePolicy"),
+    (&["config={\"injection\": {\"sidecar\": true}}"], "sidecar"),
+    (
+        &["injector.enabled=true", "tls.secretName=\"a\"", "tls.mutual=true", "gateway.enabled=false"],
+        "injector.enabled=false",
+    ),
     (&["resources=null", "gateway.resources=null", "config=null"], ""),
     (&["networkPolicy.xdsFrom=[{\"namespaceSelector\": {}}, {\"ipBlock\": {\"cidr\": \"10.0.0.0/8\"}}]"], ""),
     (&["replicas=0"], "replicas"),
@@ -315,5 +325,63 @@ fn a_digest_counts_instead_of_the_tag() {
         let shown =
             &find(&objects, "Deployment", "umbra")["spec"]["template"]["spec"]["containers"][0]["image"];
         assert_eq!(*shown, image);
+    }
+}
+
+/// Which namespaces and Pods the webhooks choose is what umbra itself takes for Pods that should have a sidecar.
+#[test]
+fn the_injector() {
+    let name = "umbra-umbra-system";
+    let Some(without) = render(&[]) else { return };
+    assert!(without.iter().all(|object| object["kind"] != "MutatingWebhookConfiguration"));
+    for (settings, server, namespaces, policy) in [
+        (vec!["injector.enabled=true"], "umbra.umbra-system.svc:15010", "kube-system", "Ignore"),
+        (
+            vec![
+                "injector.enabled=true",
+                "tls.secretName=\"a\"",
+                "watchNamespaces=[\"shop\"]",
+                "injector.failurePolicy=\"Fail\"",
+            ],
+            "umbra.umbra-system.svc:15012",
+            "shop",
+            "Fail",
+        ),
+    ] {
+        let Some(objects) = render(&settings) else { return };
+        let webhooks = &find(&objects, "MutatingWebhookConfiguration", name)["webhooks"];
+        let webhooks = webhooks.as_array().expect("webhooks");
+        assert_eq!(webhooks.len(), 4);
+        for webhook in webhooks {
+            assert!(webhook["clientConfig"].get("caBundle").is_none(), "umbra's own to write");
+            assert_eq!(webhook["failurePolicy"], policy);
+            let selector = webhook["namespaceSelector"].to_string();
+            assert!(selector.contains(namespaces), "{selector}");
+        }
+        // All that it may beside what it may anyway, by name.
+        let rules = |kind: &str, name: &str| find(&objects, kind, name)["rules"].clone();
+        assert_eq!(
+            rules("Role", "umbra-injector"),
+            serde_json::json!([
+                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+                {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["umbra-injector"], "verbs": ["get", "update"]},
+            ])
+        );
+        assert_eq!(
+            rules("ClusterRole", &format!("{name}-injector")),
+            serde_json::json!([{
+                "apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"],
+                "resourceNames": [name], "verbs": ["get", "patch"],
+            }])
+        );
+        let config = find(&objects, "ConfigMap", "umbra")["data"]["umbra.yaml"].as_str().expect("a file");
+        let config: Value = serde_saphyr::from_str(config).expect("YAML");
+        assert_eq!(config["injection"]["server"], server);
+        let template = &find(&objects, "Deployment", "umbra")["spec"]["template"];
+        assert_eq!(config["injection"]["image"], template["spec"]["containers"][0]["image"]);
+        for pods in ["umbra", "umbra-gateway"] {
+            let labels = &find(&objects, "Deployment", pods)["spec"]["template"]["metadata"]["labels"];
+            assert_eq!(labels["sidecar.istio.io/inject"], "false", "{pods}");
+        }
     }
 }

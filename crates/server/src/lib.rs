@@ -19,6 +19,7 @@ mod descriptors;
 pub mod diagnostics;
 pub mod engine_task;
 pub mod failure;
+mod injector;
 mod listen;
 pub mod live;
 pub mod logging;

@@ -58,10 +58,10 @@ pub struct ByWatch {
     pub namespace: String,
 }
 
-/// By how a write of a status ended.
+/// By how something ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByResult {
-    /// `written` or `failed`.
+    /// `written`, `failed`, `injected` and their like.
     pub result: &'static str,
 }
 
@@ -126,6 +126,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// `umbra_statuses_waiting`.
     pub statuses_waiting: Gauge,
+    /// `umbra_injections`.
+    pub injections: Family<ByResult, Counter>,
     /// `umbra_status_writes`.
     pub status_writes: Family<ByResult, Counter>,
     /// `umbra_events`.
@@ -228,6 +230,11 @@ impl Metrics {
                 "statuses_waiting",
                 "Statuses of objects that wait to be written",
                 Gauge::default(),
+            ),
+            injections: on.one(
+                "injections",
+                "Questions of API servers about sidecars of new Pods",
+                Family::default(),
             ),
             status_writes: on.one("status_writes", "Writes of the status of an object", Family::default()),
             events: on.one("events", "Kubernetes Events sent", Counter::default()),

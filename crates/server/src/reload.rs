@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
+use umbra_inject::settings::Settings as Injection;
 
 use crate::config::Config;
 use crate::engine_task::EngineHandle;
@@ -15,7 +17,13 @@ use crate::metrics::Metrics;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows the file for ever.
-pub(crate) async fn follow(path: PathBuf, config: Config, engine: EngineHandle, metrics: Arc<Metrics>) {
+pub(crate) async fn follow(
+    path: PathBuf,
+    config: Config,
+    engine: EngineHandle,
+    injection: watch::Sender<Arc<Injection>>,
+    metrics: Arc<Metrics>,
+) {
     let mut follower = Follower::new(config);
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -31,6 +39,9 @@ pub(crate) async fn follow(path: PathBuf, config: Config, engine: EngineHandle, 
                     warn!(
                         "the options of serve (dir, xds, admin, log and the like) take effect at the next start only"
                     );
+                }
+                if **injection.borrow() != follower.config.injection {
+                    injection.send_replace(Arc::new(follower.config.injection.clone()));
                 }
                 if settings_changed {
                     engine.settings(follower.config.settings.clone()).await;

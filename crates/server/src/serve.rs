@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use umbra_engine::Engine;
-use umbra_source::kubernetes::take_part;
+use umbra_source::kubernetes::{keep_certificate, take_part};
 use umbra_source::{Update, Work};
 
 use crate::admin::Admin;
@@ -22,6 +22,7 @@ use crate::config::{Config, Options};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::failure::usage;
+use crate::injector::{self, Injector, InjectorOptions};
 use crate::listen;
 use crate::live::Live;
 use crate::logging::Lost;
@@ -43,6 +44,7 @@ const XDS_TLS: &str = "xds-tls";
 const ADMIN: &str = "admin";
 const PROBE: &str = "probe";
 const API: &str = "api";
+const INJECTOR: &str = "injector";
 const STATUS: &str = "status";
 /// How long streams may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
@@ -127,6 +129,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let sources = Sources::choose(options).map_err(usage)?;
     let tls_options = TlsOptions::choose(options).map_err(usage)?;
     let peers = peers(options).map_err(usage)?;
+    let injecting = InjectorOptions::choose(options).map_err(usage)?;
     let xds_listener = bind("--xds", options.xds()).await?;
     let tls = match tls_options {
         Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),
@@ -139,6 +142,10 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     };
     let api_listener = match &options.api {
         Some(address) => Some(bind("--api", address).await?),
+        None => None,
+    };
+    let injector_listener = match &injecting {
+        Some(injector) => Some(bind("--injector", &injector.address).await?),
         None => None,
     };
     let (xds, admin) = (xds_listener.local_addr()?, admin_listener.local_addr()?);
@@ -157,6 +164,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let peers = Arc::new(Peers::new(peers, replica::Identity::new(), engine.clone(), live.clone()));
     info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
+    let (injection, injection_settings) = watch::channel(Arc::new(setup.config.injection.clone()));
+    let mut pair = None;
     let mut vital = Vital::new(setup.fault.clone());
     for work in work.into_iter().chain([engine_work, live_work]) {
         vital.work(work)?;
@@ -166,7 +175,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some(path) = setup.config_file {
         vital.work(Work::task(
             "settings",
-            reload::follow(path, setup.config, engine.clone(), metrics.clone()),
+            reload::follow(path, setup.config, engine.clone(), injection, metrics.clone()),
         ))?;
     }
     if let Some((_, identity)) = &tls {
@@ -178,6 +187,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some(cluster) = cluster {
         let (leadership, lease) = take_part(&cluster.0, peers.identity().id.clone());
         vital.work(lease)?;
+        if let Some(injector) = &injecting {
+            let (kept, make) = (injector.kept(), injector.make());
+            let (newest, work) = keep_certificate(&cluster.0, leadership.clone(), kept, make);
+            vital.work(work)?;
+            pair = Some(newest);
+        }
         let (published, live, metrics) = (engine.follow(), live.clone(), metrics.clone());
         let (peers, shutdown) = (peers.clone(), shutdown.clone());
         vital.task(STATUS, status::follow(cluster, leadership, published, live, peers, metrics, shutdown));
@@ -209,9 +224,18 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         engine: engine.clone(),
         proxies,
         health,
+        injector: pair.clone(),
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
+    if let (Some(listener), Some(pair)) = (injector_listener, pair) {
+        let injector = Injector { settings: injection_settings, metrics: metrics.clone() };
+        let serve = injector::serve(listener, injector.router(), pair, stop.http.clone());
+        vital.task(INJECTOR, async move {
+            serve.await;
+            Ok(())
+        });
+    }
     let mut people_on = |name, listener, router| {
         let serve = listen::serve(listener, router, listen::Limits::default(), stop.http.clone());
         vital.task(name, async move {
@@ -272,7 +296,7 @@ async fn look_after(mut vital: Vital, stop: Stop) -> anyhow::Result<()> {
     vital.ended(&[STATUS, "lease"], GRACE).await;
     stop.http.cancel();
     // Somebody's browser may keep its connection.
-    vital.ended(&[ADMIN, PROBE, API], Duration::from_millis(200)).await;
+    vital.ended(&[ADMIN, PROBE, API, INJECTOR], Duration::from_millis(200)).await;
     result
 }
 

@@ -55,3 +55,22 @@ capabilities: {drop: [ALL]}
   labelSelector: {matchLabels: {{ $.labels | fromYaml | toJson }}}
 {{- end }}
 {{- end }}
+
+{{/* umbra.yaml. What Pods are given that get a sidecar has the chart's own image and Service, unless `config` says otherwise. */}}
+{{- define "umbra.config" -}}
+{{- $config := deepCopy (.Values.config | default dict) }}
+{{- if .Values.injector.enabled }}
+{{- $host := printf "%s.%s.svc" (include "umbra.name" .) .Release.Namespace }}
+{{- $own := dict "image" (include "umbra.image" .) "server" (printf "%s:15010" $host) }}
+{{- if .Values.tls.secretName }}
+{{- $own = dict "image" (include "umbra.image" .) "server" (printf "%s:15012" $host) "caFile" "/etc/umbra-tls/ca.crt" }}
+{{- end }}
+{{- $config = set $config "injection" (merge ($config.injection | default dict) $own) }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* umbra's image. */}}
+{{- define "umbra.image" -}}
+{{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}

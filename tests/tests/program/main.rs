@@ -6,8 +6,8 @@ mod ask;
 mod capture;
 mod dump;
 mod hostile;
-mod log;
 mod inject;
+mod log;
 mod serve;
 mod validate;
 mod vital;
@@ -48,6 +48,8 @@ fn wrong_usage_is_2_and_says_what_is_right() {
         &["bootstrap", "--proxy", "sidecar/default", "--tls-cert", "tls.crt", "--tls-key", "tls.key"],
         &["serve", "--dir", ".", "--xds-tls", "127.0.0.1:0"],
         &["serve", "--dir", ".", "--tls-cert", "tls.crt", "--tls-key", "tls.key"],
+        &["serve", "--dir", ".", "--injector", "127.0.0.1:0"],
+        &["serve", "--dir", ".", "--injector", ":0", "--injector-host", "a", "--injector-webhook", "b"],
         &["dump", "--dir", "/no/such/path", "--proxy", "sidecar/default"],
         &["validate", "-", "-o", "xml"],
     ] {

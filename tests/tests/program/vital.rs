@@ -25,7 +25,9 @@ fn everything(folder: &Path) -> Vec<OsString> {
     );
     let authority = Authority::make(folder, "ca").expect("openssl");
     let issued = authority.issue("umbra", "DNS:umbra").expect("openssl");
-    let files: [(&str, PathBuf); 5] = [
+    let files: [(&str, PathBuf); 7] = [
+        ("--injector-host", "umbra".into()),
+        ("--injector-webhook", "umbra".into()),
         ("--dir", folder.join("mesh")),
         ("--kubeconfig", kubeconfig),
         ("--config", write("umbra.yaml", "rootNamespace: mesh\n")),
@@ -33,7 +35,7 @@ fn everything(folder: &Path) -> Vec<OsString> {
         ("--tls-key", issued.key),
     ];
     let files = files.into_iter().flat_map(|(option, path)| [option.into(), path.into_os_string()]);
-    let ports = ["--xds", "--xds-tls", "--admin", "--probe", "--api"];
+    let ports = ["--xds", "--xds-tls", "--admin", "--probe", "--api", "--injector"];
     let ports = ports.into_iter().flat_map(|option| [option.into(), "127.0.0.1:0".into()]);
     ["--log".into(), "umbra_server=debug".into()].into_iter().chain(files).chain(ports).collect()
 }

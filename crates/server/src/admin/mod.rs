@@ -11,9 +11,11 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use umbra_source::kubernetes::Pair;
 
 use crate::api::Api;
 use crate::engine_task::EngineHandle;
+use crate::injector::has_certificate;
 use crate::metrics::{self, Metrics};
 use crate::proxies::Proxies;
 use crate::sources;
@@ -27,6 +29,8 @@ pub struct Admin {
     pub proxies: Arc<Proxies>,
     /// How the watches of the cluster are; `None` without one.
     pub health: Option<watch::Receiver<umbra_source::kubernetes::Health>>,
+    /// The injector's certificate; `None` without an injector.
+    pub injector: Option<watch::Receiver<Option<Pair>>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Cancelled when the process should end.
@@ -76,7 +80,8 @@ impl Admin {
 async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
     let state = admin.engine.published();
     let leaving = admin.shutdown.is_cancelled();
-    let ok = state.ready && !leaving;
+    let certified = admin.injector.as_ref().map(has_certificate);
+    let ok = state.ready && !leaving && certified != Some(false);
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     if !verbose {
@@ -91,7 +96,12 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
     };
     let serving = if leaving { "shutting down" } else { "serving" };
     let watches = admin.health.map(|health| sources::describe(&health.borrow())).unwrap_or_default();
-    (status, format!("{} {loaded}\n{watches}{} {serving}\n", sign(state.ready), sign(!leaving)))
+    let injector = match certified {
+        None => "",
+        Some(true) => "[+] injector: has a certificate\n",
+        Some(false) => "[-] injector: has no certificate yet; the replica that holds the Lease makes it\n",
+    };
+    (status, format!("{} {loaded}\n{watches}{injector}{} {serving}\n", sign(state.ready), sign(!leaving)))
         .into_response()
 }
 

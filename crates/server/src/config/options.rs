@@ -77,6 +77,16 @@ pub struct Options {
     /// statuses and /v1/live then count the proxies of all of them [default: none, this one only]
     #[arg(long, env = "UMBRA_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
     pub peers: Option<Vec<String>>,
+    /// Where the API server asks for the sidecars of new Pods (an admission webhook over TLS, with a certificate of its own
+    /// making); needs --injector-host and --injector-webhook [default: none]
+    #[arg(long, env = "UMBRA_INJECTOR", value_name = "ADDR")]
+    pub injector: Option<String>,
+    /// By what name the API server reaches that, such as umbra.umbra-system.svc
+    #[arg(long, env = "UMBRA_INJECTOR_HOST", value_name = "NAME")]
+    pub injector_host: Option<String>,
+    /// The MutatingWebhookConfiguration that is told the certificate's authority
+    #[arg(long, env = "UMBRA_INJECTOR_WEBHOOK", value_name = "NAME")]
+    pub injector_webhook: Option<String>,
     /// error, warn, info, debug, trace, or a filter such as `info,umbra_source=debug` [default: info]
     #[arg(long, env = "UMBRA_LOG", value_name = "LEVEL")]
     pub log: Option<String>,

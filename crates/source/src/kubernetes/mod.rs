@@ -5,6 +5,7 @@
 //! Start reading at: [`watch_cluster`], then `cache.rs` (one watch, pure), `merge.rs` (files beside it, pure),
 //! then `hold.rs` (what waits after an outage, pure) and `listwatch.rs` (one watch as a task).
 
+mod authority;
 mod cache;
 mod collect;
 mod connect;
@@ -21,6 +22,7 @@ mod resource;
 mod status;
 mod told;
 
+pub use authority::{Kept, Made, Make, Pair, keep_certificate};
 pub use collect::{Cluster, Scope, watch_cluster};
 pub use connect::{Access, ApiServer, ConnectError};
 pub use health::{Health, WatchHealth, WatchId, WatchState};

@@ -311,6 +311,8 @@ fn api_server_flags(folder: &Path, site: Site, certificates: &Certificates) -> V
         format!("--audit-policy-file={}", folder.join("audit.json").display()),
         format!("--audit-log-path={}", folder.join("audit.log").display()),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        // Nobody forwards a Service's address here: webhooks are asked at their Pods'.
+        "--enable-aggregator-routing=true".to_owned(),
         "--max-requests-inflight=2000".to_owned(),
         "--max-mutating-requests-inflight=1000".to_owned(),
     ]
