@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("api", &["ir"]),
     ("mesh", &["ir"]),
-    ("core", &["api", "ir", "mesh"]),
+    ("core", &["api", "inject", "ir", "mesh"]),
     ("istio", &["api", "ir", "mesh"]),
     ("envoy", &["ir", "proto"]),
     ("inject", &[]),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{IntOrString, Object, Objects, Pod};
-use umbra_ir::{Kind, ObjectId, PodHead};
+use umbra_inject::pod::{namespace_asks, wants_sidecar};
+use umbra_inject::words;
+use umbra_ir::{BarePods, Kind, ObjectId, PodHead};
 use umbra_mesh::{Index, View};
 
 /// What of a Pod changes what the proxy in it gets; `None`: it is not known.
@@ -15,6 +17,37 @@ pub fn resolve_pod_head(objects: &impl Objects, id: &ObjectId) -> Option<Arc<Pod
         }
         _ => None,
     }
+}
+
+/// The Pods of a namespace that should have a sidecar and have none; `None`: there are no such. Where Namespaces are not
+/// read nobody can tell.
+pub fn select_bare_pods(view: &(impl View + Objects), namespace: &Arc<str>) -> Option<BarePods> {
+    if words::SYSTEM_NAMESPACES.contains(&&**namespace) {
+        return None;
+    }
+    let object = view.object(&ObjectId::new(Kind::Namespace, "", namespace.clone()))?;
+    let asks = namespace_asks(&object.meta().labels);
+    let index = match asks {
+        Some(true) => Index::BarePods(namespace.clone()),
+        Some(false) => return None,
+        None => Index::PodsWithLabel(namespace.clone(), words::INJECT.into(), "true".into()),
+    };
+    let mut bare = view.ids(&index).into_iter().filter(|id| match view.object(id).as_deref() {
+        Some(Object::Pod(pod)) => {
+            let lives = !pod.meta.deleting && pod.phase != "Succeeded" && pod.phase != "Failed";
+            let label = pod.meta.labels.get(words::INJECT).map(String::as_str);
+            lives && !pod.has_sidecar && !pod.host_network && wants_sidecar(asks, label, &pod.inject)
+        }
+        _ => false,
+    });
+    let first = bare.next()?.name;
+    Some(BarePods { first, count: 1 + bare.count() })
+}
+
+/// All namespaces with such Pods.
+pub fn select_bare_namespaces(view: &(impl View + Objects)) -> BTreeMap<Arc<str>, Arc<BarePods>> {
+    let namespaces = view.ids(&Index::Kind(Kind::Namespace)).into_iter();
+    namespaces.filter_map(|id| Some((id.name.clone(), view.bare_pods(&id.name)?))).collect()
 }
 
 /// The label keys that the selectors of a namespace's Services mention.

@@ -324,6 +324,15 @@ impl Engine {
         self.diagnostics.keys().cloned().collect()
     }
 
+    /// How many Pods should have a sidecar and have none, as of the last settle; 0 as long as there are no rules that
+    /// they could go past.
+    pub fn bare_pods(&self) -> usize {
+        match self.memo.value(&Key::BareNamespaces()).as_deref() {
+            Some(Value::BareNamespaces(all)) => all.values().map(|bare| bare.count).sum(),
+            _ => 0,
+        }
+    }
+
     /// How many objects there are of each kind.
     pub fn object_counts(&self) -> &BTreeMap<Kind, usize> {
         &self.counts

@@ -61,11 +61,15 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
         Object::EndpointSlice(slice) => {
             slice.service.iter().map(|s| Index::SlicesOf(meta.namespace.clone(), s.clone())).collect()
         }
-        Object::Pod(_) => meta
-            .labels
-            .iter()
-            .map(|(k, v)| Index::PodsWithLabel(meta.namespace.clone(), k.as_str().into(), v.as_str().into()))
-            .collect(),
-        Object::Namespace(_) | Object::Node(_) => Vec::new(),
+        Object::Pod(pod) => {
+            let labels = meta.labels.iter();
+            let by_label = labels.map(|(k, v)| {
+                Index::PodsWithLabel(meta.namespace.clone(), k.as_str().into(), v.as_str().into())
+            });
+            let bare = (!pod.has_sidecar).then(|| Index::BarePods(meta.namespace.clone()));
+            by_label.chain(bare).collect()
+        }
+        Object::Namespace(_) => vec![kind],
+        Object::Node(_) => Vec::new(),
     }
 }

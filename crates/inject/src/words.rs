@@ -41,6 +41,9 @@ pub const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
 /// Annotation: the container of `kubectl exec` and `kubectl logs`.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
+/// The value of the label `istio.io/rev` that asks for umbra's sidecars, unless the chart says otherwise.
+pub const REVISION: &str = "umbra";
+
 /// Namespaces whose Pods are never given a sidecar.
 pub const SYSTEM_NAMESPACES: [&str; 4] =
     ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];

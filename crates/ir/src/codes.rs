@@ -149,6 +149,7 @@ codes! {
     DuplicatePolicy = warning("An older DestinationRule already sets the policy of the host; this one is not used.");
     TlsUnsupported = error("Client TLS that cannot be given yet; the clusters stay without endpoints, so that nothing travels in plaintext.").stops_copies();
     PodNotFound = warning("An EndpointSlice names a Pod that is not known; its endpoint is left out until it is.");
+    NoSidecar = warning("Pods that should have a sidecar (by the label of their namespace, or their own) have none: their calls go past the rules.");
     NotHttp = info("A port that speaks no HTTP: captured sidecars pass its connections on as they are; elsewhere it gets no listener, and nowhere routes.");
     // Files and folders.
     FileUnreadable = error("A file cannot be read, is no regular file, or a link leads nowhere; what it held before stays.");

@@ -42,7 +42,9 @@ pub use policy::{
     NamespaceDestinationRules, Subset, TcpKeepalive, TlsOrigination, TrafficPolicy,
 };
 pub use protocol::Protocol;
-pub use proxy::{GatewayHead, Listener, PodHead, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost};
+pub use proxy::{
+    BarePods, GatewayHead, Listener, PodHead, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost,
+};
 pub use route::{
     Forward, Mirror, MirrorHost, MirrorShare, Route, RouteAction, Target, TargetCluster, VirtualHost,
 };

@@ -27,6 +27,15 @@ impl ProxyKind {
     }
 }
 
+/// Pods of a namespace that should have a sidecar and have none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BarePods {
+    /// The name of one of them: the first, as names are sorted.
+    pub first: Arc<str>,
+    /// How many they are.
+    pub count: usize,
+}
+
 /// What a node says of itself, understood.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ProxyNode {

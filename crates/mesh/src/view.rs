@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet, GatewayHead,
-    GatewayRef, Hostname, Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass,
-    ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId, Settings,
-    Shares, TargetProblem, TargetQuery,
+    BarePods, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet,
+    GatewayHead, GatewayRef, Hostname, Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber,
+    ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId,
+    Settings, Shares, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -23,6 +23,8 @@ pub enum Index {
     ServiceName(Arc<str>, Arc<str>),
     /// EndpointSlices of the Service with this namespace and name.
     SlicesOf(Arc<str>, Arc<str>),
+    /// Pods of a namespace without a sidecar.
+    BarePods(Arc<str>),
     /// Pods of a namespace that carry this label.
     PodsWithLabel(Arc<str>, Arc<str>, Arc<str>),
 }
@@ -87,6 +89,10 @@ pub trait View: Inputs {
     fn captured_tables(&self, namespace: &Arc<str>, ipv6: &bool) -> Arc<BTreeSet<Arc<str>>>;
     /// What of a Pod changes what its proxy gets; `None`: it is not known.
     fn pod_head(&self, pod: &ObjectId) -> Option<Arc<PodHead>>;
+    /// The Pods of a namespace that should have a sidecar and have none.
+    fn bare_pods(&self, namespace: &Arc<str>) -> Option<Arc<BarePods>>;
+    /// The namespaces with such Pods.
+    fn bare_namespaces(&self) -> Arc<BTreeMap<Arc<str>, Arc<BarePods>>>;
     /// The label keys that the selectors of a namespace's Services mention.
     fn selected_labels(&self, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
     /// The port that a gateway of a namespace with these labels binds for a server's number.

@@ -229,7 +229,7 @@ pub struct PrepareArgs {
     #[arg(long, env = "UMBRA_BOOTSTRAP", value_name = "FILE")]
     pub bootstrap: PathBuf,
     /// The authorities that umbra's certificate must come from (PEM, not a file): connect over TLS
-    #[arg(long, env = "UMBRA_CA", value_name = "PEM")]
+    #[arg(long, env = "UMBRA_CA", value_name = "PEM", allow_hyphen_values = true)]
     pub ca: Option<String>,
     /// The rules of capture.
     #[command(flatten)]

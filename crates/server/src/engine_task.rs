@@ -392,6 +392,8 @@ impl Owner {
             self.metrics.objects.get_or_create(&ByObject { kind: kind.as_str() }).set(count);
         }
         self.metrics.mirrors.set(i64::try_from(self.mirrors.values().sum::<usize>()).unwrap_or(i64::MAX));
+        let bare = i64::try_from(self.engine.bare_pods()).unwrap_or(i64::MAX);
+        self.metrics.pods_without_sidecar.set(bare);
         self.metrics.ready.set(1);
         let diagnostics = self.shown.clone();
         let (ready, cluster) = (true, self.cluster.clone());

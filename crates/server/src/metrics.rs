@@ -126,6 +126,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// `umbra_statuses_waiting`.
     pub statuses_waiting: Gauge,
+    /// `umbra_pods_without_sidecar`.
+    pub pods_without_sidecar: Gauge,
     /// `umbra_injections`.
     pub injections: Family<ByResult, Counter>,
     /// `umbra_status_writes`.
@@ -229,6 +231,11 @@ impl Metrics {
             statuses_waiting: on.one(
                 "statuses_waiting",
                 "Statuses of objects that wait to be written",
+                Gauge::default(),
+            ),
+            pods_without_sidecar: on.one(
+                "pods_without_sidecar",
+                "Pods that should have a sidecar and have none",
                 Gauge::default(),
             ),
             injections: on.one(

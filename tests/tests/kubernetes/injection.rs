@@ -287,11 +287,24 @@ fn a_new_certificate() {
     });
 }
 
-/// While nobody answers, Pods start without a sidecar, or not at all, as an operator chose.
+/// What the status of a rule says of its being in force.
+fn accepted(cluster: &Cluster) -> String {
+    let path = "jsonpath={.status.conditions[?(@.type=='Accepted')].message}";
+    cluster.kubectl(&["-n", "shop", "get", "virtualservice", "web", "-o", path])
+}
+
+/// While nobody answers, Pods start without a sidecar, or not at all, as an operator chose. Those without are named.
 #[test]
 fn an_injector_that_is_away() {
     on_cluster(|cluster| async move {
         install(&cluster, &["--set", "replicas=1"]).await;
+        cluster.apply(
+            "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [web], http: [{directResponse: {status: 200}}]}
+",
+        );
         for (policy, starts) in [("Ignore", true), ("Fail", false)] {
             helm(
                 &cluster,
@@ -308,9 +321,18 @@ fn an_injector_that_is_away() {
                 })
                 .await;
             assert!(!is_injected(&cluster, "default"), "whom nobody asks about");
+            if starts {
+                cluster.kubectl(&["-n", "shop", "run", "bare", "--image=web"]);
+            }
             assert!(admitted(&cluster, "default", "", "").is_ok(), "whom nobody asks about");
             cluster.kubectl(&["-n", NAMESPACE, "scale", "deployment/umbra", "--replicas=1"]);
             cluster.wait_for("a Pod with a sidecar", || async { is_injected(&cluster, "shop") }).await;
+            if starts {
+                let named = "Pod shop/bare should have a sidecar and has none";
+                cluster.wait_for("its name", || async { accepted(&cluster).contains(named) }).await;
+                cluster.kubectl(&["-n", "shop", "delete", "pod", "bare", "--now"]);
+                cluster.wait_for("no name", || async { !accepted(&cluster).contains(named) }).await;
+            }
         }
     });
 }

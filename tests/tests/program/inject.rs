@@ -148,3 +148,54 @@ fn options_and_settings() {
         assert!(text(&out.stderr).contains(part) && out.stdout.is_empty(), "{args:?}: {}", text(&out.stderr));
     }
 }
+
+/// What the init container of a Pod writes, a real Envoy takes; with authorities and without, of either family. (That it applies
+/// the rules of capture is for the network namespaces of `capture`.)
+#[test]
+fn a_real_envoy_takes_what_the_init_container_writes() {
+    let Some(envoy) = umbra_testkit::gate::require_envoy() else { return };
+    if !umbra_testkit::gate::require_openssl() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).to_str().expect("a path").to_owned();
+    std::fs::write(at("labels"), "app=\"sleep\"\nversion=\"v1\"\n").expect("labels");
+    std::fs::write(at("annotations"), "sidecar.istio.io/interceptionMode=\"NONE\"\n").expect("annotations");
+    umbra_testkit::tls::Authority::make(folder.path(), "ca").expect("openssl");
+    let ca = std::fs::read_dir(folder.path()).expect("the folder").filter_map(|entry| {
+        let text = std::fs::read_to_string(entry.ok()?.path()).ok()?;
+        text.contains("BEGIN CERTIFICATE").then_some(text)
+    });
+    let ca = ca.last().expect("a certificate");
+    let file = at("bootstrap.yaml");
+    let pod = folder.path().to_str().expect("a path");
+    for (address, port, more) in
+        [("10.1.1.1", "15010", &[][..]), ("fd00::1", "15010", &[]), ("10.1.1.1", "15012", &["--ca", &ca])]
+    {
+        let server = format!("--server=umbra.umbra-system.svc:{port}");
+        let options = ["--namespace=shop", "--address", address, "--pod-info", pod, "--bootstrap", &file];
+        let out = umbra(&[&["prepare", &server], &options[..], more].concat(), "");
+        assert!(out.status.success(), "{address} {port}: {}", text(&out.stderr));
+        let written = std::fs::read_to_string(&file).expect("a bootstrap");
+        let config: Value = serde_saphyr::from_str(&written).expect("YAML");
+        let node = &config["node"]["metadata"];
+        assert_eq!((&node["NAMESPACE"], &node["LABELS"]["version"]), (&"shop".into(), &"v1".into()));
+        assert_eq!(written.contains("trustedCa"), !more.is_empty());
+        let checked = std::process::Command::new(&envoy)
+            .args(["--mode", "validate", "--service-node", "n", "-l", "error", "-c", &file])
+            .output()
+            .expect("envoy runs");
+        assert!(checked.status.success(), "{address} {port}: {}", text(&checked.stderr));
+    }
+    for (options, part) in [
+        (&["--address", "10.1.1.1", "--pod-info", "/no/such/folder"][..], "/no/such/folder"),
+        (&["--address", "nowhere", "--pod-info", pod], "--address"),
+    ] {
+        let out = umbra(
+            &[&["prepare", "--server=a:1", "--namespace=b", "--bootstrap", &file], options].concat(),
+            "",
+        );
+        assert_eq!(out.status.code(), Some(2), "{options:?}");
+        assert!(text(&out.stderr).contains(part), "{options:?}: {}", text(&out.stderr));
+    }
+}

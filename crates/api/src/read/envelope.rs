@@ -49,6 +49,8 @@ struct RawPod {
     /// From the annotations, before those that mean nothing else are dropped.
     #[serde(skip)]
     trusted_proxies: Option<u32>,
+    #[serde(skip)]
+    inject: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,11 +61,13 @@ struct RawPodSpec {
     subdomain: String,
     host_network: bool,
     containers: Vec<RawContainer>,
+    init_containers: Vec<RawContainer>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RawContainer {
+    name: String,
     ports: Vec<ContainerPort>,
 }
 
@@ -169,6 +173,8 @@ impl HasMeta for RawSlice {
 impl HasMeta for RawPod {
     fn take_meta(&mut self) -> RawMeta {
         self.trusted_proxies = trusted_proxies(&self.metadata);
+        let inject = self.metadata.annotations.get("sidecar.istio.io/inject");
+        self.inject = inject.cloned().flatten().unwrap_or_default();
         std::mem::take(&mut self.metadata)
     }
 }
@@ -242,6 +248,8 @@ fn pod(meta: Meta, raw: RawPod) -> Object {
     }
     let ready = conditions.iter().find(|c| c.condition_type == "Ready").map(|c| c.status == "True");
     let ended = phase == "Succeeded" || phase == "Failed";
+    let mut containers = raw.spec.init_containers.iter().chain(&raw.spec.containers);
+    let has_sidecar = containers.any(|container| container.name == "istio-proxy");
     Object::Pod(Pod {
         // Without any condition there is no kubelet: the manifest is all there is to know.
         ready: !ended && !ips.is_empty() && ready.unwrap_or(conditions.is_empty()),
@@ -253,6 +261,8 @@ fn pod(meta: Meta, raw: RawPod) -> Object {
         subdomain: raw.spec.subdomain,
         trusted_proxies: raw.trusted_proxies,
         host_network: raw.spec.host_network,
+        inject: raw.inject,
+        has_sidecar,
         ports: raw.spec.containers.into_iter().flat_map(|c| c.ports).collect(),
     })
 }

@@ -163,6 +163,10 @@ pub struct Pod {
     pub trusted_proxies: Option<u32>,
     /// `spec.hostNetwork`.
     pub host_network: bool,
+    /// Its annotation `sidecar.istio.io/inject`; empty: none.
+    pub inject: String,
+    /// It has a container, of whichever sort, that is called as injectors call the sidecar (`istio-proxy`).
+    pub has_sidecar: bool,
     /// Ports of all its containers.
     pub ports: Vec<ContainerPort>,
 }

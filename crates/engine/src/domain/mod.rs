@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use umbra_envoy::{Built, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
-    BuiltInCluster, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, Diagnostic,
-    EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState, NamespaceDestinationRules,
-    ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteList, RouteRefs, RouteSource,
-    RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead, ServiceId, Shares, TargetProblem,
-    TargetQuery, VirtualHostSpec,
+    BarePods, BuiltInCluster, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId,
+    Diagnostic, EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState,
+    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteList,
+    RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead, ServiceId, Shares,
+    TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -47,6 +47,12 @@ computed! {
         /// The label keys that the selectors of a namespace's Services mention.
         1 SelectedLabels(namespace: Arc<str>) -> Arc<BTreeSet<String>>, as selected_labels
             = Arc::new(umbra_core::select_selected_labels(view, namespace));
+        /// The Pods of a namespace that should have a sidecar and have none.
+        1 BarePods(namespace: Arc<str>) -> Option<Arc<BarePods>>, as bare_pods
+            = umbra_core::select_bare_pods(view, namespace).map(Arc::new);
+        /// The namespaces with such Pods.
+        2 BareNamespaces() -> Arc<BTreeMap<Arc<str>, Arc<BarePods>>>, as bare_namespaces
+            = Arc::new(umbra_core::select_bare_namespaces(view));
         /// The port that a gateway binds: its namespace, its labels, the server's number.
         1 ListenerPort(namespace: Arc<str>, labels: Arc<BTreeMap<String, String>>, number: PortNumber) -> PortNumber,
             as listener_port = umbra_core::resolve_listener_port(view, namespace, labels, *number);

@@ -9,9 +9,6 @@ use super::wish::Wish;
 use crate::capture::{Interception, SIDECAR_ID};
 use crate::words;
 
-/// The label by which a namespace asks for sidecars.
-const NAMESPACE_LABEL: &str = "istio-injection";
-
 /// `metadata.labels` or `metadata.annotations`. What is no text in YAML (`true`) counts as it is written.
 pub(super) fn strings(pod: &Value, field: &str) -> BTreeMap<String, String> {
     let map = pod.get("metadata").and_then(|it| it.get(field)).and_then(Value::as_object);
@@ -29,24 +26,29 @@ pub(super) fn author_says(pod: &Value) -> Option<bool> {
     said("labels").or_else(|| said("annotations"))
 }
 
-/// Whether a Pod with these labels in a namespace with those should have a sidecar: as the selectors of the webhook
-/// choose, and the Pod itself.
-pub fn wants_sidecar(
-    namespace_labels: &BTreeMap<String, String>,
-    labels: &BTreeMap<String, String>,
-    annotations: &BTreeMap<String, String>,
-) -> bool {
-    let said = |map: &BTreeMap<String, String>| match map.get(words::INJECT).map(String::as_str) {
-        Some("true") => Some(true),
-        Some("false") => Some(false),
+/// What a namespace's labels say of the sidecars of its Pods; `None`: nothing, so that each Pod speaks for itself. As the
+/// selectors of the webhook choose, with the revision `umbra`.
+pub fn namespace_asks(labels: &BTreeMap<String, String>) -> Option<bool> {
+    match labels.get("istio-injection").map(String::as_str) {
+        Some(injection) => Some(injection == "enabled"),
+        None => labels.get("istio.io/rev").map(|revision| revision == words::REVISION),
+    }
+}
+
+/// Whether a Pod should have a sidecar: what its namespace asks for, its label [`words::INJECT`], and the annotation of the
+/// same name (empty: none).
+pub fn wants_sidecar(namespace_asks: Option<bool>, label: Option<&str>, annotation: &str) -> bool {
+    let said = |text: &str| match text {
+        "true" => Some(true),
+        "false" => Some(false),
         _ => None,
     };
-    let namespace = namespace_labels.get(NAMESPACE_LABEL).map(String::as_str);
-    match namespace {
-        Some("enabled") => said(labels).or_else(|| said(annotations)).unwrap_or(true),
+    match namespace_asks {
+        Some(true) => label.and_then(said).or_else(|| said(annotation)).unwrap_or(true),
         // No selector chooses a Pod there.
-        Some(_) => false,
-        None => said(labels) == Some(true),
+        Some(false) => false,
+        // No selector sees annotations, but whoever is asked does.
+        None => label.and_then(said) == Some(true),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::settings::Settings;
 use crate::words;
 
-pub use choice::{has_sidecar, wants_sidecar};
+pub use choice::{has_sidecar, namespace_asks, wants_sidecar};
 pub use patch::json_patch;
 
 /// What a Pod does not say itself.

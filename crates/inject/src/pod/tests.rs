@@ -183,25 +183,22 @@ fn who_gets_none() {
 
 #[test]
 fn who_should_have_one() {
-    let map = |list: &[(&str, &str)]| -> BTreeMap<String, String> {
-        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-    };
-    let on = [("istio-injection", "enabled")];
-    let off = [("istio-injection", "disabled")];
-    let (yes, no) = ([(words::INJECT, "true")], [(words::INJECT, "false")]);
-    for (namespace, labels, annotations, want) in [
-        (&on[..], &[][..], &[][..], true),
-        (&on, &no, &[], false),
-        (&on, &[], &no, false),
-        (&on, &yes, &no, true),
-        (&[], &[], &[], false),
-        (&[], &yes, &[], true),
-        // No selector sees annotations.
-        (&[], &[], &yes, false),
-        (&off, &yes, &[], false),
+    for (namespace, label, annotation, want) in [
+        (&[("istio-injection", "enabled")][..], None, "", true),
+        (&[("istio-injection", "enabled")], Some("false"), "", false),
+        (&[("istio-injection", "enabled")], None, "false", false),
+        (&[("istio-injection", "enabled")], Some("true"), "false", true),
+        (&[("istio-injection", "enabled"), ("istio.io/rev", "other")], None, "", true),
+        (&[("istio.io/rev", "umbra")], None, "", true),
+        (&[("istio.io/rev", "other")], Some("true"), "", false),
+        (&[], None, "", false),
+        (&[], Some("true"), "", true),
+        (&[], None, "true", false),
+        (&[("istio-injection", "disabled")], Some("true"), "", false),
     ] {
-        let got = wants_sidecar(&map(namespace), &map(labels), &map(annotations));
-        assert_eq!(got, want, "{namespace:?} {labels:?} {annotations:?}");
+        let labels = namespace.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let got = wants_sidecar(namespace_asks(&labels), label, annotation);
+        assert_eq!(got, want, "{namespace:?} {label:?} {annotation:?}");
     }
 }
 

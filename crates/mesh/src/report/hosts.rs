@@ -21,7 +21,10 @@ pub fn report_rules(view: &dyn View, id: &ObjectId, report: &mut Report) {
     let mut callers = Vec::new();
     for gateway in &head.gateways {
         match &gateway.value {
-            GatewayRef::Mesh => callers.extend(report_mesh(view, &head, report)),
+            GatewayRef::Mesh => {
+                callers.extend(report_mesh(view, &head, report));
+                report_bare_pods(view, &head, report);
+            }
             GatewayRef::Named(id) => {
                 callers.extend(report_at_gateway(view, &head, id, &gateway.field, report))
             }
@@ -61,6 +64,26 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
     }
     let client = |port| client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
     called.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
+}
+
+/// Says who calls past the rules, for want of a sidecar.
+fn report_bare_pods(view: &dyn View, head: &RuleHead, report: &mut Report) {
+    for (namespace, bare) in view.bare_namespaces().iter() {
+        if !head.visibility.covers(namespace) {
+            continue;
+        }
+        let first = format!("Pod {namespace}/{}", bare.first);
+        let (who, have, calls) = match bare.count {
+            1 => (first, "has none", "its calls go"),
+            2 => (format!("{first} and another of its namespace"), "have none", "their calls go"),
+            more => {
+                (format!("{first} and {} others of its namespace", more - 1), "have none", "their calls go")
+            }
+        };
+        let message =
+            format!("{who} should have a sidecar and {have}: {calls} past these rules; start them anew");
+        report.insert(Diagnostic::new(Code::NoSidecar, &head.id, "", message));
+    }
 }
 
 /// What becomes of a host that is no service, in a rule that names none.
