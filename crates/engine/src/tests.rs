@@ -216,6 +216,53 @@ fn work_does_not_grow_with_the_mesh() {
     }
 }
 
+/// What a pod more costs a captured sidecar, beside so many other Services: keys computed, listeners and tables sent.
+fn pod_more_beside(others: usize, cluster_ip: &str) -> (u64, usize, usize) {
+    let pod = |n: u8| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: db-{n}, labels: {{app: db}}}}\nstatus: {{podIP: 10.0.0.{n}}}\n"
+        )
+    };
+    let service = |name: &str, ip: &str, port: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {ip}, selector: {{app: {name}}}, ports: [{port}]}}\n---\n"
+        )
+    };
+    let mut text = service("db", cluster_ip, "{name: tcp, port: 5432}, {name: http, port: 80}");
+    for n in 0..others {
+        text += &service(
+            &format!("s{n}"),
+            &format!("10.96.1.{n}"),
+            "{name: http, port: 80}, {name: tcp, port: 81}",
+        );
+    }
+    let mut engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
+    let node = ProxyNode { interception: Interception::Redirect { ipv6: false }, ..sidecar("default") };
+    engine.connect(ProxyId(1), node, true);
+    apply(&mut engine, &(text + &pod(1)));
+    let before = engine.snapshot(ProxyId(1)).unwrap();
+    let settled = apply(&mut engine, &pod(2));
+    let after = engine.snapshot(ProxyId(1)).unwrap();
+    let other = |ty| {
+        let old = before.map(ty);
+        after
+            .map(ty)
+            .iter()
+            .filter(|(name, it)| old.get(*name).is_none_or(|o| o.version != it.version))
+            .count()
+    };
+    (settled.recomputed, other(ResourceType::Listener), other(ResourceType::Route))
+}
+
+#[test]
+fn a_pod_costs_a_captured_sidecar_no_more_than_its_own_listener() {
+    for (cluster_ip, listeners) in [("None", 1), ("10.96.0.1", 0)] {
+        let (few, many) = (pod_more_beside(1, cluster_ip), pod_more_beside(20, cluster_ip));
+        assert_eq!(few, many, "{cluster_ip}: whatever else there is");
+        assert_eq!((few.1, few.2), (listeners, 0), "{cluster_ip}: listeners and tables");
+    }
+}
+
 #[test]
 fn a_deleted_object_leaves_nothing_behind() {
     let mut engine = engine(MIRROR);
