@@ -83,7 +83,7 @@ pub(crate) fn run_again(name: &str, inside: &str) {
 }
 
 /// As [`run_again`], by `unshare` with these arguments.
-fn run_again_by(unshare: &[&str], name: &str, inside: &str) {
+pub(crate) fn run_again_by(unshare: &[&str], name: &str, inside: &str) {
     let umbra = paths::umbra().unwrap_or_else(|e| panic!("{e:#}"));
     let program = std::env::current_exe().expect("the path of this program");
     let mut command = Command::new("unshare");

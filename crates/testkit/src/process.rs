@@ -58,6 +58,14 @@ impl Process {
         )
     }
 
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Fails when the program has ended.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod away;
+mod captured;
 mod changes;
 mod chart;
 mod crds;
@@ -16,6 +17,7 @@ mod kinds;
 mod manifests;
 mod node;
 mod outage;
+mod pods;
 mod poison;
 mod rbac;
 mod replicas;

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::{Cluster, assets};
 use crate::gate;
-use crate::isolate::{run_again, test_name};
+use crate::isolate::{run_again, run_again_by, test_name};
 use crate::net::Net;
 
 /// Set in the process that runs inside.
@@ -34,6 +34,27 @@ pub fn on_cluster<F: Future<Output = ()>>(body: impl FnOnce(Cluster) -> F) {
         }
         return;
     }
+    inside(body);
+}
+
+/// As [`on_cluster`], as root of the machine: containers are the users that their Pods name, and what they send can be
+/// captured.
+///
+/// # Panics
+/// When the test fails, or when it would be skipped and `REQUIRE_APISERVER=1` or `REQUIRE_CAPTURE=1`.
+pub fn on_cluster_with_users<F: Future<Output = ()>>(body: impl FnOnce(Cluster) -> F) {
+    let name = test_name(&body);
+    if std::env::var_os(INSIDE).is_none() {
+        if assets::require_apiserver() && gate::require_envoy().is_some() && gate::require_capture() {
+            let _slot = Slot::take();
+            run_again_by(&["-n", "--"], &name, INSIDE);
+        }
+        return;
+    }
+    inside(body);
+}
+
+fn inside<F: Future<Output = ()>>(body: impl FnOnce(Cluster) -> F) {
     let net = Net::here();
     net.ip(&["link", "set", "lo", "up"]).expect("the namespace's loopback");
     // Pods reach each other through this namespace.

@@ -1,7 +1,9 @@
 //! Starts what stands for a container: the real binary for the images of umbra and Envoy, echo services for all others.
 
 use std::ffi::OsString;
+use std::fs::{File, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +14,7 @@ use super::environment::{expand, variables};
 use super::network::Network;
 use super::objects::Objects;
 use super::pod::{PodState, held};
+use super::security;
 use super::volumes::Volumes;
 use crate::echo::Echo;
 use crate::net::Net;
@@ -88,7 +91,12 @@ pub(super) async fn start_process(
         let source = mount.sub_path.as_ref().map_or(source.clone(), |path| source.join(path));
         arguments.extend([source.into(), (&mount.mount_path).into()]);
     }
-    arguments.extend(["--".into(), "/image/program".into()]);
+    arguments.push("--".into());
+    if security::has_users() {
+        let spec = pod.spec.clone().unwrap_or_default();
+        arguments.extend(security::as_whom(&spec, container).into_iter().map(OsString::from));
+    }
+    arguments.push("/image/program".into());
     // The first word of `command` is the program, which the image's binary stands for.
     let command = container.command.iter().flatten().skip(1);
     let words = command.chain(container.args.iter().flatten());
@@ -97,6 +105,8 @@ pub(super) async fn start_process(
     let mut command: Command = network.net.command(Path::new("unshare"));
     command.args(arguments).env_clear().envs(variables).env("PATH", path);
     let log = folder.join(format!("{}.log", container.name));
+    // Whoever it runs as may open its /dev/stdout once more, as Envoy does for its access log.
+    File::options().create(true).append(true).open(&log)?.set_permissions(Permissions::from_mode(0o666))?;
     let name = format!("{}/{} {}", state.namespace, state.name, container.name);
     let process = Process::start(&name, command, &log)?;
     held(&state.processes).insert(container.name.clone(), process);

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::super::site::HOST;
 use super::containers::{self, Kind};
+use super::init::is_sidecar;
 use super::network::Network;
 use super::node::NODE;
 use super::objects::Objects;
@@ -23,7 +24,7 @@ use super::status::{self, ContainerStatus, Times, now};
 use super::volumes::Volumes;
 
 /// How often a Pod is looked after.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// How often the files of its volumes are compared with what the API server has.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ struct Gone;
 
 /// One Pod and what looks after it.
 pub(super) struct Life {
-    state: Arc<PodState>,
+    pub(super) state: Arc<PodState>,
     /// The newest object; the sender is dropped when the Pod is gone.
     news: watch::Receiver<Pod>,
     pods: Api<Pod>,
@@ -93,7 +94,7 @@ impl Life {
     }
 
     /// The Pod's grace period, once somebody has deleted it.
-    fn deleted(&self) -> Option<Duration> {
+    pub(super) fn deleted(&self) -> Option<Duration> {
         let meta = &self.news.borrow().metadata;
         meta.deletion_timestamp.as_ref()?;
         Some(Duration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(30).max(0) as u64))
@@ -169,11 +170,13 @@ impl Life {
                 continue;
             }
             let kind = containers::kind(container.image.as_deref().unwrap_or_default())?;
-            // An init container that is not a sidecar has nothing to do here: no volume or network needs preparing.
-            if !init || container.restart_policy.as_deref() == Some("Always") {
-                self.start_container(container, &kind).await?;
+            match init {
+                true => self.run_init(container, &kind).await?,
+                false => self.start_container(container, &kind).await?,
             }
-            let status = ContainerStatus { started: Some(now()), ..ContainerStatus::waiting(container) };
+            let done = init && !is_sidecar(container);
+            let status =
+                ContainerStatus { started: Some(now()), done, ..ContainerStatus::waiting(container) };
             let mut readiness = Readiness::started(container);
             readiness.look(container, &self.network()?).await;
             let (container, again) = (container.clone(), None);
@@ -183,7 +186,7 @@ impl Life {
         Ok(())
     }
 
-    async fn start_container(&self, container: &Container, kind: &Kind) -> Result<()> {
+    pub(super) async fn start_container(&self, container: &Container, kind: &Kind) -> Result<()> {
         let network = self.network()?;
         match kind {
             Kind::Echo => containers::start_echoes(&self.state, container, &network),
@@ -194,7 +197,7 @@ impl Life {
         }
     }
 
-    fn network(&self) -> Result<Network> {
+    pub(super) fn network(&self) -> Result<Network> {
         self.state.network.get().cloned().ok_or_else(|| anyhow::anyhow!("no network yet"))
     }
 
@@ -237,7 +240,7 @@ impl Life {
     /// Starts a process again that has ended, after a while.
     async fn revive(&mut self, name: &str) {
         let Some(running) = self.containers.get_mut(name) else { return };
-        if running.init && running.container.restart_policy.is_none() || running.kind == Kind::Echo {
+        if running.status.done || running.kind == Kind::Echo {
             return;
         }
         let alive =
@@ -309,21 +312,32 @@ impl Life {
         Ok(true)
     }
 
-    /// Ends the containers as their grace period allows, then takes the object away.
-    async fn finish(&mut self) -> Result<(), Gone> {
-        let end = Instant::now() + self.deleted().unwrap_or_default();
-        let stops: Vec<_> = self.containers.values().map(|c| (c.container.clone(), self.network())).collect();
-        let hooks = stops.iter().map(|(container, network)| async move {
-            if let Ok(network) = network {
-                before_stop(container, network).await;
+    /// Ends the containers, or the sidecars, as the Pod's grace period allows.
+    async fn stop(&self, end: Instant, init: bool) {
+        let stopped: Vec<_> = self.containers.values().filter(|c| c.init == init).collect();
+        let network = self.network();
+        let hooks = stopped.iter().map(|running| async {
+            if let Ok(network) = &network {
+                before_stop(&running.container, network).await;
             }
         });
         let _ = tokio::time::timeout_at(end.into(), futures::future::join_all(hooks)).await;
-        let processes = std::mem::take(&mut *held(&self.state.processes));
+        let mut processes = Vec::new();
+        for running in stopped {
+            processes.extend(held(&self.state.processes).remove(&running.container.name));
+        }
         let left = end.saturating_duration_since(Instant::now());
-        let stopping = processes.into_values().map(|process| process.terminate(left));
         // Who does not end in time is killed.
-        let _ = futures::future::join_all(stopping).await;
+        let _ = futures::future::join_all(processes.into_iter().map(|process| process.terminate(left))).await;
+    }
+
+    /// Ends the containers as their grace period allows, then takes the object away.
+    async fn finish(&mut self) -> Result<(), Gone> {
+        let end = Instant::now() + self.deleted().unwrap_or_default();
+        // Sidecars end after those that they serve.
+        for init in [false, true] {
+            self.stop(end, init).await;
+        }
         self.state.end();
         let preconditions = Preconditions { uid: Some(self.state.uid.clone()), ..Preconditions::default() };
         let now = DeleteParams {

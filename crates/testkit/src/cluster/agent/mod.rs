@@ -3,22 +3,29 @@
 //! It registers a Node, binds every Pod to it, and gives each a network namespace with an address of 10.244.0.0/16.
 //! A container of the images `umbra` and `envoy` (whatever registry, tag or digest) is the real binary with the Pod's
 //! arguments, variables (downward API, ConfigMaps, Secrets), mounts and ServiceAccount token, in a root of its own;
-//! **every other image is an echo service on each of its container ports**. Readiness probes (httpGet, tcpSocket) are
+//! **every other image is an echo service on each of its container ports**. Init containers run one after the other: of
+//! those two images to their end, and again until that is a good one; a sidecar (`restartPolicy: Always`) stays, and the next
+//! waits until its startup probe passes; of any other image they do nothing. Readiness probes (httpGet, tcpSocket) are
 //! honoured, processes that end are started again, and a deleted Pod gets its `preStop` sleep or request, SIGTERM and
-//! the rest of its grace period before its object goes.
+//! the rest of its grace period before its object goes, its sidecars last.
 //!
-//! It does not: pull or run images, run init containers other than sidecars, limit resources, set users or read-only
-//! mounts, probe liveness, honour a `preStop` command other than `sleep`, serve `kubectl logs`, `exec` and
-//! `port-forward`, or schedule by anything at all. Jobs never finish.
+//! Users, groups, capabilities and `allowPrivilegeEscalation` are honoured where the machine has users: in a test that is
+//! [`on_cluster_with_users`](super::stage::on_cluster_with_users). Elsewhere every container is root.
+//!
+//! It does not: pull or run images, know the user that an image names, limit resources, give `fsGroup`, SELinux, seccomp or
+//! read-only mounts, probe liveness or startup of other containers, honour a `preStop` command other than `sleep`, serve
+//! `kubectl logs`, `exec` and `port-forward`, or schedule by anything at all. Jobs never finish.
 
 mod containers;
 mod environment;
+mod init;
 mod life;
 mod network;
 mod node;
 mod objects;
 mod pod;
 mod probe;
+mod security;
 mod status;
 mod volumes;
 

@@ -154,6 +154,16 @@ impl PodState {
         held(&self.processes).remove(container);
     }
 
+    /// What the kernel says of a container's process (`/proc/PID/status`): its users and capabilities.
+    ///
+    /// # Errors
+    /// When the container has no process.
+    pub fn kernel_status(&self, container: &str) -> Result<String> {
+        let id = held(&self.processes).get(container).map(Process::id);
+        let id = id.with_context(|| format!("{container} of {} is no process", self.name))?;
+        Ok(std::fs::read_to_string(format!("/proc/{id}/status"))?)
+    }
+
     /// What a container that is a process has written, over all of its runs.
     pub fn log(&self, container: &str) -> String {
         let bytes = std::fs::read(self.folder.join(format!("{container}.log"))).unwrap_or_default();

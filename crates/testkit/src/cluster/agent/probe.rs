@@ -57,7 +57,8 @@ fn seconds(value: Option<i32>, default: u64) -> Duration {
     Duration::from_secs(value.map_or(default, |n| n.try_into().unwrap_or(default)))
 }
 
-async fn passes(probe: &Probe, container: &Container, network: &Network) -> bool {
+/// Whether a probe passes now.
+pub(super) async fn passes(probe: &Probe, container: &Container, network: &Network) -> bool {
     let limit = seconds(probe.timeout_seconds, 1).max(SLOW);
     let look = async {
         if let Some(get) = &probe.http_get {

@@ -16,17 +16,22 @@ pub(super) struct ContainerStatus {
     pub(super) restarts: i32,
     /// When it started, while it runs.
     pub(super) started: Option<String>,
+    /// An init container that has ended as it should.
+    pub(super) done: bool,
 }
 
 impl ContainerStatus {
     pub(super) fn waiting(container: &Container) -> Self {
         let image = container.image.clone().unwrap_or_default();
-        Self { name: container.name.clone(), image, ready: false, restarts: 0, started: None }
+        Self { name: container.name.clone(), image, ready: false, restarts: 0, started: None, done: false }
     }
 
     fn json(&self, reason: &str, message: &str) -> Value {
-        let Self { name, image, ready, restarts, started } = self;
+        let Self { name, image, ready, restarts, started, done } = self;
         let state = match started {
+            Some(at) if *done => {
+                json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": at, "finishedAt": at}})
+            }
             Some(at) => json!({"running": {"startedAt": at}}),
             None => json!({"waiting": {"reason": reason, "message": message}}),
         };

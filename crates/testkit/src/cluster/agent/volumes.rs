@@ -2,6 +2,8 @@
 //! folder of its own, and one renamed link (`..data`) makes it the present one.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -39,6 +41,8 @@ impl Volumes {
             let folder = Self::folder(base, &volume.name);
             std::fs::create_dir_all(&folder)?;
             if volume.empty_dir.is_some() {
+                // As kubelet makes it: the containers that share it may be several users.
+                std::fs::set_permissions(&folder, Permissions::from_mode(0o777))?;
                 continue;
             }
             let context = || format!("MountVolume failed for volume \"{}\"", volume.name);
