@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use umbra_api::{Change, Object, parse_documents};
 use umbra_engine::{Engine, Options, ProxyId};
 use umbra_envoy::{RuntimeLayer, build_runtime};
-use umbra_ir::{ProxyKind, ProxyNode, RuntimeForms, RuntimeFraction, RuntimeKey};
+use umbra_ir::{Interception, ProxyKind, ProxyNode, RuntimeForms, RuntimeFraction, RuntimeKey};
 use umbra_load::world::{Size, World};
 use umbra_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use umbra_xds::{ResourceType, Response, Session, Variant};
@@ -43,6 +43,7 @@ fn engine() -> Engine {
         labels: Some(BTreeMap::new()),
         unprivileged: false,
         trusted_proxies: None,
+        interception: Interception::None,
     };
     engine.connect(ProxyId(1), node, RuntimeForms::of_digits(2));
     engine.settle();
