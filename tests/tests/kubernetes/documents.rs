@@ -33,7 +33,7 @@ async fn start(cluster: &Cluster, example: &str) -> Mesh {
 }
 
 /// What a person does to a Deployment of `extensions/v1beta1`, which no API server serves any more.
-fn as_apps_v1(manifests: &str) -> String {
+pub(super) fn as_apps_v1(manifests: &str) -> String {
     let correct = |text: &str| {
         let mut object: Value = serde_saphyr::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
         if object["apiVersion"] == "extensions/v1beta1" {
@@ -264,49 +264,48 @@ fn cross_cluster_mirror() {
 /// 003: two VirtualServices and, for one host, two DestinationRules; one command takes everything away.
 #[test]
 fn two_rules_on_one_gateway() {
-    on_cluster(|cluster| async move {
-        let mut mesh = start(&cluster, "two-rules-on-one-gateway").await;
-        cluster.kubectl(&["create", "namespace", "test"]);
-        let workloads = plain("proxy", "app: proxy, version: v1", "service-proxy:go", 8090)
-            + &plain("target", "app: target, version: v1", "service-proxy:go", 8090)
-            + &plain("target2", "app: target, version: v2", "service-proxy:go-2", 8090)
-            + &plain_service("proxy", "app: proxy", 80, 8090)
-            + &plain_service("target", "app: target", 80, 8090);
-        kubectl(&cluster, &["apply", "-n", "test"], &workloads);
-        cluster.wait_ready("test", "", 3).await;
-        gateway(&cluster, &mut mesh).await;
-        kubectl(&cluster, &["create", "-n", "test"], &read("two-rules-on-one-gateway/mesh/document.yaml"));
-        let ask = Ask::get("10.108.228.41", "/target/index");
-        mesh.wait_share("gateway", "mirror/test/target/", 1_000_000).await;
-        mesh.wait_targets("gateway", "|").await;
-        mesh.wait_status("gateway", 80, &ask, 200).await;
-        mesh.settle().await;
-        cluster.agent().forget();
+    on_cluster(|cluster| async move { two_rules(cluster, |_, workloads| workloads.to_owned()).await });
+}
 
-        let tally = mesh.send("gateway", 80, &ask, 100).await;
-        assert!(tally.all_ok(100) && tally.by("v1") == 100, "{tally:?}");
-        let requests = at(&cluster, "test", "app=target,version=v1");
-        let copies = at(&cluster, "test", "app=target,version=v2");
-        assert_eq!((requests.len(), copies.len(), at(&cluster, "test", "app=proxy").len()), (100, 100, 0));
-        assert!(requests.iter().chain(&copies).all(|r| r.path == "/index"), "{:?}", requests[0]);
-        let tally = mesh.send("gateway", 80, &Ask::get("any.example", "/proxy/proxy?url=x"), 50).await;
-        assert!(tally.all_ok(50), "{tally:?}");
-        assert_eq!(at(&cluster, "test", "app=proxy").len(), 50);
-        assert_eq!(at(&cluster, "test", "app=target").len(), 200, "the other rule's mirror stays out of it");
-        mesh.assert_clean().await;
+/// The test, with what `change` makes of the workloads.
+pub(super) async fn two_rules(cluster: Cluster, change: fn(&Cluster, &str) -> String) {
+    let mut mesh = start(&cluster, "two-rules-on-one-gateway").await;
+    cluster.kubectl(&["create", "namespace", "test"]);
+    let workloads = plain("proxy", "app: proxy, version: v1", "service-proxy:go", 8090)
+        + &plain("target", "app: target, version: v1", "service-proxy:go", 8090)
+        + &plain("target2", "app: target, version: v2", "service-proxy:go-2", 8090)
+        + &plain_service("proxy", "app: proxy", 80, 8090)
+        + &plain_service("target", "app: target", 80, 8090);
+    kubectl(&cluster, &["apply", "-n", "test"], &change(&cluster, &workloads));
+    cluster.wait_ready("test", "", 3).await;
+    gateway(&cluster, &mut mesh).await;
+    kubectl(&cluster, &["create", "-n", "test"], &read("two-rules-on-one-gateway/mesh/document.yaml"));
+    let ask = Ask::get("10.108.228.41", "/target/index");
+    mesh.wait_share("gateway", "mirror/test/target/", 1_000_000).await;
+    mesh.wait_targets("gateway", "|").await;
+    mesh.wait_status("gateway", 80, &ask, 200).await;
+    mesh.settle().await;
+    cluster.agent().forget();
 
-        cluster.kubectl(&["delete", "namespace/test"]);
-        // The Gateway went with its namespace, and its port with it.
-        mesh.wait_for("the gateway to serve nobody", || async {
-            mesh.client("gateway", 80).ask(&ask).await.is_ok_and(|a| a.status == 404)
-                || mesh
-                    .proxy("gateway")
-                    .listeners()
-                    .await
-                    .is_ok_and(|l| !l.values().any(|a| a.ends_with(":80")))
-        })
-        .await;
-    });
+    let tally = mesh.send("gateway", 80, &ask, 100).await;
+    assert!(tally.all_ok(100) && tally.by("v1") == 100, "{tally:?}");
+    let requests = at(&cluster, "test", "app=target,version=v1");
+    let copies = at(&cluster, "test", "app=target,version=v2");
+    assert_eq!((requests.len(), copies.len(), at(&cluster, "test", "app=proxy").len()), (100, 100, 0));
+    assert!(requests.iter().chain(&copies).all(|r| r.path == "/index"), "{:?}", requests[0]);
+    let tally = mesh.send("gateway", 80, &Ask::get("any.example", "/proxy/proxy?url=x"), 50).await;
+    assert!(tally.all_ok(50), "{tally:?}");
+    assert_eq!(at(&cluster, "test", "app=proxy").len(), 50);
+    assert_eq!(at(&cluster, "test", "app=target").len(), 200, "the other rule's mirror stays out of it");
+    mesh.assert_clean().await;
+
+    cluster.kubectl(&["delete", "namespace/test"]);
+    // The Gateway went with its namespace, and its port with it.
+    mesh.wait_for("the gateway to serve nobody", || async {
+        mesh.client("gateway", 80).ask(&ask).await.is_ok_and(|a| a.status == 404)
+            || mesh.proxy("gateway").listeners().await.is_ok_and(|l| !l.values().any(|a| a.ends_with(":80")))
+    })
+    .await;
 }
 
 /// 004: a canary gets copies, then growing weights; the primary is upgraded. Requests flow all the time, and none fails.

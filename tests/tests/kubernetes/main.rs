@@ -11,6 +11,7 @@ mod documents;
 mod flagger;
 mod gate;
 mod guide;
+mod injected;
 mod injection;
 mod install;
 mod kinds;

@@ -1,0 +1,97 @@
+//! The user documents word for word: their Deployments through `umbra kube-inject -f - | kubectl create -f -`, and the client
+//! calls the Service's own name and port from inside of its Pod.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use umbra_testkit::client::{Ask, send};
+use umbra_testkit::cluster::stage::on_cluster_with_users;
+use umbra_testkit::cluster::{Cluster, Mesh};
+use umbra_testkit::echo::Record;
+use umbra_testkit::paths;
+
+use super::documents::{as_apps_v1, two_rules};
+
+/// `umbra kube-inject -f -`, with umbra where this cluster's is.
+fn inject(cluster: &Cluster, manifests: &str) -> String {
+    let mut command = Command::new(paths::umbra().unwrap_or_else(|e| panic!("{e:#}")));
+    command.args(["kube-inject", "-f", "-", "--server", &cluster.plane.site().xds.to_string()]);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("umbra starts");
+    child.stdin.take().expect("its input").write_all(manifests.as_bytes()).expect("it reads");
+    let out = child.wait_with_output().expect("umbra ends");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("text")
+}
+
+/// The requests that reached the living Pods of a version of httpbin.
+fn at(cluster: &Cluster, version: &str) -> Vec<Record> {
+    let pods = cluster.agent().pods("default", &format!("app=httpbin,version={version}"));
+    pods.iter().flat_map(|pod| pod.requests()).collect()
+}
+
+/// All requests to v1, then a copy of each to v2, both logs as the document shows them.
+fn check(example: &'static str, port: u16) -> impl AsyncFnOnce(Cluster) {
+    async move |cluster: Cluster| {
+        let read = |file: &str| {
+            let path = paths::example(example).join(file);
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        };
+        cluster.install_crds("istio");
+        let mesh = Mesh::start(&cluster, &cluster.admin(), &[]).await;
+        let _mesh = mesh.unwrap_or_else(|e| panic!("{e:#}"));
+        // What is as old as `extensions/v1beta1` is injected too; no API server takes it any more.
+        let workloads = as_apps_v1(&inject(&cluster, &read("mesh/workloads.yaml")));
+        let created = cluster.admin().on_manifests(&["create"], &workloads);
+        created.unwrap_or_else(|e| panic!("{e:#}"));
+        cluster.wait_ready("default", "app=httpbin", 2).await;
+        let sleep = cluster.wait_ready("default", "app=sleep", 1).await;
+        let net = sleep[0].net().expect("a network");
+        let ip = cluster.kubectl(&["get", "service", "httpbin", "-o", "jsonpath={.spec.clusterIP}"]);
+        let service = SocketAddr::new(ip.trim().parse().expect("an address"), port);
+        let ask = Ask::get(&format!("httpbin:{port}"), "/headers");
+        cluster.apply(&read("mesh/virtualservice.yaml"));
+        cluster.apply(&read("mesh/destinationrule.yaml"));
+        cluster
+            .wait_for("the route to v1", || async {
+                let tally = send(&net, service, &ask, 5).await;
+                tally.all_ok(5) && tally.by("v1") == 5
+            })
+            .await;
+        assert!(at(&cluster, "v1").iter().all(|record| record.host == ask.host));
+        cluster.apply(&read("steps/mirror.yaml"));
+        cluster
+            .wait_for("copies", || async {
+                cluster.agent().forget();
+                send(&net, service, &ask, 1).await;
+                !at(&cluster, "v2").is_empty()
+            })
+            .await;
+        cluster.agent().forget();
+        let tally = send(&net, service, &ask, 20).await;
+        assert!(tally.all_ok(20) && tally.by("v1") == 20, "{tally:?}");
+        cluster.wait_for("a copy of each", || std::future::ready(at(&cluster, "v2").len() >= 20)).await;
+        let shadow = format!("httpbin-shadow:{port}");
+        assert!(at(&cluster, "v2").iter().all(|copy| copy.host == shadow && copy.path == "/headers"));
+        assert!(at(&cluster, "v1").iter().all(|record| record.host == ask.host));
+    }
+}
+
+/// 000.
+#[test]
+fn httpbin_mirror() {
+    on_cluster_with_users(|cluster| async move { check("httpbin-mirror", 8000)(cluster).await });
+}
+
+/// 001, whose Deployments are of `extensions/v1beta1`.
+#[test]
+fn istio_task() {
+    on_cluster_with_users(|cluster| async move { check("istio-task", 8080)(cluster).await });
+}
+
+/// 003: `kubectl apply -f <(kube-inject -f k8s.yaml) -n test`, and requests through the gateway.
+#[test]
+fn two_rules_on_one_gateway() {
+    on_cluster_with_users(|cluster| async move { two_rules(cluster, inject).await });
+}
