@@ -305,8 +305,7 @@ fn a_percentage_costs_one_layer_of_those_that_were_asked_for() {
     let before = snapshot;
     let settled = apply(&mut engine, &MIRROR.replace("value: 50", "value: 10"));
     let after = engine.snapshot(ProxyId(2)).unwrap();
-    let [(ResourceType::Runtime, name)] =
-        &after.changed_from(&before).unwrap().into_iter().collect::<Vec<_>>()[..]
+    let [(ResourceType::Runtime, name)] = &after.changed_from(&before).unwrap().collect::<Vec<_>>()[..]
     else {
         panic!("one layer");
     };

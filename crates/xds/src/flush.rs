@@ -189,6 +189,16 @@ impl Session {
         Some((nonce, version.clone(), sotw::response(ty, &resources, &version, nonce)))
     }
 
+    /// The same for CDS responses that went before the proxy asked for assignments: a proxy that comes back asks for both
+    /// before it reads anything, and brings the versions of assignments that a changed cluster needs anew.
+    pub(crate) fn follow_open_clusters(&mut self, generation: u64) {
+        if !self.held(ResourceType::Endpoint).whole {
+            let sent = self.held(ResourceType::Cluster).flights().flat_map(|flight| flight.load.resources());
+            let names: Vec<_> = sent.flat_map(|it| it.required(ResourceType::Endpoint)).cloned().collect();
+            self.follow_with_assignments(names, generation);
+        }
+    }
+
     /// Behind every CDS response goes, at once, the assignment of each cluster that it adds or changes. Envoy
     /// does not ask again for a name that it watches, withholds the CDS ACK until the cluster is warm, and does
     /// not count an assignment that came before. A name that it does not watch it will ask for itself.

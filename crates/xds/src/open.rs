@@ -15,11 +15,9 @@ impl Held {
     }
 
     /// Starts a subscription: everything watched is to be sent but what the proxy brought in the same version.
-    /// `in_full`: that too.
-    pub(crate) fn open(&mut self, resource_type: ResourceType, snapshot: &Snapshot, in_full: bool) {
+    pub(crate) fn open(&mut self, resource_type: ResourceType, snapshot: &Snapshot) {
         let (names, brought) = (snapshot.names(resource_type), std::mem::take(&mut self.initial));
         self.subscription.share(names);
-        let brought = if in_full { BTreeMap::new() } else { brought };
         if brought.is_empty() && self.watches_all(names) {
             self.whole = true;
             return;

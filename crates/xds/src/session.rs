@@ -73,7 +73,7 @@ impl Session {
             None => {
                 for ty in ResourceType::ALL {
                     if self.held(ty).subscription.asked() {
-                        self.types[ty.index()].open(ty, &snapshot, in_full(ty));
+                        self.types[ty.index()].open(ty, &snapshot);
                     }
                 }
             }
@@ -172,16 +172,22 @@ impl Session {
             output.responses.extend(self.unserved.delta(&request, nonce)?);
             return Ok(());
         };
+        let clusters_asked = self.held(ResourceType::Cluster).subscription.asked();
         let held = &mut self.types[ty.index()];
         let first = !held.subscription.asked();
         if first {
-            let brought = request.initial_resource_versions;
+            let mut brought = request.initial_resource_versions;
             let bytes: usize = brought.iter().map(|(name, version)| name.len() + version.len()).sum();
             if brought.len() > MAX_NAMES || bytes > MAX_NAME_BYTES {
                 return Err(too_many(ty));
             }
             if !brought.is_empty() {
                 self.guard.get_or_insert(now + ACK_DEADLINE);
+            }
+            if ty == ResourceType::Endpoint && !clusters_asked {
+                // Envoy asks for clusters when none warms any more. One that was warming when the last stream broke needs
+                // its assignment again, whatever version the proxy has of that.
+                brought.clear();
             }
             held.bring(brought);
         } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {
@@ -202,7 +208,10 @@ impl Session {
         let change = change.map_err(|TooMany| too_many(ty))?;
         if let Some(snapshot) = &self.snapshot {
             if first {
-                self.types[ty.index()].open(ty, snapshot, in_full(ty));
+                self.types[ty.index()].open(ty, snapshot);
+                if ty == ResourceType::Endpoint {
+                    self.follow_open_clusters(snapshot.generation());
+                }
             } else {
                 self.types[ty.index()].follow(change, ty, snapshot);
             }
@@ -271,12 +280,6 @@ fn settle(
     held.refuse(ty, refused, since);
     held.repeat(again, since);
     output.events.push(SessionEvent::Nack { resource_type: ty, message, names, generation });
-}
-
-/// The first EDS request of a stream is answered in full: clusters that were warming when the last stream broke need
-/// their assignments again, whatever version the proxy has of them.
-fn in_full(ty: ResourceType) -> bool {
-    ty == ResourceType::Endpoint
 }
 
 /// The names that there are.

@@ -10,7 +10,7 @@ const FULL: &str = "
     > away";
 
 #[test]
-fn nothing_that_it_has_comes_again_but_endpoints() {
+fn nothing_that_it_has_comes_again() {
     check(
         Delta,
         &format!(
@@ -20,7 +20,7 @@ fn nothing_that_it_has_comes_again_but_endpoints() {
              < cds
              > ack cds
              > bring eds a b
-             < eds =a =b
+             < eds
              > ack eds
              > bring lds
              < lds

@@ -63,10 +63,13 @@ struct Progress {
     waits: AtomicBool,
 }
 
+/// Boxed, because the channel has room for 32 of what it is of, and there is one for each proxy.
+type Queued = Result<Box<Response>, Status>;
+
 /// The sending end.
 #[derive(Debug)]
 pub(super) struct Sender {
-    queue: mpsc::Sender<Result<Response, Status>>,
+    queue: mpsc::Sender<Queued>,
     progress: Arc<Progress>,
 }
 
@@ -78,7 +81,7 @@ impl Sender {
     /// Queues a response, or the status that ends the stream; waits while the queue is full.
     pub(super) async fn send(&self, response: Result<Response, Status>) -> Result<(), Closed> {
         self.progress.sent.fetch_add(1, Ordering::Relaxed);
-        self.queue.send(response).await.map_err(|_| Closed)
+        self.queue.send(response.map(Box::new)).await.map_err(|_| Closed)
     }
 
     /// Ends when the client has gone.
@@ -96,7 +99,7 @@ impl Sender {
 
 /// The body.
 pub(super) struct Responses {
-    queue: mpsc::Receiver<Result<Response, Status>>,
+    queue: mpsc::Receiver<Queued>,
     progress: Arc<Progress>,
     budget: Budget,
     state: State,
@@ -105,7 +108,7 @@ pub(super) struct Responses {
 enum State {
     Idle,
     /// Waits for its share of the budget.
-    Waiting(Response, Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
+    Waiting(Box<Response>, Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
     Sending {
         frames: Frames,
         _lease: Option<Lease>,
@@ -185,7 +188,7 @@ impl Responses {
                     Some(Ok(response)) => {
                         let size = response.encoded_len();
                         self.state = if size < LARGE {
-                            State::Sending { frames: Frames::new(response), _lease: None }
+                            State::Sending { frames: Frames::new(*response), _lease: None }
                         } else {
                             self.progress.waits.store(true, Ordering::Relaxed);
                             State::Waiting(response, Box::pin(self.budget.clone().take(size)))
@@ -206,7 +209,7 @@ impl Responses {
                     let State::Waiting(response, _) = std::mem::replace(&mut self.state, State::Done) else {
                         return Poll::Ready(None);
                     };
-                    let frames = Frames::new(response);
+                    let frames = Frames::new(*response);
                     self.state = State::Sending { frames, _lease: permit.map(Lease::new) };
                 }
                 State::Sending { frames, .. } => match frames.frame() {

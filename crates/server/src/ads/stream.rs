@@ -1,6 +1,7 @@
 //! One ADS stream: requests, snapshots and the clock into a session; its responses out.
 
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -195,6 +196,9 @@ impl<W: Wire> Driver<'_, W> {
                 return end;
             }
         }
+        // Made once: each is a place in a list of all streams, behind a lock.
+        let (ads, out) = (self.ads, self.out);
+        let (mut shutdown, mut closed) = (pin!(ads.shutdown.cancelled()), pin!(out.closed()));
         loop {
             let deadline = proxy.with_session(|session| session.next_deadline());
             let timer = async {
@@ -204,8 +208,8 @@ impl<W: Wire> Driver<'_, W> {
                 }
             };
             let step = tokio::select! {
-                () = self.ads.shutdown.cancelled() => Err(End::Shutdown),
-                () = self.out.closed() => Err(End::Client),
+                () = &mut shutdown => Err(End::Shutdown),
+                () = &mut closed => Err(End::Client),
                 request = requests.message() => match request {
                     Ok(Some(mut request)) => {
                         W::take_node(&mut request);

@@ -117,17 +117,17 @@ fn names_and_wildcards() {
 fn reconnects() {
     check(
         Delta,
-        "what the proxy has is not sent again, but for load assignments; what is gone goes after the routes",
+        "what the proxy has is not sent again, but for what a changed cluster reads; what is gone goes after the routes",
         "> put cds/a=1:e cds/b=2:f eds/e=1 eds/f=1 lds/l=1 rds/r=2:a
          > sub cds init a=1 b=1 old=1
          < cds#1 +b=2
          > sub eds e f init e=1 f=1
-         < eds#2 +e=1 +f=1
+         < eds#2 +f=1
          > sub lds init l=1
          < lds#3
          > sub rds r init r=1
-         > ack eds
          < rds#4 +r=2
+         > ack eds
          > ack cds
          > ack lds
          > ack rds
