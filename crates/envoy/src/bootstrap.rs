@@ -69,6 +69,8 @@ pub struct BootstrapOptions {
     /// Where an injected Pod's probes and Prometheus ask: all of its addresses of one family, on ports of Istio's
     /// (15021 answers `/healthz/ready`, 15090 `/stats/prometheus`).
     pub pod: Option<IpAddr>,
+    /// The proxy's own addresses, of both families where it has both (`INSTANCE_IPS`); none: its node id tells one.
+    pub addresses: Vec<IpAddr>,
     /// A sidecar's calls are captured (`INTERCEPTION_MODE: REDIRECT`) instead of made to its own listeners.
     pub captured: bool,
     /// `node.id`; `None`: to be given as `--service-node`, since each replica needs its own.
@@ -103,6 +105,7 @@ impl Default for BootstrapOptions {
             admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
             ready: None,
             pod: None,
+            addresses: Vec::new(),
             captured: false,
             node_id: None,
             state_of_the_world: false,
@@ -164,6 +167,10 @@ fn node(options: &BootstrapOptions) -> Node {
         ("NAMESPACE".to_owned(), text_value(&options.namespace)),
         ("LABELS".to_owned(), struct_value(labels)),
     ]);
+    if !options.addresses.is_empty() {
+        let all: Vec<_> = options.addresses.iter().map(IpAddr::to_string).collect();
+        metadata.insert("INSTANCE_IPS".to_owned(), text_value(all.join(",")));
+    }
     match options.kind {
         ProxyKind::Sidecar => {
             let mode = if options.captured { "REDIRECT" } else { "NONE" };

@@ -219,9 +219,9 @@ pub struct PrepareArgs {
     /// The Pod's namespace
     #[arg(long, env = "UMBRA_NAMESPACE", value_name = "NS")]
     pub namespace: String,
-    /// The Pod's address
-    #[arg(long, env = "UMBRA_ADDRESS", value_name = "IP")]
-    pub address: std::net::IpAddr,
+    /// The Pod's addresses, its first one first
+    #[arg(long, env = "UMBRA_ADDRESS", value_name = "IP,...", value_delimiter = ',', required = true)]
+    pub address: Vec<std::net::IpAddr>,
     /// The folder where the downward API has the files `labels` and `annotations`
     #[arg(long, env = "UMBRA_POD_INFO", value_name = "DIR")]
     pub pod_info: PathBuf,

@@ -169,9 +169,11 @@ fn a_real_envoy_takes_what_the_init_container_writes() {
     let ca = ca.last().expect("a certificate");
     let file = at("bootstrap.yaml");
     let pod = folder.path().to_str().expect("a path");
-    for (address, port, more) in
-        [("10.1.1.1", "15010", &[][..]), ("fd00::1", "15010", &[]), ("10.1.1.1", "15012", &["--ca", &ca])]
-    {
+    for (address, port, more) in [
+        ("10.1.1.1", "15010", &[][..]),
+        ("fd00::1,10.1.1.1", "15010", &[]),
+        ("10.1.1.1", "15012", &["--ca", &ca]),
+    ] {
         let server = format!("--server=umbra.umbra-system.svc:{port}");
         let options = ["--namespace=shop", "--address", address, "--pod-info", pod, "--bootstrap", &file];
         let out = umbra(&[&["prepare", &server], &options[..], more].concat(), "");
@@ -180,6 +182,7 @@ fn a_real_envoy_takes_what_the_init_container_writes() {
         let config: Value = serde_saphyr::from_str(&written).expect("YAML");
         let node = &config["node"]["metadata"];
         assert_eq!((&node["NAMESPACE"], &node["LABELS"]["version"]), (&"shop".into(), &"v1".into()));
+        assert_eq!(node["INSTANCE_IPS"], address);
         assert_eq!(written.contains("trustedCa"), !more.is_empty());
         let checked = std::process::Command::new(&envoy)
             .args(["--mode", "validate", "--service-node", "n", "-l", "error", "-c", &file])

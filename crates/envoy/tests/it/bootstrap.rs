@@ -157,8 +157,9 @@ fn what_the_network_may_ask() {
 #[test]
 fn an_injected_pod() {
     for (address, any) in [("0.0.0.0", "0.0.0.0"), ("::", "::")] {
-        let options =
-            BootstrapOptions { pod: Some(address.parse().unwrap()), captured: true, ..Default::default() };
+        let addresses = vec!["10.1.1.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        let pod = Some(address.parse().unwrap());
+        let options = BootstrapOptions { pod, addresses, captured: true, ..Default::default() };
         let at = |n: usize, port: u16| {
             let socket = json!({"address": any, "portValue": port});
             (format!("/staticResources/listeners/{n}/address/socketAddress"), socket)
@@ -178,6 +179,7 @@ fn an_injected_pod() {
             route(1, stats),
             ("/staticResources/clusters/1/name".to_owned(), json!("umbra-ready")),
             ("/node/metadata/INTERCEPTION_MODE".to_owned(), json!("REDIRECT")),
+            ("/node/metadata/INSTANCE_IPS".to_owned(), json!("10.1.1.1,fd00::1")),
         ];
         let wanted: Vec<_> =
             wanted.iter().map(|(pointer, value)| (pointer.as_str(), value.clone())).collect();

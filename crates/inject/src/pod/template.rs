@@ -73,7 +73,7 @@ fn init(wish: &Wish, settings: &Settings) -> Container {
         "prepare".to_owned(),
         format!("--server={}", settings.server),
         "--namespace=$(POD_NAMESPACE)".to_owned(),
-        "--address=$(POD_IP)".to_owned(),
+        "--address=$(POD_IPS)".to_owned(),
         format!("--pod-info={POD_INFO}"),
         format!("--bootstrap={BOOTSTRAP}/bootstrap.yaml"),
     ];
@@ -84,7 +84,7 @@ fn init(wish: &Wish, settings: &Settings) -> Container {
     let mut env = vec![
         from_field("POD_NAME", "metadata.name"),
         from_field("POD_NAMESPACE", "metadata.namespace"),
-        from_field("POD_IP", "status.podIP"),
+        from_field("POD_IPS", "status.podIPs"),
     ];
     if let Some(ca) = &settings.ca {
         env.push(EnvVar { name: "UMBRA_CA".to_owned(), value: Some(ca.clone()), ..EnvVar::default() });

@@ -37,6 +37,7 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         admin,
         ready,
         pod: None,
+        addresses: Vec::new(),
         captured: mode == Interception::Redirect,
         node_id: args.node_id.clone(),
         state_of_the_world: false,

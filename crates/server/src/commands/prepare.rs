@@ -23,8 +23,11 @@ pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
     let folder = args.bootstrap.parent().unwrap_or(Path::new("."));
     let tls = args.ca.as_ref().map(|ca| write_ca(folder, ca)).transpose()?;
     // A Pod of one family has no addresses of the other to listen on.
-    let any =
-        if args.address.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
+    let any = if args.address.first().is_some_and(IpAddr::is_ipv6) {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    };
     let options = BootstrapOptions {
         namespace: args.namespace.clone(),
         labels: pod_info(&args.pod_info.join("labels"))?,
@@ -32,6 +35,7 @@ pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
         server_port,
         tls,
         pod: Some(any),
+        addresses: args.address.clone(),
         captured: capture.mode == Interception::Redirect,
         ..BootstrapOptions::default()
     };
