@@ -12,6 +12,7 @@ use umbra_testkit::echo::Record;
 use umbra_testkit::paths;
 
 use super::documents::{as_apps_v1, two_rules};
+use super::injection::install;
 
 /// `umbra kube-inject -f -`, with umbra where this cluster's is.
 fn inject(cluster: &Cluster, manifests: &str) -> String {
@@ -31,18 +32,36 @@ fn at(cluster: &Cluster, version: &str) -> Vec<Record> {
     pods.iter().flat_map(|pod| pod.requests()).collect()
 }
 
+/// How the sidecars come into the Pods.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    /// `umbra kube-inject`; umbra runs beside the cluster.
+    KubeInject,
+    /// The label of the namespace, and umbra as the chart installs it: the guide's way.
+    Label,
+}
+
 /// All requests to v1, then a copy of each to v2, both logs as the document shows them.
-fn check(example: &'static str, port: u16) -> impl AsyncFnOnce(Cluster) {
+fn check(example: &'static str, port: u16, by: By) -> impl AsyncFnOnce(Cluster) {
     async move |cluster: Cluster| {
         let read = |file: &str| {
             let path = paths::example(example).join(file);
             std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
         };
-        cluster.install_crds("istio");
-        let mesh = Mesh::start(&cluster, &cluster.admin(), &[]).await;
-        let _mesh = mesh.unwrap_or_else(|e| panic!("{e:#}"));
-        // What is as old as `extensions/v1beta1` is injected too; no API server takes it any more.
-        let workloads = as_apps_v1(&inject(&cluster, &read("mesh/workloads.yaml")));
+        let (_mesh, workloads) = match by {
+            By::KubeInject => {
+                cluster.install_crds("istio");
+                let mesh = Mesh::start(&cluster, &cluster.admin(), &[]).await;
+                // What is as old as `extensions/v1beta1` is injected too; no API server takes it any more.
+                let workloads = as_apps_v1(&inject(&cluster, &read("mesh/workloads.yaml")));
+                (Some(mesh.unwrap_or_else(|e| panic!("{e:#}"))), workloads)
+            }
+            By::Label => {
+                install(&cluster, &[]).await;
+                cluster.kubectl(&["label", "namespace", "default", "istio-injection=enabled"]);
+                (None, as_apps_v1(&read("mesh/workloads.yaml")))
+            }
+        };
         let created = cluster.admin().on_manifests(&["create"], &workloads);
         created.unwrap_or_else(|e| panic!("{e:#}"));
         cluster.wait_ready("default", "app=httpbin", 2).await;
@@ -78,19 +97,33 @@ fn check(example: &'static str, port: u16) -> impl AsyncFnOnce(Cluster) {
     }
 }
 
-/// 000.
+/// The httpbin mirror.
 #[test]
 fn httpbin_mirror() {
-    on_cluster_with_users(|cluster| async move { check("httpbin-mirror", 8000)(cluster).await });
+    on_cluster_with_users(
+        |cluster| async move { check("httpbin-mirror", 8000, By::KubeInject)(cluster).await },
+    );
 }
 
-/// 001, whose Deployments are of `extensions/v1beta1`.
+/// Istio's task, whose Deployments are of `extensions/v1beta1`.
 #[test]
 fn istio_task() {
-    on_cluster_with_users(|cluster| async move { check("istio-task", 8080)(cluster).await });
+    on_cluster_with_users(|cluster| async move { check("istio-task", 8080, By::KubeInject)(cluster).await });
 }
 
-/// 003: `kubectl apply -f <(kube-inject -f k8s.yaml) -n test`, and requests through the gateway.
+/// The httpbin mirror, by the label of its namespace: the way of the guide.
+#[test]
+fn httpbin_mirror_by_label() {
+    on_cluster_with_users(|cluster| async move { check("httpbin-mirror", 8000, By::Label)(cluster).await });
+}
+
+/// The same of the task.
+#[test]
+fn istio_task_by_label() {
+    on_cluster_with_users(|cluster| async move { check("istio-task", 8080, By::Label)(cluster).await });
+}
+
+/// Two rules on one gateway: `kubectl apply -f <(kube-inject -f k8s.yaml) -n test`, and requests through the gateway.
 #[test]
 fn two_rules_on_one_gateway() {
     on_cluster_with_users(|cluster| async move { two_rules(cluster, inject).await });

@@ -171,7 +171,7 @@ fn secret(cluster: &Cluster) -> String {
 }
 
 /// umbra with its injector, and namespaces with one label each.
-async fn install(cluster: &Cluster, more: &[&str]) {
+pub(crate) async fn install(cluster: &Cluster, more: &[&str]) {
     namespace(cluster);
     let on = ["--set", "injector.enabled=true,gateway.enabled=false"];
     helm(cluster, "install", &[&on, more].concat());
