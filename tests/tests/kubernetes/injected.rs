@@ -128,3 +128,31 @@ fn istio_task_by_label() {
 fn two_rules_on_one_gateway() {
     on_cluster_with_users(|cluster| async move { two_rules(cluster, inject).await });
 }
+
+/// While umbra is away a new Pod neither runs uncaptured nor fails for good: its application waits, and starts when
+/// umbra is there.
+#[test]
+fn a_pod_that_starts_while_umbra_is_away() {
+    on_cluster_with_users(|cluster| async move {
+        cluster.install_crds("istio");
+        let path = paths::example("httpbin-mirror").join("mesh/workloads.yaml");
+        let workloads = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        cluster.apply(&as_apps_v1(&inject(&cluster, &workloads)));
+        let state = || {
+            let path = "jsonpath={.items[0].status.containerStatuses[0].state}";
+            cluster.kubectl(&["get", "pods", "-l", "app=sleep", "-o", path])
+        };
+        cluster
+            .wait_for("its sidecar to look for umbra", || async {
+                let pods = cluster.agent().pods("default", "app=sleep");
+                pods.first().is_some_and(|pod| pod.log("istio-proxy").contains("remote connection failure"))
+            })
+            .await;
+        let application = state();
+        assert!(!application.contains("running"), "{application}");
+        let mesh = Mesh::start(&cluster, &cluster.admin(), &[]).await;
+        let _mesh = mesh.unwrap_or_else(|e| panic!("{e:#}"));
+        cluster.wait_ready("default", "app=sleep", 1).await;
+        assert!(state().contains("running"));
+    });
+}
