@@ -49,21 +49,35 @@ pub(crate) struct InUse(Arc<()>);
 
 /// Serves until `stop`, then ends each connection behind its present request.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let serve = |stream| Some(connection(stream, router.clone(), limits, stop.clone()));
+    each("an HTTP interface", listener, limits.connections, stop.clone(), serve).await;
+}
+
+/// Serves each connection by itself, no more than `most` at once, until `stop`, then waits until all have ended. `None`: a
+/// connection that cannot be served now is closed.
+pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
+    what: &str,
+    listener: TcpListener,
+    most: usize,
+    stop: CancellationToken,
+    mut serve: impl FnMut(TcpStream) -> Option<F>,
+) {
+    let slots = Arc::new(Semaphore::new(most));
     let connections = TaskTracker::new();
     let accept = async {
         // The semaphore is never closed.
         while let Ok(slot) = slots.clone().acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (router, stop) = (router.clone(), stop.clone());
+                    let Some(served) = serve(stream) else { continue };
                     connections.spawn(async move {
-                        connection(stream, router, limits, stop).await;
+                        served.await;
                         drop(slot);
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to an HTTP interface");
+                    // Out of file descriptors, for example: it passes when others leave.
+                    tracing::warn!(%error, "cannot accept a connection to {what}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

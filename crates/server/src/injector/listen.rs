@@ -15,14 +15,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 use umbra_source::kubernetes::Pair;
+
+use crate::listen;
 
 /// For a handshake, and for the headers of a request.
 const BEGIN: Duration = Duration::from_secs(5);
@@ -40,34 +41,9 @@ pub(crate) async fn serve(
     pair: watch::Receiver<Option<Pair>>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let connections = TaskTracker::new();
     let mut identity = Identity { pair, acceptor: None };
-    let accept = async {
-        // The semaphore is never closed.
-        while let Ok(slot) = slots.clone().acquire_owned().await {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let Some(acceptor) = identity.newest() else { continue };
-                    let (router, stop) = (router.clone(), stop.clone());
-                    connections.spawn(async move {
-                        connection(stream, acceptor, router, stop).await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    warn!(%error, "cannot accept a connection to the injector");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        () = accept => {}
-        () = stop.cancelled() => {}
-    }
-    connections.close();
-    connections.wait().await;
+    let serve = |stream| Some(connection(stream, identity.newest()?, router.clone(), stop.clone()));
+    listen::each("the injector", listener, CONNECTIONS, stop.clone(), serve).await;
 }
 
 /// The certificate in force. A connection keeps the one it began with.
