@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 use umbra_source::{Body, Work};
 
-/// One end brings others about: for so long they are waited for, to tell the cause from what followed.
-const FOLLOWERS: Duration = Duration::from_millis(200);
+/// One end brings others about, and on a busy machine may be noticed after them: for so long a panic is waited for, to tell
+/// the cause from what followed.
+const FOLLOWERS: Duration = Duration::from_secs(1);
 
 /// Makes a vital task or thread fail, for tests: that its end is noticed shows in no other way.
 #[derive(Clone, Debug)]
@@ -122,11 +123,14 @@ impl Vital {
         let Some(first) = self.next().await else { return anyhow::anyhow!("there is nothing to do") };
         let mut ends = vec![first];
         let deadline = Instant::now() + FOLLOWERS;
-        while let Ok(Some(end)) = timeout_at(deadline, self.next()).await {
+        // Whoever just ends may have been left alone by one that panicked.
+        let panicked = |ends: &[End]| ends.iter().any(|end| end.panicked);
+        while !panicked(&ends)
+            && let Ok(Some(end)) = timeout_at(deadline, self.next()).await
+        {
             ends.push(end);
         }
-        // Whoever just ends may have been left alone by one that panicked.
-        if ends.iter().any(|end| end.panicked) {
+        if panicked(&ends) {
             ends.retain(|end| end.panicked);
         }
         let all: Vec<_> = ends.into_iter().map(|end| end.words).collect();
