@@ -37,6 +37,8 @@ build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
 
 static: ## Build umbra as one static binary (release) into target/static: what the container image is made of
+	@# jemalloc is built for one size of pages and runs with smaller ones too: on aarch64 kernels have up to 64 KiB.
+	$(if $(filter aarch64-%,$(HOST)),JEMALLOC_SYS_WITH_LG_PAGE=16) \
 	CARGO_TARGET_$(HOST_VARIABLE)_RUSTFLAGS='-C target-feature=+crt-static' \
 	  $(CARGO) build --release --locked --target $(HOST) --package umbra-server --bin umbra
 	@mkdir -p $(TARGET)/static
