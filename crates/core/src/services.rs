@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use umbra_api::{Objects, Service};
 use umbra_ir::{
-    Hostname, ObjectId, PortNumber, Protocol, Resolution, ServiceHead, ServiceId, ServicePort, Visibility,
-    service_host,
+    Hostname, ObjectId, PortNumber, Protocol, RULES_FROM, Resolution, ServiceHead, ServiceId, ServicePort,
+    Visibility, service_host,
 };
 use umbra_mesh::View;
 
@@ -73,6 +73,7 @@ fn service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
             export.split(',').map(str::trim).filter(|e| !e.is_empty()),
             &meta.namespace,
         ),
+        admits: Visibility::listed(meta.annotations.get(RULES_FROM).map(String::as_str), &meta.namespace),
     }
 }
 

@@ -84,6 +84,7 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
         Object::DestinationRule(rule) => umbra_istio::report_destination_rule(view, id, rule, &mut report),
         Object::Service(service) => {
             umbra_mesh::report_ports(view, id, |_| true, &mut report);
+            umbra_mesh::report_foreign_rules(view, id, &mut report);
             umbra_core::report_service(view, id, service, &mut report);
         }
         Object::ServiceEntry(entry) => {

@@ -151,6 +151,9 @@ codes! {
     PodNotFound = warning("An EndpointSlice names a Pod that is not known; its endpoint is left out until it is.");
     NoSidecar = warning("Pods that should have a sidecar (by the label of their namespace, or their own) have none: their calls go past the rules.");
     NotHttp = info("A port that speaks no HTTP: captured sidecars pass its connections on as they are; elsewhere it gets no listener, and nowhere routes.");
+    ForeignHost = warning("A rule about another namespace's service that did not ask for it; the message says for whose calls it counts (`hostOwnership`).");
+    ForeignRules = warning("Rules of other namespaces say what becomes of calls to this Service, and it did not ask for them (`hostOwnership`).");
+    NotAdmitted = warning("A mirror's target belongs to a namespace that does not admit copies by rules of this one (`hostOwnership`); the mirror is left out.").stops_copies();
     // Files and folders.
     FileUnreadable = error("A file cannot be read, is no regular file, or a link leads nowhere; what it held before stays.");
     FileNotUtf8 = error("A file is not UTF-8 text; what it held before stays.");

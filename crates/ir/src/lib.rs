@@ -15,6 +15,7 @@ mod locality;
 mod mirror;
 mod names;
 mod object;
+mod ownership;
 mod policy;
 mod protocol;
 mod proxy;
@@ -37,6 +38,7 @@ pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorPlace, MirrorState, ObjectReport};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
 pub use object::{ObjectId, Placed};
+pub use ownership::{ForeignRules, HostOwnership, RULES_FROM};
 pub use policy::{
     ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, LeveledPolicy, LoadBalancer,
     NamespaceDestinationRules, Subset, TcpKeepalive, TlsOrigination, TrafficPolicy,

@@ -102,6 +102,8 @@ pub struct ServiceHead {
     pub external: bool,
     /// Who sees it.
     pub visibility: Visibility,
+    /// The other namespaces whose rules and copies its owner admits ([`crate::RULES_FROM`]).
+    pub admits: Visibility,
 }
 
 impl ServiceHead {

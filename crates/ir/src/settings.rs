@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Breakers, OutboundPolicy};
+use crate::{Breakers, HostOwnership, OutboundPolicy};
 
 /// Mesh-wide settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub trusted_proxies: u32,
     /// What becomes of captured connections for which nothing is known.
     pub outbound_policy: OutboundPolicy,
+    /// Whose rules count for calls to a service.
+    pub host_ownership: HostOwnership,
     /// Access logs of every listener; `None`: none.
     pub access_log: Option<AccessLog>,
 }
@@ -69,6 +71,7 @@ impl Default for Settings {
             },
             trusted_proxies: 0,
             outbound_policy: OutboundPolicy::default(),
+            host_ownership: HostOwnership::default(),
             access_log: None,
         }
     }

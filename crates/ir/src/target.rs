@@ -35,6 +35,9 @@ pub enum TargetProblem {
     /// A kind of service that cannot be called yet.
     #[error("service {0} has {1}, which is accepted, not acted on yet")]
     Unsupported(Hostname, &'static str),
+    /// A mirror's target belongs to a namespace that does not admit copies from the rule's.
+    #[error("service {0} belongs to namespace {1}, which admits no copies by rules of {2}")]
+    NotAdmitted(Hostname, Arc<str>, Arc<str>),
     /// The port speaks UDP.
     #[error("port {1} of service {0} is not TCP")]
     NotTcp(Hostname, PortNumber),

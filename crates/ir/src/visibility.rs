@@ -42,6 +42,15 @@ impl Visibility {
         }
     }
 
+    /// What an annotation lists: comma-separated namespaces, or `*`; nobody when there is none.
+    pub fn listed(annotation: Option<&str>, namespace: &Arc<str>) -> Self {
+        let entries = || annotation.unwrap_or_default().split(',').map(str::trim).filter(|e| !e.is_empty());
+        match entries().next() {
+            Some(_) => Visibility::resolve(entries(), namespace),
+            None => Visibility::Namespaces(BTreeSet::new()),
+        }
+    }
+
     /// Whether a proxy or object in `namespace` sees it.
     pub fn covers(&self, namespace: &str) -> bool {
         match self {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use umbra_api::{Meta, Object, Objects, ServiceEntry, WorkloadEntry};
 use umbra_ir::{
-    Endpoint, Hostname, Locality, Network, ObjectId, PortNumber, Protocol, Resolution, ServiceHead,
-    ServiceId, ServicePort, Visibility,
+    Endpoint, Hostname, Locality, Network, ObjectId, PortNumber, Protocol, RULES_FROM, Resolution,
+    ServiceHead, ServiceId, ServicePort, Visibility,
 };
 use umbra_mesh::{Index, View};
 
@@ -81,6 +81,10 @@ fn entry_head(
         is_pod: false,
         external: spec.location == umbra_api::Location::MeshExternal,
         visibility: visibility_of(entry),
+        admits: Visibility::listed(
+            entry.meta.annotations.get(RULES_FROM).map(String::as_str),
+            &entry.meta.namespace,
+        ),
     }
 }
 

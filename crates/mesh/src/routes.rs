@@ -3,15 +3,16 @@
 
 use umbra_ir::{
     ClientTls, ClusterRef, Code, Diagnostic, DirectResponse, Forward, ForwardOptions, ForwardRule,
-    HeaderMatch, HeaderOps, Mirror, MirrorHost, MirrorPlace, MirrorShare, ObjectId, OutboundPolicy,
-    PathMatch, PortNumber, Protocol, ProxyKind, Redirect, RedirectPort, RequestMatch, RetryPolicy, Role,
-    Route, RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch, RuntimeFraction,
-    RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery, TextMatch,
-    WeightedDestination,
+    HeaderMatch, HeaderOps, Mirror, MirrorHost, MirrorPlace, MirrorRule, MirrorShare, ObjectId,
+    OutboundPolicy, PathMatch, PortNumber, Protocol, ProxyKind, Redirect, RedirectPort, RequestMatch,
+    RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch,
+    RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery,
+    TextMatch, WeightedDestination,
 };
 
 use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_passes;
+use crate::ownership::takes_copies;
 use crate::target::unknown_cluster;
 use crate::view::View;
 
@@ -247,8 +248,7 @@ fn bind_forward(
         .mirrors
         .iter()
         .filter_map(|mirror| {
-            let query = query(vs, &mirror.destination, client);
-            let cluster = match view.target(&query) {
+            let cluster = match mirror_target(view, vs, mirror, client) {
                 Ok(cluster) => cluster.with_role(Role::Mirror),
                 Err(problem) => {
                     diagnostics.push(broken_mirror(vs, mirror.place, &problem));
@@ -281,6 +281,21 @@ pub(crate) fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: 
         destination: destination.clone(),
         called: client.port,
     }
+}
+
+/// The cluster whose endpoints a mirror copies to, if those may be sent copies by this rule.
+pub(crate) fn mirror_target(
+    view: &dyn View,
+    vs: &ObjectId,
+    mirror: &MirrorRule,
+    client: &RouteClient,
+) -> Result<ClusterRef, TargetProblem> {
+    let cluster = view.target(&query(vs, &mirror.destination, client))?;
+    let owner = &cluster.service.object.namespace;
+    if takes_copies(view, vs, &cluster.service) {
+        return Ok(cluster);
+    }
+    Err(TargetProblem::NotAdmitted(cluster.service.host.clone(), owner.clone(), vs.namespace.clone()))
 }
 
 fn bind_target(
@@ -368,6 +383,7 @@ pub(crate) fn problem_code(problem: &TargetProblem) -> Code {
         TargetProblem::SubsetNotFound(..) => Code::SubsetNotFound,
         TargetProblem::Unsupported(..) => Code::UnsupportedDestination,
         TargetProblem::NotTcp(..) => Code::UnsupportedDestination,
+        TargetProblem::NotAdmitted(..) => Code::NotAdmitted,
     }
 }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use umbra_ir::{
     GatewayRef, Hostname, Interception, Listener, OutboundPolicy, PortNumber, ProxyClass, ProxyKind,
-    Resolution, RouteClient, RouteOrder, RouteSource, RuleHead, Scope, ServiceHead, Table, VirtualHostSpec,
+    Resolution, RouteClient, RouteOrder, RouteSource, RuleHead, Scope, ServiceHead, Settings, Table,
+    VirtualHostSpec,
 };
 
 use crate::filter::{filter_passes, mentioned};
+use crate::ownership::rule_counts;
 use crate::view::View;
 use crate::virtual_host::virtual_host_name;
 
@@ -31,6 +33,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             .collect(),
         hosts: services.iter().map(|s| s.id.host.clone()).collect(),
         owners: WildcardOwners::new(&rules),
+        settings: view.settings(),
         rules: &rules,
     };
     let mut by_port: BTreeMap<PortNumber, Vec<&ServiceHead>> = BTreeMap::new();
@@ -93,20 +96,20 @@ fn aliases(services: &[Arc<ServiceHead>]) -> HashMap<Hostname, Vec<Hostname>> {
 /// Which rule owns the hosts that a wildcard covers: an exact rule host beats any wildcard, a longer
 /// wildcard a shorter one, and of equal hosts the first rule's.
 struct WildcardOwners<'a> {
-    exact: HashMap<&'a Hostname, usize>,
+    exact: HashMap<&'a Hostname, Vec<usize>>,
     wildcards: Vec<(&'a Hostname, usize)>,
 }
 
 impl<'a> WildcardOwners<'a> {
     fn new(rules: &'a [Arc<RuleHead>]) -> Self {
-        let mut exact = HashMap::new();
+        let mut exact: HashMap<&Hostname, Vec<usize>> = HashMap::new();
         let mut wildcards: Vec<(&Hostname, usize)> = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             for host in rule.hosts() {
                 if host.is_wildcard() {
                     wildcards.push((host, index));
                 } else {
-                    exact.entry(host).or_insert(index);
+                    exact.entry(host).or_default().push(index);
                 }
             }
         }
@@ -114,11 +117,12 @@ impl<'a> WildcardOwners<'a> {
         WildcardOwners { exact, wildcards }
     }
 
-    fn owner(&self, service: &Hostname) -> Option<usize> {
-        if let Some(index) = self.exact.get(service) {
-            return Some(*index);
-        }
-        self.wildcards.iter().find(|(host, _)| service.subset_of(host)).map(|(_, index)| *index)
+    /// The first of the rules that count for a service.
+    fn owner(&self, service: &ServiceHead, counts: impl Fn(usize) -> bool) -> Option<usize> {
+        let host = &service.id.host;
+        let exact = self.exact.get(host).into_iter().flatten().copied();
+        let covering = self.wildcards.iter().filter(|(wildcard, _)| host.subset_of(wildcard));
+        exact.chain(covering.map(|(_, index)| *index)).find(|index| counts(*index))
     }
 }
 
@@ -142,6 +146,7 @@ struct Mesh<'a> {
     hosts: HashSet<Hostname>,
     owners: WildcardOwners<'a>,
     rules: &'a [Arc<RuleHead>],
+    settings: Arc<Settings>,
 }
 
 impl Mesh<'_> {
@@ -203,16 +208,28 @@ impl Mesh<'_> {
             for host in rule.hosts() {
                 let mut services = Vec::new();
                 if let Some(service) = by_host.get(host) {
+                    if !self.counts(index, service) {
+                        continue;
+                    }
                     services.push(*service);
                 } else if host.is_wildcard() {
                     services.extend(callable.iter().copied().filter(|s| {
-                        !s.is_pod && s.id.host.subset_of(host) && self.owners.owner(&s.id.host) == Some(index)
+                        !s.is_pod
+                            && s.id.host.subset_of(host)
+                            && self.owners.owner(s, |rule| self.counts(rule, s)) == Some(index)
                     }));
                 }
                 bound.push(Bound { rule: index, host, services, source: source.clone() });
             }
         }
         bound
+    }
+
+    /// Whether a rule counts for calls of this class to a service.
+    fn counts(&self, rule: usize, service: &ServiceHead) -> bool {
+        let counts =
+            |rule: &Arc<RuleHead>| rule_counts(&self.settings, &rule.id, service, &self.class.namespace);
+        self.rules.get(rule).is_some_and(counts)
     }
 
     fn client(&self, port: PortNumber, labels: Arc<BTreeMap<String, String>>) -> RouteClient {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use umbra_ir::{
     BarePods, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet,
-    GatewayHead, GatewayRef, Hostname, Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber,
-    ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead, ServiceId,
-    Settings, Shares, TargetProblem, TargetQuery,
+    ForeignRules, GatewayHead, GatewayRef, Hostname, Kind, NamespaceDestinationRules, ObjectId, PodHead,
+    PortNumber, ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope,
+    ServiceHead, ServiceId, Settings, Shares, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -65,6 +65,10 @@ pub trait View: Inputs {
     fn listened_ports(&self, namespace: &Arc<str>) -> Arc<BTreeSet<PortNumber>>;
     /// The VirtualServices that a namespace sees at a gateway or in the mesh, in order of precedence.
     fn bound_rules(&self, namespace: &Arc<str>, gateway: &GatewayRef) -> Arc<Vec<Arc<RuleHead>>>;
+    /// The rules about services of other namespaces that count without being asked for, by those namespaces.
+    fn foreign_rules(&self) -> Arc<ForeignRules>;
+    /// Those of them about services of this namespace.
+    fn foreign_rules_of(&self, namespace: &Arc<str>) -> Arc<Vec<(ObjectId, Hostname)>>;
     /// The service that a host means to a client in `namespace`; objects in `prefer` win.
     fn resolve(&self, namespace: &Arc<str>, prefer: &Arc<str>, host: &Hostname) -> Option<Arc<ServiceHead>>;
     /// The DestinationRules that apply to a service for a client in `namespace`.

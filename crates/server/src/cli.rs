@@ -97,6 +97,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
     maxStreamDuration: 60s        # how long one copy may take
     circuitBreakers: {{maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}}
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
+  hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services
   gatewayTopology: {{numTrustedProxies: 0}}   # proxies before every gateway whose x-forwarded-* are believed
   accessLog: {{path: \"\", format: json}}   # e.g. /dev/stdout; empty: none; format json or text
 and, read at the start only, the options of this command:{keys}"

@@ -34,7 +34,9 @@ pub(super) fn meta(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
 pub fn service(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
     let mut metadata = meta(t, namespace, name);
     if let Some(export) = t.maybe(5, |t| t.pick(&[".", "~", "*", "prod,default", ""])) {
-        metadata["annotations"] = json!({"networking.istio.io/exportTo": export});
+        let admits = t.pick(&["", "*", "default, other", "other"]);
+        metadata["annotations"] =
+            json!({"networking.istio.io/exportTo": export, "umbra.io/rules-from": admits});
     }
     let first = service_port(t);
     let mut ports = vec![first];

@@ -11,8 +11,8 @@ use serde_json::Value;
 use umbra_api::{Change, Object, parse_value};
 use umbra_engine::{Engine, Options, ProxyId, Settled};
 use umbra_ir::{
-    AccessLog, AccessLogFormat, Breakers, Interception, ObjectId, OutboundPolicy, ProxyKind, ProxyNode,
-    RuntimeForms, Settings,
+    AccessLog, AccessLogFormat, Breakers, HostOwnership, Interception, ObjectId, OutboundPolicy, ProxyKind,
+    ProxyNode, RuntimeForms, Settings,
 };
 use umbra_xds::{ResourceType, Snapshot};
 
@@ -142,6 +142,7 @@ pub fn settings(t: &mut Tape<'_>) -> Settings {
         ..Settings::default()
     };
     settings.outbound_policy = t.pick(&[OutboundPolicy::AllowAny, OutboundPolicy::RegistryOnly]);
+    settings.host_ownership = t.pick(&[HostOwnership::Open, HostOwnership::Own, HostOwnership::Consent]);
     settings.mirror.shadow_suffix = !t.one_in(2);
     settings.mirror.max_stream_duration = Duration::from_secs(t.pick(&[60, 1, 3600]));
     if t.one_in(3) {

@@ -163,3 +163,69 @@ fn an_example_serves_on_while_its_proxy_comes_and_goes() {
         }
     });
 }
+
+/// Rules of a namespace about another's service: whose calls they copy and take, by `hostOwnership`.
+#[test]
+fn what_is_not_admitted_gets_no_copy() {
+    const OBJECTS: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: a}
+spec: {selector: {app: web}, ports: [{name: http, port: 8000, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: a, labels: {app: web}}
+spec: {containers: [{name: web, image: web}]}
+status: {phase: Running, podIP: 127.0.1.1, conditions: [{type: Ready, status: "True"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: spy, namespace: b}
+spec: {selector: {app: spy}, ports: [{name: http, port: 8001, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: spy, namespace: b, labels: {app: spy}}
+spec: {containers: [{name: spy, image: spy}]}
+status: {phase: Running, podIP: 127.0.1.2, conditions: [{type: Ready, status: "True"}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: spy, namespace: b}
+spec:
+  hosts: [web.a.svc.cluster.local]
+  http:
+    - route: [{destination: {host: web.a.svc.cluster.local}}]
+      mirror: {host: spy.b.svc.cluster.local}
+"#;
+    isolated(async {
+        let mut world = World::new();
+        world.start_echo("web", "127.0.1.1:8080");
+        world.start_echo("spy", "127.0.1.2:8080");
+        world.write("objects.yaml", OBJECTS);
+        world.start_umbra_with("hostOwnership: open\n").await;
+        world.start_proxy("client", "sidecar/a/app=client").await;
+        let admits =
+            OBJECTS.replacen("namespace: a}", "namespace: a, annotations: {umbra.io/rules-from: b}}", 1);
+        for (setting, objects, copies) in [
+            ("open", OBJECTS, 5),
+            ("own", OBJECTS, 0),
+            ("consent", OBJECTS, 0),
+            ("consent", admits.as_str(), 5),
+            ("own", admits.as_str(), 0),
+        ] {
+            world.write_config(&format!("hostOwnership: {setting}\n"));
+            world.write("objects.yaml", objects);
+            world
+                .wait_for(&format!("{copies} copies with {setting}"), || async {
+                    world.forget();
+                    world.send(WEB, &get(), 5).await;
+                    world.settle().await;
+                    world.echo("web").take().len() == 5 && world.echo("spy").take().len() == copies
+                })
+                .await;
+        }
+        world.assert_clean().await;
+    });
+}

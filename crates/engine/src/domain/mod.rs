@@ -9,7 +9,7 @@ use std::sync::Arc;
 use umbra_envoy::{Built, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
     BarePods, BuiltInCluster, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId,
-    Diagnostic, EndpointSet, GatewayHead, GatewayRef, Hostname, Listener, MirrorState,
+    Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Listener, MirrorState,
     NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteList,
     RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead, ServiceId, Shares,
     TargetProblem, TargetQuery, VirtualHostSpec,
@@ -64,6 +64,11 @@ computed! {
         /// The VirtualServices at a gateway that a namespace sees.
         3 BoundRules(namespace: Arc<str>, gateway: GatewayRef) -> Arc<Vec<Arc<RuleHead>>>, as bound_rules
             = Arc::new(umbra_mesh::select_bound_rules(view, namespace, gateway));
+        /// The rules about services of other namespaces.
+        3 ForeignRules() -> Arc<ForeignRules>, as foreign_rules = Arc::new(umbra_mesh::select_foreign_rules(view));
+        /// Those of them about services of this namespace.
+        4 ForeignRulesOf(namespace: Arc<str>) -> Arc<Vec<(ObjectId, Hostname)>>, as foreign_rules_of
+            = Arc::new(umbra_mesh::select_foreign_rules_of(view, namespace));
         /// The services that a namespace sees.
         3 VisibleServices(namespace: Arc<str>) -> Arc<Vec<Arc<ServiceHead>>>, as visible_services
             = Arc::new(umbra_mesh::select_visible_services(view, namespace));

@@ -8,10 +8,12 @@ use umbra_ir::{
     RuleHead, ServiceHead,
 };
 
+use super::ownership::report_foreign_host;
 use super::targets::{Caller, report_rule};
 use crate::{Report, View};
 
 use crate::gateways::intersection;
+use crate::ownership::counts_beside;
 use crate::services::select_services_named;
 use crate::sidecar::LITERAL_PORT;
 
@@ -54,6 +56,7 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
             };
             report.insert(Diagnostic::new(Code::HostNotFound, &head.id, field, message));
         }
+        report.extend(report_foreign_host(view, head, field, &named(host)));
         if let Some(winner) = earlier_owner(view, head, host) {
             let message = format!("{winner} already has rules for {host}: sidecars follow those, not these");
             report.insert(Diagnostic::new(Code::HostConflict, &head.id, field, message));
@@ -111,7 +114,12 @@ fn called_ports(view: &dyn View, namespace: &Arc<str>, service: &ServiceHead) ->
 /// The VirtualService that owns a host on sidecars, when it is another one: there the first wins.
 fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<ObjectId> {
     let bound = view.bound_rules(&head.id.namespace, &GatewayRef::Mesh);
-    let first = bound.iter().find(|other| other.hosts().any(|h| h == host) && !other.filters.is_empty())?;
+    let services = select_services_named(view, &head.id.namespace, host);
+    let first = bound.iter().find(|other| {
+        other.hosts().any(|h| h == host)
+            && !other.filters.is_empty()
+            && counts_beside(view, other, &services, &head.id.namespace)
+    })?;
     (first.id != head.id).then(|| first.id.clone())
 }
 

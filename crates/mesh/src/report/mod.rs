@@ -2,6 +2,7 @@
 //! proxy connected.
 
 mod hosts;
+mod ownership;
 mod ports;
 mod targets;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use umbra_ir::{Diagnostic, MirrorState, ObjectReport, Severity};
 
 pub use hosts::report_rules;
+pub use ownership::report_foreign_rules;
 pub use ports::report_ports;
 
 /// What is to be said about one object, while it is collected.

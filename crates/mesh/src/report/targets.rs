@@ -7,7 +7,7 @@ use umbra_ir::{
 
 use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_may_pass;
-use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, query};
+use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, mirror_target, query};
 use crate::{Report, View};
 
 /// Somebody who may follow a VirtualService's rules.
@@ -59,7 +59,7 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
         }
     }
     for mirror in &forward.mirrors {
-        match view.target(&query(id, &mirror.destination, client)) {
+        match mirror_target(view, id, mirror, client) {
             Err(problem) => report.insert(broken_mirror(id, mirror.place, &problem)),
             Ok(cluster) => report_mirror(view, id, forward, mirror, &cluster, client, report),
         }

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use umbra_api::Duration;
-use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings, OutboundPolicy};
+use umbra_ir::{AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy};
 
 /// `mirror`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -28,6 +28,25 @@ struct CircuitBreakers {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct GatewayTopology {
     pub(super) num_trusted_proxies: Option<u32>,
+}
+
+/// `hostOwnership`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ownership {
+    Open,
+    Own,
+    Consent,
+}
+
+impl From<Ownership> for HostOwnership {
+    fn from(written: Ownership) -> Self {
+        match written {
+            Ownership::Open => HostOwnership::Open,
+            Ownership::Own => HostOwnership::Own,
+            Ownership::Consent => HostOwnership::Consent,
+        }
+    }
 }
 
 /// `outboundTrafficPolicy`.

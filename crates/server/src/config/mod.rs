@@ -60,6 +60,9 @@ impl Config {
         if let Some(policy) = options.outbound_traffic_policy.take().and_then(|it| it.policy()) {
             settings.outbound_policy = policy;
         }
+        if let Some(ownership) = options.host_ownership.take() {
+            settings.host_ownership = ownership.into();
+        }
         if let Some(log) = options.access_log.take() {
             settings.access_log = log.access_log();
         }
@@ -78,7 +81,7 @@ fn not_empty(key: &str, value: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use umbra_ir::{AccessLog, AccessLogFormat, Breakers, MirrorSettings, OutboundPolicy};
+    use umbra_ir::{AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy};
 
     use super::*;
 
@@ -91,6 +94,7 @@ mirror:
   circuitBreakers: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 0}
 gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+hostOwnership: consent
 accessLog: {path: /dev/stdout, format: text}
 injection: {concurrency: 7, includeOutboundIPRanges: 10.0.0.0/8}
 dir: manifests
@@ -111,6 +115,7 @@ dir: manifests
             },
             trusted_proxies: 2,
             outbound_policy: OutboundPolicy::RegistryOnly,
+            host_ownership: HostOwnership::Consent,
             access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
         };
         assert_eq!(config.settings, settings);
@@ -138,6 +143,7 @@ dir: manifests
             ("mirror: {maxStreamDuration: soon}", "soon"),
             ("gatewayTopology: {numTrustedProxies: -1}", "-1"),
             ("outboundTrafficPolicy: {mode: DENY}", "DENY"),
+            ("hostOwnership: mine", "mine"),
             ("accessLog: {format: xml}", "xml"),
             ("rootNamespace: ''", "rootNamespace"),
             ("injection: {cpu: much}", "injection.cpu"),

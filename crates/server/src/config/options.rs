@@ -106,6 +106,8 @@ pub struct Options {
     #[arg(skip)]
     pub(crate) outbound_traffic_policy: Option<mesh::OutboundTrafficPolicy>,
     #[arg(skip)]
+    pub(crate) host_ownership: Option<mesh::Ownership>,
+    #[arg(skip)]
     pub(crate) access_log: Option<mesh::Log>,
     #[arg(skip)]
     pub(crate) injection: Option<umbra_inject::settings::Settings>,
