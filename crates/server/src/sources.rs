@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use umbra_source::kubernetes::{
-    Access, AllObserved, ApiServer, ConnectError, Health, Scope, WatchState, watch_cluster,
+    Access, AllObserved, ApiServer, ConnectError, Health, Keep, Scope, WatchState, watch_cluster,
 };
 use umbra_source::{Update, Work};
 
 use crate::config::Options;
 use crate::failure::{usage, words};
 use crate::metrics::{ByWatch, Metrics};
+
+/// How old the last good state may be unless told otherwise.
+const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is served; at least one of the two is there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +34,8 @@ pub struct ClusterSource {
     pub access: Access,
     /// What it watches.
     pub scope: Scope,
+    /// Where its last good state outlives the process.
+    pub keep: Option<Keep>,
 }
 
 impl Sources {
@@ -55,7 +61,11 @@ impl Sources {
                         or --in-cluster",
             );
         }
-        Ok(Sources { dir, cluster: access.map(|access| ClusterSource { access, scope }) })
+        let keep = keep(options)?;
+        if access.is_none() && keep.is_some() {
+            return Err("--last-good is about a cluster: name one with --kubeconfig FILE or --in-cluster");
+        }
+        Ok(Sources { dir, cluster: access.map(|access| ClusterSource { access, scope, keep }) })
     }
 
     /// True when a Service without EndpointSlices gets its endpoints from Pods: nobody else makes slices.
@@ -84,7 +94,7 @@ impl Sources {
             let error = anyhow::Error::new(error).context(option);
             if unreadable { usage(words(&error)) } else { error }
         })?;
-        let watched = watch_cluster(&server, &cluster.scope, files);
+        let watched = watch_cluster(&server, &cluster.scope, files, cluster.keep.clone());
         let cluster = Some((server, watched.observed));
         let (updates, work) = (watched.updates, watched.work);
         Ok(Started { updates, health: Some(watched.health), cluster, work })
@@ -122,6 +132,17 @@ fn namespaces(names: &[String]) -> Result<Vec<Arc<str>>, &'static str> {
             ),
         })
         .collect()
+}
+
+/// Where and how long the last good state is kept.
+fn keep(options: &Options) -> Result<Option<Keep>, &'static str> {
+    let folder = options.last_good.clone().filter(|path| !path.as_os_str().is_empty());
+    let max_age = match &options.last_good_max_age {
+        Some(text) => text.parse::<umbra_api::Duration>().ok().and_then(umbra_api::Duration::to_std),
+        None => Some(DEFAULT_MAX_AGE),
+    };
+    let max_age = max_age.ok_or("--last-good-max-age: expected a duration such as 24h or 90m")?;
+    Ok(folder.map(|folder| Keep { folder, max_age }))
 }
 
 fn access(options: &Options) -> Result<Option<Access>, &'static str> {
@@ -205,6 +226,10 @@ mod tests {
             ("", "", Err("nothing to serve")),
             ("in-cluster kubeconfig=k", "", Err("give one")),
             ("dir=a watch-namespaces=x", "", Err("about a cluster")),
+            ("kubeconfig=k last-good=f", "", Ok("- k f@86400s")),
+            ("kubeconfig=k last-good=f", "lastGoodMaxAge: 1h30m", Ok("- k f@5400s")),
+            ("kubeconfig=k last-good=f last-good-max-age=soon", "", Err("such as 24h")),
+            ("dir=a last-good=f", "", Err("about a cluster")),
         ] {
             let got = Sources::choose(&merged(flags, file));
             match (got, want) {
@@ -222,6 +247,10 @@ mod tests {
                                 words.push(cluster.scope.namespaces.join(","));
                             }
                             words.extend(cluster.scope.selector.clone());
+                            let keep = |keep: &Keep| {
+                                format!("{}@{}s", keep.folder.display(), keep.max_age.as_secs())
+                            };
+                            words.extend(cluster.keep.as_ref().map(keep));
                         }
                     }
                     assert_eq!(words.join(" "), want, "{flags} | {file}");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use umbra_testkit::cluster::stage::on_cluster;
 use umbra_testkit::cluster::{Cluster, Mesh, Part};
 
+use super::manifests::plain;
 use super::web::{self, resources, rule, wait_endpoints, wait_share};
 
 /// As long as the outage that umbra must sit out.
@@ -110,5 +111,38 @@ fn umbra_starts_again_while_the_api_server_is_away() {
         assert!(took < BACK, "a change was live after {took:?}");
         traffic.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
         assert_as_rebuilt(&cluster, &mut mesh).await;
+    });
+}
+
+/// With the last good state on disk new proxies are served as well, and nothing that went meanwhile stays.
+#[test]
+fn the_last_good_state_is_served_while_the_api_server_is_away() {
+    on_cluster(|mut cluster| async move {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().to_str().expect("text");
+        let mut mesh = web::start_with(&cluster, &["--last-good", folder]).await;
+        // A Pod whose sidecar starts later.
+        cluster.apply(&plain("late", "app: late", "pause", 0));
+        let late = cluster.wait_ready("default", "app=late", 1).await;
+        let traffic = web::traffic(&mesh);
+        // What is told is on disk a second later; this share is the last of it.
+        cluster.apply(&rule(55.0));
+        wait_share(&mesh, 55.0).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        go_away(&mut cluster);
+        mesh.kill_umbra();
+        mesh.start_umbra().expect("umbra starts");
+        mesh.wait_ready().await.unwrap_or_else(|e| panic!("{e:#}"));
+        let detail = mesh.get("/readyz?verbose").await.expect("an answer");
+        assert!(detail.contains("degraded") && detail.contains("read from disk, as of 20"), "{detail}");
+        // One that nobody has served before.
+        mesh.start_proxy("sidecar", &late[0]).await;
+        mesh.wait_routes("late", "the mirror", |routes| routes.contains("mirror|")).await;
+        come_back(&mut cluster).await;
+        let took = change(&cluster, &mesh).await;
+        assert!(took < BACK, "a change was live after {took:?}");
+        traffic.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
+        assert_as_rebuilt(&cluster, &mut mesh).await;
+        mesh.assert_clean().await;
     });
 }

@@ -25,11 +25,12 @@ fn everything(folder: &Path) -> Vec<OsString> {
     );
     let authority = Authority::make(folder, "ca").expect("openssl");
     let issued = authority.issue("umbra", "DNS:umbra").expect("openssl");
-    let files: [(&str, PathBuf); 7] = [
+    let files: [(&str, PathBuf); 8] = [
         ("--injector-host", "umbra".into()),
         ("--injector-webhook", "umbra".into()),
         ("--dir", folder.join("mesh")),
         ("--kubeconfig", kubeconfig),
+        ("--last-good", folder.join("last-good")),
         ("--config", write("umbra.yaml", "rootNamespace: mesh\n")),
         ("--tls-cert", issued.certificate),
         ("--tls-key", issued.key),

@@ -49,6 +49,12 @@ pub struct Options {
     /// Read only VirtualServices, DestinationRules, ServiceEntries and Gateways with these labels
     #[arg(long, env = "UMBRA_WATCH_SELECTOR", value_name = "LABELS")]
     pub watch_selector: Option<String>,
+    /// Keep the cluster's last good state in this folder, to serve when the API server is away at the start [default: none]
+    #[arg(long, env = "UMBRA_LAST_GOOD", value_name = "PATH")]
+    pub last_good: Option<PathBuf>,
+    /// How old that may be, such as 90m [default: 24h]
+    #[arg(long, env = "UMBRA_LAST_GOOD_MAX_AGE", value_name = "DURATION")]
+    pub last_good_max_age: Option<String>,
     /// Where proxies connect (plaintext gRPC) [default: 127.0.0.1:15010]
     #[arg(long, env = "UMBRA_XDS", value_name = "ADDR")]
     pub xds: Option<String>,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use umbra_api::{Change, Object};
-use umbra_ir::{Diagnostic, Kind, ObjectId};
+use umbra_ir::{Code, Diagnostic, Kind, ObjectId};
 
 use super::health::{Failure, WatchHealth, WatchState};
 use super::problem;
@@ -71,6 +72,8 @@ pub(crate) struct Cache {
     state: WatchState,
     reason: String,
     failures: u64,
+    /// Where what it holds comes from while no list has been complete, in words for a person; empty: from nowhere else.
+    restored: String,
 }
 
 #[derive(Debug)]
@@ -96,7 +99,34 @@ impl Cache {
             state: WatchState::Starting,
             reason: String::new(),
             failures: 0,
+            restored: String::new(),
         }
+    }
+
+    /// Takes in what was held in an earlier life, as of some time, until a list is complete. What a list that broke off has
+    /// told is newer.
+    pub(crate) fn restore(&mut self, told: Vec<Told>, as_of: Timestamp) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for told in told {
+            if identity(self.resource.kind, &told).is_some_and(|id| !self.held.contains_key(&id)) {
+                steps.extend(self.apply(told).1);
+            }
+        }
+        self.state = WatchState::Degraded;
+        self.restored = format!("read from disk, as of {as_of}; ");
+        self.reason.insert_str(0, &self.restored);
+        steps
+    }
+
+    /// What it holds, whether understood or not.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.held.keys()
+    }
+
+    /// Whether the newest text of an object was understood.
+    pub(crate) fn understands(&self, id: &ObjectId) -> bool {
+        let kept = |note: &Diagnostic| note.code == Code::KeptLastGood;
+        self.held.get(id).is_some_and(|held| held.object.is_some() && !held.diagnostics.iter().any(kept))
     }
 
     pub(crate) fn health(&self) -> WatchHealth {
@@ -132,6 +162,7 @@ impl Cache {
                 self.doubted = 0;
                 self.newest = number(&version);
                 self.listed_once = true;
+                self.restored.clear();
                 return Ok(gone.into_iter().filter_map(|id| self.delete(id)).collect());
             }
             Event::Watching => {
@@ -182,7 +213,7 @@ impl Cache {
     fn fail(&mut self, failure: &Failure) {
         self.listed = None;
         self.failures += 1;
-        self.reason = failure.to_string();
+        self.reason = format!("{}{failure}", self.restored);
         self.stalled = matches!(failure, Failure::Stalled(_));
         let missing = *failure == Failure::NoKind;
         self.state = match self.state {
@@ -260,7 +291,8 @@ fn number(version: &str) -> u64 {
     version.parse().unwrap_or(0)
 }
 
-fn identity(kind: Kind, told: &Told) -> Option<ObjectId> {
+/// Which object a text is.
+pub(crate) fn identity(kind: Kind, told: &Told) -> Option<ObjectId> {
     let namespace = if kind.is_namespaced() { told.text("/metadata/namespace")? } else { "" };
     Some(ObjectId::new(kind, namespace, told.text("/metadata/name")?))
 }

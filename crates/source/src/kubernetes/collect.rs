@@ -1,5 +1,6 @@
 //! All watches and the directory together, as one stream of updates.
 
+use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::cache::Step;
 use super::connect::ApiServer;
 use super::health::{Health, WatchHealth, WatchId, WatchState};
 use super::hold::Hold;
+use super::kept::{Keep, Kept};
 use super::listwatch::{ListWatch, Message};
 use super::merge::Merge;
 use super::resource::Resource;
@@ -31,6 +33,12 @@ pub struct Scope {
     /// Only VirtualServices, DestinationRules, ServiceEntries and Gateways with these labels, written as for
     /// `kubectl --selector`. Services, EndpointSlices and Pods are not limited: they don't carry the labels of rules.
     pub selector: Option<String>,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespaces {:?}, selector {:?}", self.namespaces, self.selector)
+    }
 }
 
 impl Scope {
@@ -64,8 +72,9 @@ pub struct Cluster {
     pub work: Vec<Work>,
 }
 
-/// How to watch the cluster, with the objects of `files` beside it: the file wins over the same object.
-pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>) -> Cluster {
+/// How to watch the cluster, with the objects of `files` beside it: the file wins over the same object. With `keep` the last
+/// good state outlives the process: it is served when the API server is away at the start.
+pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>, keep: Option<Keep>) -> Cluster {
     let (out, updates) = mpsc::channel(UPDATES);
     let (sender, inbox) = mpsc::channel(MESSAGES);
     let watches = scope.watches();
@@ -73,10 +82,14 @@ pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>) ->
     let (publish, health) = watch::channel(start);
     let (publish_observed, observed) = watch::channel(AllObserved::new());
     let mut work = Vec::new();
+    let kept = keep.map(|keep| Kept::new(keep, format!("{} {}", server.url, scope)));
+    if let Some(kept) = &kept {
+        work.push(Work::task("last good state", kept.clone().run(sender.clone())));
+    }
     for id in watches {
         let selector = scope.selector.clone().filter(|_| Resource::of(id.kind).is_istio());
         let (name, sender) = (format!("watch {id}"), sender.clone());
-        let watch = ListWatch::new(server.client.clone(), id, selector, sender.clone());
+        let watch = ListWatch::new(server.client.clone(), id, selector, kept.clone(), sender.clone());
         work.push(Work::task(name, async move {
             tokio::select! {
                 () = watch.run() => {}

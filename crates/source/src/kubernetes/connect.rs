@@ -41,6 +41,8 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct ApiServer {
     pub(crate) client: Client,
+    /// Where it is.
+    pub(crate) url: String,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -65,8 +67,9 @@ impl ApiServer {
         // Every request has a deadline and a way to try again of its own.
         config.read_timeout = None;
         config.default_retry = false;
+        let url = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
-        Ok(ApiServer { client })
+        Ok(ApiServer { client, url })
     }
 }
 

@@ -274,7 +274,7 @@ mod tests {
                 Ok::<_, std::io::Error>(answer.unwrap())
             }
         });
-        (ApiServer { client: kube::Client::new(service, "default") }, object)
+        (ApiServer { client: kube::Client::new(service, "default"), url: String::new() }, object)
     }
 
     async fn within<T>(what: impl Future<Output = T>) -> T {

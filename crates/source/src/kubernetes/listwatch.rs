@@ -17,9 +17,12 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
+use umbra_api::Change;
+use umbra_ir::ObjectId;
 
-use super::cache::{Cache, Event, Step};
+use super::cache::{Cache, Event, Step, identity};
 use super::health::{Failure, WatchHealth, WatchId, WatchState};
+use super::kept::Kept;
 use super::resource::Resource;
 use super::told::Told;
 
@@ -41,6 +44,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after a failure: what a user waits at most once the API server is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
+/// How long the API server is waited for at the start before what is kept on disk is served instead.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// What a watch tells the collector.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -57,6 +63,9 @@ pub(crate) struct ListWatch {
     id: WatchId,
     resource: Resource,
     selector: Option<String>,
+    /// What it was told last in an earlier life, and where it notes what it is told now.
+    kept: Option<Kept>,
+    started: Instant,
     cache: Cache,
     out: mpsc::Sender<Message>,
     told: WatchHealth,
@@ -120,17 +129,32 @@ struct Position {
 }
 
 impl ListWatch {
-    /// `selector` limits which objects are seen.
+    /// `selector` limits which objects are seen; `kept` is where they outlive the process.
     pub(crate) fn new(
         client: Client,
         id: WatchId,
         selector: Option<String>,
+        kept: Option<Kept>,
         out: mpsc::Sender<Message>,
     ) -> Self {
         let resource = Resource::of(id.kind);
         let (cache, told) = (Cache::new(resource), WatchHealth::default());
         let (asked, pause) = (Instant::now(), FIRST_PAUSE);
-        ListWatch { client, id, resource, selector, cache, out, told, asked, pause, gone: false }
+        let started = asked;
+        ListWatch {
+            client,
+            id,
+            resource,
+            selector,
+            kept,
+            started,
+            cache,
+            out,
+            told,
+            asked,
+            pause,
+            gone: false,
+        }
     }
 
     /// Runs until nobody listens.
@@ -143,7 +167,12 @@ impl ListWatch {
                 Some(at) => self.watch(at).await,
             };
             let failure = match result {
-                Ok(()) => continue,
+                Ok(()) => {
+                    if self.kept.as_ref().is_some_and(|kept| kept.needs_list(&self.id)) {
+                        position = None;
+                    }
+                    continue;
+                }
                 Err(Problem::Closed) => return,
                 Err(Problem::Failed(failure)) => failure,
             };
@@ -164,12 +193,41 @@ impl ListWatch {
             self.pause = FIRST_PAUSE;
         }
         debug!(watch = %self.id, %failure, "watch failed");
+        let missing = failure == Failure::NoKind;
         // Failures never take anything away and are never out of order.
         self.take(Event::Failed(failure)).await.map_err(|_| Closed)?;
+        if !missing {
+            self.restore().await?;
+        }
         // Half of it by chance, so that many watches and replicas don't come back at once.
         sleep(self.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
+    }
+
+    /// Serves what is kept on disk when the API server cannot be reached for a while after the start.
+    async fn restore(&mut self) -> Result<(), Closed> {
+        if !self.may_restore() || self.started.elapsed() < PATIENCE {
+            return Ok(());
+        }
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let Some((as_of, told)) = kept.read(&self.id).await else { return Ok(()) };
+        let steps = self.cache.restore(told, as_of);
+        self.tell(steps).await
+    }
+
+    /// Whether what is kept on disk is still of use.
+    fn may_restore(&self) -> bool {
+        self.kept.is_some() && self.told.state == WatchState::Starting
+    }
+
+    /// Notes for a later life what a list or an event said of an object.
+    fn note(&self, id: &ObjectId, text: Option<&RawValue>) {
+        if let Some(kept) = &self.kept
+            && (text.is_none() || self.cache.understands(id))
+        {
+            kept.note(&self.id, id, text);
+        }
     }
 
     /// Takes one event in and tells what it changed.
@@ -221,7 +279,9 @@ impl ListWatch {
         params.label_selector = self.selector.clone();
         loop {
             let request = Request::new(path).list(&params).map_err(|e| unreachable(&e))?;
-            let page = timeout(PAGE, self.client.request_text(request)).await;
+            let page =
+                timeout(if self.may_restore() { PATIENCE } else { PAGE }, self.client.request_text(request))
+                    .await;
             let page = page.map_err(|_| Failure::Stalled(PAGE.as_secs()))?;
             let page = page.map_err(|error| self.failure(error, "list"))?;
             let page: Page = serde_json::from_str(&page).map_err(|error| unreachable(&error))?;
@@ -231,7 +291,12 @@ impl ListWatch {
             }
             let mut steps = Vec::new();
             for item in page.items.unwrap_or_default() {
-                steps.extend(self.cache.take(Event::Listed(Told::read(&item)))?);
+                let told = Told::read(&item);
+                let id = identity(self.id.kind, &told);
+                steps.extend(self.cache.take(Event::Listed(told))?);
+                if let Some(id) = id {
+                    self.note(&id, Some(&item));
+                }
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_some() {
@@ -243,6 +308,9 @@ impl ListWatch {
                 return Err(Failure::Refused { code: 200, message }.into());
             };
             steps.extend(self.cache.take(Event::InitDone(version.clone()))?);
+            if let Some(kept) = &self.kept {
+                kept.note_complete(&self.id, self.cache.ids());
+            }
             self.tell(steps).await?;
             return Ok(version);
         }
@@ -291,7 +359,18 @@ impl ListWatch {
                     return Err(self.refusal(status, "watch").into());
                 }
             };
-            self.take(event).await?;
+            let steps = self.cache.take(event)?;
+            for step in &steps {
+                match &step.change {
+                    Some(Change::Upsert(_)) => self.note(&step.id, Some(&object)),
+                    Some(Change::Delete(_)) => self.note(&step.id, None),
+                    None => {}
+                }
+            }
+            if let Some(kept) = &self.kept {
+                kept.note_heard(&self.id);
+            }
+            self.tell(steps).await?;
             // Only what was taken in need not be sent again.
             if let Some(version) = version.filter(|version| !version.is_empty()) {
                 at.version = version;

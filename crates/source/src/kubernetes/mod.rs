@@ -14,6 +14,7 @@ mod events;
 mod fake;
 mod health;
 mod hold;
+mod kept;
 mod lease;
 mod listwatch;
 mod merge;
@@ -26,6 +27,7 @@ pub use authority::{Kept, Made, Make, Pair, keep_certificate};
 pub use collect::{Cluster, Scope, watch_cluster};
 pub use connect::{Access, ApiServer, ConnectError};
 pub use health::{Health, WatchHealth, WatchId, WatchState};
+pub use kept::Keep;
 pub use lease::{Leadership, identity, take_part};
 pub use status::{
     AllObserved, Condition, ConditionType, Observed, Reason, Status, Statuses, Tally, Truth, write,

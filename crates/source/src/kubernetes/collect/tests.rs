@@ -13,6 +13,7 @@ struct Server {
     client: Client,
     requests: Requests,
     instead: Arc<Mutex<Vec<(&'static str, &'static str)>>>,
+    keep: Option<Keep>,
 }
 
 impl Server {
@@ -29,11 +30,15 @@ impl Server {
             };
             Reply::parse(rule.unwrap_or(usual))
         });
-        Server { client, requests, instead }
+        Server { client, requests, instead, keep: None }
+    }
+
+    fn api(&self) -> ApiServer {
+        ApiServer { client: self.client.clone(), url: "http://fake".to_owned() }
     }
 
     fn watch(&self, scope: &Scope, files: Option<Watch>) -> Cluster {
-        let mut cluster = watch_cluster(&ApiServer { client: self.client.clone() }, scope, files);
+        let mut cluster = watch_cluster(&self.api(), scope, files, self.keep.clone());
         cluster.work.drain(..).for_each(Work::start_alone);
         cluster
     }
@@ -204,4 +209,84 @@ async fn files_are_waited_for_and_watches_end_with_their_listener() {
     let asked = server.requests.all().len();
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(server.requests.all().len(), asked, "nobody listens");
+}
+
+/// What the first process reads, how long that is good for, what becomes of the file; what the second one serves while
+/// nobody answers, and what changes when somebody does.
+type Case<'a> = (&'a str, &'a str, u64, &'a dyn Fn(&std::path::Path), Option<&'a str>, &'a str);
+
+/// A process that starts while the API server is away serves what was there last; what the API server says later counts.
+#[tokio::test(start_paused = true)]
+async fn the_last_good_state_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("last-good-1.redb");
+    let keep =
+        |max_age| Some(Keep { folder: folder.path().to_owned(), max_age: Duration::from_secs(max_age) });
+    let nothing = |_: &std::path::Path| {};
+    let flip = |file: &std::path::Path| {
+        let mut bytes = std::fs::read(file).unwrap();
+        bytes.iter_mut().skip(4096).for_each(|byte| *byte ^= 0x20);
+        std::fs::write(file, bytes).unwrap();
+    };
+    let cut = |file: &std::path::Path| std::fs::write(file, &std::fs::read(file).unwrap()[..5000]).unwrap();
+    let garbage = |file: &std::path::Path| std::fs::write(file, "not a database").unwrap();
+    let all: [Case<'_>; 7] = [
+        ("all of it", "list a:1:80 b:1:80 @7", 60, &nothing, Some("+a +b"), "-a +b"),
+        ("what went meanwhile does not come back", "list b:2:80 @8", 60, &nothing, Some("+b"), "+b"),
+        ("too old", "list b:2:80 @8", 0, &nothing, None, "+b"),
+        ("damaged", "list b:2:80 @8", 60, &flip, None, "+b"),
+        ("cut", "list b:2:80 @8", 60, &cut, None, "+b"),
+        ("garbage", "list b:2:80 @8", 60, &garbage, None, "+b"),
+        ("and whole again", "list b:2:80 @8", 60, &nothing, Some("+b"), "+b"),
+    ];
+    for (what, list, max_age, harm, restored, later) in all {
+        let first = Server { keep: keep(60), ..Server::new(&[("list /api/v1/services", list)]) };
+        let mut cluster = first.watch(&Scope::default(), None);
+        assert!(next(&mut cluster).await.is_some(), "{what}");
+        // Written a second later.
+        assert_eq!(next(&mut cluster).await, None, "{what}");
+        drop(cluster);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        harm(&file);
+        if max_age == 0 {
+            // Its age is by the machine's own clock, in seconds.
+            std::thread::sleep(Duration::from_millis(1100));
+        }
+
+        let second = Server { keep: keep(max_age), ..Server::new(&[("", "refuse")]) };
+        let mut cluster = second.watch(&Scope::default(), None);
+        assert_eq!(next(&mut cluster).await.as_deref(), restored, "{what}");
+        if restored.is_some() {
+            let health = cluster.health.borrow().clone();
+            assert!(health.values().all(|now| now.state == WatchState::Degraded), "{what}: {health:?}");
+            assert!(health.values().all(|now| now.reason.contains("read from disk, as of ")), "{health:?}");
+        }
+        second.now(&[("list /api/v1/services", "list b:9:81 @9")]);
+        assert_eq!(next(&mut cluster).await.unwrap_or_default(), later, "{what}");
+        assert_eq!(states(&cluster), "", "{what}");
+    }
+    // Another cluster's is nobody's.
+    let other = ApiServer { url: "http://other".to_owned(), ..Server::new(&[("", "refuse")]).api() };
+    let mut cluster = watch_cluster(&other, &Scope::default(), None, keep(60));
+    cluster.work.drain(..).for_each(Work::start_alone);
+    assert_eq!(next(&mut cluster).await, None);
+}
+
+/// A disk that cannot be written costs nothing but what it would have kept, until it can.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_written_is_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no-folder");
+    std::fs::write(&file, "").unwrap();
+    let keep = Some(Keep { folder: file.clone(), max_age: Duration::from_secs(60) });
+    let server = Server { keep: keep.clone(), ..Server::new(&[]) };
+    let mut cluster = server.watch(&Scope::default(), None);
+    assert_eq!(next(&mut cluster).await.as_deref(), Some("+a"));
+    assert_eq!(next(&mut cluster).await, None);
+    std::fs::remove_file(&file).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    drop(cluster);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let second = Server { keep, ..Server::new(&[("", "refuse")]) };
+    assert_eq!(next(&mut second.watch(&Scope::default(), None)).await.as_deref(), Some("+a"));
 }

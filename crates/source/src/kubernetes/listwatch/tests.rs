@@ -21,7 +21,7 @@ async fn play(kind: Kind, replies: Vec<Reply>) -> (Vec<Asked>, Vec<Message>) {
         })
     });
     let (out, mut inbox) = mpsc::channel(1000);
-    let task = tokio::spawn(ListWatch::new(client, WatchId { kind, namespace: None }, None, out).run());
+    let task = tokio::spawn(ListWatch::new(client, WatchId { kind, namespace: None }, None, None, out).run());
     over.notified().await;
     task.abort();
     let mut told = Vec::new();
