@@ -8,5 +8,7 @@ pub const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.Cluster
 pub const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 /// `envoy.config.route.v3.RouteConfiguration`: RDS.
 pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+/// `envoy.config.route.v3.VirtualHost`: VHDS.
+pub const VIRTUAL_HOST: &str = "type.googleapis.com/envoy.config.route.v3.VirtualHost";
 /// `envoy.service.runtime.v3.Runtime`: RTDS.
 pub const RUNTIME: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";

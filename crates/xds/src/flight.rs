@@ -51,6 +51,17 @@ impl Load {
         Load { items: Items::new(), all: map.clone(), _whole: Some(whole) }
     }
 
+    /// The same, and these besides.
+    pub(crate) fn with(mut self, items: Items) -> Self {
+        self.items.extend(items);
+        self
+    }
+
+    /// The names that it takes away.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.items.iter().filter(|(_, content)| content.is_none()).map(|(name, _)| name)
+    }
+
     /// What it says of a name.
     pub(crate) fn get(&self, name: &str) -> Option<Option<&Arc<Resource>>> {
         self.items.get(name).map(Option::as_ref).or_else(|| self.all.get(name).map(Some))

@@ -27,16 +27,19 @@ impl Session {
         if self.unguard(now) {
             self.flush_type(ResourceType::Cluster, &snapshot, now, output);
         }
-        for ty in ResourceType::ALL {
+        for ty in ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost) {
             self.types[ty.index()].share(snapshot.map(ty));
         }
+        self.types.hosts.share(&snapshot);
     }
 
     /// Ends the guard when what the proxy brought from an earlier stream was replaced, or its time is over.
     fn unguard(&mut self, now: Duration) -> bool {
         let over = self.guard.is_some_and(|until| {
             now >= until
-                || (self.held(ResourceType::Listener).idle() && self.held(ResourceType::Route).idle())
+                || (self.held(ResourceType::Listener).idle()
+                    && self.held(ResourceType::Route).idle()
+                    && self.types.hosts.idle())
         });
         if over {
             self.guard = None;
@@ -58,8 +61,14 @@ impl Session {
     }
 
     fn flush_type(&mut self, ty: ResourceType, snapshot: &Snapshot, now: Duration, output: &mut Output) {
+        if ty == ResourceType::VirtualHost {
+            return self.flush_hosts(snapshot, now, output);
+        }
         if self.held(ty).whole {
-            if order::is_quiet(ty, &self.types) {
+            // Route configurations with hosts of their own have a stream's own versions.
+            let own =
+                ty == ResourceType::Route && self.variant == Variant::Delta && snapshot.has_tables_of_hosts();
+            if order::is_quiet(ty, &self.types) && !own {
                 return self.send_whole(ty, snapshot, now, output);
             }
             self.types[ty.index()].mark_all(ty, snapshot);
@@ -140,7 +149,11 @@ impl Session {
             return None;
         }
         let nonce = self.next_nonce();
-        Some((nonce, Arc::default(), delta::response(ty, &plan.send, nonce)))
+        let response = match ty {
+            ResourceType::Route => delta::response(ty, &self.types.hosts.open(&plan.send), nonce),
+            _ => delta::response(ty, &plan.send, nonce),
+        };
+        Some((nonce, Arc::default(), response))
     }
 
     fn build_sotw(
@@ -231,7 +244,7 @@ fn offer_again(held: &Held, plan: &mut Plan, resources: &[Arc<Resource>]) {
 }
 
 /// Drops what needs nothing, and starts the clock of what waits.
-fn note_waiting(held: &mut Held, plan: &Plan, now: Duration) {
+pub(crate) fn note_waiting(held: &mut Held, plan: &Plan, now: Duration) {
     for name in &plan.done {
         held.pending.remove(name);
     }

@@ -15,6 +15,7 @@ mod delta;
 mod flight;
 mod flush;
 mod held;
+mod hosts;
 mod message;
 mod names;
 mod open;

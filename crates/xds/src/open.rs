@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::held::{Held, Pending};
 use crate::names::Names;
-use crate::resource::ResourceType;
+use crate::resource::{ResourceMap, ResourceType};
 use crate::snapshot::Snapshot;
 
 impl Held {
@@ -30,20 +30,15 @@ impl Held {
         if snapshot.has_versions(resource_type, &brought) {
             self.confirmed = snapshot.map(resource_type).clone();
         } else {
-            self.compare(resource_type, snapshot, brought);
+            self.compare(snapshot.map(resource_type), brought);
         }
     }
 
     /// Compares what the proxy brought with what it should have.
-    fn compare(
-        &mut self,
-        resource_type: ResourceType,
-        snapshot: &Snapshot,
-        mut brought: BTreeMap<String, String>,
-    ) {
+    pub(crate) fn compare(&mut self, map: &ResourceMap, mut brought: BTreeMap<String, String>) {
         // Those that it does not watch have no meaning here.
-        self.confirmed = snapshot.map(resource_type).clone();
-        for (name, resource) in snapshot.map(resource_type) {
+        self.confirmed = map.clone();
+        for (name, resource) in map {
             if !self.subscription.watches(name) {
                 continue;
             }

@@ -5,17 +5,54 @@
 //! everything that used it was replaced; and a cluster leaves only after the additions made before it were taken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ACK_DEADLINE;
 use crate::flight::Items;
 use crate::held::{Current, Held, Pending};
+use crate::hosts::Hosts;
 use crate::resource::{Requirement, Resource, ResourceType};
 use crate::snapshot::Snapshot;
 
 /// The stream's state of every type, by [`ResourceType::index`].
-pub(crate) type Types = [Held; ResourceType::ALL.len()];
+#[derive(Debug, Default)]
+pub(crate) struct Types {
+    held: [Held; ResourceType::ALL.len()],
+    /// Virtual hosts are held by route configuration: of their type, `held` has what is the type's alone.
+    pub hosts: Hosts,
+}
+
+impl Index<usize> for Types {
+    type Output = Held;
+
+    fn index(&self, index: usize) -> &Held {
+        &self.held[index]
+    }
+}
+
+impl IndexMut<usize> for Types {
+    fn index_mut(&mut self, index: usize) -> &mut Held {
+        &mut self.held[index]
+    }
+}
+
+impl Types {
+    /// Nothing yet; see [`Hosts::new`].
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { hosts: Hosts::new(seed), ..Self::default() }
+    }
+
+    /// Looks at everything of a type that the proxy may be using and the snapshot does not have.
+    fn replaced(&self, ty: ResourceType, snapshot: &Snapshot, look: impl FnMut(&Arc<Resource>)) {
+        if ty == ResourceType::VirtualHost {
+            self.hosts.replaced(&self[ResourceType::Route.index()], snapshot).for_each(look);
+        } else {
+            self[ty.index()].replaced().for_each(look);
+        }
+    }
+}
 
 /// What to do with the pending names of one type.
 #[derive(Debug, Default)]
@@ -103,7 +140,7 @@ pub(crate) fn plan(
 }
 
 impl Plan {
-    fn send(&mut self, name: &Arc<str>, content: Option<Arc<Resource>>, pending: &Pending) {
+    pub(crate) fn send(&mut self, name: &Arc<str>, content: Option<Arc<Resource>>, pending: &Pending) {
         self.send.insert(name.clone(), content);
         self.since = self.since.min(pending.since);
     }
@@ -118,7 +155,7 @@ fn awaited(resource_type: ResourceType, resource: &Resource) -> impl Iterator<It
 /// What a resource waits for, and what that requires in turn, so far as the stream watches it, it exists, and it was not
 /// answered yet. What a stream has not asked for holds nothing back. The first is found soon, and that there is none
 /// is known at once where nothing is under way.
-fn missing<'a>(
+pub(crate) fn missing<'a>(
     resource_type: ResourceType,
     resource: &'a Resource,
     types: &'a Types,
@@ -159,7 +196,12 @@ fn watched<'a>(required: &Requirement, types: &Types, snapshot: &'a Snapshot) ->
 
 /// The proxy has everything that a resource waits for, in whatever version, when it reads that resource: the least that a
 /// late route needs.
-fn all_arrive(resource_type: ResourceType, resource: &Resource, types: &Types, snapshot: &Snapshot) -> bool {
+pub(crate) fn all_arrive(
+    resource_type: ResourceType,
+    resource: &Resource,
+    types: &Types,
+    snapshot: &Snapshot,
+) -> bool {
     awaited(resource_type, resource).all(|required| {
         let held = &types[required.resource_type.index()];
         watched(required, types, snapshot).is_none() || held.arrives(&required.name)
@@ -179,16 +221,16 @@ fn in_use(
         return used;
     }
     for user in ResourceType::ALL.into_iter().filter(|user| user.requires().contains(&resource_type)) {
-        for held in types[user.index()].replaced() {
+        types.replaced(user, snapshot, |held| {
             let now = snapshot.get(user, &held.name);
             if now.is_some_and(|now| Arc::ptr_eq(now, held)) {
-                continue;
+                return;
             }
             let named = held.required(resource_type).filter(|name| names.contains(*name));
             let stays =
                 |name: &Arc<str>| now.is_some_and(|now| now.required(resource_type).any(|it| it == name));
             used.extend(named.filter(|name| !stays(name)).cloned());
-        }
+        });
     }
     used
 }

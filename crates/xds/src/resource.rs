@@ -23,14 +23,16 @@ pub enum ResourceType {
     Listener,
     /// RDS, `envoy.config.route.v3.RouteConfiguration`.
     Route,
+    /// VHDS, `envoy.config.route.v3.VirtualHost`: virtual hosts of route configurations that say that theirs come so.
+    VirtualHost,
     /// RTDS, `envoy.service.runtime.v3.Runtime`.
     Runtime,
 }
 
 impl ResourceType {
     /// Every type, in push order.
-    pub const ALL: [ResourceType; 5] =
-        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::Runtime];
+    pub const ALL: [ResourceType; 6] =
+        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::VirtualHost, Self::Runtime];
 
     /// The type URL in requests, responses and `Any`s.
     pub const fn type_url(self) -> &'static str {
@@ -39,6 +41,7 @@ impl ResourceType {
             Self::Endpoint => type_url::ENDPOINT,
             Self::Listener => type_url::LISTENER,
             Self::Route => type_url::ROUTE,
+            Self::VirtualHost => type_url::VIRTUAL_HOST,
             Self::Runtime => type_url::RUNTIME,
         }
     }
@@ -48,13 +51,14 @@ impl ResourceType {
         Self::ALL.into_iter().find(|ty| ty.type_url() == url)
     }
 
-    /// The name of its discovery service, as in `dump --type`: `cds`, `eds`, `lds`, `rds`, `rtds`.
+    /// The name of its discovery service, as in `dump --type`: `cds`, `eds`, `lds`, `rds`, `vhds`, `rtds`.
     pub const fn short_name(self) -> &'static str {
         match self {
             Self::Cluster => "cds",
             Self::Endpoint => "eds",
             Self::Listener => "lds",
             Self::Route => "rds",
+            Self::VirtualHost => "vhds",
             Self::Runtime => "rtds",
         }
     }
@@ -63,7 +67,8 @@ impl ResourceType {
     pub const fn requires(self) -> &'static [Self] {
         match self {
             Self::Cluster => &[Self::Endpoint],
-            Self::Listener | Self::Route => &[Self::Cluster],
+            Self::Listener | Self::VirtualHost => &[Self::Cluster],
+            Self::Route => &[Self::Cluster, Self::VirtualHost],
             Self::Endpoint | Self::Runtime => &[],
         }
     }
@@ -121,8 +126,12 @@ pub struct Resource {
     /// The encoded message.
     pub body: Bytes,
     /// What must be there before this is of use: for a cluster the load assignment that it reads, for a route
-    /// configuration (or a listener with routes of its own) the clusters that it names.
+    /// configuration (or a listener with routes of its own) the clusters that it names. A route configuration whose
+    /// virtual hosts are resources of their own requires one: the marker, which the session makes.
     pub requires: Arc<[Requirement]>,
+    /// A print of what no two of a kind may have (a virtual host's domains in its table), 0 for none. Resources with which it
+    /// changes go together.
+    pub exclusive: u64,
     entry: Bytes,
     /// Where in `entry` the one of state-of-the-world begins.
     any_at: usize,
@@ -140,7 +149,26 @@ impl Resource {
         let version = version(body);
         let (entry, any_at) = wire::entry(resource_type.type_url(), &name, &version, body);
         let body = entry.slice(entry.len() - body.len()..);
-        Self { name, version, body, requires: requires.into(), entry, any_at }
+        Self { name, version, body, requires: requires.into(), exclusive: 0, entry, any_at }
+    }
+
+    /// The same with [`Resource::exclusive`].
+    #[must_use]
+    pub fn with_exclusive(mut self, print: u64) -> Self {
+        self.exclusive = print;
+        self
+    }
+
+    /// The same as it is sent under another version.
+    pub(crate) fn under_version(&self, resource_type: ResourceType, version: &str) -> Self {
+        let (entry, any_at) = wire::entry(resource_type.type_url(), &self.name, version, &self.body);
+        let body = entry.slice(entry.len() - self.body.len()..);
+        Self { version: version.into(), body, entry, any_at, ..self.clone() }
+    }
+
+    /// Of a route configuration whose virtual hosts are resources of their own, the name of their marker.
+    pub(crate) fn marker(&self) -> Option<&Arc<str>> {
+        self.required(ResourceType::VirtualHost).next()
     }
 
     /// Its part of a response: the field `resources` with tag and length.

@@ -55,7 +55,8 @@ impl Response {
         Self::with(variant, type_url, &whole.version, nonce, entries, &[])
     }
 
-    fn with(
+    /// A response with these entries, which have so many resources in them.
+    pub(crate) fn with(
         variant: Variant,
         type_url: impl Into<Cow<'static, str>>,
         version: &str,

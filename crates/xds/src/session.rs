@@ -1,6 +1,7 @@
 //! One ADS stream.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,9 +41,15 @@ pub struct Session {
 impl Session {
     /// A stream on which nothing has happened.
     pub fn new(variant: Variant) -> Self {
+        Self::seeded(variant, RandomState::new().build_hasher().finish())
+    }
+
+    /// The same, whose versions of route configurations with hosts of their own are those of this seed. No two streams of
+    /// a proxy may have the same, whoever serves them.
+    pub fn seeded(variant: Variant, seed: u64) -> Self {
         Self {
             variant,
-            types: Types::default(),
+            types: Types::seeded(seed),
             snapshot: None,
             guard: None,
             unserved: Unserved::default(),
@@ -72,7 +79,7 @@ impl Session {
             Some(old) => self.advance(&old, &snapshot),
             None => {
                 for ty in ResourceType::ALL {
-                    if self.held(ty).subscription.asked() {
+                    if ty != ResourceType::VirtualHost && self.held(ty).subscription.asked() {
                         self.types[ty.index()].open(ty, &snapshot);
                     }
                 }
@@ -104,7 +111,8 @@ impl Session {
                 .filter_map(|pending| pending.waiting_since)
                 .map(|it| it + ACK_DEADLINE)
         });
-        flying.chain(waiting).chain(self.guard).min()
+        let hosts = self.types.hosts.deadlines();
+        flying.chain(waiting).chain(hosts).chain(self.guard).min()
     }
 
     /// The snapshot that the stream is being brought to; `None` before the first.
@@ -127,7 +135,8 @@ impl Session {
     }
 
     fn on_sotw(&mut self, request: DiscoveryRequest, output: &mut Output) -> Result<(), SessionError> {
-        let Some(ty) = known(&request.type_url)? else {
+        // Virtual hosts as resources of their own are delta's alone.
+        let Some(ty) = known(&request.type_url)?.filter(|ty| *ty != ResourceType::VirtualHost) else {
             let nonce = self.next_nonce();
             output.responses.extend(self.unserved.sotw(&request, nonce)?);
             return Ok(());
@@ -172,15 +181,15 @@ impl Session {
             output.responses.extend(self.unserved.delta(&request, nonce)?);
             return Ok(());
         };
+        if ty == ResourceType::VirtualHost {
+            return self.on_hosts(request, now, output);
+        }
         let clusters_asked = self.held(ResourceType::Cluster).subscription.asked();
         let held = &mut self.types[ty.index()];
         let first = !held.subscription.asked();
         if first {
             let mut brought = request.initial_resource_versions;
-            let bytes: usize = brought.iter().map(|(name, version)| name.len() + version.len()).sum();
-            if brought.len() > MAX_NAMES || bytes > MAX_NAME_BYTES {
-                return Err(too_many(ty));
-            }
+            check_brought(ty, &brought)?;
             if !brought.is_empty() {
                 self.guard.get_or_insert(now + ACK_DEADLINE);
             }
@@ -189,10 +198,24 @@ impl Session {
                 // its assignment again, whatever version the proxy has of that.
                 brought.clear();
             }
+            if ty == ResourceType::Route {
+                self.types.hosts.claim_tables(&mut brought, &request.resource_names_subscribe);
+            }
+            let held = &mut self.types[ty.index()];
             held.bring(brought);
         } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {
+            let tables = ty == ResourceType::Route && request.error_detail.is_some();
+            let names: Vec<_> = flight.load.names().filter(|_| tables).cloned().collect();
             settle(held, (Variant::Delta, ty), flight, request.error_detail, output);
+            // One that was not taken has no hosts either.
+            let never = names
+                .into_iter()
+                .filter(|name| held.body(name).is_none() && !held.foreign.contains_key(name));
+            for name in never.collect::<Vec<_>>() {
+                self.types.hosts.close(&name);
+            }
         }
+        let held = &mut self.types[ty.index()];
         let (more, less) = (&request.resource_names_subscribe, &request.resource_names_unsubscribe);
         let known = known_names(self.snapshot.as_deref(), ty);
         let change = held.subscription.change(more, less, ty.is_complete(), &known);
@@ -206,6 +229,10 @@ impl Session {
         change: Result<Delta, TooMany>,
     ) -> Result<(), SessionError> {
         let change = change.map_err(|TooMany| too_many(ty))?;
+        if ty == ResourceType::Route && !first {
+            // Who asks again for a table has begun it anew.
+            change.dropped.iter().chain(&change.asked).for_each(|name| self.types.hosts.close(name));
+        }
         if let Some(snapshot) = &self.snapshot {
             if first {
                 self.types[ty.index()].open(ty, snapshot);
@@ -224,6 +251,10 @@ impl Session {
         let since = (old.generation() + 1).min(new.generation());
         if let Some(changed) = new.changed_from(old) {
             for (ty, name) in changed {
+                if *ty == ResourceType::VirtualHost {
+                    self.types.hosts.mark(name, since);
+                    continue;
+                }
                 let held = &mut self.types[ty.index()];
                 if held.subscription.watches(name) {
                     held.mark(name.clone(), since, false);
@@ -231,7 +262,8 @@ impl Session {
             }
             return;
         }
-        for ty in ResourceType::ALL {
+        self.types.hosts.compare(old, new, since);
+        for ty in ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost) {
             let held = &mut self.types[ty.index()];
             let (before, after) = (old.map(ty), new.map(ty));
             let version = |map: &ResourceMap, name: &str| map.get(name).map(|it| it.version.clone());
@@ -296,8 +328,17 @@ fn known(type_url: &str) -> Result<Option<ResourceType>, SessionError> {
 }
 
 /// The number of a nonce that we gave; 0 for any other text.
-fn nonce(text: &str) -> u64 {
+pub(crate) fn nonce(text: &str) -> u64 {
     text.parse().unwrap_or(0)
+}
+
+/// What a proxy brings has limits.
+pub(crate) fn check_brought(
+    ty: ResourceType,
+    brought: &BTreeMap<String, String>,
+) -> Result<(), SessionError> {
+    let bytes: usize = brought.iter().map(|(name, version)| name.len() + version.len()).sum();
+    if brought.len() > MAX_NAMES || bytes > MAX_NAME_BYTES { Err(too_many(ty)) } else { Ok(()) }
 }
 
 fn too_many(ty: ResourceType) -> SessionError {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use crate::names::{Names, Print};
-use crate::resource::{Resource, ResourceMap, ResourceType};
+use crate::resource::{Resource, ResourceMap, ResourceType, hex};
 use crate::variant::Variant;
 use crate::whole::{Cache, Whole};
 
@@ -48,16 +48,18 @@ pub struct Snapshot {
     lineage: u64,
     generation: u64,
     kinds: [OfType; ResourceType::ALL.len()],
+    /// The virtual hosts once more, by the route configuration that their name begins with.
+    tables: RedBlackTreeMapSync<Arc<str>, OfType>,
     log: RedBlackTreeMapSync<u64, LogEntry>,
     log_names: usize,
     /// The log knows every change after this generation.
     log_start: u64,
 }
 
-/// The resources of one type.
+/// The resources of one type, or the virtual hosts of one route configuration.
 #[derive(Clone, Debug, Default)]
-struct OfType {
-    map: ResourceMap,
+pub(crate) struct OfType {
+    pub(crate) map: ResourceMap,
     /// Its names.
     names: Names,
     /// Its names with their versions.
@@ -89,6 +91,26 @@ impl OfType {
         self.whole = Cache::default();
         true
     }
+
+    /// Whether these are the names of all, with their versions.
+    pub(crate) fn has_versions(&self, versions: &BTreeMap<String, String>) -> bool {
+        if versions.len() != self.versions.count() {
+            return false;
+        }
+        let mut print = Print::default();
+        versions.iter().for_each(|(name, version)| print.add_version(name, version));
+        print == self.versions
+    }
+
+    /// All of them as one part of a response.
+    pub(crate) fn whole(&self, variant: Variant) -> Arc<Whole> {
+        self.whole.get(variant, &self.map)
+    }
+
+    /// A version of all of them together.
+    pub(crate) fn version(&self) -> Arc<str> {
+        hex(self.versions.sum())
+    }
 }
 
 impl Snapshot {
@@ -98,6 +120,7 @@ impl Snapshot {
             lineage,
             generation,
             kinds: Default::default(),
+            tables: RedBlackTreeMapSync::default(),
             log: RedBlackTreeMapSync::default(),
             log_names: 0,
             log_start: generation,
@@ -114,6 +137,9 @@ impl Snapshot {
         next.generation = generation.max(self.generation.saturating_add(1));
         let mut changed = BTreeSet::new();
         for Change { resource_type, name, resource } in changes {
+            if resource_type == ResourceType::VirtualHost {
+                next.put_host(&name, resource.clone());
+            }
             if next.kinds[resource_type.index()].put(&name, resource) {
                 changed.insert((resource_type, name));
             }
@@ -122,6 +148,19 @@ impl Snapshot {
             next.remember(changed.into_iter().collect());
         }
         next
+    }
+
+    fn put_host(&mut self, name: &Arc<str>, resource: Option<Arc<Resource>>) {
+        let Some(table) = table_of(name) else { return };
+        let mut hosts = self.tables.get(table).cloned().unwrap_or_default();
+        if !hosts.put(name, resource) {
+            return;
+        }
+        if hosts.map.is_empty() {
+            self.tables.remove_mut(table);
+        } else {
+            self.tables.insert_mut(table.into(), hosts);
+        }
     }
 
     fn remember(&mut self, entry: LogEntry) {
@@ -168,19 +207,22 @@ impl Snapshot {
         resource_type: ResourceType,
         versions: &BTreeMap<String, String>,
     ) -> bool {
-        let own = &self.kinds[resource_type.index()].versions;
-        if versions.len() != own.count() {
-            return false;
-        }
-        let mut print = Print::default();
-        versions.iter().for_each(|(name, version)| print.add_version(name, version));
-        print == *own
+        self.kinds[resource_type.index()].has_versions(versions)
     }
 
     /// All resources of a type as one part of a response.
     pub(crate) fn whole(&self, resource_type: ResourceType, variant: Variant) -> Arc<Whole> {
-        let of = &self.kinds[resource_type.index()];
-        of.whole.get(variant, &of.map)
+        self.kinds[resource_type.index()].whole(variant)
+    }
+
+    /// The virtual hosts of a route configuration; `None` when there are none.
+    pub(crate) fn hosts(&self, table: &str) -> Option<&OfType> {
+        self.tables.get(table)
+    }
+
+    /// There are route configurations whose virtual hosts are resources of their own.
+    pub(crate) fn has_tables_of_hosts(&self) -> bool {
+        self.map(ResourceType::Route).values().any(|it| it.marker().is_some())
     }
 
     /// The names that changed after an earlier generation of the same lineage, some perhaps twice; `None` when the log does not
@@ -202,6 +244,11 @@ impl Snapshot {
         }
         self.changed_since(earlier.generation)
     }
+}
+
+/// The route configuration that a virtual host belongs to: Envoy cuts its name at the last `/`.
+pub(crate) fn table_of(host: &str) -> Option<&str> {
+    host.rsplit_once('/').map(|(table, _)| table)
 }
 
 #[cfg(test)]

@@ -48,10 +48,11 @@ pub enum Standing {
 impl Session {
     /// How the proxy stands to a version of a resource.
     pub fn standing(&self, resource_type: ResourceType, name: &str, version: &str) -> Standing {
-        let held = self.held(resource_type);
-        if !held.subscription.watches(name) {
-            return Standing::Open;
-        }
+        let held = match resource_type {
+            ResourceType::VirtualHost => self.types.hosts.of(name),
+            _ => Some(self.held(resource_type)).filter(|held| held.subscription.watches(name)),
+        };
+        let Some(held) = held else { return Standing::Open };
         if held.taken(name).is_some_and(|taken| *taken.version == *version) {
             return Standing::Taken;
         }
@@ -82,7 +83,18 @@ impl Session {
     /// The state of every type, in push order.
     pub fn status(&self) -> Vec<TypeStatus> {
         let generation = self.snapshot().map_or(0, |snapshot| snapshot.generation());
-        ResourceType::ALL.into_iter().map(|ty| status(ty, self.held(ty), generation)).collect()
+        let mut all: Vec<_> =
+            ResourceType::ALL.into_iter().map(|ty| status(ty, self.held(ty), generation)).collect();
+        let own = &mut all[ResourceType::VirtualHost.index()];
+        for held in self.types.hosts.held().filter(|_| own.asked) {
+            let table = status(ResourceType::VirtualHost, held, generation);
+            own.sent_generation = own.sent_generation.min(table.sent_generation);
+            own.acked_generation = own.acked_generation.min(table.acked_generation);
+            own.pending += table.pending;
+            own.unanswered += table.unanswered;
+            own.refused.extend(table.refused);
+        }
+        all
     }
 
     /// The newest generation all of whose changes the proxy has taken: `generation` is live on this proxy when
@@ -96,17 +108,22 @@ impl Session {
         }
         let asked =
             ResourceType::ALL.into_iter().map(|ty| self.held(ty)).filter(|it| it.subscription.asked());
-        asked.map(|held| held.acked_generation(snapshot.generation())).min().unwrap_or(0)
+        let hosts = self.types.hosts.held();
+        asked.chain(hosts).map(|held| held.acked_generation(snapshot.generation())).min().unwrap_or(0)
     }
 
     /// The resources of a type that the proxy watches and has taken.
     pub fn confirmed(&self, resource_type: ResourceType) -> impl Iterator<Item = &Arc<Resource>> {
-        self.held(resource_type).confirmed()
+        let hosts = self.types.hosts.held().filter(move |_| resource_type == ResourceType::VirtualHost);
+        self.held(resource_type).confirmed().chain(hosts.flat_map(Held::confirmed))
     }
 
     /// Does the stream watch this name, by itself or by a wildcard?
     pub fn watches(&self, resource_type: ResourceType, name: &str) -> bool {
-        self.held(resource_type).subscription.watches(name)
+        match resource_type {
+            ResourceType::VirtualHost => self.types.hosts.of(name).is_some(),
+            _ => self.held(resource_type).subscription.watches(name),
+        }
     }
 }
 

@@ -8,9 +8,12 @@
 //! - `names eds x y`: state-of-the-world list with the last nonce received, `names #1 eds x` with nonce 1
 //! - `ack cds`, `nack cds why`: answers the newest response of the type; `ack #1 cds` one nonce
 //! - `wait 5s`: time passes; `acked`: prints the acknowledged generation; `due`: seconds to the next deadline
+//! - `rds/t=1:@`: a route configuration whose hosts are resources of their own, `vhds/t/a=1!x:c` such a host, with what
+//!   is its alone after `!`; `init t=@` brings the version that was sent; `lose`: the stream is lost, and the next begins
 //!
 //! Outputs: `cds#1 +a=1 -b` (delta), `cds#1 a=1 b=1` (state-of-the-world), `nack rds r: why`,
-//! `lag rds r for a b`, `acked 3`, `due 5s`.
+//! `lag rds r for a b`, `acked 3`, `due 5s`; `+t/~` is a marker with the version of its route configuration, `+t/~!` one with
+//! another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +44,12 @@ fn resource(text: &str) -> (ResourceType, Resource) {
     let (head, body) = text.split_once('=').unwrap();
     let (kind, name) = head.split_once('/').unwrap();
     let (body, requires) = body.split_once(':').unwrap_or((body, ""));
-    (ty(kind), Resource::new(ty(kind), name, body, required(ty(kind), requires)))
+    let requires = match requires {
+        "@" => vec![Requirement::new(ResourceType::VirtualHost, format!("{name}/~"))],
+        _ => required(ty(kind), requires),
+    };
+    let exclusive = body.split_once('!').map_or(0, |(_, own)| own.bytes().map(u64::from).sum());
+    (ty(kind), Resource::new(ty(kind), name, body, requires).with_exclusive(exclusive))
 }
 
 fn change(text: &str) -> Change {
@@ -60,6 +68,8 @@ struct Conversation {
     names: BTreeMap<ResourceType, Vec<String>>,
     last: BTreeMap<ResourceType, String>,
     said: Vec<String>,
+    /// Versions as they were sent, by type and name.
+    wire: BTreeMap<(ResourceType, String), String>,
 }
 
 impl Conversation {
@@ -73,6 +83,12 @@ impl Conversation {
                     self.snapshot = Snapshot::empty(self.snapshot.lineage() + 1, generation - 1);
                 }
                 self.snapshot = self.snapshot.next(generation, words.into_iter().map(change));
+                self.session.on_snapshot(Arc::new(self.snapshot.clone()), self.now)
+            }
+            "lose" => {
+                self.session = Session::seeded(self.session.variant(), self.now.as_secs());
+                self.last.clear();
+                self.now += Duration::from_secs(1);
                 self.session.on_snapshot(Arc::new(self.snapshot.clone()), self.now)
             }
             "wait" => {
@@ -113,7 +129,10 @@ impl Conversation {
             let split = rest.iter().position(|word| *word == "init").unwrap_or(rest.len());
             let initial = rest.get(split + 1..).unwrap_or_default().iter().map(|pair| {
                 let (name, body) = pair.split_once('=').unwrap();
-                (name.to_owned(), umbra_xds::version(body.as_bytes()).to_string())
+                let sent = || self.wire.get(&(ty, name.to_owned())).cloned().unwrap_or_default();
+                let version =
+                    if body == "@" { sent() } else { umbra_xds::version(body.as_bytes()).to_string() };
+                (name.to_owned(), version)
             });
             let request = DeltaDiscoveryRequest {
                 type_url: ty.type_url().to_owned(),
@@ -151,9 +170,23 @@ impl Conversation {
             let mut words = vec![format!("{ty}#{}", response.nonce())];
             match response.decode().unwrap() {
                 Decoded::Delta(response) => {
-                    words.extend(response.resources.iter().map(|resource| {
-                        format!("+{}={}", resource.name, body(&resource.resource.as_ref().unwrap().value))
-                    }));
+                    for resource in &response.resources {
+                        self.wire.insert((ty, resource.name.clone()), resource.version.clone());
+                        words.push(match resource.name.strip_suffix("/~") {
+                            Some(table) => {
+                                let of = self.wire.get(&(ResourceType::Route, table.to_owned()));
+                                let other = if of == Some(&resource.version) { "" } else { "!" };
+                                format!("+{}{other}", resource.name)
+                            }
+                            None => {
+                                format!(
+                                    "+{}={}",
+                                    resource.name,
+                                    body(&resource.resource.as_ref().unwrap().value)
+                                )
+                            }
+                        });
+                    }
                     words.extend(response.removed_resources.iter().map(|name| format!("-{name}")));
                 }
                 Decoded::Sotw(response) => {
@@ -184,12 +217,13 @@ impl Conversation {
 /// Plays a conversation and compares every answer.
 pub(crate) fn check(variant: Variant, title: &str, script: &str) {
     let mut conversation = Conversation {
-        session: Session::new(variant),
+        session: Session::seeded(variant, 1),
         now: Duration::from_secs(1000),
         snapshot: Snapshot::empty(1, 0),
         names: BTreeMap::new(),
         last: BTreeMap::new(),
         said: Vec::new(),
+        wire: BTreeMap::new(),
     };
     let mut played = Vec::new();
     let mut expected = Vec::new();
