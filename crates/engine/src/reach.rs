@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{Kind, ObjectId, ProxyClass, RouteSource, Scope};
+use umbra_ir::{Kind, ObjectId, ProxyClass, RouteSource, RouteTables, Scope, VirtualHostSpec};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::ProxyId;
@@ -21,7 +21,7 @@ pub struct ClassReach {
     pub proxies: Vec<ProxyId>,
     /// What they should have.
     pub snapshot: Arc<Snapshot>,
-    /// By Istio object: the route tables of a VirtualService, the listeners and route tables of a Gateway, the
+    /// By Istio object: the route tables of a VirtualService (or its virtual hosts, where those are resources of their own), the listeners and route tables of a Gateway, the
     /// clusters of a DestinationRule or ServiceEntry. An object that is not here does not reach the class.
     pub objects: Arc<BTreeMap<ObjectId, Resources>>,
     pub(crate) scope: Arc<Scope>,
@@ -65,28 +65,37 @@ impl Reaches {
         {
             return known.objects.clone();
         }
-        let objects = Arc::new(reach(&scope, manifest));
+        let objects = Arc::new(reach(class, &scope, manifest));
         let known = Known { scope, manifest: manifest.clone(), objects: objects.clone() };
         self.0.insert(class.clone(), known);
         objects
     }
 }
 
-fn reach(scope: &Scope, manifest: &Manifest) -> BTreeMap<ObjectId, Resources> {
+fn reach(class: &ProxyClass, scope: &Scope, manifest: &Manifest) -> BTreeMap<ObjectId, Resources> {
     let mut objects: BTreeMap<ObjectId, Resources> = BTreeMap::new();
     let mut add = |id: &ObjectId, resource: (ResourceType, Arc<str>)| {
         objects.entry(id.clone()).or_default().insert(resource);
     };
     for (name, table) in &scope.tables {
         let route = (ResourceType::Route, name.clone());
+        let own = class.route_tables == RouteTables::Hosts;
+        let resource = |host: &VirtualHostSpec| match own {
+            true => (ResourceType::VirtualHost, umbra_envoy::host_name(name, &host.name)),
+            false => route.clone(),
+        };
         for gateway in &table.gateways {
             let listener = table.listener.iter().map(umbra_envoy::listener_name);
             listener.for_each(|name| add(gateway, (ResourceType::Listener, name)));
             add(gateway, route.clone());
+            // What else a Gateway says of a host.
+            table.hosts.iter().filter(|host| host.require_tls).for_each(|host| add(gateway, resource(host)));
         }
-        for source in table.hosts.iter().flat_map(|host| &host.sources) {
-            if let RouteSource::Rules(rule, _) = source {
-                add(rule, route.clone());
+        for host in &table.hosts {
+            for source in &host.sources {
+                if let RouteSource::Rules(rule, _) = source {
+                    add(rule, resource(host));
+                }
             }
         }
     }

@@ -12,6 +12,8 @@ pub enum Requirement {
     Cluster(Arc<str>),
     /// A load assignment, by name.
     LoadAssignment(Arc<str>),
+    /// A virtual host, by name.
+    VirtualHost(Arc<str>),
 }
 
 /// One encoded resource.
@@ -24,10 +26,12 @@ pub struct Built {
     /// The resources that it names, sorted: of a cluster its load assignment, of a route configuration its clusters,
     /// whether they exist or not. So it follows from the body alone.
     pub requires: Vec<Requirement>,
+    /// Of a virtual host a print of its domains, which no other of its table may have; else 0.
+    pub exclusive: u64,
 }
 
 impl Built {
     pub(crate) fn new(name: Arc<str>, message: &impl Message, requires: Vec<Requirement>) -> Self {
-        Built { name, body: message.encode_to_vec().into(), requires }
+        Built { name, body: message.encode_to_vec().into(), requires, exclusive: 0 }
     }
 }

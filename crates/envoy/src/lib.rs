@@ -37,6 +37,8 @@ pub use captured::build_captured_listener;
 pub use cluster::build_cluster;
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;
-pub use names::{captured_listener_name, cluster_name, listener_name, load_assignment_name};
+pub use names::{captured_listener_name, cluster_name, host_name, listener_name, load_assignment_name};
 pub use runtime::{RuntimeLayer, build_runtime, runtime_forms};
-pub use virtual_host::{EncodedVirtualHost, build_route_configuration, build_virtual_host};
+pub use virtual_host::{
+    EncodedVirtualHost, build_host, build_hosts_table, build_route_configuration, build_virtual_host,
+};

@@ -19,6 +19,11 @@ pub fn listener_name(listener: &Listener) -> Arc<str> {
     format!("{}_{}", listener.address, listener.port).into()
 }
 
+/// `hosts/8000/httpbin.default.svc.cluster.local:8000`: Envoy takes what stands before the last `/` for the table.
+pub fn host_name(table: &str, short: &str) -> Arc<str> {
+    format!("{table}/{short}").into()
+}
+
 /// `virtualOutbound` where captured connections come in, else as of any listener.
 pub fn captured_listener_name(listener: &CapturedListener) -> Arc<str> {
     match listener.entrance {

@@ -1,7 +1,9 @@
 //! Virtual hosts and the tables made of them.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
@@ -11,14 +13,17 @@ use umbra_proto::envoy::config::route::v3::{
     self as api, RouteConfiguration, virtual_host::TlsRequirementType,
 };
 
-use crate::convert::{boolean, uint32};
-use crate::names::cluster_name;
+use crate::convert::{ads, boolean, uint32};
+use crate::names::{cluster_name, host_name};
 use crate::route::build_route;
 use crate::route_action::target_name;
 use crate::{Built, Requirement};
 
 /// The largest `directResponse` body, in bytes (Istio's limit too).
 const MAX_DIRECT_RESPONSE_BODY: u32 = 1024 * 1024;
+
+/// The short name of the last virtual host of a table that a session sends.
+const HOSTS_MARKER: &str = "~";
 
 /// The field `virtual_hosts` of `RouteConfiguration`.
 const VIRTUAL_HOSTS_FIELD: u32 = 2;
@@ -33,18 +38,52 @@ pub struct EncodedVirtualHost {
     pub clusters: Vec<Arc<str>>,
 }
 
-/// One virtual host (`envoy.config.route.v3.VirtualHost`).
+/// One virtual host (`envoy.config.route.v3.VirtualHost`), for tables that hold it.
 pub fn build_virtual_host(host: &VirtualHost) -> EncodedVirtualHost {
+    let (message, clusters) = virtual_host(host, host.name.clone());
+    EncodedVirtualHost { body: message.encode_to_vec().into(), clusters: clusters.into_iter().collect() }
+}
+
+/// One virtual host as a resource of its own, of a table that [`build_hosts_table`] makes.
+pub fn build_host(table: &str, host: &VirtualHost) -> Built {
+    let name = host_name(table, &host.name);
+    // The name in the message is that of the resource: by it Envoy removes the host.
+    let (message, clusters) = virtual_host(host, name.to_string());
+    let mut hasher = DefaultHasher::new();
+    host.domains.hash(&mut hasher);
+    let requires = clusters.into_iter().map(Requirement::Cluster).collect();
+    Built { exclusive: hasher.finish(), ..Built::new(name, &message, requires) }
+}
+
+fn virtual_host(host: &VirtualHost, name: String) -> (api::VirtualHost, BTreeSet<Arc<str>>) {
     let message = api::VirtualHost {
-        name: host.name.clone(),
+        name,
         domains: host.domains.clone(),
         routes: host.routes.iter().map(build_route).collect(),
         require_tls: if host.require_tls { TlsRequirementType::All } else { TlsRequirementType::None }.into(),
         include_request_attempt_count: true,
         ..Default::default()
     };
-    let clusters: BTreeSet<Arc<str>> = host.routes.iter().flat_map(clusters).collect();
-    EncodedVirtualHost { body: message.encode_to_vec().into(), clusters: clusters.into_iter().collect() }
+    (message, host.routes.iter().flat_map(clusters).collect())
+}
+
+/// A table whose virtual hosts are resources of their own (`envoy.config.route.v3.RouteConfiguration` with `vhds`): they
+/// come over the same stream, all of them, without being asked for. It requires the marker that ends them.
+pub fn build_hosts_table(name: &str) -> Built {
+    let vhds = api::Vhds { config_source: Some(ads(Duration::ZERO)) };
+    let message = RouteConfiguration { name: name.to_owned(), vhds: Some(vhds), ..settings() };
+    Built::new(name.into(), &message, vec![Requirement::VirtualHost(host_name(name, HOSTS_MARKER))])
+}
+
+/// What all tables have.
+fn settings() -> RouteConfiguration {
+    RouteConfiguration {
+        // A cluster that is missing costs its own requests, not the table.
+        validate_clusters: Some(boolean(false)),
+        max_direct_response_body_size_bytes: Some(uint32(MAX_DIRECT_RESPONSE_BODY)),
+        ignore_port_in_host_matching: true,
+        ..Default::default()
+    }
 }
 
 fn clusters(route: &Route) -> Vec<Arc<str>> {
@@ -58,13 +97,7 @@ fn clusters(route: &Route) -> Vec<Arc<str>> {
 pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) -> Built {
     // A message is the concatenation of its fields: the bytes equal those of encoding it whole.
     let head = RouteConfiguration { name: name.to_owned(), ..Default::default() };
-    let tail = RouteConfiguration {
-        // A cluster that is missing costs its own requests, not the table.
-        validate_clusters: Some(boolean(false)),
-        max_direct_response_body_size_bytes: Some(uint32(MAX_DIRECT_RESPONSE_BODY)),
-        ignore_port_in_host_matching: true,
-        ..Default::default()
-    };
+    let tail = settings();
     let field = |host: &EncodedVirtualHost| {
         key_len(VIRTUAL_HOSTS_FIELD) + encoded_len_varint(host.body.len() as u64) + host.body.len()
     };
@@ -79,5 +112,5 @@ pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) 
     body.extend_from_slice(&tail.encode_to_vec());
     let requires: BTreeSet<Arc<str>> = hosts.iter().flat_map(|host| host.clusters.iter().cloned()).collect();
     let requires = requires.into_iter().map(Requirement::Cluster).collect();
-    Built { name: name.into(), body: body.freeze(), requires }
+    Built { name: name.into(), body: body.freeze(), requires, exclusive: 0 }
 }

@@ -62,7 +62,7 @@ pub use service::{
     ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, Resolution, Role, ServiceHead, ServiceId,
     ServicePort,
 };
-pub use settings::{AccessLog, AccessLogFormat, MirrorSettings, Settings};
+pub use settings::{AccessLog, AccessLogFormat, MirrorSettings, RouteTables, Settings};
 pub use source::{RouteClient, RouteList, RouteRefs, RouteSource};
 pub use target::{Hidden, TargetProblem, TargetQuery};
 pub use visibility::Visibility;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, Interception, ObjectId, PortNumber, Protocol, RuntimeForms};
+use crate::{Hostname, Interception, ObjectId, PortNumber, Protocol, RouteTables, RuntimeForms};
 
 /// What a proxy is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -53,6 +53,8 @@ pub struct ProxyNode {
     pub trusted_proxies: Option<u32>,
     /// How it comes by the application's connections; [`Interception::None`] at a gateway.
     pub interception: Interception,
+    /// Its Envoy takes virtual hosts as resources of their own, and nobody has said that it should not.
+    pub takes_hosts: bool,
 }
 
 /// What of a Pod changes what the proxy in it gets.
@@ -81,6 +83,8 @@ pub struct ProxyClass {
     pub trusted_proxies: u32,
     /// How it comes by the application's connections; [`Interception::None`] at a gateway.
     pub interception: Interception,
+    /// How virtual hosts reach it.
+    pub route_tables: RouteTables,
 }
 
 /// What of a Gateway decides where it applies.

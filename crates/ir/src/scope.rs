@@ -8,7 +8,7 @@ use crate::{Listener, ObjectId, RouteOrder, RouteSource};
 /// The route tables of a proxy class by route configuration name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scope {
-    /// `8000` for sidecars, `http.8080` for gateways.
+    /// `8000` for sidecars, `http.8080` for gateways; `hosts/8000` where virtual hosts are resources of their own.
     pub tables: BTreeMap<Arc<str>, Arc<Table>>,
 }
 

@@ -21,8 +21,20 @@ pub struct Settings {
     pub outbound_policy: OutboundPolicy,
     /// Whose rules count for calls to a service.
     pub host_ownership: HostOwnership,
+    /// How virtual hosts reach proxies that can take them as resources of their own.
+    pub route_tables: RouteTables,
     /// Access logs of every listener; `None`: none.
     pub access_log: Option<AccessLog>,
+}
+
+/// How virtual hosts reach a proxy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum RouteTables {
+    /// In their route configuration: a change of one is a push of all.
+    #[default]
+    Plain,
+    /// Each as a resource of its own, in tables of other names.
+    Hosts,
 }
 
 /// Limits and marks of copies.
@@ -72,6 +84,7 @@ impl Default for Settings {
             trusted_proxies: 0,
             outbound_policy: OutboundPolicy::default(),
             host_ownership: HostOwnership::default(),
+            route_tables: RouteTables::default(),
             access_log: None,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode, RuntimeForms};
+use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables, RuntimeForms};
 
 use crate::view::{Index, View};
 
@@ -32,6 +32,7 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
         trusted_proxies,
         interception: node.interception,
+        route_tables: if node.takes_hosts { view.settings().route_tables } else { RouteTables::Plain },
     }
 }
 

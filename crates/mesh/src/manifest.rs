@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use umbra_ir::{
     BuiltInCluster, CapturedListener, ClusterRef, Interception, ObjectId, ProxyClass, ProxyKind, Role,
-    RuntimeKey, Scope,
+    RouteTables, RuntimeKey, Scope,
 };
 
 use crate::clusters::uses_load_assignment;
 use crate::runtime::bind_runtime_members;
+use crate::scope::hosts_table_name;
 use crate::view::View;
 
 /// What a class is served, by reference: names and keys are made of it, contents are not in it.
@@ -29,6 +30,12 @@ pub struct Manifest {
     pub runtime: BTreeSet<(RuntimeKey, ObjectId)>,
 }
 
+/// The same listener, of a table whose virtual hosts are resources of their own.
+fn with_hosts(mut listener: CapturedListener) -> CapturedListener {
+    listener.routes = listener.routes.map(|name| hosts_table_name(&name));
+    listener
+}
+
 /// Sidecars get every visible service, gateways what their routes name; both the mirror clusters of their
 /// routes, and the load assignments of all of these.
 pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
@@ -45,6 +52,9 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let (mut captured, mut built_in): (Arc<Vec<_>>, &[_]) = Default::default();
     if let Interception::Redirect { ipv6 } = class.interception {
         captured = view.captured_listeners(&class.namespace, &ipv6);
+        if class.route_tables == RouteTables::Hosts {
+            captured = Arc::new(captured.iter().cloned().map(with_hosts).collect());
+        }
         clusters.extend(captured.iter().flat_map(CapturedListener::clusters).cloned());
         built_in = &BuiltInCluster::ALL;
     }

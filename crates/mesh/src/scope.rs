@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, Kind, ProxyClass, ProxyKind, RuleHead, Scope};
+use umbra_ir::{GatewayRef, Kind, ProxyClass, ProxyKind, RouteTables, RuleHead, Scope, Table};
 
 use crate::gateways::bind_gateway_scope;
 use crate::sidecar::bind_sidecar_scope;
@@ -10,10 +10,29 @@ use crate::view::{Index, View};
 
 /// The listeners and tables of a class.
 pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
-    match class.kind {
+    let plain = match class.kind {
         ProxyKind::Sidecar => bind_sidecar_scope(view, class),
         ProxyKind::Router => bind_gateway_scope(view, class),
+    };
+    match class.route_tables {
+        RouteTables::Plain => plain,
+        RouteTables::Hosts => Scope { tables: plain.tables.into_iter().map(with_hosts).collect() },
     }
+}
+
+/// A table whose virtual hosts are resources of their own has another name: Envoy must never see one become the other.
+fn with_hosts((name, table): (Arc<str>, Arc<Table>)) -> (Arc<str>, Arc<Table>) {
+    let name = hosts_table_name(&name);
+    let mut table = Arc::unwrap_or_clone(table);
+    if let Some(listener) = &mut table.listener {
+        listener.route_config = name.clone();
+    }
+    (name, Arc::new(table))
+}
+
+/// The name of a table whose virtual hosts are resources of their own.
+pub(crate) fn hosts_table_name(plain: &str) -> Arc<str> {
+    format!("hosts/{plain}").into()
 }
 
 /// The VirtualServices bound to a gateway (or the mesh) that a namespace sees: its private ones, then those

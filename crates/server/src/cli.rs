@@ -98,6 +98,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
     circuitBreakers: {{maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}}
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
   hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services
+  routeTables: plain              # or hosts: virtual hosts as resources of their own, for Envoys of 1.37 and later
   gatewayTopology: {{numTrustedProxies: 0}}   # proxies before every gateway whose x-forwarded-* are believed
   accessLog: {{path: \"\", format: json}}   # e.g. /dev/stdout; empty: none; format json or text
 and, read at the start only, the options of this command:{keys}"
@@ -349,6 +350,8 @@ pub enum DumpType {
     Lds,
     /// Routes (route configurations)
     Rds,
+    /// Virtual hosts as resources of their own, as Envoy 1.37 and later get them where `routeTables` is `hosts`
+    Vhds,
     /// Runtime layers
     Rtds,
 }

@@ -254,18 +254,19 @@ fn lacks(proxy: &Proxy, class: &ClassReach, needs: &[(ResourceType, Arc<str>)]) 
         let words = match standing(proxy, class, &at_fault) {
             None | Some(Standing::Taken) => continue,
             Some(Standing::Refused(words)) => Some(words),
-            // Envoy does not ask for the routes of a listener that it refused (its port is taken, for example).
+            // Envoy does not ask for the routes of a listener that it refused (its port is taken, for example), and virtual hosts
+            // of a table that it refused are nothing.
             Some(Standing::Open) => {
-                let is_table = *resource_type == ResourceType::Route;
-                let listener = is_table.then(|| class.listener_of(name)).flatten();
-                let listener = listener.map(|name| (ResourceType::Listener, name));
-                match listener.map(|listener| (standing(proxy, class, &listener), listener)) {
-                    Some((Some(Standing::Refused(words)), listener)) => {
-                        at_fault = listener;
-                        Some(words)
+                let refused = carriers(class, &at_fault).into_iter().find_map(|carrier| {
+                    match standing(proxy, class, &carrier) {
+                        Some(Standing::Refused(words)) => Some((carrier, words)),
+                        _ => None,
                     }
-                    _ => None,
-                }
+                });
+                refused.map(|(carrier, words)| {
+                    at_fault = carrier;
+                    words
+                })
             }
         };
         if words.is_some() || lacking.is_none() {
@@ -278,6 +279,22 @@ fn lacks(proxy: &Proxy, class: &ClassReach, needs: &[(ResourceType, Arc<str>)]) 
         }
     }
     lacking
+}
+
+/// What a proxy must have taken before it asks for a route table, or has any use for a virtual host.
+fn carriers(
+    class: &ClassReach,
+    (resource_type, name): &(ResourceType, Arc<str>),
+) -> Vec<(ResourceType, Arc<str>)> {
+    let table = match resource_type {
+        ResourceType::Route => Some(&**name),
+        ResourceType::VirtualHost => name.rsplit_once('/').map(|(table, _)| table),
+        _ => None,
+    };
+    let Some(table) = table else { return Vec::new() };
+    let route = (*resource_type == ResourceType::VirtualHost).then(|| (ResourceType::Route, table.into()));
+    let listener = class.listener_of(table).map(|name| (ResourceType::Listener, name));
+    route.into_iter().chain(listener).collect()
 }
 
 /// How a proxy stands to what its class has under this name; `None`: nothing is there.
@@ -436,6 +453,7 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
                 unprivileged: false,
                 trusted_proxies: None,
                 interception: Interception::None,
+                takes_hosts: false,
             };
             let id = engine.next_id();
             let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());

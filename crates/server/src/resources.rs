@@ -10,6 +10,7 @@ pub fn list_name(resource_type: ResourceType) -> &'static str {
         ResourceType::Endpoint => "endpoints",
         ResourceType::Listener => "listeners",
         ResourceType::Route => "routes",
+        ResourceType::VirtualHost => "virtualHosts",
         ResourceType::Runtime => "runtime",
     }
 }

@@ -7,7 +7,8 @@
 //! Invariants: a route is sent after its clusters and their load assignments, a cluster is removed after the
 //! routes that named it; content that a proxy refused is not repeated; a request never makes more responses
 //! than it needs, and no request can make memory grow without bound or the process panic.
-//! Start reading at: [`Session`], then `order.rs` for what waits for what, `flush.rs` for what is sent.
+//! Start reading at: [`Session`], then `order.rs` for what waits for what, `flush.rs` for what is sent (virtual hosts that are resources of
+//! their own: `hosts`, then `vhds`).
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ mod subscription;
 mod unserved;
 mod variant;
 mod version;
+mod vhds;
 mod whole;
 mod wire;
 

@@ -32,7 +32,13 @@ pub fn bootstrap(snapshots: &[std::sync::Arc<Snapshot>]) -> Result<Value> {
                 "name": format!("{nth} holder {name}"), "type": "STATIC", "loadAssignment": assignment,
             }));
         }
-        let tables = json(snapshot, ResourceType::Route)?;
+        let mut tables = json(snapshot, ResourceType::Route)?;
+        for (name, table) in tables.iter_mut().filter(|(_, table)| table["vhds"].is_object()) {
+            let hosts = json(snapshot, ResourceType::VirtualHost)?.into_iter();
+            let own = hosts.filter(|(host, _)| host.rsplit_once('/').is_some_and(|(of, _)| of == name));
+            table["virtualHosts"] = own.map(|(_, host)| host).collect();
+            table.as_object_mut().map(|table| table.remove("vhds"));
+        }
         for (name, mut listener) in json(snapshot, ResourceType::Listener)? {
             listener["name"] = format!("{nth} {name}").into();
             listener["address"]["socketAddress"]["portValue"] = (10_000 + listeners.len() % 50_000).into();

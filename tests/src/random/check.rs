@@ -12,7 +12,7 @@ use umbra_proto::envoy::config::core::v3::{Address, address, socket_address};
 use umbra_proto::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
 use umbra_proto::envoy::config::listener::v3::{Listener, filter::ConfigType};
 use umbra_proto::envoy::config::route::v3::{
-    Route, RouteConfiguration,
+    Route, RouteConfiguration, VirtualHost,
     route::Action,
     route_action::{ClusterSpecifier, RequestMirrorPolicy},
 };
@@ -197,6 +197,7 @@ fn check_routes(snapshot: &Snapshot, rtds: bool) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (name, table, requires) in decoded::<RouteConfiguration>(snapshot, ResourceType::Route) {
         assert_eq!(name, table.name);
+        let (table, requires) = with_hosts(snapshot, table, requires);
         let (mut hosts, mut domains, mut named) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for host in &table.virtual_hosts {
             assert!(!host.name.is_empty() && hosts.insert(&host.name), "{name}: {:?} twice", host.name);
@@ -224,6 +225,30 @@ fn check_routes(snapshot: &Snapshot, rtds: bool) -> BTreeSet<String> {
         }
     }
     keys
+}
+
+/// The table with its virtual hosts and the clusters that they require, where those are resources of their own.
+fn with_hosts(
+    snapshot: &Snapshot,
+    mut table: RouteConfiguration,
+    requires: Vec<String>,
+) -> (RouteConfiguration, Vec<String>) {
+    let begin = format!("{}/", table.name);
+    assert_eq!(table.vhds.is_some(), begin.starts_with("hosts/"), "{begin}: its name says how it comes");
+    if table.vhds.is_none() {
+        return (table, requires);
+    }
+    assert_eq!(requires, [format!("{begin}~")], "{begin} requires its marker");
+    assert!(table.virtual_hosts.is_empty(), "{begin} holds no host");
+    let mut clusters = BTreeSet::new();
+    for (name, host, requires) in decoded::<VirtualHost>(snapshot, ResourceType::VirtualHost) {
+        assert_eq!(name, host.name, "Envoy removes a host by its name");
+        if name.rsplit_once('/').is_some_and(|(of, _)| of == table.name) {
+            clusters.extend(requires);
+            table.virtual_hosts.push(host);
+        }
+    }
+    (table, clusters.into_iter().collect())
 }
 
 fn mirrors(route: &Route) -> &[RequestMirrorPolicy] {

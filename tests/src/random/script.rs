@@ -12,7 +12,7 @@ use umbra_api::{Change, Object, parse_value};
 use umbra_engine::{Engine, Options, ProxyId, Settled};
 use umbra_ir::{
     AccessLog, AccessLogFormat, Breakers, HostOwnership, Interception, ObjectId, OutboundPolicy, ProxyKind,
-    ProxyNode, RuntimeForms, Settings,
+    ProxyNode, RouteTables, RuntimeForms, Settings,
 };
 use umbra_xds::{ResourceType, Snapshot};
 
@@ -131,6 +131,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
             ProxyKind::Sidecar if t.one_in(3) => Interception::Redirect { ipv6: t.one_in(2) },
             ProxyKind::Sidecar | ProxyKind::Router => Interception::None,
         },
+        takes_hosts: t.one_in(2),
     }
 }
 
@@ -143,6 +144,7 @@ pub fn settings(t: &mut Tape<'_>) -> Settings {
     };
     settings.outbound_policy = t.pick(&[OutboundPolicy::AllowAny, OutboundPolicy::RegistryOnly]);
     settings.host_ownership = t.pick(&[HostOwnership::Open, HostOwnership::Own, HostOwnership::Consent]);
+    settings.route_tables = t.pick(&[RouteTables::Hosts, RouteTables::Plain]);
     settings.mirror.shadow_suffix = !t.one_in(2);
     settings.mirror.max_stream_duration = Duration::from_secs(t.pick(&[60, 1, 3600]));
     if t.one_in(3) {
@@ -200,6 +202,7 @@ impl World {
                 unprivileged: false,
                 trusted_proxies: None,
                 interception: Interception::None,
+                takes_hosts: false,
             };
             world.apply(&Op::Connect(id, node, rtds));
         }

@@ -12,7 +12,7 @@ use umbra_proto::envoy::config::cluster::v3::Cluster;
 use umbra_proto::envoy::config::core::v3::Node;
 use umbra_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use umbra_proto::envoy::config::listener::v3::Listener;
-use umbra_proto::envoy::config::route::v3::RouteConfiguration;
+use umbra_proto::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use umbra_proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use umbra_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
@@ -360,6 +360,7 @@ fn name_of(any: &Any) -> String {
         ResourceType::Endpoint => ClusterLoadAssignment::decode(body).unwrap().cluster_name,
         ResourceType::Listener => Listener::decode(body).unwrap().name,
         ResourceType::Route => RouteConfiguration::decode(body).unwrap().name,
+        ResourceType::VirtualHost => VirtualHost::decode(body).unwrap().name,
         ResourceType::Runtime => Runtime::decode(body).unwrap().name,
     }
 }

@@ -104,6 +104,9 @@ pub(crate) fn full_name(ty: ResourceType, word: &str) -> String {
         ("*", _) | (_, ResourceType::Runtime) => word.to_owned(),
         (_, ResourceType::Listener) => format!("127.0.0.1_{}", port()),
         (_, ResourceType::Route) => port().to_string(),
+        (_, ResourceType::VirtualHost) => {
+            format!("hosts/{0}/{service}.default.svc.cluster.local:{0}", port())
+        }
         (_, ResourceType::Cluster | ResourceType::Endpoint) => {
             format!("{role}|{}||{service}.default.svc.cluster.local", port())
         }
@@ -126,6 +129,7 @@ pub(crate) fn short_name(ty: ResourceType, name: &str) -> Option<String> {
         }
         ResourceType::Listener => name.rsplit('_').next().and_then(service).map(String::from),
         ResourceType::Route => service(name).map(String::from),
+        ResourceType::VirtualHost => name.rsplit(':').next().and_then(service).map(String::from),
         ResourceType::Runtime => Some(name.to_owned()),
     };
     Some(known.unwrap_or_else(|| format!("?{name}")))

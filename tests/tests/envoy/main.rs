@@ -11,6 +11,7 @@ mod copies;
 mod endpoints;
 mod external;
 mod gateways;
+mod hosts;
 mod limits;
 mod percentages;
 mod reload;

@@ -56,11 +56,15 @@ impl Case {
 }
 
 impl Proxy {
-    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ without rtds]`.
+    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with hosts][ without rtds]`.
     fn parse(text: &str) -> Result<Proxy> {
         let (address, rtds) = match text.trim().strip_suffix(" without rtds") {
             Some(address) => (address, false),
             None => (text.trim(), true),
+        };
+        let (address, takes_hosts) = match address.strip_suffix(" with hosts") {
+            Some(address) => (address, true),
+            None => (address, false),
         };
         let (address, interception) = match address.split_once(" captured") {
             Some((address, family)) => (address, Interception::Redirect { ipv6: family == " with ipv6" }),
@@ -82,6 +86,7 @@ impl Proxy {
             unprivileged: false,
             trusted_proxies: None,
             interception,
+            takes_hosts,
         };
         Ok(Proxy { node, rtds })
     }
@@ -101,6 +106,9 @@ impl fmt::Display for Proxy {
             Interception::None => {}
             Interception::Redirect { ipv6: false } => f.write_str(" captured")?,
             Interception::Redirect { ipv6: true } => f.write_str(" captured with ipv6")?,
+        }
+        if self.node.takes_hosts {
+            f.write_str(" with hosts")?;
         }
         if self.rtds { Ok(()) } else { f.write_str(" without rtds") }
     }

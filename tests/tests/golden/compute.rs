@@ -14,7 +14,7 @@ use crate::ir;
 
 /// What a case comes to.
 pub(crate) struct Outcome {
-    /// What each proxy gets: the lists of `umbra dump -o json`.
+    /// What each proxy gets: the lists of `umbra dump -o json`, virtual hosts always in their tables, as Envoy has them.
     pub(crate) configs: Vec<Value>,
     /// The files that say so, by name.
     pub(crate) files: Vec<(String, String)>,
@@ -34,7 +34,7 @@ pub(crate) fn outcome(case: &Case) -> Result<Outcome> {
         check_requires(&snapshot, &engine)?;
         let config = config(&snapshot)?;
         files.push((case.file(proxy), format!("# For {proxy}.\n{}", serde_saphyr::to_string(&config)?)));
-        configs.push(config);
+        configs.push(with_hosts_inside(config)?);
     }
     if let Some(ir) = ir::readable(&engine.said())? {
         files.push(("ir.yaml".to_owned(), ir));
@@ -116,6 +116,15 @@ fn check_requires(snapshot: &Snapshot, engine: &Engine) -> Result<()> {
     for ty in ResourceType::ALL {
         for resource in snapshot.map(ty).values() {
             for needed in resource.requires.iter() {
+                if needed.resource_type == ResourceType::VirtualHost {
+                    // The marker of a table: the session makes it.
+                    ensure!(
+                        *needed.name == *format!("{}/~", resource.name),
+                        "{ty} {} needs {needed}",
+                        resource.name
+                    );
+                    continue;
+                }
                 let there = snapshot.get(needed.resource_type, &needed.name).is_some();
                 let a_cluster = needed.resource_type == ResourceType::Cluster;
                 let excused = told && a_cluster && !needed.name.starts_with("mirror|");
@@ -126,7 +135,7 @@ fn check_requires(snapshot: &Snapshot, engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// The five lists of a snapshot in Envoy's JSON.
+/// The lists of a snapshot in Envoy's JSON; that of virtual hosts only where these are resources of their own.
 fn config(snapshot: &Snapshot) -> Result<Value> {
     let mut config = Map::new();
     for (key, ty) in [
@@ -134,10 +143,30 @@ fn config(snapshot: &Snapshot) -> Result<Value> {
         ("routes", ResourceType::Route),
         ("clusters", ResourceType::Cluster),
         ("endpoints", ResourceType::Endpoint),
+        ("virtualHosts", ResourceType::VirtualHost),
         ("runtime", ResourceType::Runtime),
     ] {
+        if ty == ResourceType::VirtualHost && snapshot.map(ty).is_empty() {
+            continue;
+        }
         let list = snapshot.map(ty).values().map(|r| umbra_proto::json::to_json(ty.type_url(), &r.body));
         config.insert(key.to_owned(), Value::Array(list.collect::<Result<_, _>>()?));
     }
     Ok(Value::Object(config))
+}
+
+/// Puts virtual hosts that are resources of their own into their tables, under their short names.
+fn with_hosts_inside(mut config: Value) -> Result<Value> {
+    let hosts = config.as_object_mut().and_then(|lists| lists.remove("virtualHosts")).unwrap_or_default();
+    for table in config["routes"].as_array_mut().into_iter().flatten().filter(|it| it["vhds"].is_object()) {
+        let begin = format!("{}/", table["name"].as_str().unwrap_or_default());
+        let own = hosts.as_array().into_iter().flatten().filter_map(|host| {
+            let mut host = host.clone();
+            host["name"] = host["name"].as_str()?.strip_prefix(&begin)?.into();
+            Some(host)
+        });
+        table["virtualHosts"] = own.collect();
+        table.as_object_mut().map(|table| table.remove("vhds"));
+    }
+    Ok(config)
 }

@@ -47,6 +47,11 @@ impl Check<'_> {
         }
     }
 
+    /// What the names of tables begin with.
+    fn begin(&self) -> &'static str {
+        if self.proxy.node.takes_hosts { "hosts/" } else { "" }
+    }
+
     fn captured(&self) -> bool {
         self.proxy.node.interception != Interception::None
     }
@@ -133,6 +138,7 @@ impl Check<'_> {
                 ProxyKind::Router if address == "0.0.0.0" => format!("http.{port}"),
                 ProxyKind::Router => format!("http.{port}.{address}"),
             };
+            let wanted = format!("{}{wanted}", self.begin());
             self.expect(table == wanted, || format!("{name} asks for the table {table:?}, not {wanted}"));
             self.expect(tables.contains(table), || format!("{name} asks for a table that is not there"));
             let loopback = address == "127.0.0.1" || self.proxy.node.kind == ProxyKind::Router;
@@ -159,7 +165,10 @@ impl Check<'_> {
             let cluster = text(filter, "cluster");
             let table = text(&filter["rds"], "routeConfigName");
             let there = match cluster {
-                "" => names(config, "routes", "name").contains(table) && table == port.to_string(),
+                "" => {
+                    let wanted = format!("{}{port}", self.begin());
+                    names(config, "routes", "name").contains(table) && table == wanted
+                }
                 _ => names(config, "clusters", "name").contains(cluster),
             };
             self.expect(there, || format!("{name} leads to {cluster:?} or by {table:?}, which is not there"));

@@ -1,7 +1,7 @@
 //! Golden cases: a folder of `tests/golden` each, objects in and Envoy's configuration out.
 //!
 //! `input.yaml` begins with a comment that says what must come out and why; lines such as
-//! `# proxy: router/istio-system/istio=ingressgateway` or `# proxy: sidecar/default without rtds` say for whom (none:
+//! `# proxy: router/istio-system/istio=ingressgateway` or `# proxy: sidecar/default without rtds` (`with hosts`: one that takes virtual hosts as resources of their own) say for whom (none:
 //! `sidecar/default` with RTDS). `umbra.yaml` holds settings. What came out is in `envoy.yaml` (with several proxies a
 //! file each) and `diagnostics.txt`; `ir.yaml` has what the front ends made of the objects, so that a fault shows on which
 //! side of it it lies. `make golden` writes them anew; a test's name is its folder's, so

@@ -1,6 +1,6 @@
 //! umbra's protocol session against a real Envoy, where clusters share load assignments: what Envoy does not ask for
 //! again it must be given, in the right place, or a cluster warms for ever. All clusters wait without a time-out of
-//! Envoy's own, so that nothing but the session can end a wait.
+//! Envoy's own, so that nothing but the session can end a wait. The same where virtual hosts are resources of their own.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
@@ -19,6 +19,7 @@ macro_rules! in_both_variants {
     };
 }
 
+mod hosts;
 mod model;
 mod random;
 mod refused;

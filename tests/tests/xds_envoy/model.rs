@@ -98,7 +98,7 @@ impl Model {
             ASSIGNMENTS.iter().map(|name| assignment(*name, self.state(*name), self.broken.contains(name)));
         let layer = Runtime { name: "umbra".to_owned(), layer: Some(Default::default()) };
         let others = [
-            put(ResourceType::Listener, "listener", &listener(), &[]),
+            put(ResourceType::Listener, "listener", &listener("listener", PORT, ROUTES), &[]),
             self.routes(),
             put(ResourceType::Runtime, "umbra", &layer, &[]),
         ];
@@ -195,13 +195,14 @@ fn assignment(name: char, state: usize, broken: bool) -> Change {
     put(ResourceType::Endpoint, &name.to_string(), &message, &[])
 }
 
-fn listener() -> Listener {
+/// A listener for HTTP by the routes of a table.
+pub(crate) fn listener(name: &str, port: u16, table: &str) -> Listener {
     let router = HttpFilter {
         name: "envoy.filters.http.router".to_owned(),
         config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(&Router::default()))),
         ..Default::default()
     };
-    let routes = Rds { config_source: Some(ads()), route_config_name: ROUTES.to_owned() };
+    let routes = Rds { config_source: Some(ads()), route_config_name: table.to_owned() };
     let manager = HttpConnectionManager {
         stat_prefix: "test".to_owned(),
         route_specifier: Some(RouteSpecifier::Rds(routes)),
@@ -213,8 +214,8 @@ fn listener() -> Listener {
         config_type: Some(filter::ConfigType::TypedConfig(pack_any(&manager))),
     };
     Listener {
-        name: "listener".to_owned(),
-        address: Some(socket("127.0.0.1", PORT)),
+        name: name.to_owned(),
+        address: Some(socket("127.0.0.1", port)),
         filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
         ..Default::default()
     }

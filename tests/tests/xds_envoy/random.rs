@@ -9,16 +9,16 @@ use crate::server::Server;
 use crate::world::{World, echoes};
 
 /// Another seed for other batches; what is printed can be given back.
-const SEED: &str = "UMBRA_SEED";
+pub(crate) const SEED: &str = "UMBRA_SEED";
 /// Another number of batches, for a long search.
-const COUNT: &str = "UMBRA_BATCHES";
+pub(crate) const COUNT: &str = "UMBRA_BATCHES";
 const BATCHES: u64 = 300;
 
 /// A small generator: random, and the same in every run.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
@@ -46,7 +46,7 @@ impl Dice {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_envoy::RuntimeLayer;
-use umbra_ir::{ObjectId, ProxyClass, RuntimeKey};
+use umbra_ir::{ObjectId, ProxyClass, RouteTables, RuntimeKey, Table};
 use umbra_xds::ResourceType;
 
 use super::Key;
@@ -22,7 +22,7 @@ impl Manifest {
         let listeners =
             own.map(Key::Listener).chain(served.captured.iter().cloned().map(Key::CapturedListener));
         let built_in = served.built_in.iter().copied().map(Key::BuiltInCluster);
-        let tables = served.scope.tables.keys().map(|name| Key::RouteTable(class.clone(), name.clone()));
+        let tables = served.scope.tables.iter().flat_map(|(name, table)| table_keys(class, name, table));
         let runtime = class.rtds.digits().flat_map(|digits| layers(digits, &served.runtime));
         let mut names = BTreeMap::new();
         for key in clusters.chain(assignments).chain(built_in).chain(listeners).chain(tables).chain(runtime) {
@@ -32,6 +32,17 @@ impl Manifest {
             }
         }
         Manifest(names)
+    }
+}
+
+/// A table, and its virtual hosts where they are resources of their own.
+fn table_keys(class: &ProxyClass, name: &Arc<str>, table: &Table) -> Vec<Key> {
+    match class.route_tables {
+        RouteTables::Plain => vec![Key::RouteTable(class.clone(), name.clone())],
+        RouteTables::Hosts => {
+            let hosts = table.hosts.iter().map(|spec| Key::Host(name.clone(), spec.clone()));
+            hosts.chain([Key::HostsTable(name.clone())]).collect()
+        }
     }
 }
 

@@ -144,6 +144,11 @@ computed! {
         /// A route configuration.
         10 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
             => route_table(view, class, name);
+        /// A route configuration whose virtual hosts are resources of their own.
+        10 HostsTable(name: Arc<str>) named Route name.clone() => Some(umbra_envoy::build_hosts_table(name));
+        /// Such a virtual host.
+        10 Host(table: Arc<str>, spec: Arc<VirtualHostSpec>) named VirtualHost umbra_envoy::host_name(table, &spec.name)
+            => Some(umbra_envoy::build_host(table, &umbra_mesh::bind_virtual_host(view, spec)));
         /// A layer of the runtime: the shares of these mirrors, each with the rule that says it.
         10 Runtime(layer: RuntimeLayer, members: Arc<[(RuntimeKey, ObjectId)]>) named Runtime layer.to_string().into()
             => Some(umbra_envoy::build_runtime(*layer, &umbra_mesh::bind_runtime(view, members)));
@@ -160,10 +165,11 @@ fn resource(resource_type: ResourceType, built: Option<Built>) -> Option<Arc<Res
     let required = |it| match it {
         umbra_envoy::Requirement::Cluster(name) => Requirement::new(ResourceType::Cluster, name),
         umbra_envoy::Requirement::LoadAssignment(name) => Requirement::new(ResourceType::Endpoint, name),
+        umbra_envoy::Requirement::VirtualHost(name) => Requirement::new(ResourceType::VirtualHost, name),
     };
-    built.map(|Built { name, body, requires }| {
+    built.map(|Built { name, body, requires, exclusive }| {
         let requires: Vec<_> = requires.into_iter().map(required).collect();
-        Arc::new(Resource::new(resource_type, name, body, requires))
+        Arc::new(Resource::new(resource_type, name, body, requires).with_exclusive(exclusive))
     })
 }
 

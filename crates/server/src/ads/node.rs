@@ -1,7 +1,7 @@
-//! Who asks: Envoy's node message, turned into plain JSON with limits.
+//! Who asks: Envoy's node message, turned into plain JSON with limits, and what that Envoy can.
 
 use serde_json::{Map, Number, Value};
-use umbra_proto::envoy::config::core::v3::Node;
+use umbra_proto::envoy::config::core::v3::{Node, node::UserAgentVersionType};
 use umbra_proto::google::protobuf::{self, value::Kind};
 
 /// Ids and metadata larger than this (encoded) are refused: a real one has a few KiB, and it is kept as long as
@@ -15,7 +15,15 @@ pub(super) struct Identity {
     pub(super) id: String,
     /// `node.metadata` as JSON; an object.
     pub(super) metadata: Value,
+    /// It takes virtual hosts as resources of their own over delta ADS, and its metadata do not say that it should not.
+    pub(super) takes_hosts: bool,
 }
+
+/// The first Envoy that takes virtual hosts over ADS; earlier ones refuse the table (measured: decision 0018).
+const TAKES_HOSTS: (u32, u32) = (1, 37);
+
+/// The key of the metadata by which one proxy is given plain tables whatever it can, with the value `plain`.
+const ROUTE_TABLES: &str = "ROUTE_TABLES";
 
 /// Reads what identifies a proxy.
 ///
@@ -25,12 +33,24 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
     let Some(node) = node else {
         return Err("the first request of a stream must carry the node".to_owned());
     };
+    let is_new = takes_hosts(&node);
     let metadata = node.metadata.unwrap_or_default();
     let bytes = node.id.len() + prost::Message::encoded_len(&metadata);
     if bytes > MAX_BYTES {
         return Err(format!("node id and metadata have {bytes} bytes, more than the {MAX_BYTES} allowed"));
     }
-    Ok(Identity { id: node.id, metadata: Value::Object(object(metadata)) })
+    let metadata = object(metadata);
+    let plain = metadata.get(ROUTE_TABLES).and_then(Value::as_str) == Some("plain");
+    Ok(Identity { id: node.id, metadata: Value::Object(metadata), takes_hosts: is_new && !plain })
+}
+
+/// Whether it is an Envoy that is new enough. Nobody else is known to take virtual hosts.
+fn takes_hosts(node: &Node) -> bool {
+    let Some(UserAgentVersionType::UserAgentBuildVersion(build)) = &node.user_agent_version_type else {
+        return false;
+    };
+    let version = build.version.as_ref().map(|version| (version.major_number, version.minor_number));
+    node.user_agent_name == "envoy" && version.is_some_and(|version| version >= TAKES_HOSTS)
 }
 
 /// The depth is bounded: the protobuf decoder refuses messages nested more than 100 deep.
@@ -80,6 +100,33 @@ mod tests {
             json!({"LABELS": {"app": "a"}, "N": 1.5, "NAN": null, "B": true, "L": [null], "EMPTY": null});
         assert_eq!(metadata, expected);
         assert_eq!(identity(Some(Node::default())).unwrap().metadata, json!({}));
+    }
+
+    #[test]
+    fn who_takes_virtual_hosts() {
+        use umbra_proto::envoy::config::core::v3::BuildVersion;
+        use umbra_proto::envoy::r#type::v3::SemanticVersion;
+        for (agent, version, tables, expected) in [
+            ("envoy", Some((1, 37)), None, true),
+            ("envoy", Some((1, 40)), Some("hosts"), true),
+            ("envoy", Some((2, 0)), None, true),
+            ("envoy", Some((1, 36)), None, false),
+            ("envoy", None, None, false),
+            ("envoy", Some((1, 40)), Some("plain"), false),
+            ("grpc-go", Some((1, 80)), None, false),
+        ] {
+            let build = |(major_number, minor_number)| {
+                let version = Some(SemanticVersion { major_number, minor_number, patch: 0 });
+                UserAgentVersionType::UserAgentBuildVersion(BuildVersion { version, metadata: None })
+            };
+            let tables = tables.map(|word: &str| ("ROUTE_TABLES", value(Kind::StringValue(word.to_owned()))));
+            let node = Node {
+                user_agent_name: agent.to_owned(),
+                user_agent_version_type: version.map(build),
+                ..node(tables)
+            };
+            assert_eq!(identity(Some(node)).unwrap().takes_hosts, expected, "{agent} {version:?}");
+        }
     }
 
     #[test]

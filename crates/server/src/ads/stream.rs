@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
-use umbra_xds::{Output, SessionError, SessionEvent, Snapshot};
+use umbra_xds::{Output, SessionError, SessionEvent, Snapshot, Variant};
 
 use super::Ads;
 use super::connection::ConnectionInfo;
@@ -131,8 +131,9 @@ async fn hello<W: Wire>(
         () = ads.shutdown.cancelled() => return Err(End::Shutdown),
     };
     let identity = node::identity(W::take_node(&mut first)).map_err(End::Refused)?;
-    let node = umbra_istio::parse_node(&identity.id, &identity.metadata)
+    let mut node = umbra_istio::parse_node(&identity.id, &identity.metadata)
         .map_err(|error| End::Refused(error.to_string()))?;
+    node.takes_hosts = identity.takes_hosts && W::VARIANT == Variant::Delta;
     let proxy = Proxy::new(ads.engine.next_id(), identity.id, node, W::VARIANT, peer.to_owned());
     Ok((Arc::new(proxy), first))
 }

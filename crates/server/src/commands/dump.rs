@@ -20,7 +20,9 @@ use crate::resources;
 /// Prints what a proxy with RTDS would get.
 pub(super) fn dump(args: &DumpArgs) -> anyhow::Result<ExitCode> {
     let config = load_config(args.config.as_deref())?;
-    let node = node(args).map_err(usage)?;
+    let mut node = node(args).map_err(usage)?;
+    // Who asks for virtual hosts as resources of their own means an Envoy that takes them.
+    node.takes_hosts = args.types.contains(&DumpType::Vhds);
     let loaded = umbra_source::load(std::slice::from_ref(&args.dir)).map_err(usage)?;
     let (mut engine, assemble) =
         take_in(Engine::new(Options { settings: config.settings, pods_as_endpoints: true }), loaded);
@@ -46,9 +48,14 @@ fn types(wanted: &[DumpType]) -> Vec<ResourceType> {
         DumpType::Eds => ResourceType::Endpoint,
         DumpType::Lds => ResourceType::Listener,
         DumpType::Rds => ResourceType::Route,
+        DumpType::Vhds => ResourceType::VirtualHost,
         DumpType::Rtds => ResourceType::Runtime,
     };
-    if wanted.is_empty() { ResourceType::ALL.to_vec() } else { wanted.iter().map(of).collect() }
+    if wanted.is_empty() {
+        ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost).collect()
+    } else {
+        wanted.iter().map(of).collect()
+    }
 }
 
 /// A node as the xDS protocol has it; other fields are passed over.

@@ -3,7 +3,9 @@
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use umbra_api::Duration;
-use umbra_ir::{AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy};
+use umbra_ir::{
+    AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy, RouteTables,
+};
 
 /// `mirror`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -45,6 +47,23 @@ impl From<Ownership> for HostOwnership {
             Ownership::Open => HostOwnership::Open,
             Ownership::Own => HostOwnership::Own,
             Ownership::Consent => HostOwnership::Consent,
+        }
+    }
+}
+
+/// `routeTables`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tables {
+    Plain,
+    Hosts,
+}
+
+impl From<Tables> for RouteTables {
+    fn from(tables: Tables) -> Self {
+        match tables {
+            Tables::Plain => RouteTables::Plain,
+            Tables::Hosts => RouteTables::Hosts,
         }
     }
 }

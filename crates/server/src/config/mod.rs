@@ -63,6 +63,9 @@ impl Config {
         if let Some(ownership) = options.host_ownership.take() {
             settings.host_ownership = ownership.into();
         }
+        if let Some(tables) = options.route_tables.take() {
+            settings.route_tables = tables.into();
+        }
         if let Some(log) = options.access_log.take() {
             settings.access_log = log.access_log();
         }
@@ -81,7 +84,9 @@ fn not_empty(key: &str, value: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use umbra_ir::{AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy};
+    use umbra_ir::{
+        AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy, RouteTables,
+    };
 
     use super::*;
 
@@ -95,6 +100,7 @@ mirror:
 gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 hostOwnership: consent
+routeTables: hosts
 accessLog: {path: /dev/stdout, format: text}
 injection: {concurrency: 7, includeOutboundIPRanges: 10.0.0.0/8}
 dir: manifests
@@ -116,6 +122,7 @@ dir: manifests
             trusted_proxies: 2,
             outbound_policy: OutboundPolicy::RegistryOnly,
             host_ownership: HostOwnership::Consent,
+            route_tables: RouteTables::Hosts,
             access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
         };
         assert_eq!(config.settings, settings);
@@ -144,6 +151,7 @@ dir: manifests
             ("gatewayTopology: {numTrustedProxies: -1}", "-1"),
             ("outboundTrafficPolicy: {mode: DENY}", "DENY"),
             ("hostOwnership: mine", "mine"),
+            ("routeTables: some", "some"),
             ("accessLog: {format: xml}", "xml"),
             ("rootNamespace: ''", "rootNamespace"),
             ("injection: {cpu: much}", "injection.cpu"),

@@ -1,12 +1,10 @@
-//! Virtual hosts as resources of their own (VHDS over delta ADS), held by the route configuration, the *table*, that they
+//! What a stream has of virtual hosts that are resources of their own (VHDS over delta ADS), held by the route configuration, the *table*, that they
 //! belong to. Who must have what, and when, was measured on Envoy: `docs/decisions/0018-virtual-hosts-as-resources.md`.
 //!
 //! A table `T` is delivered once for each subscription to it: the route configuration, then all hosts and the marker `T/~` in
 //! one response. The marker carries the version under which the route configuration was sent, which is unlike any other: a
 //! proxy that comes back with the same one for both has just the hosts that it says it has, and no other sign proves that.
 
-mod flow;
-mod plan;
 mod refused;
 mod salt;
 mod table;
@@ -26,11 +24,11 @@ pub(crate) use table::Table;
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     /// Those route configurations that the proxy watches and was sent, or brought from an earlier stream.
-    tables: BTreeMap<Arc<str>, Table>,
+    pub tables: BTreeMap<Arc<str>, Table>,
     /// What the proxy may have besides, with the version that it brought: Envoy remembers hosts of tables that are gone.
     claims: BTreeMap<Arc<str>, String>,
     /// Versions that were refused by themselves.
-    suspects: BTreeMap<Arc<str>, Arc<str>>,
+    pub suspects: BTreeMap<Arc<str>, Arc<str>>,
     salts: Salts,
 }
 
@@ -52,7 +50,7 @@ impl Hosts {
     }
 
     /// Takes the versions of virtual hosts that a proxy brought.
-    fn claim_hosts(&mut self, brought: BTreeMap<String, String>) {
+    pub(crate) fn claim_hosts(&mut self, brought: BTreeMap<String, String>) {
         self.claims.extend(brought.into_iter().map(|(name, version)| (name.into(), version)));
     }
 
@@ -66,10 +64,7 @@ impl Hosts {
             *resource = Arc::new(resource.under_version(ResourceType::Route, &version));
             match self.tables.get_mut(name) {
                 Some(table) => table.update(version),
-                None => {
-                    let brought = self.take_claims(name);
-                    self.tables.insert(name.clone(), Table::new(version, brought));
-                }
+                None => drop(self.tables.insert(name.clone(), Table::new(version))),
             }
         }
         sent
@@ -83,7 +78,7 @@ impl Hosts {
     }
 
     /// Takes the claims of a table out.
-    fn take_claims(&mut self, table: &str) -> BTreeMap<String, String> {
+    pub(crate) fn take_claims(&mut self, table: &str) -> BTreeMap<String, String> {
         let (begin, end) = (format!("{table}/"), format!("{table}0"));
         let range = || (std::ops::Bound::Included(begin.as_str()), std::ops::Bound::Excluded(end.as_str()));
         let names: Vec<_> = self.claims.range::<str, _>(range()).map(|(name, _)| name.clone()).collect();
@@ -113,7 +108,7 @@ impl Hosts {
     }
 
     /// Takes the flight of a nonce, with the table that it was for.
-    fn land(&mut self, nonce: u64) -> Option<(Arc<str>, Flight)> {
+    pub(crate) fn land(&mut self, nonce: u64) -> Option<(Arc<str>, Flight)> {
         self.tables.iter_mut().find_map(|(name, table)| Some((name.clone(), table.held.land(nonce)?)))
     }
 

@@ -11,7 +11,7 @@ impl Table {
     /// Finds out which host it was by sending less at a time: removals by themselves, then halves, each of its halves if it
     /// is refused too. What comes down to one is refused; once more at the end, if it may only have come too early.
     /// Answers what was refused for its own sake.
-    pub(super) fn divide(&mut self, items: Items, since: u64) -> Option<(Arc<str>, Arc<str>)> {
+    pub(crate) fn divide(&mut self, items: Items, since: u64) -> Option<(Arc<str>, Arc<str>)> {
         let names: Vec<_> = items.keys().cloned().collect();
         if let [name] = &names[..] {
             let version = items[name].as_ref().map(|it| it.version.clone());

@@ -12,40 +12,40 @@ use crate::snapshot::OfType;
 /// See the module. While [`Held::whole`] stands, all of its hosts are to be sent in one response.
 #[derive(Debug)]
 pub(crate) struct Table {
-    pub(super) held: Held,
+    pub(crate) held: Held,
     /// The version under which the proxy has the route configuration, or will have it.
-    pub(super) version: Arc<str>,
+    pub(crate) version: Arc<str>,
     /// The proxy brought that version, and has not told yet what it has of the hosts, or nobody has looked.
-    pub(super) claimed: bool,
+    pub(crate) claimed: bool,
     /// The version under which it was sent once more since.
-    pub(super) updated: Option<Arc<str>>,
+    pub(crate) updated: Option<Arc<str>>,
     /// The marker is to be sent.
-    pub(super) marker_due: bool,
+    pub(crate) marker_due: bool,
     /// The response that it is in.
-    pub(super) marker_nonce: u64,
+    pub(crate) marker_nonce: u64,
     /// The configuration no longer has this table, but the proxy does.
-    pub(super) dormant: bool,
+    pub(crate) dormant: bool,
     /// Names that were refused together, each part to be sent by itself.
-    pub(super) parts: VecDeque<BTreeSet<Arc<str>>>,
+    pub(crate) parts: VecDeque<BTreeSet<Arc<str>>>,
     /// A response was refused, and it is being found out for whose sake.
-    pub(super) dividing: bool,
+    pub(crate) dividing: bool,
     /// All hosts wait since then for what they require.
-    pub(super) waiting_since: Option<Duration>,
+    pub(crate) waiting_since: Option<Duration>,
     /// Not before that; `resting` when something waits for it.
-    pub(super) rest_until: Duration,
-    pub(super) resting: bool,
+    pub(crate) rest_until: Duration,
+    pub(crate) resting: bool,
 }
 
 impl Table {
-    /// A table that the proxy starts anew; it may remember these hosts.
-    pub(super) fn new(version: Arc<str>, brought: BTreeMap<String, String>) -> Self {
+    /// A table that the proxy starts anew.
+    pub(crate) fn new(version: Arc<str>) -> Self {
         let mut table = Self::empty(version);
-        table.start_over(brought);
+        table.start_over();
         table
     }
 
     /// A table that the proxy has from an earlier stream, or so it says.
-    pub(super) fn claimed(version: &str) -> Self {
+    pub(crate) fn claimed(version: &str) -> Self {
         Self { claimed: true, ..Self::empty(version.into()) }
     }
 
@@ -70,14 +70,18 @@ impl Table {
     }
 
     /// Nothing that the proxy has of it counts, but for removals.
-    fn start_over(&mut self, brought: BTreeMap<String, String>) {
+    fn start_over(&mut self) {
         self.held.whole = true;
         self.marker_due = true;
+    }
+
+    /// The proxy may have these hosts besides; while all are to be sent, it is told which of them are gone.
+    pub(crate) fn remember(&mut self, brought: BTreeMap<String, String>) {
         self.held.foreign.extend(brought.into_iter().map(|(name, version)| (name.into(), version)));
     }
 
     /// The route configuration was sent once more: the proxy keeps the hosts.
-    pub(super) fn update(&mut self, version: Arc<str>) {
+    pub(crate) fn update(&mut self, version: Arc<str>) {
         // What was brought is still compared with the version that was brought.
         if self.claimed {
             self.updated = Some(version);
@@ -88,11 +92,12 @@ impl Table {
     }
 
     /// Looks at what the proxy brought of the hosts: it counts when the marker is of the same delivery as the table.
-    pub(super) fn judge(&mut self, marker: &str, hosts: &OfType, mut brought: BTreeMap<String, String>) {
+    pub(crate) fn judge(&mut self, marker: &str, hosts: &OfType, mut brought: BTreeMap<String, String>) {
         let proven = brought.remove(marker).is_some_and(|version| *version == *self.version);
         self.claimed = false;
         if !proven {
-            self.start_over(brought);
+            self.start_over();
+            self.remember(brought);
         } else if hosts.has_versions(&brought) {
             (self.held.confirmed, self.held.answered) = (hosts.map.clone(), true);
         } else {
@@ -105,14 +110,14 @@ impl Table {
     }
 
     /// A name has changed.
-    pub(super) fn mark(&mut self, name: &Arc<str>, since: u64) {
+    pub(crate) fn mark(&mut self, name: &Arc<str>, since: u64) {
         if self.is_served() && !self.held.whole {
             self.held.mark(name.clone(), since, false);
         }
     }
 
     /// The configuration has no such table any more: the proxy uses it as long as connections last.
-    pub(super) fn sleep(&mut self) {
+    pub(crate) fn sleep(&mut self) {
         if !self.dormant {
             self.dormant = true;
             self.held.pending.clear();
@@ -122,7 +127,7 @@ impl Table {
     }
 
     /// It is back: everything is compared.
-    pub(super) fn wake(&mut self, map: &ResourceMap, generation: u64) {
+    pub(crate) fn wake(&mut self, map: &ResourceMap, generation: u64) {
         if !std::mem::take(&mut self.dormant) || self.held.whole || self.claimed {
             return;
         }
@@ -131,24 +136,24 @@ impl Table {
     }
 
     /// Every name that the proxy may know.
-    pub(super) fn names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+    pub(crate) fn names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
         let flown = self.held.flights().flat_map(|flight| flight.load.names());
         let held = self.held.confirmed().map(|it| &it.name).chain(flown);
         held.chain(self.held.foreign.keys()).chain(self.held.refused.keys()).cloned()
     }
 
     /// What the proxy has of it is known, and it is to have it.
-    pub(super) fn is_served(&self) -> bool {
+    pub(crate) fn is_served(&self) -> bool {
         !self.dormant && !self.claimed
     }
 
     /// All was sent and answered.
-    pub(super) fn idle(&self) -> bool {
+    pub(crate) fn idle(&self) -> bool {
         self.dormant || (self.held.idle() && !self.claimed && !self.held.whole && !self.marker_due)
     }
 
     /// When it is to be looked at again.
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = Duration> + '_ {
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Duration> + '_ {
         let waiting = self.held.pending.values().filter_map(|pending| pending.waiting_since);
         let waiting = waiting.chain(self.waiting_since).map(|since| since + crate::ACK_DEADLINE);
         let rest = self.resting.then_some(self.rest_until);

@@ -246,8 +246,8 @@ fn streams_that_are_lost() {
         > lose
         > sub rds t
         < rds#1 +t=1
-        > sub vhds init t/a=@ t/b=@ t/~=@
-        < vhds#2 +t/a=1!a +t/b=1!b +t/~
+        > sub vhds init t/a=@ t/b=@ t/~=@ t/c=1
+        < vhds#2 +t/a=1!a +t/b=1!b +t/~ -t/c
         ",
     );
     after(

@@ -1,4 +1,6 @@
-//! Requests for virtual hosts, and responses with them.
+//! Requests for virtual hosts that are resources of their own, and responses with them.
+
+mod plan;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +17,6 @@ use crate::flight::{Flight, Items, Load};
 use crate::flush::note_waiting;
 use crate::held::NackInfo;
 use crate::hosts::Hosts;
-use crate::hosts::plan::plan;
 use crate::message::{Output, SessionError, SessionEvent};
 use crate::names::Names;
 use crate::order::{self, Types};
@@ -24,6 +25,7 @@ use crate::response::Response;
 use crate::session::{Session, check_brought, nonce};
 use crate::snapshot::{OfType, Snapshot};
 use crate::variant::Variant;
+use plan::plan;
 
 const TYPE: ResourceType = ResourceType::VirtualHost;
 
@@ -138,6 +140,11 @@ impl Session {
         let Some(mut table) = self.types.hosts.tables.remove(name) else { return };
         if table.claimed {
             table.judge(marker, hosts, self.types.hosts.take_claims(name));
+        }
+        if table.held.whole {
+            let mut brought = self.types.hosts.take_claims(name);
+            brought.remove(&**marker);
+            table.remember(brought);
         }
         table.wake(&hosts.map, snapshot.generation());
         // Put back before anything looks at all tables.
