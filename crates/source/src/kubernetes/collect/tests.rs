@@ -213,7 +213,8 @@ async fn files_are_waited_for_and_watches_end_with_their_listener() {
 
 /// What the first process reads, how long that is good for, what becomes of the file; what the second one serves while
 /// nobody answers, and what changes when somebody does.
-type Case<'a> = (&'a str, &'a str, u64, &'a dyn Fn(&std::path::Path), Option<&'a str>, &'a str);
+type Case<'a> =
+    (&'static str, &'static str, u64, &'a dyn Fn(&std::path::Path), Option<&'static str>, &'static str);
 
 /// A process that starts while the API server is away serves what was there last; what the API server says later counts.
 #[tokio::test(start_paused = true)]
