@@ -77,6 +77,15 @@ impl Net {
         Ok(())
     }
 
+    /// Sets a parameter of this network, such as `net.ipv4.ip_forward`.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        self.within(|| std::fs::write(&path, value).with_context(|| format!("{name} = {value}")))
+    }
+
     /// A command that will run `program` in this network.
     pub fn command(&self, program: &Path) -> Command {
         match &self.namespace {

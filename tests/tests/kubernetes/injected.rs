@@ -2,17 +2,19 @@
 //! calls the Service's own name and port from inside of its Pod.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use umbra_testkit::client::{Ask, send};
+use umbra_testkit::client::{Ask, Client, send};
 use umbra_testkit::cluster::stage::on_cluster_with_users;
 use umbra_testkit::cluster::{Cluster, Mesh};
 use umbra_testkit::echo::Record;
+use umbra_testkit::net::Net;
 use umbra_testkit::paths;
 
+use super::chart::NAMESPACE;
 use super::documents::{as_apps_v1, two_rules};
 use super::injection::install;
+use super::manifests::{plain, plain_service};
 
 /// `umbra kube-inject -f -`, with umbra where this cluster's is.
 fn inject(cluster: &Cluster, manifests: &str) -> String {
@@ -66,34 +68,33 @@ fn check(example: &'static str, port: u16, by: By) -> impl AsyncFnOnce(Cluster) 
         created.unwrap_or_else(|e| panic!("{e:#}"));
         cluster.wait_ready("default", "app=httpbin", 2).await;
         let sleep = cluster.wait_ready("default", "app=sleep", 1).await;
-        let net = sleep[0].net().expect("a network");
-        let ip = cluster.kubectl(&["get", "service", "httpbin", "-o", "jsonpath={.spec.clusterIP}"]);
-        let service = SocketAddr::new(ip.trim().parse().expect("an address"), port);
-        let ask = Ask::get(&format!("httpbin:{port}"), "/headers");
+        let sleep = sleep[0].clone();
+        let (host, url) = (format!("httpbin:{port}"), format!("http://httpbin:{port}/headers"));
+        let curl = async |n: usize| sleep.curl(&url, n).await.unwrap_or_else(|e| panic!("{e:#}"));
         cluster.apply(&read("mesh/virtualservice.yaml"));
         cluster.apply(&read("mesh/destinationrule.yaml"));
         cluster
             .wait_for("the route to v1", || async {
-                let tally = send(&net, service, &ask, 5).await;
+                let tally = curl(5).await;
                 tally.all_ok(5) && tally.by("v1") == 5
             })
             .await;
-        assert!(at(&cluster, "v1").iter().all(|record| record.host == ask.host));
+        assert!(at(&cluster, "v1").iter().all(|record| record.host == host));
         cluster.apply(&read("steps/mirror.yaml"));
         cluster
             .wait_for("copies", || async {
                 cluster.agent().forget();
-                send(&net, service, &ask, 1).await;
+                curl(1).await;
                 !at(&cluster, "v2").is_empty()
             })
             .await;
         cluster.agent().forget();
-        let tally = send(&net, service, &ask, 20).await;
+        let tally = curl(20).await;
         assert!(tally.all_ok(20) && tally.by("v1") == 20, "{tally:?}");
         cluster.wait_for("a copy of each", || std::future::ready(at(&cluster, "v2").len() >= 20)).await;
         let shadow = format!("httpbin-shadow:{port}");
         assert!(at(&cluster, "v2").iter().all(|copy| copy.host == shadow && copy.path == "/headers"));
-        assert!(at(&cluster, "v1").iter().all(|record| record.host == ask.host));
+        assert!(at(&cluster, "v1").iter().all(|record| record.host == host));
     }
 }
 
@@ -127,6 +128,104 @@ fn istio_task_by_label() {
 #[test]
 fn two_rules_on_one_gateway() {
     on_cluster_with_users(|cluster| async move { two_rules(cluster, inject).await });
+}
+
+/// The same by the label of its namespace: umbra, its injector and the gateway are the chart's.
+#[test]
+fn two_rules_on_one_gateway_by_label() {
+    on_cluster_with_users(|cluster| async move {
+        install(&cluster, &["--set", "gateway.enabled=true,gateway.replicas=1"]).await;
+        cluster.kubectl(&["create", "namespace", "test"]);
+        cluster.kubectl(&["label", "namespace", "test", "istio-injection=enabled"]);
+        let workloads = plain("proxy", "app: proxy, version: v1", "service-proxy:go", 8090)
+            + &plain("target", "app: target, version: v1", "service-proxy:go", 8090)
+            + &plain("target2", "app: target, version: v2", "service-proxy:go-2", 8090)
+            + &plain_service("proxy", "app: proxy", 80, 8090)
+            + &plain_service("target", "app: target", 80, 8090);
+        let on = |verb: &str, manifests: &str| {
+            let done = cluster.admin().on_manifests(&[verb, "-n", "test"], manifests);
+            done.unwrap_or_else(|e| panic!("{e:#}"));
+        };
+        on("apply", &workloads);
+        for pod in cluster.wait_ready("test", "", 3).await {
+            assert!(!pod.log("istio-proxy").is_empty(), "{} has no sidecar", pod.name);
+        }
+        let path = paths::example("two-rules-on-one-gateway").join("mesh/document.yaml");
+        on("create", &std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
+        let gateway = cluster.wait_ready(NAMESPACE, "app.kubernetes.io/component=gateway", 1).await;
+        let address = (gateway[0].address().expect("an address"), 80).into();
+        let count = |selector: &str| -> Vec<Record> {
+            cluster.agent().pods("test", selector).iter().flat_map(|pod| pod.requests()).collect()
+        };
+        let (first, second) = ("app=target,version=v1", "app=target,version=v2");
+        let ask = Ask::get("10.108.228.41", "/target/index");
+        cluster
+            .wait_for("the first rule's copies", || async {
+                cluster.agent().forget();
+                let answer = Client::new(&Net::here(), address).ask(&ask).await;
+                answer.is_ok_and(|answer| answer.status == 200 && answer.served_by() == "v1")
+                    && !count(second).is_empty()
+            })
+            .await;
+        cluster.agent().forget();
+        let tally = send(&Net::here(), address, &ask, 50).await;
+        assert!(tally.all_ok(50) && tally.by("v1") == 50, "{tally:?}");
+        cluster.wait_for("a copy of each", || std::future::ready(count(second).len() >= 50)).await;
+        assert!(count(first).iter().chain(&count(second)).all(|record| record.path == "/index"));
+        cluster.agent().forget();
+        let tally = send(&Net::here(), address, &Ask::get("any.example", "/proxy/proxy?url=x"), 20).await;
+        assert!(tally.all_ok(20), "{tally:?}");
+        assert_eq!((count("app=proxy").len(), count("app=target").len()), (20, 0));
+    });
+}
+
+/// A Job whose Pod has a sidecar calls by name, ends, and is complete: the sidecar ends after it.
+#[test]
+fn a_job_ends() {
+    on_cluster_with_users(|cluster| async move {
+        cluster.install_crds("istio");
+        let mesh = Mesh::start(&cluster, &cluster.admin(), &[]).await;
+        let _mesh = mesh.unwrap_or_else(|e| panic!("{e:#}"));
+        cluster.apply(
+            &(plain("web", "app: web, version: v1", "web", 8080)
+                + &plain_service("web", "app: web", 80, 8080)),
+        );
+        cluster.wait_ready("default", "app=web", 1).await;
+        for (name, url, condition) in
+            [("good", "http://web/", "Complete"), ("bad", "http://web:81/nobody", "Failed")]
+        {
+            let job = format!(
+                "apiVersion: batch/v1
+kind: Job
+metadata: {{name: {name}}}
+spec:
+  backoffLimit: 0
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      restartPolicy: Never
+      containers:
+      - {{name: call, image: curlimages/curl, command: [curl, -sSf, -m, '60', --retry, '0', '{url}']}}
+"
+            );
+            cluster.apply(&inject(&cluster, &job));
+            let wanted = format!("--for=condition={condition}");
+            cluster.kubectl(&["wait", &wanted, "--timeout=240s", &format!("job/{name}")]);
+            let pods = cluster.agent().all("default", &format!("app={name}"));
+            assert!(pods.len() == 1 && pods[0].is_ended(), "{} Pods", pods.len());
+            let path = "jsonpath={.items[0].status.phase}";
+            let phase = cluster.kubectl(&["get", "pods", "-l", &format!("app={name}"), "-o", path]);
+            assert_eq!(
+                phase,
+                if condition == "Complete" { "Succeeded" } else { "Failed" },
+                "{}",
+                pods[0].log("call")
+            );
+            assert!(!pods[0].log("istio-proxy").is_empty());
+        }
+        let web = cluster.agent().pods("default", "app=web");
+        assert_eq!(web.iter().map(|pod| pod.requests().len()).sum::<usize>(), 1);
+    });
 }
 
 /// While umbra is away a new Pod neither runs uncaptured nor fails for good: its application waits, and starts when

@@ -2,8 +2,8 @@
 //! a network namespace of the test's own, `kubectl` and `helm` as its user, and a test node.
 //!
 //! The node is **not a kubelet**: [`agent`] says what it does as one, and what not. There is no scheduler (the agent
-//! binds every Pod to its node), no kube-proxy (the cluster IP of a Service leads nowhere; its DNS name answers with
-//! the addresses of its ready Pods), and no container image is ever pulled.
+//! binds every Pod to its node), no kube-proxy (the cluster IP of a Service leads nowhere, so umbra and Envoy are
+//! answered with the addresses of its ready Pods; applications, with the cluster IP), and no container image is ever pulled.
 //!
 //! Start reading at [`Cluster`], then [`stage::on_cluster`].
 

@@ -10,8 +10,10 @@ pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 1);
 pub struct Site {
     /// The API server, as Pods reach it.
     pub server: SocketAddr,
-    /// The DNS server of its Pods.
+    /// The DNS server of umbra and Envoy in Pods: the name of a Service leads to its Pods.
     pub dns: Ipv4Addr,
+    /// The DNS server of applications: the name of a Service leads to its cluster IP, which needs a sidecar that captures.
+    pub names: Ipv4Addr,
     /// Where its proxies find umbra.
     pub xds: SocketAddr,
     /// umbra's admin interface.
@@ -27,6 +29,7 @@ impl Site {
         Self {
             server: at(HOST, 6443),
             dns: Ipv4Addr::new(10, 96, n, 10),
+            names: Ipv4Addr::new(10, 96, n, 11),
             xds: at(HOST, 15010),
             admin: at(Ipv4Addr::LOCALHOST, 15014),
             etcd: at(Ipv4Addr::LOCALHOST, 2379),

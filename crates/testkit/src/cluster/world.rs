@@ -54,7 +54,7 @@ impl Cluster {
         let plane = ControlPlane::start(folder.path(), site).await?;
         let client = plane.client().await?;
         let agent = Agent::start(client.clone(), site, &folder.path().join("pods")).await?;
-        let dns = ClusterDns::start(client.clone(), site.dns)?;
+        let dns = ClusterDns::start(client.clone(), site)?;
         Ok(Self { agent, dns, plane, client, folder })
     }
 

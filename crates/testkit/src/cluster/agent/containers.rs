@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::environment::{expand, variables};
 use super::network::Network;
@@ -24,6 +24,9 @@ use crate::process::Process;
 /// Builds the container's root and starts its program in it.
 const ROOT: &str = include_str!("root.sh");
 
+/// The machine's own curl, which stands for the image of that name.
+const CURL: &str = "/usr/bin/curl";
+
 /// What is run for a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -33,12 +36,16 @@ pub(super) enum Kind {
     Process(PathBuf),
 }
 
-/// The binary that an image stands for: the last part of its name, without tag and digest, says it.
-pub(super) fn kind(image: &str) -> Result<Kind> {
+/// The binary that an image stands for: the last part of its name, without tag and digest, says it. Of curl's the command
+/// has to say it too, since people use it to run a shell or to sleep.
+pub(super) fn kind(container: &Container) -> Result<Kind> {
+    let image = container.image.as_deref().unwrap_or_default();
+    let first = container.command.iter().flatten().next();
     let name = image.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     Ok(match name.split(':').next().unwrap_or_default() {
         "umbra" => Kind::Process(paths::umbra()?),
         "envoy" => Kind::Process(paths::envoy().context("no Envoy; run `make tools`")?),
+        "curl" if first.is_some_and(|word| word == "curl") => Kind::Process(CURL.into()),
         _ => Kind::Echo,
     })
 }
@@ -75,12 +82,44 @@ pub(super) async fn start_process(
     objects: &Objects,
 ) -> Result<()> {
     let variables = variables(pod, container, &network.address.to_string(), state.site, objects).await?;
+    // Whoever serves proxies, or is one, finds the Pods behind a name; an application its Service.
+    let dns = if binary == Path::new(CURL) { state.site.names } else { state.site.dns };
+    // The first word of `command` is the program, which the image's binary stands for.
+    let command = container.command.iter().flatten().skip(1);
+    let words = command.chain(container.args.iter().flatten());
+    let words: Vec<_> = words.map(|word| expand(word, &variables)).collect();
+    let spec = pod.spec.clone().unwrap_or_default();
+    let mut command = in_root(state, network, (&spec, container), binary, dns)?;
+    command.args(words).envs(variables);
+    let log = state.folder.join(format!("{}.log", container.name));
+    // Whoever it runs as may open its /dev/stdout once more, as Envoy does for its access log.
+    File::options().create(true).append(true).open(&log)?.set_permissions(Permissions::from_mode(0o666))?;
+    let name = format!("{}/{} {}", state.namespace, state.name, container.name);
+    let process = Process::start(&name, command, &log)?;
+    held(&state.processes).insert(container.name.clone(), process);
+    Ok(())
+}
+
+/// `curl` as a person runs it by `kubectl exec` in a container that has no mounts of interest.
+pub(super) fn curl(state: &PodState, network: &Network) -> Result<Command> {
+    let container = Container { name: "exec".to_owned(), ..Container::default() };
+    in_root(state, network, (&PodSpec::default(), &container), Path::new(CURL), state.site.names)
+}
+
+/// A binary in a root of the container's own, as the user that it names, with a DNS server to ask.
+fn in_root(
+    state: &PodState,
+    network: &Network,
+    (spec, container): (&PodSpec, &Container),
+    binary: &Path,
+    dns: Ipv4Addr,
+) -> Result<Command> {
     let folder = &state.folder;
     let root = folder.join(format!("{}.root", container.name));
     std::fs::create_dir_all(&root)?;
-    let (hosts, resolv) = (folder.join("hosts"), folder.join("resolv.conf"));
+    let (hosts, resolv) = (folder.join("hosts"), folder.join(format!("{}.resolv.conf", container.name)));
     std::fs::write(&hosts, format!("127.0.0.1 localhost\n{} {}\n", network.address, state.name))?;
-    std::fs::write(&resolv, resolv_conf(&state.namespace, state.site.dns))?;
+    std::fs::write(&resolv, resolv_conf(&state.namespace, dns))?;
     let script = folder.join("root.sh");
     std::fs::write(&script, ROOT)?;
     let mut arguments: Vec<OsString> =
@@ -93,24 +132,12 @@ pub(super) async fn start_process(
     }
     arguments.push("--".into());
     if security::has_users() {
-        let spec = pod.spec.clone().unwrap_or_default();
-        arguments.extend(security::as_whom(&spec, container).into_iter().map(OsString::from));
+        arguments.extend(security::as_whom(spec, container).into_iter().map(OsString::from));
     }
     arguments.push("/image/program".into());
-    // The first word of `command` is the program, which the image's binary stands for.
-    let command = container.command.iter().flatten().skip(1);
-    let words = command.chain(container.args.iter().flatten());
-    arguments.extend(words.map(|word| expand(word, &variables).into()));
-    let path = std::env::var_os("PATH").unwrap_or_default();
     let mut command: Command = network.net.command(Path::new("unshare"));
-    command.args(arguments).env_clear().envs(variables).env("PATH", path);
-    let log = folder.join(format!("{}.log", container.name));
-    // Whoever it runs as may open its /dev/stdout once more, as Envoy does for its access log.
-    File::options().create(true).append(true).open(&log)?.set_permissions(Permissions::from_mode(0o666))?;
-    let name = format!("{}/{} {}", state.namespace, state.name, container.name);
-    let process = Process::start(&name, command, &log)?;
-    held(&state.processes).insert(container.name.clone(), process);
-    Ok(())
+    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    Ok(command)
 }
 
 /// Where the Pods of a namespace ask for names.
@@ -131,10 +158,18 @@ mod tests {
 
     #[test]
     fn images() {
-        for image in
-            ["nginx", "docker.io/kennethreitz/httpbin", "example.com/umbra-app:1", "envoyproxy/envoy-build:x"]
-        {
-            assert_eq!(kind(image).ok(), Some(Kind::Echo), "{image}");
+        for (image, command, want) in [
+            ("nginx", "", Kind::Echo),
+            ("docker.io/kennethreitz/httpbin", "", Kind::Echo),
+            ("example.com/umbra-app:1", "", Kind::Echo),
+            ("envoyproxy/envoy-build:x", "", Kind::Echo),
+            ("curlimages/curl:8.10.1", "", Kind::Echo),
+            ("curlimages/curl:8.10.1", "/bin/sleep", Kind::Echo),
+            ("curlimages/curl:8.10.1", "curl", Kind::Process(CURL.into())),
+        ] {
+            let command = Some(vec![command.to_owned()]).filter(|words| words != &[""]);
+            let container = Container { image: Some(image.to_owned()), command, ..Container::default() };
+            assert_eq!(kind(&container).ok(), Some(want), "{image}");
         }
     }
 }

@@ -14,14 +14,16 @@ use tokio::sync::watch;
 
 use super::super::site::HOST;
 use super::containers::{self, Kind};
+use super::ended::{before_stop, is_over};
 use super::init::is_sidecar;
 use super::network::Network;
 use super::node::NODE;
 use super::objects::Objects;
 use super::pod::{PodState, held};
-use super::probe::{self, Readiness};
+use super::probe::Readiness;
 use super::status::{self, ContainerStatus, Times, now};
 use super::volumes::Volumes;
+use crate::process::Process;
 
 /// How often a Pod is looked after.
 pub(super) const TICK: Duration = Duration::from_millis(50);
@@ -33,7 +35,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 const RESTART: Duration = Duration::from_millis(250);
 
 /// The Pod is gone from the API server: nothing more is to be said to it.
-struct Gone;
+pub(super) struct Gone;
 
 /// One Pod and what looks after it.
 pub(super) struct Life {
@@ -45,19 +47,21 @@ pub(super) struct Life {
     volumes: Volumes,
     refreshed: Instant,
     times: Times,
-    containers: BTreeMap<String, Running>,
+    pub(super) containers: BTreeMap<String, Running>,
+    /// All containers have ended for good.
+    pub(super) over: bool,
     written: Option<Value>,
     ready: bool,
 }
 
 /// A started container.
-struct Running {
+pub(super) struct Running {
     container: Container,
-    kind: Kind,
+    pub(super) kind: Kind,
     readiness: Readiness,
-    status: ContainerStatus,
+    pub(super) status: ContainerStatus,
     again: Option<Instant>,
-    init: bool,
+    pub(super) init: bool,
 }
 
 /// Looks after a Pod until it is gone.
@@ -76,6 +80,7 @@ pub(super) async fn live(client: Client, state: Arc<PodState>, news: watch::Rece
         refreshed,
         times,
         containers,
+        over: false,
         written: None,
         ready: false,
     };
@@ -112,6 +117,9 @@ impl Life {
             while self.deleted().is_none() {
                 self.check()?;
                 self.look_after().await?;
+                if let Some(phase) = self.ended() {
+                    self.end_by_itself(phase).await?;
+                }
                 tokio::time::sleep(TICK).await;
             }
         }
@@ -160,6 +168,9 @@ impl Life {
             let host = spec.host_network == Some(true);
             let made = move || if host { Ok(Network::of_host()) } else { Network::make() };
             let network = tokio::task::spawn_blocking(made).await??;
+            for wanted in spec.security_context.iter().flat_map(|it| it.sysctls.iter().flatten()) {
+                network.net.sysctl(&wanted.name, &wanted.value)?;
+            }
             let _ = self.state.network.set(network);
         }
         let address = self.address();
@@ -169,14 +180,14 @@ impl Life {
             if self.containers.contains_key(&container.name) {
                 continue;
             }
-            let kind = containers::kind(container.image.as_deref().unwrap_or_default())?;
+            let kind = containers::kind(container)?;
             match init {
                 true => self.run_init(container, &kind).await?,
                 false => self.start_container(container, &kind).await?,
             }
-            let done = init && !is_sidecar(container);
+            let ended = (init && !is_sidecar(container)).then_some(0);
             let status =
-                ContainerStatus { started: Some(now()), done, ..ContainerStatus::waiting(container) };
+                ContainerStatus { started: Some(now()), ended, ..ContainerStatus::waiting(container) };
             let mut readiness = Readiness::started(container);
             readiness.look(container, &self.network()?).await;
             let (container, again) = (container.clone(), None);
@@ -208,6 +219,9 @@ impl Life {
     /// Probes, starts again what has ended, keeps the volumes fresh, and says what has changed.
     async fn look_after(&mut self) -> Result<(), Gone> {
         let Ok(network) = self.network() else { return Ok(()) };
+        if self.over {
+            return Ok(());
+        }
         *held(&self.state.labels) = self.pod().metadata.labels.unwrap_or_default();
         if self.refreshed.elapsed() > REFRESH {
             let (pod, address) = (self.pod(), self.address());
@@ -222,7 +236,8 @@ impl Life {
             if running.status.started.is_some() {
                 running.readiness.look(&running.container, &network).await;
             }
-            running.status.ready = running.status.started.is_some() && running.readiness.ready;
+            let runs = running.status.started.is_some() && (running.init || running.status.ended.is_none());
+            running.status.ready = runs && running.readiness.ready;
         }
         let forced = *held(&self.state.forced);
         let ready = forced.unwrap_or_else(|| self.containers.values().all(|c| c.status.ready));
@@ -231,7 +246,7 @@ impl Life {
             self.times.ready = now();
         }
         // Who waits for a ready Pod looks at the API server next.
-        if self.write_running(ready).await? {
+        if self.write_running("Running", ready).await? {
             self.state.ready.store(ready, Ordering::Relaxed);
         }
         Ok(())
@@ -240,12 +255,17 @@ impl Life {
     /// Starts a process again that has ended, after a while.
     async fn revive(&mut self, name: &str) {
         let Some(running) = self.containers.get_mut(name) else { return };
-        if running.status.done || running.kind == Kind::Echo {
+        if running.status.ended.is_some() || running.kind == Kind::Echo {
             return;
         }
-        let alive =
-            held(&self.state.processes).get_mut(name).is_some_and(|process| process.check_alive().is_ok());
-        if alive {
+        let ended = match held(&self.state.processes).get_mut(name).map(Process::ended) {
+            Some(Ok(None)) => return,
+            Some(Ok(Some(status))) => status.code(),
+            Some(Err(_)) | None => None,
+        };
+        let policy = self.news.borrow().spec.as_ref().and_then(|spec| spec.restart_policy.clone());
+        if !running.init && is_over(policy.as_deref(), ended) {
+            running.status.ended = Some(ended.unwrap_or(137));
             return;
         }
         match running.again {
@@ -269,13 +289,14 @@ impl Life {
         }
     }
 
-    async fn write_running(&mut self, ready: bool) -> Result<bool, Gone> {
+    pub(super) async fn write_running(&mut self, phase: &str, ready: bool) -> Result<bool, Gone> {
         let list = |init: bool| -> Vec<_> {
             let wanted = self.containers.values().filter(|c| c.init == init);
             // A forced readiness is what the containers say too, else the Pod would contradict itself.
             wanted.map(|c| ContainerStatus { ready: c.status.ready || ready, ..c.status.clone() }).collect()
         };
         let patch = status::running(
+            phase,
             &HOST.to_string(),
             &self.address(),
             &self.times,
@@ -313,7 +334,7 @@ impl Life {
     }
 
     /// Ends the containers, or the sidecars, as the Pod's grace period allows.
-    async fn stop(&self, end: Instant, init: bool) {
+    pub(super) async fn stop(&self, end: Instant, init: bool) {
         let stopped: Vec<_> = self.containers.values().filter(|c| c.init == init).collect();
         let network = self.network();
         let hooks = stopped.iter().map(|running| async {
@@ -362,21 +383,4 @@ impl Life {
             self.check()?;
         }
     }
-}
-
-/// The hook `preStop`: `sleep` in either form, or an HTTP request.
-async fn before_stop(container: &Container, network: &Network) {
-    let hook = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
-    let Some(hook) = hook else { return };
-    if let Some(get) = &hook.http_get {
-        let _ = probe::http(get, container, network).await;
-    }
-    let command = hook.exec.as_ref().and_then(|exec| exec.command.clone()).unwrap_or_default();
-    let words: Vec<_> = command.iter().flat_map(|word| word.split_whitespace()).collect();
-    let spoken = match words[..] {
-        ["sleep" | "/bin/sleep", seconds] | [.., "-c", "sleep", seconds] => seconds.parse().ok(),
-        _ => None,
-    };
-    let seconds = hook.sleep.as_ref().map(|sleep| sleep.seconds.max(0) as u64).or(spoken);
-    tokio::time::sleep(Duration::from_secs(seconds.unwrap_or_default())).await;
 }

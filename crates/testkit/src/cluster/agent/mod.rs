@@ -7,16 +7,18 @@
 //! those two images to their end, and again until that is a good one; a sidecar (`restartPolicy: Always`) stays, and the next
 //! waits until its startup probe passes; of any other image they do nothing. Readiness probes (httpGet, tcpSocket) are
 //! honoured, processes that end are started again, and a deleted Pod gets its `preStop` sleep or request, SIGTERM and
-//! the rest of its grace period before its object goes, its sidecars last.
+//! the rest of its grace period before its object goes, its sidecars last. The image `curl` whose command is `curl` is the
+//! machine's own, and ends: by `restartPolicy` it is started again, or its Pod ends with it, sidecars last, as that of a Job does.
 //!
 //! Users, groups, capabilities and `allowPrivilegeEscalation` are honoured where the machine has users: in a test that is
 //! [`on_cluster_with_users`](super::stage::on_cluster_with_users). Elsewhere every container is root.
 //!
 //! It does not: pull or run images, know the user that an image names, limit resources, give `fsGroup`, SELinux, seccomp or
 //! read-only mounts, probe liveness or startup of other containers, honour a `preStop` command other than `sleep`, serve
-//! `kubectl logs`, `exec` and `port-forward`, or schedule by anything at all. Jobs never finish.
+//! `kubectl logs`, `exec` and `port-forward`, or schedule by anything at all.
 
 mod containers;
+mod ended;
 mod environment;
 mod init;
 mod life;

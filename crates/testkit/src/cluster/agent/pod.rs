@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::site::Site;
+use super::containers;
 use super::network::Network;
+use crate::client::{SERVED_BY, Tally};
 use crate::echo::{Echo, Mode, Record};
 use crate::net::Net;
 use crate::process::Process;
@@ -152,6 +154,31 @@ impl PodState {
     pub fn kill(&self, container: &str) {
         // Dropped, it is killed; the agent misses it.
         held(&self.processes).remove(container);
+    }
+
+    /// `curl` of the same URL `n` times over one connection, as a person runs it in a container of the Pod by `kubectl exec`:
+    /// names are asked of the cluster's DNS, Services are their cluster IPs.
+    ///
+    /// # Errors
+    /// When the Pod has no network or curl cannot be started.
+    pub async fn curl(&self, url: &str, n: usize) -> Result<Tally> {
+        let network = self.network.get().with_context(|| format!("{} has no network yet", self.name))?;
+        let mut command = containers::curl(self, network)?;
+        command.args(["-sS", "-w", &format!("%{{http_code}} %header{{{SERVED_BY}}}\\n")]);
+        for _ in 0..n {
+            command.args(["-o", "/dev/null", url]);
+        }
+        let out = tokio::process::Command::from(command).output().await?;
+        let mut tally = Tally::default();
+        for line in String::from_utf8_lossy(&out.stdout).lines() {
+            let (status, server) = line.split_once(' ').unwrap_or((line, ""));
+            *tally.statuses.entry(status.parse()?).or_default() += 1;
+            *tally.servers.entry(server.to_owned()).or_default() += 1;
+        }
+        if !out.status.success() {
+            tally.failures.push(String::from_utf8_lossy(&out.stderr).into_owned());
+        }
+        Ok(tally)
     }
 
     /// What the kernel says of a container's process (`/proc/PID/status`): its users and capabilities.

@@ -16,27 +16,28 @@ pub(super) struct ContainerStatus {
     pub(super) restarts: i32,
     /// When it started, while it runs.
     pub(super) started: Option<String>,
-    /// An init container that has ended as it should.
-    pub(super) done: bool,
+    /// The exit code of a container that has ended and is not started again.
+    pub(super) ended: Option<i32>,
 }
 
 impl ContainerStatus {
     pub(super) fn waiting(container: &Container) -> Self {
         let image = container.image.clone().unwrap_or_default();
-        Self { name: container.name.clone(), image, ready: false, restarts: 0, started: None, done: false }
+        Self { name: container.name.clone(), image, ready: false, restarts: 0, started: None, ended: None }
     }
 
     fn json(&self, reason: &str, message: &str) -> Value {
-        let Self { name, image, ready, restarts, started, done } = self;
-        let state = match started {
-            Some(at) if *done => {
-                json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": at, "finishedAt": at}})
+        let Self { name, image, ready, restarts, started, ended } = self;
+        let state = match (started, ended) {
+            (Some(at), Some(code)) => {
+                let reason = if *code == 0 { "Completed" } else { "Error" };
+                json!({"terminated": {"exitCode": code, "reason": reason, "startedAt": at, "finishedAt": at}})
             }
-            Some(at) => json!({"running": {"startedAt": at}}),
-            None => json!({"waiting": {"reason": reason, "message": message}}),
+            (Some(at), None) => json!({"running": {"startedAt": at}}),
+            (None, _) => json!({"waiting": {"reason": reason, "message": message}}),
         };
         json!({
-            "name": name, "image": image, "imageID": image, "ready": ready, "started": started.is_some(),
+            "name": name, "image": image, "imageID": image, "ready": ready, "started": started.is_some() && ended.is_none(),
             "restartCount": restarts, "containerID": format!("test://{name}"), "state": state,
         })
     }
@@ -66,8 +67,9 @@ pub(super) fn waiting(host: &str, times: &Times, containers: &[ContainerStatus],
     }})
 }
 
-/// The status of a running Pod.
+/// The status of a Pod whose containers have started: `Running`, or how it ended.
 pub(super) fn running(
+    phase: &str,
     host: &str,
     address: &str,
     times: &Times,
@@ -78,7 +80,7 @@ pub(super) fn running(
     let all =
         |list: &[ContainerStatus]| list.iter().map(|c| c.json("CrashLoopBackOff", "")).collect::<Vec<_>>();
     json!({"status": {
-        "phase": "Running", "hostIP": host, "hostIPs": [{"ip": host}], "podIP": address, "podIPs": [{"ip": address}],
+        "phase": phase, "hostIP": host, "hostIPs": [{"ip": host}], "podIP": address, "podIPs": [{"ip": address}],
         "startTime": times.start, "conditions": conditions(times, ready),
         "containerStatuses": all(containers), "initContainerStatuses": all(init),
     }})
