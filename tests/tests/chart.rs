@@ -95,6 +95,7 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
     let client = "gateway.tls.secretName=\"gateway-tls\"";
     let ca = ["--tls-ca", "/etc/umbra-tls/ca.crt"];
     let mutual = ["--tls-cert", "/etc/umbra-tls/tls.crt", "--tls-key", "/etc/umbra-tls/tls.key"];
+    let token = ["--token", "/var/run/secrets/umbra/token"];
     let mut seen = BTreeSet::new();
     let labels = "gateway.labels={\"istio\": \"edge\", \"tier\": \"one\"}";
     let istios = "gateway.labels={\"app\": \"istio-ingressgateway\", \"istio\": \"ingressgateway\"}";
@@ -106,6 +107,12 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
             "app=umbra-gateway,istio=ingressgateway",
             15012,
             [&ca[..], &mutual].concat(),
+        ),
+        (
+            &[tls, "tls.only=true", "identity=\"token\""],
+            "app=umbra-gateway,istio=ingressgateway",
+            15012,
+            [&ca[..], &token].concat(),
         ),
         (&[labels], "app=umbra-gateway,istio=edge,tier=one", 15010, vec![]),
         (&[istios], "app=istio-ingressgateway,istio=ingressgateway", 15010, vec![]),
@@ -119,6 +126,12 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
         let map = find(&objects, "ConfigMap", "umbra-gateway");
         let shown = map["data"]["bootstrap.yaml"].as_str().expect("a bootstrap");
         assert_eq!(shown, String::from_utf8_lossy(&out.stdout), "{settings:?}");
+        if flags.contains(&"--token") {
+            let out =
+                umbra::run(&[&args[..], &flags, &["--print-token-secret"]].concat()).expect("umbra runs");
+            let shown = map["data"]["token-secret.json"].as_str().expect("the file that leads to the token");
+            assert_eq!(shown, String::from_utf8_lossy(&out.stdout));
+        }
         // Envoy reads it once: another one must replace the Pods.
         let template = &find(&objects, "Deployment", "umbra-gateway")["spec"]["template"];
         assert!(seen.insert(template["metadata"]["annotations"].to_string()), "{settings:?}: {seen:?}");
@@ -130,6 +143,10 @@ const VALUES: &[(&[&str], &str)] = &[
     (&[], ""),
     (&["replicas=3", "watchNamespaces=[\"shop\",\"pay\"]", "watchSelector=\"team=shop\""], ""),
     (&["tls.secretName=\"a\"", "tls.only=true"], ""),
+    (&["tls.secretName=\"a\"", "tls.only=true", "identity=\"token\""], ""),
+    (&["tls.secretName=\"a\"", "identity=\"token\""], "tls.only=true"),
+    (&["identity=\"token\""], "tls.secretName"),
+    (&["identity=\"certificate\""], "identity"),
     (&["tls.secretName=\"a\"", "tls.mutual=true", "gateway.enabled=false"], ""),
     (
         &[

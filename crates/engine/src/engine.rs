@@ -338,6 +338,12 @@ impl Engine {
         &self.counts
     }
 
+    /// Whether there is this object, as it was applied last.
+    pub fn knows(&self, id: &ObjectId) -> bool {
+        let input = self.memo.store().get(&InputId::Object(id.clone()));
+        input.is_some_and(|input| matches!(&**input, Input::Object(_)))
+    }
+
     /// Every object, sorted by identity.
     pub fn objects(&self) -> Vec<(ObjectId, Arc<Object>)> {
         let objects = self.memo.store().iter().filter_map(|(id, input)| match (id, &**input) {

@@ -2,6 +2,9 @@
 
 mod names;
 mod ready;
+mod token;
+
+pub use token::{BootstrapToken, token_secret_json};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -62,6 +65,8 @@ pub struct BootstrapOptions {
     pub server_port: u16,
     /// Connect over TLS; `None`: in plaintext.
     pub tls: Option<BootstrapTls>,
+    /// Prove by a token who it is; `None`: say so.
+    pub token: Option<BootstrapToken>,
     /// Where Envoy's admin interface listens.
     pub admin: SocketAddr,
     /// Where `/ready` and `/stats/prometheus`, and nothing else of the admin interface, are answered for probes.
@@ -102,6 +107,7 @@ impl Default for BootstrapOptions {
             server_host: "127.0.0.1".to_owned(),
             server_port: 15010,
             tls: None,
+            token: None,
             admin: SocketAddr::from(([127, 0, 0, 1], 15000)),
             ready: None,
             pod: None,
@@ -258,7 +264,7 @@ fn xds_cluster(options: &BootstrapOptions) -> Cluster {
         }),
         typed_extension_protocol_options: BTreeMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            pack_any(&http2_with_keepalive()),
+            pack_any(&http2_with_keepalive(options.token.as_ref())),
         )]),
         transport_socket: options.tls.as_ref().map(|tls| tls_socket(tls, &options.server_host)),
         ..Default::default()
@@ -283,7 +289,7 @@ fn tls_socket(tls: &BootstrapTls, server_host: &str) -> TransportSocket {
 }
 
 /// A connection whose other end went away without a word is found out within 35 s.
-fn http2_with_keepalive() -> HttpProtocolOptions {
+fn http2_with_keepalive(token: Option<&BootstrapToken>) -> HttpProtocolOptions {
     let http2 = Http2ProtocolOptions {
         connection_keepalive: Some(KeepaliveSettings {
             interval: Some(duration(Duration::from_secs(30))),
@@ -296,6 +302,7 @@ fn http2_with_keepalive() -> HttpProtocolOptions {
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
             protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(http2)),
         })),
+        http_filters: token.map(token::filters).unwrap_or_default(),
         ..Default::default()
     }
 }

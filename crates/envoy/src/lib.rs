@@ -30,7 +30,10 @@ mod tls;
 mod virtual_host;
 mod weights;
 
-pub use bootstrap::{BootstrapOptions, BootstrapTls, XDS_CLUSTER, bootstrap_json, build_bootstrap};
+pub use bootstrap::{
+    BootstrapOptions, BootstrapTls, BootstrapToken, XDS_CLUSTER, bootstrap_json, build_bootstrap,
+    token_secret_json,
+};
 pub use built::{Built, Requirement};
 pub use built_in::build_built_in_cluster;
 pub use captured::build_captured_listener;

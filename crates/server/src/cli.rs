@@ -139,7 +139,7 @@ pub struct BootstrapArgs {
     #[arg(long, env = "UMBRA_NODE_ID", value_name = "ID")]
     pub node_id: Option<String>,
     /// Connect over TLS and take only a certificate from these authorities: a file on the Envoy's machine (PEM)
-    #[arg(long, env = "UMBRA_TLS_CA", value_name = "FILE")]
+    #[arg(long, env = "UMBRA_TLS_CA", value_name = "FILE", visible_alias = "ca")]
     pub tls_ca: Option<String>,
     /// The Envoy's own certificate, for mutual TLS: a file on its machine (PEM); needs --tls-key and --tls-ca
     #[arg(long, env = "UMBRA_TLS_CERT", value_name = "FILE", requires = "tls_key", requires = "tls_ca")]
@@ -150,6 +150,21 @@ pub struct BootstrapArgs {
     /// The name (SNI) to ask for and to find in the certificate [default: the host of --server]
     #[arg(long, env = "UMBRA_TLS_NAME", value_name = "NAME", requires = "tls_ca")]
     pub tls_name: Option<String>,
+    /// Prove who it is by the token in this file on the Envoy's machine, as a projected volume of audience umbra holds it;
+    /// needs --tls-ca, since nobody else may read it on its way
+    #[arg(long, env = "UMBRA_TOKEN", value_name = "FILE", requires = "tls_ca")]
+    pub token: Option<String>,
+    /// The file on the Envoy's machine that leads it to the token; Envoy does not start without it
+    #[arg(
+        long,
+        env = "UMBRA_TOKEN_SECRET",
+        value_name = "FILE",
+        default_value = "/etc/envoy/token-secret.json"
+    )]
+    pub token_secret: String,
+    /// Print that file instead of the bootstrap
+    #[arg(long, env = "UMBRA_PRINT_TOKEN_SECRET", requires = "token", value_parser = BoolishValueParser::new())]
+    pub print_token_secret: bool,
     /// Envoy's own admin address
     #[arg(long, env = "UMBRA_ENVOY_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub envoy_admin: String,
@@ -233,6 +248,9 @@ pub struct PrepareArgs {
     /// The authorities that umbra's certificate must come from (PEM, not a file): connect over TLS
     #[arg(long, env = "UMBRA_CA", value_name = "PEM", allow_hyphen_values = true)]
     pub ca: Option<String>,
+    /// Where the sidecar has its token: over TLS it proves by it whose Pod it is in
+    #[arg(long, env = "UMBRA_TOKEN", value_name = "FILE", requires = "ca")]
+    pub token: Option<String>,
     /// The rules of capture.
     #[command(flatten)]
     pub rules: CaptureRules,

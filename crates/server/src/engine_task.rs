@@ -72,6 +72,7 @@ enum Command {
     Disconnect(ProxyId),
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
+    Knows(ObjectId, oneshot::Sender<bool>),
 }
 
 /// What umbra has made of each Istio object, and for which proxies, as of the last settle.
@@ -150,6 +151,13 @@ impl EngineHandle {
     pub async fn objects(&self) -> Vec<Listed> {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Objects(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Whether there is this object.
+    pub async fn knows(&self, id: ObjectId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Knows(id, reply)).await;
         answer.await.unwrap_or_default()
     }
 
@@ -258,7 +266,7 @@ impl Owner {
     }
 
     fn take(&mut self, command: Command) {
-        self.work |= !matches!(command, Command::Objects(_) | Command::Outcome(_));
+        self.work |= !matches!(command, Command::Objects(_) | Command::Outcome(_) | Command::Knows(..));
         match command {
             Command::Update(update) => self.update(update),
             Command::Settings(settings) => self.engine.set_settings(settings),
@@ -274,6 +282,7 @@ impl Owner {
                 self.engine.disconnect(id);
                 self.proxies.remove(&id);
             }
+            Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
             Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
             Command::Outcome(reply) => self.questions.push(Question::Outcome(reply)),
         }

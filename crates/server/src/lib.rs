@@ -19,6 +19,7 @@ mod descriptors;
 pub mod diagnostics;
 pub mod engine_task;
 pub mod failure;
+pub mod identity;
 mod injector;
 mod listen;
 pub mod live;

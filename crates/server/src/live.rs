@@ -178,6 +178,7 @@ impl Live {
         let mut found: Vec<ObjectLive> = asked.iter().map(|asked| blank(outcome, asked.id)).collect();
         for class in &outcome.classes {
             let proxies = class.proxies.iter().filter_map(|id| self.proxies.get(id.0));
+            let proxies = proxies.filter(|proxy| proxy.counts);
             let (taken, lagging): (Vec<_>, Vec<_>) =
                 proxies.partition(|proxy| proxy.with_session(|session| session.has_taken(&class.snapshot)));
             for (asked, live) in asked.iter().zip(&mut found) {

@@ -68,8 +68,15 @@ pub struct ByResult {
 /// By why a stream ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByReason {
-    /// `client`, `shutdown`, `refused`, `first_request_timeout`, `slow_reader` or `error`.
+    /// `client`, `shutdown`, `refused`, `unproven`, `expired`, `first_request_timeout`, `slow_reader` or `error`.
     pub reason: &'static str,
+}
+
+/// By what proxies have to prove.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByMode {
+    /// `none`, `token` or `certificate`.
+    pub mode: &'static str,
 }
 
 /// The version label of `umbra_build_info`.
@@ -92,6 +99,8 @@ pub struct Metrics {
     pub ready: Gauge,
     /// `umbra_proxies`.
     pub proxies: Family<ByProxy, Gauge>,
+    /// `umbra_xds_identity`.
+    pub identity: Family<ByMode, Gauge>,
     /// `umbra_streams_closed`.
     pub streams_closed: Family<ByReason, Counter>,
     /// `umbra_xds_pushes`.
@@ -192,6 +201,11 @@ impl Metrics {
         let metrics = Metrics {
             ready: on.one("ready", "1 after the first load, when proxies are answered", Gauge::default()),
             proxies: on.one("proxies", "Proxies connected now", Family::default()),
+            identity: on.one(
+                "xds_identity",
+                "Always 1; the label says what proxies have to prove",
+                Family::default(),
+            ),
             streams_closed: on.one("streams_closed", "Streams that ended, by reason", Family::default()),
             pushes: on.one("xds_pushes", "Responses sent to proxies", Family::default()),
             push_bytes: on.one("xds_push_bytes", "Bytes of the responses sent", Family::default()),

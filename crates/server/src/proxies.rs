@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use umbra_ir::{ProxyNode, RuntimeForms};
 use umbra_xds::{ResourceType, Session, SessionEvent, Snapshot, TypeStatus, Variant};
 
+use crate::identity::Admission;
 use crate::metrics::{ByProxy, ByType, Metrics};
 
 /// One connected proxy: who it is, and its session. The session's lock is held for the length of one call,
@@ -25,6 +26,10 @@ pub struct Proxy {
     pub peer: String,
     /// Since when.
     pub connected: Timestamp,
+    /// Whether it counts in statuses and gates: where proof is asked for, those who gave none do not.
+    pub counts: bool,
+    /// As whom it has proven itself: its ServiceAccount.
+    pub account: Option<String>,
     live: Mutex<Live>,
 }
 
@@ -70,6 +75,9 @@ pub struct ProxyView {
     pub peer: String,
     /// Since when.
     pub connected: Timestamp,
+    /// The ServiceAccount (`NAMESPACE/NAME`) that it has proven to be of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// The newest generation made for it; `null` before the first load.
     pub generation: Option<u64>,
     /// The newest generation that it has fully taken; 0: none yet.
@@ -144,7 +152,16 @@ impl Proxy {
     pub fn new(id: u64, node_id: String, node: ProxyNode, variant: Variant, peer: String) -> Self {
         let live =
             Live { session: Session::new(variant), rtds: RuntimeForms::NONE, counters: BTreeMap::new() };
-        Proxy { id, node_id, node, peer, connected: Timestamp::now(), live: Mutex::new(live) }
+        let connected = Timestamp::now();
+        Proxy { id, node_id, node, peer, connected, counts: true, account: None, live: Mutex::new(live) }
+    }
+
+    /// The same with what its stream was admitted by.
+    #[must_use]
+    pub fn admitted(mut self, admission: &Admission) -> Self {
+        self.counts = admission.counts;
+        self.account = admission.proven.as_ref().map(|it| format!("{}/{}", it.namespace, it.account));
+        self
     }
 
     /// Calls something of the session.
@@ -219,6 +236,7 @@ impl Proxy {
             variant: variant_name(session.variant()),
             peer: self.peer.clone(),
             connected: self.connected,
+            account: self.account.clone(),
             generation: session.snapshot().map(|snapshot| snapshot.generation()),
             acked_generation: session.acked_generation(),
             types: types.collect(),

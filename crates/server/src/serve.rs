@@ -22,11 +22,12 @@ use crate::config::{Config, Options};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::failure::usage;
+use crate::identity::{Gate, IdentityMode, Tokens};
 use crate::injector::{self, Injector, InjectorOptions};
 use crate::listen;
 use crate::live::Live;
 use crate::logging::Lost;
-use crate::metrics::Metrics;
+use crate::metrics::{ByMode, Metrics};
 use crate::peers::Peers;
 use crate::proxies::Proxies;
 use crate::reload;
@@ -130,6 +131,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let tls_options = TlsOptions::choose(options).map_err(usage)?;
     let peers = peers(options).map_err(usage)?;
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
+    let mode = identity_mode(options).map_err(usage)?;
     let xds_listener = bind("--xds", options.xds()).await?;
     let tls = match tls_options {
         Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),
@@ -157,6 +159,14 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let settings = setup.config.settings.clone();
     let pods_as_endpoints = sources.pods_as_endpoints();
     let engine = Engine::new(umbra_engine::Options { settings, pods_as_endpoints });
+    metrics.identity.get_or_create(&ByMode { mode: mode.as_str() }).set(1);
+    let gate = match (mode, &cluster) {
+        (IdentityMode::Token, Some((server, _))) => {
+            Gate::Token(Tokens::new(server.reviewer(options.xds_audience())))
+        }
+        (IdentityMode::Certificate, _) => Gate::Certificate,
+        _ => Gate::Open { counts: true },
+    };
     let (engine, engine_work) = EngineHandle::new(engine, metrics.clone());
     let proxies = Proxies::new(metrics.clone());
     let shutdown = CancellationToken::new();
@@ -211,13 +221,19 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         http: CancellationToken::new(),
     };
     let slots = Arc::new(Semaphore::new(descriptors::for_proxies()));
-    let mut proxies_on = |name, listener, identity| {
-        let serve = ads.clone().serve(listener, identity, slots.clone(), stop.connections.clone());
+    let mut proxies_on = |name, listener, identity, gate| {
+        let serve = ads.clone().serve(listener, identity, gate, slots.clone(), stop.connections.clone());
         vital.task(name, async move { Ok(serve.await?) });
     };
-    proxies_on(XDS, xds_listener, None);
+    // Who can reach a loopback address is on this machine, or in this Pod.
+    let open =
+        if xds.ip().is_loopback() { Gate::Open { counts: mode == IdentityMode::None } } else { gate.clone() };
+    if mode == IdentityMode::None && !xds.ip().is_loopback() {
+        warn!(%xds, "proxies are believed who they say they are; --xds-identity token asks for proof");
+    }
+    proxies_on(XDS, xds_listener, None, open);
     if let Some((listener, identity)) = tls {
-        proxies_on(XDS_TLS, listener, Some(identity));
+        proxies_on(XDS_TLS, listener, Some(identity), gate);
     }
     let asked = Api::new(engine.clone(), proxies.clone(), live, peers, shutdown.clone());
     let views = Admin {
@@ -226,6 +242,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         health,
         injector: pair.clone(),
         metrics: metrics.clone(),
+        identity: mode,
         shutdown: shutdown.clone(),
     };
     if let (Some(listener), Some(pair)) = (injector_listener, pair) {
@@ -354,6 +371,21 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
         }
         info!(signal = name, "shutting down");
         shutdown.cancel();
+    }
+}
+
+/// What proxies have to prove.
+fn identity_mode(options: &Options) -> Result<IdentityMode, &'static str> {
+    let mode = options.xds_identity.unwrap_or_default();
+    let cluster = options.kubeconfig.is_some() || options.in_cluster.unwrap_or_default();
+    match mode {
+        IdentityMode::Token if !cluster => Err(
+            "--xds-identity token: an API server vouches for tokens: name it with --kubeconfig FILE or --in-cluster",
+        ),
+        IdentityMode::Certificate if options.tls_client_ca.is_none() => {
+            Err("--xds-identity certificate: needs --tls-client-ca FILE, whose certificates count")
+        }
+        mode => Ok(mode),
     }
 }
 

@@ -107,6 +107,27 @@ staticResources:
             connectionKeepalive:
               interval: 30s
               timeout: 5s
+        {{- if eq .Values.identity "token" }}
+        httpFilters:
+        - name: envoy.filters.http.credential_injector
+          typedConfig:
+            "@type": type.googleapis.com/envoy.extensions.filters.http.credential_injector.v3.CredentialInjector
+            credential:
+              name: envoy.http.injected_credentials.generic
+              typedConfig:
+                "@type": type.googleapis.com/envoy.extensions.http.injected_credentials.generic.v3.Generic
+                credential:
+                  name: umbra-token
+                  sdsConfig:
+                    pathConfigSource:
+                      path: /etc/envoy/token-secret.json
+                    resourceApiVersion: V3
+                headerValuePrefix: "Bearer "
+            overwrite: true
+        - name: envoy.filters.http.upstream_codec
+          typedConfig:
+            "@type": type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec
+        {{- end }}
   - connectTimeout: 1s
     loadAssignment:
       clusterName: umbra-ready

@@ -40,7 +40,13 @@ impl Unloaded {
         let ads = Ads { engine: engine.clone(), proxies: proxies.clone(), metrics, shutdown, patience };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(ads.serve(listener, None, Arc::new(Semaphore::new(100)), CancellationToken::new()));
+        tokio::spawn(ads.serve(
+            listener,
+            None,
+            umbra_server::identity::Gate::Open { counts: true },
+            Arc::new(Semaphore::new(100)),
+            CancellationToken::new(),
+        ));
         Self { engine, proxies, address }
     }
 

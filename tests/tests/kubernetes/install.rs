@@ -185,7 +185,9 @@ fn xds_over_tls_where_istio_has_its_own_crds() {
         let authority =
             Authority::make(&cluster.folder().join("tls"), "ca").unwrap_or_else(|e| panic!("{e:#}"));
         certificate(&cluster, &authority, "first");
-        let notes = helm(&cluster, "install", &["--set", "tls.secretName=umbra-tls,tls.only=true"]);
+        // The gateways prove who they are by their tokens.
+        let proof = "tls.secretName=umbra-tls,tls.only=true,identity=token";
+        let notes = helm(&cluster, "install", &["--set", proof]);
         assert!(!notes.contains("WARNING"), "{notes}");
         let ours = cluster.kubectl(&["get", "crds", "-l", "app.kubernetes.io/part-of=umbra", "-o", "name"]);
         assert_eq!(ours, "", "Istio's CRDs stay Istio's");
@@ -193,6 +195,7 @@ fn xds_over_tls_where_istio_has_its_own_crds() {
         cluster.apply(&web());
         cluster.wait_ready("default", "app=web", 2).await;
         wait_mirrored(&cluster, COPY).await;
+        assert_eq!(metric(&cluster, "umbra_xds_identity{mode=\"token\"}").await, [1, 1]);
 
         let requests = traffic(&cluster);
         certificate(&cluster, &authority, "second");

@@ -11,6 +11,7 @@ mod documents;
 mod flagger;
 mod gate;
 mod guide;
+mod identity;
 mod injected;
 mod injection;
 mod install;

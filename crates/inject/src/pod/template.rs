@@ -88,6 +88,8 @@ fn init(wish: &Wish, settings: &Settings) -> Container {
     ];
     if let Some(ca) = &settings.ca {
         env.push(EnvVar { name: "UMBRA_CA".to_owned(), value: Some(ca.clone()), ..EnvVar::default() });
+        // In plaintext anybody on the way could read it.
+        args.push(format!("--token={TOKEN}/token"));
     }
     let security = match wish.mode {
         Interception::None => restricted(),

@@ -15,6 +15,7 @@ use umbra_source::kubernetes::Pair;
 
 use crate::api::Api;
 use crate::engine_task::EngineHandle;
+use crate::identity::IdentityMode;
 use crate::injector::has_certificate;
 use crate::metrics::{self, Metrics};
 use crate::proxies::Proxies;
@@ -33,6 +34,8 @@ pub struct Admin {
     pub injector: Option<watch::Receiver<Option<Pair>>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What proxies have to prove.
+    pub identity: IdentityMode,
     /// Cancelled when the process should end.
     pub shutdown: CancellationToken,
 }
@@ -101,7 +104,19 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
         Some(true) => "[+] injector: has a certificate\n",
         Some(false) => "[-] injector: has no certificate yet; the replica that holds the Lease makes it\n",
     };
-    (status, format!("{} {loaded}\n{watches}{injector}{} {serving}\n", sign(state.ready), sign(!leaving)))
+    let identity = match admin.identity {
+        IdentityMode::None => "[!] proxies are who they say they are (--xds-identity none)\n",
+        IdentityMode::Token => "[+] proxies prove who they are by a token\n",
+        IdentityMode::Certificate => "[+] proxies prove who they are by a certificate\n",
+    };
+    (
+        status,
+        format!(
+            "{} {loaded}\n{watches}{injector}{identity}{} {serving}\n",
+            sign(state.ready),
+            sign(!leaving)
+        ),
+    )
         .into_response()
 }
 

@@ -7,8 +7,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use crate::identity::Leaf;
 use crate::metrics::Metrics;
 use crate::tls::Identity;
 
@@ -32,12 +33,18 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     close: CancellationToken,
     used: Arc<AtomicBool>,
+    leaf: Arc<OnceLock<Leaf>>,
 }
 
 impl ConnectionInfo {
     /// Closes the connection at once, with all its streams.
     pub fn close(&self) {
         self.close.cancel();
+    }
+
+    /// The client's certificate, once there was a handshake in which it showed one.
+    pub fn leaf(&self) -> Option<&Leaf> {
+        self.leaf.get()
     }
 
     /// Notes that a stream was opened: the connection may stay.
@@ -64,17 +71,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Channel for T {}
 impl Transport {
     fn poll_ready(
         &mut self,
-        peer: SocketAddr,
+        info: &ConnectionInfo,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Pin<&mut dyn Channel>>> {
         if let Transport::Handshake(accept, metrics) = self {
             match Pin::new(&mut **accept).poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(stream)) => *self = Transport::Tls(Box::new(stream)),
+                Poll::Ready(Ok(stream)) => {
+                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                    if let Some(leaf) = shown {
+                        let _ = info.leaf.set(Leaf::new(leaf.as_ref()));
+                    }
+                    *self = Transport::Tls(Box::new(stream));
+                }
                 Poll::Ready(Err(error)) => {
                     // Also what a port scanner causes: counted, and told to whoever looks into it.
                     metrics.tls_handshake_failures.inc();
-                    tracing::debug!(%peer, %error, "no TLS connection");
+                    tracing::debug!(peer = %info.peer, %error, "no TLS connection");
                     *self = Transport::Dead;
                     return Poll::Ready(Err(error));
                 }
@@ -107,7 +120,7 @@ impl Connection {
     ) -> Self {
         let close = parent.child_token();
         let closed = Box::pin(close.clone().cancelled_owned());
-        let info = ConnectionInfo { peer, close, used: Arc::default() };
+        let info = ConnectionInfo { peer, close, used: Arc::default(), leaf: Arc::default() };
         let patience = Some(Box::pin(tokio::time::sleep(patience)));
         Connection { stream, info, closed, patience, _slot: slot }
     }
@@ -145,28 +158,28 @@ impl AsyncRead for Connection {
         if let Poll::Ready(error) = self.poll_end(cx) {
             return Poll::Ready(Err(error));
         }
-        let peer = self.info.peer;
-        ready!(self.stream.poll_ready(peer, cx))?.poll_read(cx, buf)
+        let Self { stream, info, .. } = &mut *self;
+        ready!(stream.poll_ready(info, cx))?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let peer = self.info.peer;
-        ready!(self.stream.poll_ready(peer, cx))?.poll_write(cx, buf)
+        let Self { stream, info, .. } = &mut *self;
+        ready!(stream.poll_ready(info, cx))?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let peer = self.info.peer;
-        ready!(self.stream.poll_ready(peer, cx))?.poll_flush(cx)
+        let Self { stream, info, .. } = &mut *self;
+        ready!(stream.poll_ready(info, cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let peer = self.info.peer;
-        match &mut self.stream {
+        let Self { stream, info, .. } = &mut *self;
+        match stream {
             // There is nothing to say goodbye to.
             Transport::Handshake(..) | Transport::Dead => Poll::Ready(Ok(())),
-            stream => ready!(stream.poll_ready(peer, cx))?.poll_shutdown(cx),
+            stream => ready!(stream.poll_ready(info, cx))?.poll_shutdown(cx),
         }
     }
 
@@ -175,8 +188,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let peer = self.info.peer;
-        ready!(self.stream.poll_ready(peer, cx))?.poll_write_vectored(cx, bufs)
+        let Self { stream, info, .. } = &mut *self;
+        ready!(stream.poll_ready(info, cx))?.poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

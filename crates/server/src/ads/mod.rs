@@ -18,10 +18,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use tonic::codegen::http::{HeaderValue, Request, Response, header::AUTHORIZATION, header::CONTENT_TYPE};
 use tonic::server::NamedService;
 
 use crate::engine_task::EngineHandle;
+use crate::identity::Gate;
 use crate::metrics::Metrics;
 use crate::proxies::Proxies;
 use crate::tls::Identity;
@@ -32,6 +33,8 @@ pub use connection::ConnectionInfo;
 
 /// A request larger than this is refused: 4 MiB are tens of thousands of names.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
+/// The same for whoever has proven who it is: a large proxy that comes back names everything it has, with versions.
+const MAX_PROVEN_REQUEST_BYTES: usize = 32 << 20;
 /// Streams of one connection: an Envoy opens one.
 const MAX_STREAMS: u32 = 100;
 /// Headers of one stream (HPACK bombs).
@@ -78,7 +81,7 @@ pub struct Ads {
 }
 
 impl Ads {
-    /// Serves (over TLS with an identity) until `shutdown`, then says goodbye (GOAWAY) and waits for the connections to end; cancelling
+    /// Serves (over TLS with an identity) whoever `gate` admits until `shutdown`, then says goodbye (GOAWAY) and waits for the connections to end; cancelling
     /// `close` ends them at once. Each connection takes one of `slots`; more wait to be accepted.
     ///
     /// # Errors
@@ -87,13 +90,14 @@ impl Ads {
         self,
         listener: TcpListener,
         tls: Option<Identity>,
+        gate: Gate,
         slots: Arc<Semaphore>,
         close: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let shutdown = self.shutdown.clone();
         let tls = tls.map(|identity| (identity, self.metrics.clone()));
         let incoming = connection::incoming(listener, tls, slots, close, self.patience.first_stream);
-        let service = AdsService { ads: self, budget: Budget::default() };
+        let service = AdsService { ads: self, gate, budget: Budget::default() };
         tonic::transport::Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
@@ -112,6 +116,7 @@ impl Ads {
 #[derive(Clone)]
 struct AdsService {
     ads: Ads,
+    gate: Gate,
     budget: Budget,
 }
 
@@ -126,8 +131,9 @@ impl AdsService {
             info.use_it();
         }
         let (out, responses) = responses::channel(self.budget.clone());
-        let requests = requests::Requests::new(request.into_body());
-        tokio::spawn(stream::run::<W>(self.ads.clone(), requests, out, info));
+        let authorization = request.headers().get(AUTHORIZATION).cloned();
+        let visitor = stream::Visitor { gate: self.gate.clone(), authorization, connection: info };
+        tokio::spawn(stream::run::<W>(self.ads.clone(), request.into_body(), out, visitor));
         let mut response = Response::new(Body::new(responses));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response

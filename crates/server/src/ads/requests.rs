@@ -11,22 +11,22 @@ use prost::Message;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::MAX_REQUEST_BYTES;
-
 /// Flag and length before each message (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(super) const PREFIX: usize = 5;
 
 /// The messages of a stream.
 pub(super) struct Requests<T> {
     body: Body,
+    limit: usize,
     /// What was read and is no whole message yet.
     rest: BytesMut,
     message: PhantomData<fn() -> T>,
 }
 
 impl<T: Message + Default> Requests<T> {
-    pub(super) fn new(body: Body) -> Self {
-        Requests { body, rest: BytesMut::new(), message: PhantomData }
+    /// Messages of at most `limit` bytes.
+    pub(super) fn new(body: Body, limit: usize) -> Self {
+        Requests { body, limit, rest: BytesMut::new(), message: PhantomData }
     }
 
     /// The next message; `None` when the client has said its last. May be dropped at any await.
@@ -56,7 +56,7 @@ impl<T: Message + Default> Requests<T> {
 
     /// Takes what came; the message, when it is all of one.
     fn take(&mut self, data: Bytes) -> Result<Option<T>, Status> {
-        if self.rest.is_empty() && length(&data)?.is_some_and(|len| data.len() == PREFIX + len) {
+        if self.rest.is_empty() && length(&data, self.limit)?.is_some_and(|len| data.len() == PREFIX + len) {
             return decode(&data[PREFIX..]).map(Some);
         }
         self.rest.extend_from_slice(&data);
@@ -65,7 +65,7 @@ impl<T: Message + Default> Requests<T> {
 
     /// The first message of the rest, when it is there as a whole.
     fn whole(&mut self) -> Result<Option<T>, Status> {
-        let Some(len) = length(&self.rest)?.filter(|len| self.rest.len() >= PREFIX + len) else {
+        let Some(len) = length(&self.rest, self.limit)?.filter(|len| self.rest.len() >= PREFIX + len) else {
             return Ok(None);
         };
         self.rest.advance(PREFIX);
@@ -78,14 +78,14 @@ impl<T: Message + Default> Requests<T> {
 }
 
 /// The length of the message that begins here, once its prefix is there.
-fn length(data: &[u8]) -> Result<Option<usize>, Status> {
+fn length(data: &[u8], limit: usize) -> Result<Option<usize>, Status> {
     let Some((&[flag, a, b, c, d], _)) = data.split_first_chunk::<PREFIX>() else { return Ok(None) };
     if flag != 0 {
         return Err(Status::invalid_argument("the message is compressed, which was not agreed upon"));
     }
     let len = u32::from_be_bytes([a, b, c, d]) as usize;
-    if len > MAX_REQUEST_BYTES {
-        let text = format!("the message has {len} bytes, and {MAX_REQUEST_BYTES} are allowed");
+    if len > limit {
+        let text = format!("the message has {len} bytes, and {limit} are allowed");
         return Err(Status::new(Code::ResourceExhausted, text));
     }
     Ok(Some(len))
@@ -101,6 +101,7 @@ mod tests {
     use http_body_util::StreamBody;
     use umbra_proto::envoy::service::discovery::v3::DiscoveryRequest;
 
+    use super::super::MAX_REQUEST_BYTES;
     use super::*;
 
     fn framed(flag: u8, len: usize, message: &[u8]) -> Vec<u8> {
@@ -120,7 +121,7 @@ mod tests {
         let pieces: Vec<_> = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
         let frames = pieces.into_iter().map(|it| Ok::<_, Status>(http_body::Frame::data(it)));
         let body = Body::new(StreamBody::new(stream::iter(frames)));
-        let mut requests = Requests::<DiscoveryRequest>::new(body);
+        let mut requests = Requests::<DiscoveryRequest>::new(body, MAX_REQUEST_BYTES);
         let mut found = Vec::new();
         loop {
             match requests.message().await {

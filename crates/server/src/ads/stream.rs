@@ -5,17 +5,22 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codegen::http::HeaderValue;
 use tonic::{Code, Status};
 use tracing::{debug, info, warn};
+use umbra_ir::{Kind, ObjectId};
 use umbra_xds::{Output, SessionError, SessionEvent, Snapshot, Variant};
 
-use super::Ads;
 use super::connection::ConnectionInfo;
 use super::node;
 use super::requests::Requests;
 use super::responses::{Closed, Sender};
 use super::wire::Wire;
+use super::{Ads, MAX_PROVEN_REQUEST_BYTES, MAX_REQUEST_BYTES};
+use crate::identity::{Gate, Refusal};
 use crate::metrics::ByReason;
 use crate::proxies::{Proxy, variant_name};
 
@@ -29,6 +34,10 @@ enum End {
     FirstRequest,
     /// Its node cannot be understood.
     Refused(String),
+    /// It has not proven who it is, says that it is somebody else, or nobody can say yet.
+    Unproven(Refusal),
+    /// What it has proven itself by has run out; it comes back with something newer.
+    Expired,
     /// It sent what is no request: too large, too deep, garbage.
     Malformed(Status),
     /// It broke the protocol or a limit.
@@ -52,6 +61,8 @@ impl End {
             End::Shutdown => "shutdown",
             End::FirstRequest => "first_request_timeout",
             End::Refused(_) => "refused",
+            End::Unproven(_) => "unproven",
+            End::Expired => "expired",
             End::Malformed(_) | End::Fault(_) => "error",
             End::SlowReader => "slow_reader",
         }
@@ -60,7 +71,10 @@ impl End {
     /// What the proxy is told; `None` ends the stream as it is, and Envoy comes back elsewhere.
     fn status(&self) -> Option<Status> {
         match self {
-            End::Client | End::Shutdown => None,
+            End::Client | End::Shutdown | End::Expired => None,
+            End::Unproven(Refusal::Unproven(text)) => Some(Status::unauthenticated(text.clone())),
+            End::Unproven(Refusal::Foreign(text)) => Some(Status::permission_denied(text.clone())),
+            End::Unproven(Refusal::Later(text)) => Some(Status::unavailable(text.clone())),
             End::FirstRequest => {
                 Some(Status::deadline_exceeded("the stream was opened, and no request came in time"))
             }
@@ -77,28 +91,34 @@ impl End {
 }
 
 /// Serves one stream to its end.
-pub(super) async fn run<W: Wire>(
-    ads: Ads,
-    mut requests: Requests<W::Request>,
-    out: Sender,
-    connection: Option<ConnectionInfo>,
-) {
+pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, visitor: Visitor) {
+    let connection = visitor.connection.clone();
     let peer = connection.as_ref().map_or_else(|| "unknown".to_owned(), |info| info.peer.to_string());
-    let end = match hello::<W>(&ads, &mut requests, &peer).await {
-        Ok((proxy, first)) => {
+    let end = match hello::<W>(&ads, body, &visitor, &peer).await {
+        Ok(Guest { proxy, requests, first, lifetime }) => {
             let name = proxy.node_id.clone();
+            let expired = async {
+                match lifetime {
+                    Some(lifetime) => tokio::time::sleep(lifetime).await,
+                    None => std::future::pending().await,
+                }
+            };
             let driver = Driver::<W> { ads: &ads, proxy, out: &out, published: None, variant: PhantomData };
             // A client that reads nothing also holds up what waits for room in its queue.
             let end = tokio::select! {
                 end = driver.drive(requests, first) => end,
                 () = stopped(&out, ads.patience.slow_reader) => End::SlowReader,
+                () = expired => End::Expired,
             };
             info!(proxy = name, %peer, reason = end.reason(), "proxy gone");
             end
         }
         Err(end) => {
             match &end {
-                End::Refused(why) => warn!(%peer, why, "proxy refused"),
+                End::Refused(why)
+                | End::Unproven(Refusal::Unproven(why) | Refusal::Foreign(why) | Refusal::Later(why)) => {
+                    warn!(%peer, why, "proxy refused");
+                }
                 End::Malformed(status) => warn!(%peer, why = status.message(), "proxy refused"),
                 end => debug!(%peer, reason = end.reason(), "stream ended before its first request"),
             }
@@ -115,12 +135,36 @@ pub(super) async fn run<W: Wire>(
     }
 }
 
-/// Waits for the first request and understands who asks.
-async fn hello<W: Wire>(
-    ads: &Ads,
-    requests: &mut Requests<W::Request>,
-    peer: &str,
-) -> Result<(Arc<Proxy>, W::Request), End> {
+/// Who opens a stream, before a byte of it is read.
+pub(super) struct Visitor {
+    /// What the port asks.
+    pub(super) gate: Gate,
+    /// The header of this name.
+    pub(super) authorization: Option<HeaderValue>,
+    /// How it came.
+    pub(super) connection: Option<ConnectionInfo>,
+}
+
+/// Who is let in.
+struct Guest<W: Wire> {
+    proxy: Arc<Proxy>,
+    requests: Requests<W::Request>,
+    first: W::Request,
+    /// How long it may stay.
+    lifetime: Option<Duration>,
+}
+
+/// Finds out who asks, waits for the first request and understands it.
+async fn hello<W: Wire>(ads: &Ads, body: Body, visitor: &Visitor, peer: &str) -> Result<Guest<W>, End> {
+    let leaf = visitor.connection.as_ref().and_then(ConnectionInfo::leaf);
+    let admission = tokio::select! {
+        admitted = visitor.gate.admit(visitor.authorization.as_ref().map(HeaderValue::as_bytes), leaf) => {
+            admitted.map_err(End::Unproven)?
+        }
+        () = ads.shutdown.cancelled() => return Err(End::Shutdown),
+    };
+    let limit = if admission.proven.is_some() { MAX_PROVEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
+    let mut requests = Requests::new(body, limit);
     let mut first = tokio::select! {
         first = tokio::time::timeout(ads.patience.first_request, requests.message()) => match first {
             Err(_) => return Err(End::FirstRequest),
@@ -131,11 +175,36 @@ async fn hello<W: Wire>(
         () = ads.shutdown.cancelled() => return Err(End::Shutdown),
     };
     let identity = node::identity(W::take_node(&mut first)).map_err(End::Refused)?;
-    let mut node = umbra_istio::parse_node(&identity.id, &identity.metadata)
-        .map_err(|error| End::Refused(error.to_string()))?;
+    let node = admission.name(&identity.id, identity.metadata).map_err(End::Unproven)?;
+    let mut node = node.map_err(|error| End::Refused(error.to_string()))?;
     node.takes_hosts = identity.takes_hosts && W::VARIANT == Variant::Delta;
+    let pod = admission.proven.as_ref().and_then(|proven| Some((&proven.namespace, proven.pod.as_ref()?)));
+    if let Some((namespace, pod)) = pod {
+        seen(ads, ObjectId::new(Kind::Pod, namespace.as_str(), pod.as_str())).await?;
+    }
+    let lifetime = admission.lifetime(Timestamp::now(), fastrand::f64());
     let proxy = Proxy::new(ads.engine.next_id(), identity.id, node, W::VARIANT, peer.to_owned());
-    Ok((Arc::new(proxy), first))
+    Ok(Guest { proxy: Arc::new(proxy.admitted(&admission)), requests, first, lifetime })
+}
+
+/// Waits until umbra has seen a Pod, whose labels say what its proxy gets: a watch may be behind the Pod's own start.
+async fn seen(ads: &Ads, pod: ObjectId) -> Result<(), End> {
+    let mut settled = ads.engine.follow();
+    let look = async {
+        while !ads.engine.knows(pod.clone()).await {
+            if settled.changed().await.is_err() {
+                return Err(End::Shutdown);
+            }
+        }
+        Ok(())
+    };
+    tokio::select! {
+        looked = tokio::time::timeout(ads.patience.first_request, look) => looked.unwrap_or_else(|_| {
+            let text = format!("umbra has not seen {pod} yet, whose token this is; is its namespace watched?");
+            Err(End::Unproven(Refusal::Later(text)))
+        }),
+        () = ads.shutdown.cancelled() => Err(End::Shutdown),
+    }
 }
 
 struct Driver<'a, W: Wire> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use umbra_envoy::{BootstrapOptions, BootstrapTls};
+use umbra_envoy::{BootstrapOptions, BootstrapTls, BootstrapToken};
 use umbra_inject::capture::Interception;
 
 use super::print;
@@ -27,6 +27,13 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
     let ready = ready.context("--envoy-ready: expected IP:PORT").map_err(usage)?;
     let mode = Interception::parse(&args.interception_mode)
         .map_err(|why| usage(format!("--interception-mode: {why}")))?;
+    if let (Some(token), true) = (&args.token, args.print_token_secret) {
+        let secret = umbra_envoy::token_secret_json(token)?;
+        print(&format!("{}\n", serde_json::to_string_pretty(&secret)?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let token = args.token.clone();
+    let token = token.map(|token| BootstrapToken { token, secret: args.token_secret.clone() });
     let options = BootstrapOptions {
         kind: proxy.kind,
         namespace: proxy.namespace,
@@ -34,6 +41,7 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         server_host,
         server_port,
         tls,
+        token,
         admin,
         ready,
         pod: None,

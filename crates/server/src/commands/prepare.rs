@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use umbra_envoy::{BootstrapOptions, BootstrapTls};
+use umbra_envoy::{BootstrapOptions, BootstrapTls, BootstrapToken};
 use umbra_inject::capture::Interception;
 
 use super::bootstrap::host_port;
@@ -22,6 +22,7 @@ pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
         host_port(&args.server).map_err(|why| usage(format!("--server: {why}")))?;
     let folder = args.bootstrap.parent().unwrap_or(Path::new("."));
     let tls = args.ca.as_ref().map(|ca| write_ca(folder, ca)).transpose()?;
+    let token = args.token.as_ref().map(|token| write_secret(folder, token)).transpose()?;
     // A Pod of one family has no addresses of the other to listen on.
     let any = if args.address.first().is_some_and(IpAddr::is_ipv6) {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
@@ -34,6 +35,7 @@ pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
         server_host,
         server_port,
         tls,
+        token,
         pod: Some(any),
         addresses: args.address.clone(),
         captured: capture.mode == Interception::Redirect,
@@ -57,6 +59,13 @@ fn write_ca(folder: &Path, ca: &str) -> anyhow::Result<BootstrapTls> {
         client_certificate: None,
         name: String::new(),
     })
+}
+
+/// Puts the file that leads Envoy to its token there too.
+fn write_secret(folder: &Path, token: &str) -> anyhow::Result<BootstrapToken> {
+    let path = folder.join("token-secret.json");
+    write(&path, &umbra_envoy::token_secret_json(token)?.to_string())?;
+    Ok(BootstrapToken { token: token.to_owned(), secret: path.display().to_string() })
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

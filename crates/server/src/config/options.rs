@@ -9,6 +9,7 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use serde::Deserialize;
 
 use super::mesh;
+use crate::identity::IdentityMode;
 use crate::logging::LogFormat;
 
 /// Where `--xds` listens unless told otherwise.
@@ -70,6 +71,12 @@ pub struct Options {
     /// Mutual TLS: proxies need a certificate from one of these authorities (PEM)
     #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
+    /// What proxies have to prove: none, token or certificate; never asked on a loopback address without TLS [default: none]
+    #[arg(long, env = "UMBRA_XDS_IDENTITY", value_name = "PROOF", hide_possible_values = true)]
+    pub xds_identity: Option<IdentityMode>,
+    /// The audience that a proxy's token must be for [default: umbra]
+    #[arg(long, env = "UMBRA_XDS_AUDIENCE", value_name = "NAME")]
+    pub xds_audience: Option<String>,
     /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, and what --api serves [default: 127.0.0.1:15014]
     #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
     pub admin: Option<String>,
@@ -146,6 +153,11 @@ impl Options {
         self.admin.as_deref().unwrap_or(DEFAULT_ADMIN)
     }
 
+    /// `--xds-audience`, or what it is otherwise.
+    pub fn xds_audience(&self) -> &str {
+        self.xds_audience.as_deref().unwrap_or(umbra_inject::words::TOKEN_AUDIENCE)
+    }
+
     /// `--log`, or what it is otherwise.
     pub fn log(&self) -> &str {
         self.log.as_deref().unwrap_or(DEFAULT_LOG)
@@ -197,6 +209,7 @@ pub(crate) mod tests {
         let names: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
         match (&names[..], value(option).as_str()) {
             (_, "BOOL") => ["true", "false"].map(|word| (word.to_owned(), word.to_owned())),
+            (["none", ..], _) => ["token", "certificate"].map(|word| (word.to_owned(), word.to_owned())),
             (["text", "json"], _) => ["text", "json"].map(|word| (word.to_owned(), word.to_owned())),
             ([], list) if list.starts_with('[') => {
                 ["a,b", "c"].map(|word| (word.to_owned(), format!("[{word}]")))

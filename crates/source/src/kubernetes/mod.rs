@@ -20,6 +20,7 @@ mod listwatch;
 mod merge;
 mod problem;
 mod resource;
+mod review;
 mod status;
 mod told;
 
@@ -29,6 +30,7 @@ pub use connect::{Access, ApiServer, ConnectError};
 pub use health::{Health, WatchHealth, WatchId, WatchState};
 pub use kept::Keep;
 pub use lease::{Leadership, identity, take_part};
+pub use review::{Account, Review, Reviewer};
 pub use status::{
     AllObserved, Condition, ConditionType, Observed, Reason, Status, Statuses, Tally, Truth, write,
 };
