@@ -322,6 +322,7 @@ mod tests {
 
     use super::*;
     use crate::engine_task::Connected;
+    use crate::identity::Admission;
     use crate::metrics::Metrics;
     use crate::proxies::Entry;
 
@@ -421,6 +422,8 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
         connected: Connected,
         stream: Stream,
         _entry: Entry,
+        /// One of the same class that has proven nothing where proof is asked for, and takes nothing: it counts nowhere.
+        _liar: (Entry, Connected),
     }
 
     impl Stage {
@@ -460,10 +463,15 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
             let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());
             let proxy = Arc::new(proxy);
             let _entry = proxies.enter(proxy.clone());
+            let liar =
+                Proxy::new(engine.next_id(), "liar".to_owned(), node.clone(), Variant::Delta, String::new());
+            let liar = liar.admitted(&Admission { proven: None, counts: false });
+            let joined = engine.connect(liar.id, node.clone(), RuntimeForms::WHOLE).await.unwrap();
+            let _liar = (proxies.enter(Arc::new(liar)), joined);
             let mut connected = engine.connect(id, node, RuntimeForms::WHOLE).await.unwrap();
             connected.snapshots.wait_for(Option::is_some).await.unwrap();
             let mut stage =
-                Stage { engine, live, connected, stream: Stream { proxy, open: Vec::new() }, _entry };
+                Stage { engine, live, connected, stream: Stream { proxy, open: Vec::new() }, _entry, _liar };
             stage.push();
             stage
         }

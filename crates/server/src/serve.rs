@@ -131,7 +131,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let tls_options = TlsOptions::choose(options).map_err(usage)?;
     let peers = peers(options).map_err(usage)?;
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
-    let mode = identity_mode(options).map_err(usage)?;
+    let mode = IdentityMode::choose(options).map_err(usage)?;
     let xds_listener = bind("--xds", options.xds()).await?;
     let tls = match tls_options {
         Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),
@@ -371,21 +371,6 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
         }
         info!(signal = name, "shutting down");
         shutdown.cancel();
-    }
-}
-
-/// What proxies have to prove.
-fn identity_mode(options: &Options) -> Result<IdentityMode, &'static str> {
-    let mode = options.xds_identity.unwrap_or_default();
-    let cluster = options.kubeconfig.is_some() || options.in_cluster.unwrap_or_default();
-    match mode {
-        IdentityMode::Token if !cluster => Err(
-            "--xds-identity token: an API server vouches for tokens: name it with --kubeconfig FILE or --in-cluster",
-        ),
-        IdentityMode::Certificate if options.tls_client_ca.is_none() => {
-            Err("--xds-identity certificate: needs --tls-client-ca FILE, whose certificates count")
-        }
-        mode => Ok(mode),
     }
 }
 
