@@ -114,6 +114,53 @@ async fn assert_refused(world: &World, name: &str, bootstrap: &str) {
     assert_eq!(envoy.stat("cluster_manager.cds.update_success").await, 0, "{name}");
 }
 
+/// A certificate of one namespace lets its proxy claim no other, also where nobody asks for that; who is asked and shows none
+/// is not served.
+#[test]
+fn a_certificate_says_the_namespace() {
+    isolated(async {
+        if !gate::require_openssl() {
+            return;
+        }
+        let mut world = World::new();
+        let mount = Mount::new(&world);
+        world.write("web.yaml", &web());
+        world.write("rules.yaml", &rules("web", "web", &to_v1(MIRROR)));
+        let settings = mount.settings(true) + "xdsIdentity: certificate\n";
+        world.start_umbra_with(&settings).await;
+        let binary = paths::envoy().expect("isolated tests run only where there is an Envoy");
+        let issued =
+            |name: &str, names: &str| mount.authority.issue(name, names).unwrap_or_else(|e| panic!("{e:#}"));
+        let shown = |issued: &Issued| {
+            let (certificate, key) = (issued.certificate.display(), issued.key.display());
+            let (certificate, key) = (certificate.to_string(), key.to_string());
+            bootstrap(&mount.file("ca.crt"), &["--tls-cert", &certificate, "--tls-key", &key])
+        };
+        for (name, names, words) in [
+            ("theirs", "URI:spiffe://cluster.local/ns/bank/sa/client", "its proof is of namespace"),
+            ("nobody", "DNS:client.test", "no SPIFFE identity"),
+        ] {
+            let started =
+                EnvoyProcess::start(world.net(), &binary, world.folder(), name, &shown(&issued(name, names)))
+                    .await;
+            let envoy = started.unwrap_or_else(|e| panic!("{e:#}"));
+            world
+                .wait_for(&format!("{name} to be refused"), || async {
+                    world.umbra().process().log().contains(words)
+                })
+                .await;
+            assert_eq!(envoy.stat("cluster_manager.cds.update_success").await, 0, "{name}");
+        }
+        let all = world.umbra().get("/metrics").await.unwrap_or_default();
+        assert!(all.contains("umbra_streams_closed_total{reason=\"unproven\"}"), "{all}");
+        let ours = issued("ours", "URI:spiffe://cluster.local/ns/default/sa/client");
+        world.start_envoy("client", &shown(&ours)).await;
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        let all = world.umbra().get("/debug/proxies").await.unwrap_or_default();
+        assert!(all.contains("default/client"), "{all}");
+    });
+}
+
 #[test]
 fn a_stream_outlives_the_certificate_it_began_with() {
     isolated(async {
