@@ -62,9 +62,18 @@ impl Shown for Proxy {
     }
 
     fn row(&self, wide: bool) -> Vec<String> {
-        self.cells(wide, |ty| match self.types.iter().find(|status| status.r#type == ty.short_name()) {
-            Some(status) => word(status.state()),
-            None => "-",
+        let state = |ty: ResourceType| {
+            let status = self.types.iter().find(|status| status.r#type == ty.short_name());
+            status.map(|status| status.state())
+        };
+        self.cells(wide, |ty| {
+            // Virtual hosts that are resources of their own are a part of what tables are to everybody else.
+            let part = (ty == ResourceType::Route).then(|| state(ResourceType::VirtualHost)).flatten();
+            match (state(ty), part) {
+                (Some(State::Synced), Some(part)) => word(part),
+                (Some(state), _) => word(state),
+                (None, _) => "-",
+            }
         })
     }
 
@@ -96,7 +105,8 @@ impl Named for Proxy {
 
     fn cells(&self, wide: bool, state: impl Fn(ResourceType) -> &'static str) -> Vec<String> {
         let mut cells = vec![self.namespace.clone(), self.name().to_owned(), kind(self.kind()).to_owned()];
-        cells.extend(ResourceType::ALL.map(|ty| state(ty).to_owned()));
+        let columns = ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost);
+        cells.extend(columns.map(|ty| state(ty).to_owned()));
         cells.push(self.replica.clone());
         if wide {
             let acked = format!("{}/{}", self.acked_generation, self.generation);
