@@ -131,7 +131,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let tls_options = TlsOptions::choose(options).map_err(usage)?;
     let peers = peers(options).map_err(usage)?;
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
-    let mode = IdentityMode::choose(options).map_err(usage)?;
+    let mode = options.identity().map_err(usage)?;
     let xds_listener = bind("--xds", options.xds()).await?;
     let tls = match tls_options {
         Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),

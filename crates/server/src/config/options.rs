@@ -158,6 +158,23 @@ impl Options {
         self.xds_audience.as_deref().unwrap_or(umbra_inject::words::TOKEN_AUDIENCE)
     }
 
+    /// What proxies have to prove.
+    ///
+    /// # Errors
+    /// What vouches for proofs is not named.
+    pub fn identity(&self) -> Result<IdentityMode, &'static str> {
+        let cluster = self.kubeconfig.is_some() || self.in_cluster.unwrap_or_default();
+        match self.xds_identity.unwrap_or_default() {
+            IdentityMode::Token if !cluster => Err(
+                "--xds-identity token: an API server vouches for tokens: name it with --kubeconfig FILE or --in-cluster",
+            ),
+            IdentityMode::Certificate if self.tls_client_ca.is_none() => {
+                Err("--xds-identity certificate: needs --tls-client-ca FILE, whose certificates count")
+            }
+            mode => Ok(mode),
+        }
+    }
+
     /// `--log`, or what it is otherwise.
     pub fn log(&self) -> &str {
         self.log.as_deref().unwrap_or(DEFAULT_LOG)
@@ -266,6 +283,20 @@ pub(crate) mod tests {
             let option = declared().into_iter().find(|option| option.get_long() == Some(flag)).unwrap();
             let help = option.get_help().unwrap().to_string();
             assert!(help.ends_with(&format!("[default: {default}]")), "--{flag}: {help}");
+        }
+    }
+
+    #[test]
+    fn somebody_vouches() {
+        for (flags, want) in [
+            ("", Some(IdentityMode::None)),
+            ("xds-identity=token", None),
+            ("xds-identity=token in-cluster", Some(IdentityMode::Token)),
+            ("xds-identity=token kubeconfig=k", Some(IdentityMode::Token)),
+            ("xds-identity=certificate in-cluster", None),
+            ("xds-identity=certificate tls-client-ca=f", Some(IdentityMode::Certificate)),
+        ] {
+            assert_eq!(merged(flags, "").identity().ok(), want, "{flags}");
         }
     }
 }

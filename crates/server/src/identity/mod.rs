@@ -17,8 +17,6 @@ use serde_json::Value;
 use umbra_ir::ProxyNode;
 use umbra_istio::{NodeError, parse_node};
 
-use crate::config::Options;
-
 pub use certificate::Leaf;
 pub use tokens::Tokens;
 
@@ -36,23 +34,6 @@ pub enum IdentityMode {
 }
 
 impl IdentityMode {
-    /// What the options say.
-    ///
-    /// # Errors
-    /// What vouches for proofs is not named.
-    pub fn choose(options: &Options) -> Result<Self, &'static str> {
-        let cluster = options.kubeconfig.is_some() || options.in_cluster.unwrap_or_default();
-        match options.xds_identity.unwrap_or_default() {
-            IdentityMode::Token if !cluster => Err(
-                "--xds-identity token: an API server vouches for tokens: name it with --kubeconfig FILE or --in-cluster",
-            ),
-            IdentityMode::Certificate if options.tls_client_ca.is_none() => {
-                Err("--xds-identity certificate: needs --tls-client-ca FILE, whose certificates count")
-            }
-            mode => Ok(mode),
-        }
-    }
-
     /// The word on the command line and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -202,21 +183,6 @@ mod tests {
             until: Timestamp::from_second(2000).unwrap(),
         };
         Admission { proven: Some(proven), counts: true }
-    }
-
-    #[test]
-    fn somebody_vouches() {
-        use crate::config::options::tests::merged;
-        for (flags, want) in [
-            ("", Some(IdentityMode::None)),
-            ("xds-identity=token", None),
-            ("xds-identity=token in-cluster", Some(IdentityMode::Token)),
-            ("xds-identity=token kubeconfig=k", Some(IdentityMode::Token)),
-            ("xds-identity=certificate in-cluster", None),
-            ("xds-identity=certificate tls-client-ca=f", Some(IdentityMode::Certificate)),
-        ] {
-            assert_eq!(IdentityMode::choose(&merged(flags, "")).ok(), want, "{flags}");
-        }
     }
 
     #[test]
