@@ -53,27 +53,33 @@ struct Shared {
     noted: Notify,
 }
 
-/// What has to be written.
+/// What has to be written together.
 #[derive(Default, Debug)]
-struct Pending {
+struct Batch {
     /// What complete lists held: everything else of the watch is gone.
     complete: BTreeMap<String, BTreeSet<String>>,
     objects: BTreeMap<(String, String), Option<Box<str>>>,
     /// When a watch was in step last, in seconds since 1970.
     heard: BTreeMap<String, u64>,
-    /// When that was noted last.
+}
+
+/// What the watches have noted.
+#[derive(Default, Debug)]
+struct Pending {
+    batch: Batch,
+    /// When it was noted last that a watch is in step.
     noted: BTreeMap<String, u64>,
     /// Watches of which not all is on disk: a new list is needed.
     lost: BTreeSet<String>,
 }
 
-impl Pending {
+impl Batch {
     fn is_empty(&self) -> bool {
         self.complete.is_empty() && self.objects.is_empty() && self.heard.is_empty()
     }
 
     /// What could not be written comes before what was noted since.
-    fn put_back(&mut self, older: Pending) {
+    fn put_back(&mut self, older: Batch) {
         for (watch, ids) in older.complete {
             self.complete.entry(watch).or_insert(ids);
         }
@@ -99,8 +105,11 @@ impl Kept {
             store: Mutex::new(None),
             noted: Notify::new(),
         }));
-        if let Err(error) = kept.open() {
-            warn!(folder = %kept.0.keep.folder.display(), %error, "the last good state is not kept for now");
+        match kept.open() {
+            Ok(store) => *lock(&kept.0.store) = Some(store),
+            Err(error) => {
+                warn!(folder = %kept.0.keep.folder.display(), %error, "the last good state is not kept for now");
+            }
         }
         kept
     }
@@ -108,7 +117,7 @@ impl Kept {
     /// Notes an object as it was told, or that it is gone.
     pub(crate) fn note(&self, watch: &WatchId, id: &ObjectId, told: Option<&RawValue>) {
         let key = (watch.to_string(), name(id));
-        self.pending().objects.insert(key, told.map(|text| text.get().into()));
+        self.pending().batch.objects.insert(key, told.map(|text| text.get().into()));
         self.0.noted.notify_one();
     }
 
@@ -116,10 +125,10 @@ impl Kept {
     pub(crate) fn note_complete<'a>(&self, watch: &WatchId, ids: impl Iterator<Item = &'a ObjectId>) {
         let (watch, ids) = (watch.to_string(), ids.map(name).collect::<BTreeSet<_>>());
         let mut pending = self.pending();
-        pending.objects.retain(|(of, id), _| *of != watch || ids.contains(id));
+        pending.batch.objects.retain(|(of, id), _| *of != watch || ids.contains(id));
         pending.lost.remove(&watch);
-        pending.complete.insert(watch.clone(), ids);
-        pending.heard.insert(watch, now());
+        pending.batch.complete.insert(watch.clone(), ids);
+        pending.batch.heard.insert(watch, now());
         self.0.noted.notify_one();
     }
 
@@ -131,7 +140,7 @@ impl Kept {
             return;
         }
         pending.noted.insert(watch.clone(), now);
-        pending.heard.insert(watch, now);
+        pending.batch.heard.insert(watch, now);
         self.0.noted.notify_one();
     }
 
@@ -200,45 +209,24 @@ impl Kept {
 
     fn write(&self) -> Result<(), store::Broken> {
         let mut store = lock(&self.0.store);
-        if store.is_none() {
-            *store = Some(self.open_store()?);
-        }
-        let batch = std::mem::take(&mut *self.pending_but_lost());
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let written = store.as_mut().map_or(Ok(()), |store| {
-            store.write(
-                &batch.complete,
-                batch.objects.iter().map(|(key, text)| (key, text.as_deref())),
-                &batch.heard,
-            )
-        });
-        if written.is_err() {
+        let mut open = match store.take() {
+            Some(open) => open,
+            None => self.open()?,
+        };
+        let batch = std::mem::take(&mut self.pending().batch);
+        if !batch.is_empty()
+            && let Err(error) = open.write(&batch)
+        {
             // After an error of the disk the library refuses everything until it is opened anew.
-            *store = None;
-            self.pending().put_back(batch);
+            self.pending().batch.put_back(batch);
+            return Err(error);
         }
-        written
-    }
-
-    /// Takes all that has to be written; what has to be asked for stays.
-    fn pending_but_lost(&self) -> Box<Pending> {
-        let mut pending = self.pending();
-        let (lost, noted) = (std::mem::take(&mut pending.lost), std::mem::take(&mut pending.noted));
-        let batch = std::mem::take(&mut *pending);
-        (pending.lost, pending.noted) = (lost, noted);
-        Box::new(batch)
-    }
-
-    fn open(&self) -> Result<(), store::Broken> {
-        let opened = self.open_store()?;
-        *lock(&self.0.store) = Some(opened);
+        *store = Some(open);
         Ok(())
     }
 
     /// Opens the file; what is damaged, or of another cluster, begins anew.
-    fn open_store(&self) -> Result<Store, store::Broken> {
+    fn open(&self) -> Result<Store, store::Broken> {
         let (store, anew) = Store::open(&self.0.keep.folder, &self.0.scope)?;
         if let Some(why) = anew {
             info!(folder = %self.0.keep.folder.display(), why, "keeping the last good state begins anew");

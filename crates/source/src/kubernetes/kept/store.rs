@@ -1,6 +1,5 @@
 //! The file: one row for each object, with a sum, and for each watch when it was last in step.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use redb::{Database, ReadableTable, TableDefinition};
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::trim;
+use super::{Batch, trim};
 
 /// Another layout has another name, so that neither version stumbles over the other's.
 const FILE: &str = "last-good-1.redb";
@@ -99,12 +98,8 @@ impl Store {
     }
 
     /// Writes all of it or nothing.
-    pub(super) fn write<'a>(
-        &mut self,
-        complete: &BTreeMap<String, BTreeSet<String>>,
-        objects: impl Iterator<Item = (&'a (String, String), Option<&'a str>)>,
-        heard: &BTreeMap<String, u64>,
-    ) -> Result<(), Broken> {
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), Broken> {
+        let Batch { complete, objects, heard } = batch;
         let write = self.0.begin_write()?;
         {
             let mut table = write.open_table(OBJECTS)?;
@@ -127,7 +122,7 @@ impl Store {
             }
             for ((watch, id), text) in objects {
                 let key = (watch.as_str(), id.as_str());
-                match text.map(trimmed) {
+                match text.as_deref().map(trimmed) {
                     Some(text) => table.insert(key, (xxh3_64(text.as_bytes()), text.as_str()))?,
                     None => table.remove(key)?,
                 };
