@@ -19,8 +19,19 @@ async fn wait_table(world: &World, table: &str, text: &str) {
     wait_routes(world, text).await;
 }
 
+/// Sends requests, each on a connection of its own, until it is told that it is over.
+async fn traffic(client: impl Fn() -> Client, over: Arc<AtomicBool>) -> Tally {
+    let mut tally = Tally::default();
+    while !over.load(Ordering::Relaxed) {
+        tally.add(client().ask(&get()).await);
+    }
+    tally
+}
+
+/// Edits of rules and restarts of umbra fail no request. A change of the form is looked at by its outcome alone: see
+/// "Known" in decision 0018.
 #[test]
-fn no_request_fails_while_rules_setting_and_server_change() {
+fn no_request_fails_while_rules_and_server_change() {
     isolated(async {
         let rule = rules("web", "web", &to_v1("mirror: {host: web, subset: v2}"));
         let mut world = web_with(&[("rules.yaml", &rule)], HOSTS).await;
@@ -29,32 +40,37 @@ fn no_request_fails_while_rules_setting_and_server_change() {
         let tally = world.send(WEB, &get(), 20).await;
         assert!(tally.all_ok(20) && world.echo("v2").count() == 20, "{tally:?} {:?}", world.counts());
 
-        let over = Arc::new(AtomicBool::new(false));
-        let (net, stop) = (world.net().clone(), over.clone());
-        let traffic = tokio::spawn(async move {
-            let mut tally = Tally::default();
-            while !stop.load(Ordering::Relaxed) {
-                // Where a listener changes, Envoy closes the connections that it has.
-                tally.add(Client::new(&net, ([127, 0, 0, 1], 8000).into()).ask(&get()).await);
-            }
-            tally
-        });
         for round in 1..=3 {
+            let over = Arc::new(AtomicBool::new(false));
+            let net = world.net().clone();
+            let client = move || Client::new(&net, ([127, 0, 0, 1], 8000).into());
+            let sending = tokio::spawn(traffic(client, over.clone()));
             set_rules(&world, &to_v1(&format!("timeout: {round}01s")));
             wait_table(&world, "hosts/8000", &format!("\"{round}01s\"")).await;
             world.restart_umbra().await;
             set_rules(&world, &to_v1(&format!("timeout: {round}02s\nmirror: {{host: web, subset: v3}}")));
             wait_table(&world, "hosts/8000", &format!("\"{round}02s\"")).await;
             wait_share(&world, "|v3|web", 1_000_000).await;
-            world.write_config(PLAIN);
-            wait_table(&world, "8000", "\"web.default.svc.cluster.local:8000\"").await;
-            world.write_config(HOSTS);
-            wait_table(&world, "hosts/8000", &format!("\"{round}02s\"")).await;
+            over.store(true, Ordering::Relaxed);
+            let tally = sending.await.expect("the traffic ends");
+            let count = tally.statuses.values().sum();
+            assert!(count > 0 && tally.all_ok(count), "{:?} {:?}", tally.statuses, tally.failures);
+
+            for (settings, table, text) in [
+                (PLAIN, "8000", "\"web.default.svc.cluster.local:8000\"".to_owned()),
+                (HOSTS, "hosts/8000", format!("\"{round}02s\"")),
+            ] {
+                world.write_config(settings);
+                wait_table(&world, table, &text).await;
+                let served = || async {
+                    world.forget();
+                    let tally = world.send(WEB, &get(), 20).await;
+                    world.settle().await;
+                    tally.all_ok(20) && world.echo("v3").count() == 20
+                };
+                world.wait_for(&format!("requests and copies by {table}"), served).await;
+            }
         }
-        over.store(true, Ordering::Relaxed);
-        let tally = traffic.await.expect("the traffic ends");
-        let count = tally.statuses.values().sum();
-        assert!(count > 0 && tally.all_ok(count), "{:?} {:?}", tally.statuses, tally.failures);
         world.assert_clean().await;
     });
 }
