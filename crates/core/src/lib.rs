@@ -17,4 +17,4 @@ pub use endpoints::service_endpoints;
 pub use pods::{resolve_pod_head, select_bare_namespaces, select_bare_pods, select_selected_labels};
 pub use ports::resolve_listener_port;
 pub use report::report_service;
-pub use services::resolve_service_heads;
+pub use services::{list_addresses, resolve_service_heads};

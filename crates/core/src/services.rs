@@ -47,10 +47,8 @@ fn service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
         Resolution::Static
     };
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for text in std::iter::once(&service.spec.cluster_ip).chain(&service.spec.cluster_ips) {
-        if let Ok(ip) = text.parse()
-            && !addresses.contains(&ip)
-        {
+    for ip in list_addresses(service) {
+        if !addresses.contains(&ip) {
             addresses.push(ip);
         }
     }
@@ -105,4 +103,9 @@ fn kubernetes_protocol(port: &umbra_api::ServicePort) -> Protocol {
 pub(crate) fn port_of(service: &Service, number: PortNumber) -> Option<&umbra_api::ServicePort> {
     let ports = || service.spec.ports.iter().filter(|p| i64::from(p.port) == i64::from(number.get()));
     ports().find(|p| kubernetes_protocol(p) != Protocol::Udp).or_else(|| ports().next())
+}
+/// The virtual addresses that a Service writes; one may come twice.
+pub fn list_addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
+    let texts = std::iter::once(&service.spec.cluster_ip).chain(&service.spec.cluster_ips);
+    texts.filter_map(|text| text.parse().ok())
 }

@@ -46,18 +46,25 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
         Object::ServiceEntry(entry) => {
             let mut all = vec![kind];
             all.extend(entry.spec.hosts.iter().map(|h| Index::EntryHost(Hostname::new(h))));
+            all.extend(umbra_istio::list_addresses(entry).map(Index::Address));
             all.sort();
             all.dedup();
             all
         }
-        Object::Service(_) => vec![
-            kind,
-            Index::InNamespace(Kind::Service, meta.namespace.clone()),
-            Index::ServiceName(
-                meta.namespace.to_ascii_lowercase().into(),
-                meta.name.to_ascii_lowercase().into(),
-            ),
-        ],
+        Object::Service(service) => {
+            let mut all: Vec<Index> = umbra_core::list_addresses(service).map(Index::Address).collect();
+            all.extend([
+                kind,
+                Index::InNamespace(Kind::Service, meta.namespace.clone()),
+                Index::ServiceName(
+                    meta.namespace.to_ascii_lowercase().into(),
+                    meta.name.to_ascii_lowercase().into(),
+                ),
+            ]);
+            all.sort();
+            all.dedup();
+            all
+        }
         Object::EndpointSlice(slice) => {
             slice.service.iter().map(|s| Index::SlicesOf(meta.namespace.clone(), s.clone())).collect()
         }

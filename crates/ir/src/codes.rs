@@ -143,6 +143,7 @@ codes! {
     CopiesAsHttp1 = warning("Copies of HTTP/2 requests leave as HTTP/1.1, since the mirror's port does not say that it speaks HTTP/2.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.");
+    AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: captured sidecars send connections to the one that the message names.");
     GatewayNotFound = warning("The Gateway does not exist; the rules are not served there.").istio("IST0101");
     HostNotAdmitted = warning("No HTTP server of the Gateway admits any of the hosts; the rules are not served there.").istio("IST0132");
     DuplicateSubset = warning("An older DestinationRule already defines the subset; this definition is not used.");

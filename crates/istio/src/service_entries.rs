@@ -57,16 +57,11 @@ fn entry_head(
     }));
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut networks: Vec<Network> = Vec::new();
-    for text in entries().flat_map(|e| &e.spec.addresses) {
-        match parse_network(text) {
-            // A block of addresses is not one that a request can name, a single one is.
-            Some(one) if one.prefix == whole(one.address) => {
-                if !addresses.contains(&one.address) {
-                    addresses.push(one.address);
-                }
-            }
-            Some(block) if !networks.contains(&block) => networks.push(block),
-            Some(_) | None => {}
+    for block in entries().flat_map(|e| &e.spec.addresses).filter_map(|text| parse_network(text)) {
+        match single(block) {
+            Some(one) if !addresses.contains(&one) => addresses.push(one),
+            None if !networks.contains(&block) => networks.push(block),
+            _ => {}
         }
     }
     ServiceHead {
@@ -86,6 +81,16 @@ fn entry_head(
             &entry.meta.namespace,
         ),
     }
+}
+
+/// The virtual addresses that a ServiceEntry writes, blocks aside.
+pub fn list_addresses(entry: &ServiceEntry) -> impl Iterator<Item = IpAddr> {
+    entry.spec.addresses.iter().filter_map(|text| parse_network(text).and_then(single))
+}
+
+/// A block of addresses is not one that a request can name, a single one is.
+fn single(block: Network) -> Option<IpAddr> {
+    (block.prefix == whole(block.address)).then_some(block.address)
 }
 
 /// An address, or a block such as `10.0.0.0/8`.

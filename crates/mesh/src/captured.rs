@@ -32,14 +32,18 @@ pub fn select_captured_listeners(view: &dyn View, namespace: &Arc<str>, ipv6: bo
         for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
             match &service.resolution {
                 Resolution::Alias(_) => {}
-                // Its routes are for all addresses, as those of every HTTP port.
-                _ if port.protocol.is_http() && port.protocol != Protocol::Auto => builder.share(port.number),
+                _ if !has_address_of_its_own(port) => builder.share(port.number),
                 Resolution::Unsupported(_) => {}
                 Resolution::Static | Resolution::Dns => builder.serve(view, namespace, service, port),
             }
         }
     }
     builder.listeners.into_values().collect()
+}
+
+/// Whether a port's connections are known by the address that they go to. Those of HTTP are not: its routes are for all addresses.
+pub(crate) fn has_address_of_its_own(port: &ServicePort) -> bool {
+    port.protocol != Protocol::Udp && (!port.protocol.is_http() || port.protocol == Protocol::Auto)
 }
 
 /// The route configurations that these listeners ask for: others would be sent to nobody. Apart from the listeners, which

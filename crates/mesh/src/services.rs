@@ -68,10 +68,13 @@ pub fn select_visible_services(view: &dyn View, namespace: &Arc<str>) -> Vec<Arc
         }
     }
     let mut services: Vec<Arc<ServiceHead>> = by_host.into_values().collect();
-    services.sort_by(|a, b| {
-        (a.created, &a.id.host, &a.id.object.namespace).cmp(&(b.created, &b.id.host, &b.id.object.namespace))
-    });
+    services.sort_by(|a, b| seniority(a).cmp(&seniority(b)));
     services
+}
+
+/// The order of services where something can belong to one of them only.
+pub(crate) fn seniority(head: &ServiceHead) -> (i64, &Hostname, &str) {
+    (head.created, &head.id.host, &head.id.object.namespace)
 }
 
 /// Of the services that a namespace sees those whose host a wildcard covers.

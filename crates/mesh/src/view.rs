@@ -1,6 +1,7 @@
 //! The only way the mesh is seen. The engine implements it and records every read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_ir::{
@@ -19,6 +20,8 @@ pub enum Index {
     InNamespace(Kind, Arc<str>),
     /// ServiceEntries that define this host.
     EntryHost(Hostname),
+    /// Services and ServiceEntries that write this virtual address.
+    Address(IpAddr),
     /// Services by namespace and name, both in lower case: host names compare without case.
     ServiceName(Arc<str>, Arc<str>),
     /// EndpointSlices of the Service with this namespace and name.

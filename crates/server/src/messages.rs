@@ -1,7 +1,7 @@
 //! What the process knows, as messages of `umbra.v1`, and replicas' answers back.
 
 use jiff::Timestamp;
-use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind};
+use umbra_ir::{Interception, Kind, ObjectId, ProxyClass, ProxyKind};
 use umbra_proto::google;
 use umbra_proto::umbra::v1;
 use umbra_proto::umbra::v1::type_status::State;
@@ -32,6 +32,7 @@ pub(crate) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identi
             rtds: class.rtds.any(),
             unprivileged: class.unprivileged,
             trusted_proxies: class.trusted_proxies,
+            interception: interception(class.interception).into(),
         }),
         connected: Some(timestamp(proxy.connected)),
         generation: view.generation.unwrap_or_default(),
@@ -44,6 +45,13 @@ fn kind(kind: ProxyKind) -> v1::ProxyKind {
     match kind {
         ProxyKind::Sidecar => v1::ProxyKind::Sidecar,
         ProxyKind::Router => v1::ProxyKind::Router,
+    }
+}
+
+fn interception(interception: Interception) -> v1::proxy_class::Interception {
+    match interception {
+        Interception::None => v1::proxy_class::Interception::None,
+        Interception::Redirect { .. } => v1::proxy_class::Interception::Redirect,
     }
 }
 

@@ -11,6 +11,7 @@ use umbra_testkit::client::{Ask, Client, Tally, send};
 use umbra_testkit::echo::Echo;
 use umbra_testkit::isolate::isolated_with_capture;
 use umbra_testkit::net::Net;
+use umbra_testkit::paths;
 use umbra_testkit::world::World;
 use umbra_tests::manifests::{all, istio, pod, rules};
 
@@ -227,6 +228,10 @@ fn http_goes_by_the_rules_whatever_its_address() {
         // An external host, at an address that only its resolver knows.
         let (tally, ..) = it.ask("198.51.100.1:80", "ext.example.com", 5).await;
         assert_eq!(tally.by("shadow"), 5, "{tally:?}");
+        let mut asked = it.world.net().command(&paths::umbra().expect("umbra"));
+        asked.args(["proxies", "-o", "wide", "--server", &it.world.umbra().admin().to_string()]);
+        let said = String::from_utf8(asked.output().expect("umbra runs").stdout).expect("text");
+        assert!(said.contains(" sidecar/default captured "), "{said}");
         it.world.assert_clean().await;
     });
 }

@@ -1,16 +1,16 @@
 //! Plays docs/guide.md: every line of its `console` blocks that begins with `$ `, in order, as a reader would type it,
 //! and compares what the guide shows with what is printed.
 //!
-//! What needs a kubelet is played by other means: for `kubectl exec … curl` and `curl`, the test asks from the Pod or
+//! What needs a kubelet is played by other means: for `kubectl exec … curl` the test runs curl inside of the Pod, for `curl` it asks
 //! from the node; a `kubectl port-forward` is replaced by the address of the Pod that it would lead to.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use umbra_testkit::client::{Ask, Client};
-use umbra_testkit::cluster::stage::on_cluster;
-use umbra_testkit::cluster::{Cluster, PATIENCE, assets};
+use umbra_testkit::cluster::stage::on_cluster_with_users;
+use umbra_testkit::cluster::{Cluster, assets};
 use umbra_testkit::net::Net;
 use umbra_testkit::paths;
 
@@ -77,14 +77,15 @@ struct Reader<'a> {
     /// Local ports that a port-forward would open, and the address behind each.
     forwards: BTreeMap<String, String>,
     /// What has answered a `curl` already.
-    answered: BTreeSet<String>,
+    answered: RefCell<BTreeSet<String>>,
 }
 
 impl Reader<'_> {
     async fn play(&mut self, step: &Step) {
         let words: Vec<&str> = step.command.split_whitespace().collect();
         let printed = match words.as_slice() {
-            ["kubectl", "exec", ..] | ["curl", ..] => self.curl(&step.command, &words).await,
+            ["kubectl", "exec", ..] => self.exec(&step.command, &words).await,
+            ["curl", ..] => self.curl(&step.command, &words).await,
             ["kubectl", "-n", namespace, "port-forward", to, ports, "&"] => {
                 self.forward(namespace, to, ports);
                 return;
@@ -134,43 +135,50 @@ impl Reader<'_> {
         self.forwards.insert(format!("127.0.0.1:{local}"), format!("{address}:{remote}"));
     }
 
-    /// `curl` on the node, or in a Pod beside whose container an Envoy listens. Answers are never looked at closely:
-    /// that they are there, and none fails, is what the guide promises.
-    async fn curl(&mut self, command: &str, words: &[&str]) -> String {
+    /// `curl` inside of a Pod, by the name that its application calls.
+    async fn exec(&self, command: &str, words: &[&str]) -> String {
+        let app = words.iter().find_map(|word| word.strip_prefix("deployment/")).expect("a Deployment");
+        let url = words.last().expect("a URL");
+        let pods = self.cluster.wait_ready("default", &format!("app={app}"), 1).await;
+        if self.is_first(url) {
+            let answers = || async { pods[0].curl(url, 1).await.is_ok_and(|tally| tally.all_ok(1)) };
+            self.cluster.wait_for(url, answers).await;
+        }
+        let tally = pods[0].curl(url, 1).await.unwrap_or_else(|e| panic!("$ {command}\n{e:#}"));
+        assert!(tally.all_ok(1), "$ {command}\n{tally:?}");
+        String::new()
+    }
+
+    /// `curl` on the node. Answers are never looked at closely: that they are there, and none fails, is what the guide
+    /// promises.
+    async fn curl(&self, command: &str, words: &[&str]) -> String {
         let url = words.iter().find_map(|word| word.strip_prefix("http://")).expect("a URL");
         let (authority, path) = url.split_once('/').expect("a path");
         let host = command.split("Host: ").nth(1).and_then(|rest| rest.split('\'').next());
         let ask = Ask::get(host.unwrap_or(authority), &format!("/{path}"));
-        let mut client = match words.iter().find_map(|word| word.strip_prefix("deployment/")) {
-            Some(app) => {
-                let pods = self.cluster.wait_ready("default", &format!("app={app}"), 1).await;
-                let port = authority.split_once(':').expect("a port").1.parse().expect("a port");
-                let net = pods[0].net().unwrap_or_else(|e| panic!("{e:#}"));
-                Client::new(&net, (std::net::Ipv4Addr::LOCALHOST, port).into())
-            }
-            None => {
-                let behind = &self.forwards[authority];
-                Client::new(&Net::here(), behind.parse().expect("an address"))
-            }
+        let behind = self.forwards[authority].parse().expect("an address");
+        let ok = || async {
+            let answer = Client::new(&Net::here(), behind).ask(&ask).await;
+            answer.is_ok_and(|answer| answer.status == 200)
         };
-        // A reader is slower than the news of Pods that have just become ready.
-        if self.answered.insert(url.to_owned()) {
-            let start = Instant::now();
-            while !client.ask(&ask).await.is_ok_and(|answer| answer.status == 200)
-                && start.elapsed() < PATIENCE
-            {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+        if self.is_first(url) {
+            self.cluster.wait_for(url, ok).await;
         }
-        let answer = client.ask(&ask).await.unwrap_or_else(|e| panic!("$ {command}\n{e:#}"));
+        let answer = Client::new(&Net::here(), behind).ask(&ask).await;
+        let answer = answer.unwrap_or_else(|e| panic!("$ {command}\n{e:#}"));
         assert_eq!(answer.status, 200, "$ {command}\n{}", answer.text());
         answer.text()
+    }
+
+    /// A reader is slower than the news of Pods that have just become ready: what nothing has answered yet is waited for.
+    fn is_first(&self, url: &str) -> bool {
+        self.answered.borrow_mut().insert(url.to_owned())
     }
 }
 
 #[test]
 fn the_guide_works_as_written() {
-    on_cluster(|cluster| async move {
+    on_cluster_with_users(|cluster| async move {
         let guide = std::fs::read_to_string(paths::workspace().join("docs/guide.md")).expect("the guide");
         let steps = steps(&guide);
         assert!(steps.len() > 25, "only {} commands found", steps.len());
@@ -182,7 +190,7 @@ fn the_guide_works_as_written() {
         std::os::unix::fs::symlink(paths::workspace().join("deploy"), cluster.folder().join("deploy"))
             .expect("a link");
         let mut reader =
-            Reader { cluster: &cluster, path, forwards: BTreeMap::new(), answered: BTreeSet::new() };
+            Reader { cluster: &cluster, path, forwards: BTreeMap::new(), answered: RefCell::default() };
         for step in &steps {
             reader.play(step).await;
         }

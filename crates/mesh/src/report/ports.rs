@@ -5,7 +5,9 @@ use umbra_ir::{
 };
 
 use super::Report;
-use crate::view::View;
+use crate::captured::has_address_of_its_own;
+use crate::services::seniority;
+use crate::view::{Index, View};
 
 /// Hosts that another object defines first, and ports that carry no HTTP: those get no listener.
 pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> bool, report: &mut Report) {
@@ -21,6 +23,9 @@ pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> 
         if matches!(head.resolution, Resolution::Alias(_)) {
             continue;
         }
+        if head.resolution.is_served() {
+            report.extend(taken_addresses(view, id, head, &own));
+        }
         for port in head.ports.iter().filter(|p| !p.protocol.is_http() && own(p.number)) {
             let message = format!(
                 "port {} speaks {}: captured sidecars {}; others have no listener for it",
@@ -31,6 +36,39 @@ pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> 
             report.insert(Diagnostic::new(Code::NotHttp, id, "spec.ports", message));
         }
     }
+}
+
+/// Addresses where captured sidecars know another service by the same port: connections carry no host that could tell the two
+/// apart, so the first counts ([`select_captured_listeners`](crate::select_captured_listeners)).
+fn taken_addresses(
+    view: &dyn View,
+    id: &ObjectId,
+    head: &ServiceHead,
+    own: impl Fn(PortNumber) -> bool,
+) -> Vec<Diagnostic> {
+    let mut notes = Vec::new();
+    for address in &head.addresses {
+        let ids = view.ids(&Index::Address(*address)).into_iter();
+        let heads: Vec<_> = ids.flat_map(|id| view.service_heads(&id).to_vec()).collect();
+        for port in head.ports.iter().filter(|port| has_address_of_its_own(port) && own(port.number)) {
+            let rivals = heads.iter().filter(|rival| {
+                rival.id != head.id
+                    && rival.resolution.is_served()
+                    && rival.addresses.contains(address)
+                    && rival.visibility.covers(&id.namespace)
+                    && rival.ports.iter().any(|p| p.number == port.number && has_address_of_its_own(p))
+                    && seniority(rival) < seniority(head)
+            });
+            if let Some(first) = rivals.min_by(|a, b| seniority(a).cmp(&seniority(b))) {
+                let message = format!(
+                    "{address} at port {} is {}'s ({}): connections of captured sidecars carry no host, and go there",
+                    port.number, first.spelling, first.id.object
+                );
+                notes.push(Diagnostic::new(Code::AddressConflict, id, "spec.addresses", message));
+            }
+        }
+    }
+    notes
 }
 
 /// What captured sidecars do with the connections of a port that carries no HTTP.

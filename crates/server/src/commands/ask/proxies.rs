@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tonic::Status;
 use tonic::transport::Channel;
+use umbra_proto::umbra::v1::proxy_class::Interception;
 use umbra_proto::umbra::v1::type_status::State;
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 use umbra_proto::umbra::v1::{
@@ -131,6 +132,9 @@ fn class(class: &ProxyClass) -> String {
     let mut text = format!("{}/{}", kind(class.kind()), class.namespace);
     if !labels.is_empty() {
         text = format!("{text}/{}", labels.join(","));
+    }
+    if class.interception() == Interception::Redirect {
+        text.push_str(" captured");
     }
     if !class.rtds {
         text.push_str(" without rtds");

@@ -118,7 +118,8 @@ fn in_root(
     let root = folder.join(format!("{}.root", container.name));
     std::fs::create_dir_all(&root)?;
     let (hosts, resolv) = (folder.join("hosts"), folder.join(format!("{}.resolv.conf", container.name)));
-    std::fs::write(&hosts, format!("127.0.0.1 localhost\n{} {}\n", network.address, state.name))?;
+    let own = format!("127.0.0.1 localhost\n{} {}\n{}", network.address, state.name, state.aliases);
+    std::fs::write(&hosts, own)?;
     std::fs::write(&resolv, resolv_conf(&state.namespace, dns))?;
     let script = folder.join("root.sh");
     std::fs::write(&script, ROOT)?;

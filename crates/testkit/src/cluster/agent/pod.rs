@@ -32,6 +32,8 @@ pub struct PodState {
     /// The folder with the logs of its containers.
     pub folder: PathBuf,
     pub(super) site: Site,
+    /// Lines for the `/etc/hosts` of its containers, of `hostAliases`.
+    pub(super) aliases: String,
     pub(super) network: OnceLock<Network>,
     pub(super) labels: Mutex<BTreeMap<String, String>>,
     pub(super) echoes: Mutex<Vec<Echo>>,
@@ -46,6 +48,14 @@ pub(in super::super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a kubelet writes into `/etc/hosts` for `hostAliases`.
+fn aliases(pod: &Pod) -> String {
+    let aliases = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
+    aliases
+        .map(|alias| format!("{} {}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join(" ")))
+        .collect()
+}
+
 impl PodState {
     pub(super) fn new(pod: &Pod, site: Site, folder: &Path) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -57,6 +67,7 @@ impl PodState {
             name,
             uid,
             site,
+            aliases: aliases(pod),
             network: OnceLock::new(),
             labels: Mutex::new(pod.metadata.labels.clone().unwrap_or_default()),
             echoes: Mutex::default(),
