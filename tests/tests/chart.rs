@@ -91,6 +91,7 @@ fn the_chart_has_a_copy_of_the_crds() {
 
 #[test]
 fn the_gateway_has_the_bootstrap_that_umbra_prints() {
+    let none = "identity=\"none\"";
     let tls = "tls.secretName=\"umbra-tls\"";
     let client = "gateway.tls.secretName=\"gateway-tls\"";
     let ca = ["--tls-ca", "/etc/umbra-tls/ca.crt"];
@@ -100,22 +101,17 @@ fn the_gateway_has_the_bootstrap_that_umbra_prints() {
     let labels = "gateway.labels={\"istio\": \"edge\", \"tier\": \"one\"}";
     let istios = "gateway.labels={\"app\": \"istio-ingressgateway\", \"istio\": \"ingressgateway\"}";
     for (settings, labels, port, flags) in [
-        (&[][..], "app=umbra-gateway,istio=ingressgateway", 15010, vec![]),
-        (&[tls], "app=umbra-gateway,istio=ingressgateway", 15012, ca.to_vec()),
+        (&[none][..], "app=umbra-gateway,istio=ingressgateway", 15010, vec![]),
+        (&[tls, none], "app=umbra-gateway,istio=ingressgateway", 15012, ca.to_vec()),
         (
-            &[tls, "tls.mutual=true", client],
+            &[tls, none, "tls.mutual=true", client],
             "app=umbra-gateway,istio=ingressgateway",
             15012,
             [&ca[..], &mutual].concat(),
         ),
-        (
-            &[tls, "tls.only=true", "identity=\"token\""],
-            "app=umbra-gateway,istio=ingressgateway",
-            15012,
-            [&ca[..], &token].concat(),
-        ),
-        (&[labels], "app=umbra-gateway,istio=edge,tier=one", 15010, vec![]),
-        (&[istios], "app=istio-ingressgateway,istio=ingressgateway", 15010, vec![]),
+        (&[], "app=umbra-gateway,istio=ingressgateway", 15012, [&ca[..], &token].concat()),
+        (&[labels, none], "app=umbra-gateway,istio=edge,tier=one", 15010, vec![]),
+        (&[istios, none], "app=istio-ingressgateway,istio=ingressgateway", 15010, vec![]),
     ] {
         let Some(objects) = render(settings) else { return };
         let proxy = format!("router/umbra-system/{labels}");
@@ -143,9 +139,8 @@ const VALUES: &[(&[&str], &str)] = &[
     (&[], ""),
     (&["replicas=3", "watchNamespaces=[\"shop\",\"pay\"]", "watchSelector=\"team=shop\""], ""),
     (&["tls.secretName=\"a\"", "tls.only=true"], ""),
-    (&["tls.secretName=\"a\"", "tls.only=true", "identity=\"token\""], ""),
-    (&["tls.secretName=\"a\"", "identity=\"token\""], "tls.only=true"),
-    (&["identity=\"token\""], "tls.secretName"),
+    (&["tls.secretName=\"a\"", "identity=\"token\""], ""),
+    (&["identity=\"none\""], ""),
     (&["identity=\"certificate\""], "identity"),
     (&["tls.secretName=\"a\"", "tls.mutual=true", "gateway.enabled=false"], ""),
     (
@@ -247,8 +242,21 @@ fn every_value_is_in_the_schema_and_in_the_readme() {
 
 #[test]
 fn a_scoped_umbra_needs_no_cluster_role() {
-    let Some(objects) = render(&["watchNamespaces=[\"shop\",\"pay\"]"]) else { return };
-    assert!(objects.iter().all(|o| !o["kind"].as_str().unwrap_or_default().starts_with("ClusterRole")));
+    let scoped = "watchNamespaces=[\"shop\",\"pay\"]";
+    let cluster_roles = |settings: &[&str]| -> Option<Vec<Value>> {
+        let objects = render(settings)?.into_iter();
+        Some(objects.filter(|object| object["kind"] == "ClusterRole").collect())
+    };
+    let Some(none) = cluster_roles(&[scoped, "identity=\"none\""]) else { return };
+    assert_eq!(none, [] as [Value; 0]);
+    // A token is a question to the API server that belongs to no namespace.
+    let Some(one) = cluster_roles(&[scoped]) else { return };
+    assert_eq!(one.len(), 1);
+    let rules = serde_json::json!([{
+        "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"],
+    }]);
+    assert_eq!(one[0]["rules"], rules);
+    let Some(objects) = render(&[scoped]) else { return };
     let roles: BTreeSet<&str> = objects
         .iter()
         .filter(|o| o["kind"] == "Role")
@@ -264,7 +272,17 @@ fn a_scoped_umbra_needs_no_cluster_role() {
 fn no_role_reads_secrets() {
     for settings in [&[][..], &["watchNamespaces=[\"shop\"]"]] {
         let Some(objects) = render(settings) else { return };
-        for object in objects.iter().filter(|o| o["kind"].as_str().is_some_and(|k| k.ends_with("Role"))) {
+        // But that of umbra's own certificate, by its name.
+        assert_eq!(
+            find(&objects, "Role", "umbra-xds")["rules"],
+            serde_json::json!([
+                {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+                {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["umbra-xds"], "verbs": ["get", "update"]},
+                {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["umbra-ca"], "verbs": ["get", "patch"]},
+            ])
+        );
+        let roles = objects.iter().filter(|o| o["kind"].as_str().is_some_and(|kind| kind.ends_with("Role")));
+        for object in roles.filter(|role| role["metadata"]["name"] != "umbra-xds") {
             let rules = object["rules"].to_string();
             for word in ["secrets", "configmaps", "\"*\""] {
                 assert!(!rules.contains(word), "{word} in {rules}");
@@ -281,7 +299,32 @@ fn the_sidecar_has_the_bootstrap_that_umbra_prints() {
     let command = text.lines().find_map(|line| line.trim().strip_prefix("# umbra ")).expect("a command");
     let out = umbra::run(&command.split(' ').collect::<Vec<_>>()).expect("umbra runs");
     let shown = find(&objects, "ConfigMap", "sleep-envoy")["data"]["bootstrap.yaml"].as_str();
-    assert_eq!(shown.expect("a bootstrap"), String::from_utf8_lossy(&out.stdout));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        write_sidecar(&path, &text, command);
+    } else {
+        assert_eq!(shown.expect("a bootstrap"), String::from_utf8_lossy(&out.stdout));
+        let shown = find(&objects, "ConfigMap", "sleep-envoy")["data"]["token-secret.json"].as_str();
+        assert_eq!(shown.expect("its file"), printed(&format!("{command} --print-token-secret")));
+    }
+}
+
+fn printed(command: &str) -> String {
+    let out = umbra::run(&command.split(' ').collect::<Vec<_>>()).expect("umbra runs");
+    String::from_utf8(out.stdout).expect("text")
+}
+
+/// Writes the example anew, with what umbra prints.
+fn write_sidecar(path: &std::path::Path, text: &str, command: &str) {
+    let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let (head, rest) = text.split_once("  bootstrap.yaml: |\n").expect("a bootstrap");
+    let (_, tail) = rest.split_once("---\n").expect("a second document");
+    let secret = printed(&format!("{command} --print-token-secret"));
+    let new = format!(
+        "{head}  bootstrap.yaml: |\n{}  token-secret.json: |\n{}---\n{tail}",
+        indented(&printed(command)),
+        indented(&secret)
+    );
+    std::fs::write(path, new).expect("the example");
 }
 
 /// Whatever Kubernetes allows for a release and a namespace gives objects that it takes: a name that reads as a number
@@ -352,7 +395,13 @@ fn the_injector() {
     let Some(without) = render(&[]) else { return };
     assert!(without.iter().all(|object| object["kind"] != "MutatingWebhookConfiguration"));
     for (settings, server, namespaces, policy) in [
-        (vec!["injector.enabled=true"], "umbra.umbra-system.svc:15010", "kube-system", "Ignore"),
+        (vec!["injector.enabled=true"], "umbra.umbra-system.svc:15012", "kube-system", "Ignore"),
+        (
+            vec!["injector.enabled=true", "identity=\"none\""],
+            "umbra.umbra-system.svc:15010",
+            "kube-system",
+            "Ignore",
+        ),
         (
             vec![
                 "injector.enabled=true",

@@ -222,9 +222,12 @@ pub struct InjectArgs {
     /// umbra's own image, for the init container [default: the settings' `injection.image`]
     #[arg(long, env = "UMBRA_IMAGE", value_name = "IMAGE")]
     pub image: Option<String>,
-    /// Where umbra is, as Pods reach it [default: the settings' `injection.server`]
+    /// Where umbra is, as Pods reach it [default: the settings' `injection.server`; with --ca its port 15012]
     #[arg(long, env = "UMBRA_SERVER", value_name = "HOST:PORT")]
     pub server: Option<String>,
+    /// The authorities of umbra's certificate (PEM): sidecars connect over TLS, and prove whose they are by a token [default: the settings' `injection.caFile`]
+    #[arg(long, env = "UMBRA_TLS_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// Arguments of `umbra prepare`.

@@ -12,6 +12,7 @@ pub mod admin;
 pub mod ads;
 pub mod api;
 mod apply;
+mod certificate;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -18,6 +18,7 @@ use umbra_source::{Update, Work};
 use crate::admin::Admin;
 use crate::ads::{Ads, Patience};
 use crate::api::Api;
+use crate::certificate::{self, Certificates};
 use crate::config::{Config, Options};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
@@ -35,7 +36,7 @@ use crate::replica;
 use crate::sources::{self, Sources, Started};
 use crate::status;
 use crate::supervise::{Fault, Vital};
-use crate::tls::{Identity, TlsOptions};
+use crate::tls::{CertificateSource, Identity, TlsOptions};
 
 /// Connections that wait to be accepted, as far as the system lets them.
 const QUEUE: u32 = 4096;
@@ -133,8 +134,18 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
     let mode = options.identity().map_err(usage)?;
     let xds_listener = bind("--xds", options.xds()).await?;
+    let mut made_for = None;
     let tls = match tls_options {
-        Some(tls) => Some((bind("--xds-tls", &tls.address).await?, Identity::load(&tls.files)?)),
+        Some(tls) => {
+            let identity = match tls.certificate {
+                CertificateSource::Files(files) => Identity::load(&files)?,
+                CertificateSource::Made(hosts) => {
+                    made_for = Some(hosts);
+                    Identity::awaited()?
+                }
+            };
+            Some((bind("--xds-tls", &tls.address).await?, identity))
+        }
         None => None,
     };
     let admin_listener = bind("--admin", options.admin()).await?;
@@ -175,7 +186,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
     let (injection, injection_settings) = watch::channel(Arc::new(setup.config.injection.clone()));
-    let mut pair = None;
+    let mut certificates = Certificates::default();
     let mut vital = Vital::new(setup.fault.clone());
     for work in work.into_iter().chain([engine_work, live_work]) {
         vital.work(work)?;
@@ -188,7 +199,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
             reload::follow(path, setup.config, engine.clone(), injection, metrics.clone()),
         ))?;
     }
-    if let Some((_, identity)) = &tls {
+    if let Some((_, identity)) = tls.as_ref().filter(|_| made_for.is_none()) {
         vital.work(Work::task("certificates", identity.clone().follow(metrics.clone())))?;
     }
     if let Some(health) = &health {
@@ -201,7 +212,15 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
             let (kept, make) = (injector.kept(), injector.make());
             let (newest, work) = keep_certificate(&cluster.0, leadership.clone(), kept, make);
             vital.work(work)?;
-            pair = Some(newest);
+            certificates.injector = Some(newest);
+        }
+        if let (Some(hosts), Some((_, identity))) = (made_for, &tls) {
+            let (kept, make) = (certificate::kept(&hosts), certificate::make(hosts));
+            let (newest, work) = keep_certificate(&cluster.0, leadership.clone(), kept, make);
+            vital.work(work)?;
+            let follow = identity.clone().follow_made(newest.clone(), metrics.clone());
+            vital.work(Work::task("certificates", follow))?;
+            certificates.xds = Some(newest);
         }
         let (published, live, metrics) = (engine.follow(), live.clone(), metrics.clone());
         let (peers, shutdown) = (peers.clone(), shutdown.clone());
@@ -240,13 +259,14 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         engine: engine.clone(),
         proxies,
         health,
-        injector: pair.clone(),
+        certificates: certificates.clone(),
         metrics: metrics.clone(),
         identity: mode,
         shutdown: shutdown.clone(),
     };
-    if let (Some(listener), Some(pair)) = (injector_listener, pair) {
-        let injector = Injector { settings: injection_settings, metrics: metrics.clone() };
+    if let (Some(listener), Some(pair)) = (injector_listener, certificates.injector) {
+        let (settings, xds) = (injection_settings, certificates.xds);
+        let injector = Injector { settings, xds, metrics: metrics.clone() };
         let serve = injector::serve(listener, injector.router(), pair, stop.http.clone());
         vital.task(INJECTOR, async move {
             serve.await;

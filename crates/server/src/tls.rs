@@ -1,4 +1,5 @@
-//! The certificate that proxies are shown: read from files, read again when they change, never without one.
+//! The certificate that proxies are shown: read from files, read again when they change, never without one; or made by umbra
+//! itself, and awaited.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,11 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, crypto};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
+use umbra_source::kubernetes::Pair;
 
 use crate::config::Options;
 use crate::metrics::Metrics;
@@ -25,8 +29,17 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct TlsOptions {
     /// Where proxies connect over TLS; port 0 takes a free one.
     pub address: String,
-    /// The files.
-    pub files: TlsFiles,
+    /// Where the certificate comes from.
+    pub certificate: CertificateSource,
+}
+
+/// Where a server's certificate comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CertificateSource {
+    /// Files.
+    Files(TlsFiles),
+    /// umbra makes it, for these host names, and keeps it in the cluster.
+    Made(Vec<String>),
 }
 
 /// The files of a server's identity, all PEM.
@@ -44,10 +57,29 @@ impl TlsOptions {
     /// What the options say; `None`: no TLS.
     ///
     /// # Errors
-    /// Only some of the options are there; the message names those that are missing.
+    /// Only some of the options are there; the message names those that are missing. Or some exclude each other.
     pub fn choose(options: &Options) -> Result<Option<Self>, String> {
         let Options { xds_tls: address, tls_cert: certificate, tls_key: key, .. } = options.clone();
         let client_authority = options.tls_client_ca.clone();
+        if let Some(hosts) = &options.tls_made_for {
+            let Some(address) = address else {
+                return Err("--tls-made-for needs --xds-tls ADDR too".to_owned());
+            };
+            if certificate.is_some() || key.is_some() || client_authority.is_some() {
+                return Err(
+                    "--tls-made-for makes the certificate: without --tls-cert, --tls-key and --tls-client-ca"
+                        .to_owned(),
+                );
+            }
+            if options.kubeconfig.is_none() && !options.in_cluster.unwrap_or_default() {
+                return Err("--tls-made-for keeps the certificate in a cluster: name it with --kubeconfig FILE or --in-cluster".to_owned());
+            }
+            let hosts: Vec<_> = hosts.split(',').map(|host| host.trim().to_owned()).collect();
+            if hosts.iter().any(String::is_empty) {
+                return Err("--tls-made-for: a host name is empty".to_owned());
+            }
+            return Ok(Some(TlsOptions { address, certificate: CertificateSource::Made(hosts) }));
+        }
         let given = [
             ("--xds-tls ADDR", address.is_some()),
             ("--tls-cert FILE", certificate.is_some()),
@@ -56,7 +88,7 @@ impl TlsOptions {
         match (address, certificate, key) {
             (Some(address), Some(certificate), Some(key)) => {
                 let files = TlsFiles { certificate, key, client_authority };
-                Ok(Some(TlsOptions { address, files }))
+                Ok(Some(TlsOptions { address, certificate: CertificateSource::Files(files) }))
             }
             (None, None, None) if client_authority.is_none() => Ok(None),
             _ => {
@@ -129,16 +161,32 @@ fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Identity").field(&self.files).finish()
+        f.debug_tuple("Identity").field(&self.watched.as_ref().map(|watched| &watched.files)).finish()
     }
 }
 
 /// The identity in force, shared by the listener and whoever renews it. A connection keeps the one it began with.
 #[derive(Clone)]
 pub struct Identity {
+    watched: Option<Watched>,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+/// The files of an identity that comes from files.
+#[derive(Clone)]
+struct Watched {
     files: TlsFiles,
     follower: Arc<tokio::sync::Mutex<Follower>>,
-    config: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+/// The certificate that is not there yet.
+#[derive(Debug)]
+struct Awaited;
+
+impl ResolvesServerCert for Awaited {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
 }
 
 impl Identity {
@@ -150,11 +198,53 @@ impl Identity {
         let contents = Contents::read(files)?;
         let config = contents.config()?;
         let follower = Follower { seen: None, judged: Ok(contents) };
-        Ok(Identity {
-            files: files.clone(),
-            follower: Arc::new(tokio::sync::Mutex::new(follower)),
-            config: Arc::new(RwLock::new(config)),
-        })
+        let follower = Arc::new(tokio::sync::Mutex::new(follower));
+        let watched = Some(Watched { files: files.clone(), follower });
+        Ok(Identity { watched, config: Arc::new(RwLock::new(config)) })
+    }
+
+    /// For a certificate that is yet to be made: until it is there, no handshake succeeds.
+    ///
+    /// # Errors
+    /// There is no TLS at all.
+    pub fn awaited() -> anyhow::Result<Self> {
+        let provider = Arc::new(crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Awaited));
+        Ok(Identity { watched: None, config: Arc::new(RwLock::new(Arc::new(config))) })
+    }
+
+    /// Takes in each certificate that is made, until no more are.
+    pub(crate) async fn follow_made(self, mut made: watch::Receiver<Option<Pair>>, metrics: Arc<Metrics>) {
+        loop {
+            let pair = made.borrow_and_update().clone();
+            if let Some(pair) = pair {
+                let contents = Contents {
+                    certificate: pair.certificate.into_bytes(),
+                    key: pair.key.into_bytes(),
+                    client_authority: None,
+                };
+                self.take(contents.config().map_err(|error| format!("{error:#}")), &metrics);
+            }
+            if made.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What cannot be used is said, and changes nothing.
+    fn take(&self, config: Result<Arc<ServerConfig>, String>, metrics: &Metrics) {
+        match config {
+            Ok(config) => {
+                *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+                metrics.tls_reloads.inc();
+                info!("new certificate; new connections get it");
+            }
+            Err(why) => {
+                metrics.tls_reload_failures.inc();
+                error!(why, "certificate refused; the one before stays");
+            }
+        }
     }
 
     /// For the next connection.
@@ -163,26 +253,18 @@ impl Identity {
         TlsAcceptor::from(Arc::clone(&config))
     }
 
-    /// Looks after the files for ever. What cannot be used is said, and changes nothing.
+    /// Looks after the files, if there are some, for ever.
     pub(crate) async fn follow(self, metrics: Arc<Metrics>) {
+        let Some(Watched { files, follower }) = &self.watched else { return };
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut follower = self.follower.lock().await;
+        let mut follower = follower.lock().await;
         loop {
             ticks.tick().await;
-            let files = self.files.clone();
+            let files = files.clone();
             let read = blocking(move || Contents::read(&files)).await;
-            match follower.look(read.map_err(|error| format!("{error:#}"))) {
-                None => {}
-                Some(Ok(config)) => {
-                    *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
-                    metrics.tls_reloads.inc();
-                    info!(file = %self.files.certificate.display(), "new certificate; new connections get it");
-                }
-                Some(Err(why)) => {
-                    metrics.tls_reload_failures.inc();
-                    error!(why, "certificate refused; the one before stays");
-                }
+            if let Some(config) = follower.look(read.map_err(|error| format!("{error:#}"))) {
+                self.take(config, &metrics);
             }
         }
     }

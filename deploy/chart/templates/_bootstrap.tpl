@@ -4,7 +4,7 @@
 {{- $pairs := list }}
 {{- range $key, $value := $labels }}{{ $pairs = append $pairs (printf "%s=%s" $key $value) }}{{ end }}
 {{- $proxy := printf "router/%s/%s" .Release.Namespace (join "," $pairs) }}
-{{- $tls := .Values.tls.secretName }}
+{{- $tls := include "umbra.tls" . }}
 {{- $host := printf "%s.%s.svc" (include "umbra.name" .) .Release.Namespace -}}
 # A bootstrap for stock Envoy, made by: umbra bootstrap --proxy {{ $proxy }}
 # Start it with: envoy -c FILE --service-node NAME (a name of its own for each replica)

@@ -56,15 +56,24 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{/* Where the certificate of xDS over TLS comes from: `secret`, `made` by umbra itself, or nowhere. */}}
+{{- define "umbra.tls" -}}
+{{- if .Values.tls.secretName }}secret{{ else if eq .Values.identity "token" }}made{{ end }}
+{{- end }}
+
+{{/* Whether proxies may come in plaintext: never with a token. */}}
+{{- define "umbra.plaintext" -}}
+{{- if not (or .Values.tls.only (eq .Values.identity "token")) }}true{{ end }}
+{{- end }}
+
 {{/* umbra.yaml. What Pods are given that get a sidecar has the chart's own image and Service, unless `config` says otherwise. */}}
 {{- define "umbra.config" -}}
 {{- $config := deepCopy (.Values.config | default dict) }}
 {{- if .Values.injector.enabled }}
 {{- $host := printf "%s.%s.svc" (include "umbra.name" .) .Release.Namespace }}
 {{- $own := dict "image" (include "umbra.image" .) "server" (printf "%s:15010" $host) }}
-{{- if .Values.tls.secretName }}
-{{- $own = dict "image" (include "umbra.image" .) "server" (printf "%s:15012" $host) "caFile" "/etc/umbra-tls/ca.crt" }}
-{{- end }}
+{{- if include "umbra.tls" . }}{{ $own = set $own "server" (printf "%s:15012" $host) }}{{ end }}
+{{- if .Values.tls.secretName }}{{ $own = set $own "caFile" "/etc/umbra-tls/ca.crt" }}{{ end }}
 {{- $config = set $config "injection" (merge ($config.injection | default dict) $own) }}
 {{- end }}
 {{- toYaml $config }}

@@ -224,7 +224,11 @@ fn a_label_on_a_namespace_is_enough() {
         assert_eq!(pod["metadata"]["labels"]["service.istio.io/canonical-name"], "web");
         let init = &pod["spec"]["initContainers"][0];
         assert_eq!(init["image"], "umbra:0.1.0");
-        assert!(init["args"].to_string().contains("--server=umbra.umbra-system.svc:15010"), "{init:#}");
+        assert!(init["args"].to_string().contains("--server=umbra.umbra-system.svc:15012"), "{init:#}");
+        let env = init["env"].to_string();
+        let told = ["-n", NAMESPACE, "get", "configmap", "umbra-ca", "-o", "jsonpath={.data.ca\\.crt}"];
+        let told = serde_json::to_string(&cluster.kubectl(&told)).expect("JSON");
+        assert!(told.contains("BEGIN CERTIFICATE") && env.contains(&told), "{told}: {env}");
         // Who came injected stays as it is.
         let manifest = inject(
             "apiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop}\nspec: {containers: [{name: a, image: a}]}\n",
@@ -236,6 +240,9 @@ fn a_label_on_a_namespace_is_enough() {
         // What umbra may with it, and no more.
         for (verb, object, allowed) in [
             ("get", "secrets/umbra-injector", "yes"),
+            ("get", "secrets/umbra-xds", "yes"),
+            ("patch", "configmaps/umbra-ca", "yes"),
+            ("get", "configmaps/other", "no"),
             ("get", "secrets/other", "no"),
             ("delete", "secrets/umbra-injector", "no"),
             ("list", "secrets", "no"),

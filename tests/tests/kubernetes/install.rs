@@ -31,7 +31,8 @@ fn helm_installs_changes_takes_back_and_takes_away() {
     on_cluster(|cluster| async move {
         namespace(&cluster);
         let notes = helm(&cluster, "install", &[]);
-        assert!(notes.contains("WARNING: xDS is in plaintext"), "{notes}");
+        assert!(!notes.contains("WARNING"), "{notes}");
+        assert!(notes.contains("15012 (TLS)"), "{notes}");
         wait_ready(&cluster, 2, 2).await;
         cluster.apply(&web());
         cluster.wait_ready("default", "app=web", 2).await;
@@ -131,6 +132,9 @@ fn kubectl_installs_it_and_a_sidecar() {
         cluster.wait_ready("default", "app=web", 2).await;
         wait_mirrored(&cluster, COPY).await;
 
+        let told = ["-n", NAMESPACE, "get", "configmap", "umbra-ca", "-o", "jsonpath={.data.ca\\.crt}"];
+        let ca = format!("--from-literal=ca.crt={}", cluster.kubectl(&told));
+        cluster.kubectl(&["create", "configmap", "umbra-ca", &ca]);
         cluster.kubectl(&["apply", "-f", &file("deploy/examples/sidecar.yaml")]);
         let pods = cluster.wait_ready("default", "app=sleep", 1).await;
         let net = pods[0].net().expect("a network");
@@ -186,7 +190,7 @@ fn xds_over_tls_where_istio_has_its_own_crds() {
             Authority::make(&cluster.folder().join("tls"), "ca").unwrap_or_else(|e| panic!("{e:#}"));
         certificate(&cluster, &authority, "first");
         // The gateways prove who they are by their tokens.
-        let proof = "tls.secretName=umbra-tls,tls.only=true,identity=token";
+        let proof = "tls.secretName=umbra-tls";
         let notes = helm(&cluster, "install", &["--set", proof]);
         assert!(!notes.contains("WARNING"), "{notes}");
         let ours = cluster.kubectl(&["get", "crds", "-l", "app.kubernetes.io/part-of=umbra", "-o", "name"]);
@@ -227,5 +231,41 @@ fn xds_over_tls_where_istio_has_its_own_crds() {
                 metric(&cluster, "umbra_proxies{kind=\"router\"}").await.iter().sum::<u64>() == 2
             })
             .await;
+    });
+}
+
+/// The certificate that umbra makes itself is renewed, by the authority that proxies know, and no request fails.
+#[test]
+fn a_certificate_of_umbras_own_is_renewed() {
+    on_cluster(|cluster| async move {
+        namespace(&cluster);
+        helm(&cluster, "install", &[]);
+        wait_ready(&cluster, 2, 2).await;
+        cluster.apply(&web());
+        cluster.wait_ready("default", "app=web", 2).await;
+        wait_mirrored(&cluster, COPY).await;
+        let requests = traffic(&cluster);
+        let part = |name: &str| {
+            let path = format!("jsonpath={{.data.{}}}", name.replace('.', "\\."));
+            cluster.kubectl(&["get", "secret", "umbra-xds", "-n", NAMESPACE, "-o", &path])
+        };
+        let before = ["tls.crt", "tls.key", "ca.crt", "ca.key"].map(part);
+        let past = "umbra.io/renew-after=2020-01-01T00:00:00Z";
+        cluster.kubectl(&["annotate", "secret", "umbra-xds", "-n", NAMESPACE, "--overwrite", past]);
+        cluster
+            .wait_for("both replicas to show a new certificate", || async {
+                metric(&cluster, "umbra_tls_reloads_total").await == [2, 2]
+            })
+            .await;
+        let after = ["tls.crt", "tls.key", "ca.crt", "ca.key"].map(part);
+        assert!(before[..2].iter().zip(&after).all(|(before, after)| before != after));
+        assert_eq!(before[2..], after[2..], "the authority stays");
+        // Proxies that come now see the new one.
+        cluster.kubectl(&["rollout", "restart", "deployment/umbra-gateway", "-n", NAMESPACE]);
+        let status = ["rollout", "status", "deployment/umbra-gateway", "-n", NAMESPACE, "--timeout=240s"];
+        cluster.kubectl(&status);
+        wait_ready(&cluster, 2, 2).await;
+        wait_mirrored(&cluster, COPY).await;
+        requests.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
     });
 }

@@ -27,7 +27,7 @@ async fn install(cluster: &Cluster, clients: usize) -> (Vec<Arc<PodState>>, Vec<
     let chart = paths::workspace().join("deploy/chart");
     let chart = chart.to_str().expect("a path in UTF-8");
     let helm = ["install", "umbra", chart, "--namespace", NAMESPACE, "--create-namespace"];
-    let values = ["--set", "replicas=3,gateway.enabled=false"];
+    let values = ["--set", "replicas=3,gateway.enabled=false,identity=none"];
     cluster.admin().helm(&[&helm[..], &values].concat()).unwrap_or_else(|e| panic!("{e:#}"));
     let client = plain("client", "app: client", "pause", 0);
     cluster.apply(&(workloads(1) + &client + SUBSETS + &rule(10.0)));

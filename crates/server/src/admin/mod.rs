@@ -11,12 +11,11 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use umbra_source::kubernetes::Pair;
 
 use crate::api::Api;
+use crate::certificate::Certificates;
 use crate::engine_task::EngineHandle;
 use crate::identity::IdentityMode;
-use crate::injector::has_certificate;
 use crate::metrics::{self, Metrics};
 use crate::proxies::Proxies;
 use crate::sources;
@@ -30,8 +29,8 @@ pub struct Admin {
     pub proxies: Arc<Proxies>,
     /// How the watches of the cluster are; `None` without one.
     pub health: Option<watch::Receiver<umbra_source::kubernetes::Health>>,
-    /// The injector's certificate; `None` without an injector.
-    pub injector: Option<watch::Receiver<Option<Pair>>>,
+    /// The certificates that umbra makes itself.
+    pub certificates: Certificates,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// What proxies have to prove.
@@ -83,8 +82,10 @@ impl Admin {
 async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
     let state = admin.engine.published();
     let leaving = admin.shutdown.is_cancelled();
-    let certified = admin.injector.as_ref().map(has_certificate);
-    let ok = state.ready && !leaving && certified != Some(false);
+    let Certificates { injector, xds } = &admin.certificates;
+    let certified = [("injector", injector), ("xds over TLS", xds)]
+        .map(|(whose, pair)| Some((whose, pair.as_ref()?.borrow().is_some())));
+    let ok = state.ready && !leaving && certified.iter().flatten().all(|(_, has)| *has);
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     if !verbose {
@@ -99,11 +100,11 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
     };
     let serving = if leaving { "shutting down" } else { "serving" };
     let watches = admin.health.map(|health| sources::describe(&health.borrow())).unwrap_or_default();
-    let injector = match certified {
-        None => "",
-        Some(true) => "[+] injector: has a certificate\n",
-        Some(false) => "[-] injector: has no certificate yet; the replica that holds the Lease makes it\n",
-    };
+    let certificates = certified.into_iter().flatten().map(|(whose, has)| match has {
+        true => format!("[+] {whose}: has a certificate\n"),
+        false => format!("[-] {whose}: has no certificate yet; the replica that holds the Lease makes it\n"),
+    });
+    let certificates: String = certificates.collect();
     let identity = match admin.identity {
         IdentityMode::None => "[!] proxies are who they say they are (--xds-identity none)\n",
         IdentityMode::Token => "[+] proxies prove who they are by a token\n",
@@ -112,7 +113,7 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
     (
         status,
         format!(
-            "{} {loaded}\n{watches}{injector}{identity}{} {serving}\n",
+            "{} {loaded}\n{watches}{certificates}{identity}{} {serving}\n",
             sign(state.ready),
             sign(!leaving)
         ),

@@ -50,6 +50,13 @@ fn settings(args: &InjectArgs) -> anyhow::Result<Settings> {
     if let Some(image) = &args.image {
         settings.image.clone_from(image);
     }
+    if let Some(ca) = &args.ca {
+        settings.ca_file = Some(ca.clone());
+        // What the chart opens for that.
+        if settings.server == Settings::default().server {
+            settings.server = settings.server.replace(":15010", ":15012");
+        }
+    }
     if let Some(server) = &args.server {
         settings.server.clone_from(server);
     }
@@ -58,12 +65,13 @@ fn settings(args: &InjectArgs) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// Reads the file that `injection.caFile` names.
+/// Reads the file that `injection.caFile`, or the option, names.
 fn read_ca(settings: &mut Settings) -> anyhow::Result<()> {
     if let Some(path) = &settings.ca_file {
         let read = std::fs::read_to_string(path);
-        settings.ca =
-            Some(read.with_context(|| format!("injection.caFile: cannot read {}", path.display()))?);
+        settings.ca = Some(read.with_context(|| {
+            format!("the authorities of umbra's certificate: cannot read {}", path.display())
+        })?);
     }
     Ok(())
 }

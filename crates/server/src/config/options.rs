@@ -68,6 +68,9 @@ pub struct Options {
     /// Its private key (PEM)
     #[arg(long, env = "UMBRA_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// Make the certificate for these host names, and renew it: it is kept in the Secret umbra-xds of umbra's namespace, and the ConfigMap umbra-ca tells whom to believe; instead of --tls-cert and --tls-key
+    #[arg(long, env = "UMBRA_TLS_MADE_FOR", value_name = "HOSTS")]
+    pub tls_made_for: Option<String>,
     /// Mutual TLS: proxies need a certificate from one of these authorities (PEM)
     #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,

@@ -70,7 +70,7 @@ impl Identity {
 ///
 /// # Errors
 /// It cannot be used; the words do not quote it.
-pub(super) fn config(pair: &Pair) -> anyhow::Result<Arc<ServerConfig>> {
+pub(crate) fn config(pair: &Pair) -> anyhow::Result<Arc<ServerConfig>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect();
     let chain = chain.ok().context("tls.crt is not PEM")?;
     let key =

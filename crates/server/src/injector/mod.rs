@@ -2,7 +2,6 @@
 //!
 //! Start reading at: `review.rs` (what is answered, pure), then [`Injector::start`].
 
-mod certificate;
 mod listen;
 mod review;
 
@@ -16,11 +15,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::watch;
 use umbra_inject::settings::Settings;
-use umbra_source::kubernetes::{Kept, Make, Pair};
+use umbra_source::kubernetes::{Kept, Make, Pair, Told};
 
+use crate::certificate;
 use crate::config::Options;
 use crate::metrics::{ByResult, Metrics};
 
+#[cfg(test)]
+pub(crate) use listen::config;
 pub(crate) use listen::serve;
 
 /// The Secret with the certificate, in umbra's own namespace.
@@ -60,13 +62,18 @@ impl InjectorOptions {
 
     /// What is kept for it in the cluster.
     pub(crate) fn kept(&self) -> Kept {
-        Kept { secret: SECRET.to_owned(), webhook: self.webhook.clone() }
+        Kept {
+            owner: "the injector",
+            secret: SECRET.to_owned(),
+            made_for: self.host.clone(),
+            told: Told::Webhook(self.webhook.clone()),
+        }
     }
 
     /// How its certificates are made.
     pub(crate) fn make(&self) -> Make {
         let host = self.host.clone();
-        Arc::new(move |before| certificate::make(&host, before))
+        Arc::new(move |before| certificate::make_once(&host, before))
     }
 }
 
@@ -75,6 +82,8 @@ impl InjectorOptions {
 pub(crate) struct Injector {
     /// The settings in force.
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    /// The certificate that umbra makes itself for its proxies; `None`: it has none.
+    pub(crate) xds: Option<watch::Receiver<Option<Pair>>>,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -96,6 +105,10 @@ impl Injector {
             let read = tokio::fs::read_to_string(path).await;
             settings.ca =
                 Some(read.map_err(|error| format!("injection.caFile {}: {error}", path.display()))?);
+        } else if let Some(xds) = &self.xds {
+            let pair = xds.borrow();
+            let pair = pair.as_ref().ok_or("umbra has no certificate for its proxies yet")?;
+            settings.ca = Some(pair.authorities.clone());
         }
         Ok(settings)
     }
@@ -114,9 +127,4 @@ async fn inject(State(injector): State<Injector>, body: Bytes) -> Response {
         }
         Err(why) => (StatusCode::BAD_REQUEST, why + "\n").into_response(),
     }
-}
-
-/// Waits until there is a certificate.
-pub(crate) fn has_certificate(pair: &watch::Receiver<Option<Pair>>) -> bool {
-    pair.borrow().is_some()
 }

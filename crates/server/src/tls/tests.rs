@@ -15,14 +15,24 @@ fn all_that_tls_needs_or_nothing() {
         ("tls-cert=c", "", Err("xDS over TLS needs --xds-tls ADDR and --tls-key FILE too")),
         ("xds-tls=:1 tls-key=k", "", Err("xDS over TLS needs --tls-cert FILE too")),
         ("", "{tlsCert: c, tlsKey: k}", Err("xDS over TLS needs --xds-tls ADDR too")),
+        ("xds-tls=:1 tls-made-for=a,b in-cluster", "", Ok(":1 a b")),
+        ("xds-tls=:1 tls-made-for=a,b", "", Err("--tls-made-for keeps the certificate in a cluster")),
+        ("tls-made-for=a in-cluster", "", Err("--tls-made-for needs --xds-tls ADDR too")),
+        ("xds-tls=:1 tls-made-for=a, in-cluster", "", Err("a host name is empty")),
+        ("xds-tls=:1 tls-made-for=a tls-key=k in-cluster", "", Err("without --tls-cert")),
         ("tls-client-ca=a", "", Err("needs --xds-tls ADDR and --tls-cert FILE and --tls-key FILE too")),
     ] {
         match (TlsOptions::choose(&merged(flags, file)), want) {
             (Ok(None), Ok("-")) => {}
             (Ok(Some(tls)), Ok(want)) => {
-                let files = [Some(tls.files.certificate), Some(tls.files.key), tls.files.client_authority];
-                let files = files.into_iter().flatten().map(|file| file.display().to_string());
-                let words: Vec<String> = std::iter::once(tls.address).chain(files).collect();
+                let more: Vec<String> = match tls.certificate {
+                    CertificateSource::Files(it) => {
+                        let files = [Some(it.certificate), Some(it.key), it.client_authority];
+                        files.into_iter().flatten().map(|file| file.display().to_string()).collect()
+                    }
+                    CertificateSource::Made(hosts) => hosts,
+                };
+                let words: Vec<String> = std::iter::once(tls.address).chain(more).collect();
                 assert_eq!(words.join(" "), want, "{flags} | {file}");
             }
             (Err(error), Err(part)) => assert!(error.contains(part), "{flags} | {file}: {error}"),

@@ -1,13 +1,12 @@
-//! A certificate of umbra's own for a webhook: kept in one Secret that all replicas read, made and renewed by the replica
-//! that holds the Lease, which also tells the API server whose certificates to believe (`caBundle`).
+//! Certificates of umbra's own: each is kept in one Secret that all replicas read, made and renewed by the replica that holds the
+//! Lease, which also tells whose certificates to believe: the API server of a webhook (`caBundle`), or everybody by a ConfigMap.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -20,12 +19,14 @@ use super::connect::ApiServer;
 use super::lease::Leadership;
 use crate::Work;
 
-/// How often the Secret and the webhook are looked at.
+/// How often the Secret and who is told are looked at.
 const PERIOD: Duration = Duration::from_secs(3);
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(10);
 /// The annotation of the Secret that says when its certificate is to be renewed.
 const RENEW: &str = "umbra.io/renew-after";
+/// The annotation of the Secret that says what its certificate is for.
+const FOR: &str = "umbra.io/made-for";
 
 /// A certificate with its key and those who vouch for it, all PEM.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -36,6 +37,8 @@ pub struct Pair {
     pub key: String,
     /// The authorities to believe: its own first, then the one before.
     pub authorities: String,
+    /// The private key of the first of them; empty where nobody keeps it.
+    pub authority_key: String,
 }
 
 impl std::fmt::Debug for Pair {
@@ -53,16 +56,29 @@ pub struct Made {
     pub renew: Timestamp,
 }
 
-/// Makes a pair; what is given are the authorities that were believed before, empty at first.
-pub type Make = Arc<dyn Fn(&str) -> Result<Made, String> + Send + Sync>;
+/// Makes a pair; what is given is the one before.
+pub type Make = Arc<dyn Fn(Option<&Pair>) -> Result<Made, String> + Send + Sync>;
 
 /// What is kept where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
+    /// Whose certificate it is, in words.
+    pub owner: &'static str,
     /// The Secret, in the namespace of the credentials.
     pub secret: String,
-    /// The MutatingWebhookConfiguration.
-    pub webhook: String,
+    /// What the certificate is for, such as names of hosts: one for anything else is made anew.
+    pub made_for: String,
+    /// Where its authorities are told.
+    pub told: Told,
+}
+
+/// Where authorities are told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// In each `caBundle` of this MutatingWebhookConfiguration.
+    Webhook(String),
+    /// As `ca.crt` of this ConfigMap, in the namespace of the credentials.
+    ConfigMap(String),
 }
 
 /// How to keep a certificate until nobody asks any more; what is received is the newest that the Secret holds.
@@ -76,15 +92,18 @@ pub fn keep_certificate(
     let keeper = Keeper {
         secrets: Api::default_namespaced(server.client.clone()),
         webhooks: Api::all(server.client.clone()),
+        maps: Api::default_namespaced(server.client.clone()),
         kept,
         make,
     };
-    (pair, Work::task("injector certificate", keeper.run(leadership, publish)))
+    let name = keeper.kept.owner;
+    (pair, Work::task(name, keeper.run(leadership, publish)))
 }
 
 struct Keeper {
     secrets: Api<Secret>,
     webhooks: Api<MutatingWebhookConfiguration>,
+    maps: Api<ConfigMap>,
     kept: Kept,
     make: Make,
 }
@@ -100,7 +119,11 @@ impl Keeper {
             match looked {
                 Ok(()) => complained.clear(),
                 Err(why) if why != complained => {
-                    warn!(reason = why, "the injector's certificate cannot be looked after");
+                    warn!(
+                        of = self.kept.owner,
+                        reason = why,
+                        "a certificate of umbra's own cannot be looked after"
+                    );
                     complained = why;
                 }
                 Err(_) => {}
@@ -118,7 +141,8 @@ impl Keeper {
             self.secrets.get_opt(&self.kept.secret).await.map_err(|error| words("secrets", &error))?;
         let now = Timestamp::now();
         let mut pair = secret.as_ref().and_then(read);
-        let due = pair.is_none() || secret.as_ref().is_none_or(|secret| renew(secret) <= now);
+        let right = |secret: &Secret| renew(secret) > now && made_for(secret) == Some(&self.kept.made_for);
+        let due = pair.is_none() || !secret.as_ref().is_some_and(right);
         if due && leads {
             pair = self.renew(secret, pair.as_ref()).await?;
         }
@@ -128,21 +152,30 @@ impl Keeper {
             *before = Some(pair.clone());
             changed
         });
-        if leads { self.tell(&pair).await } else { Ok(()) }
+        match &self.kept.told {
+            _ if !leads => Ok(()),
+            Told::Webhook(name) => self.tell_webhook(name, &pair).await,
+            Told::ConfigMap(name) => self.tell_map(name, &pair).await,
+        }
     }
 
     /// Writes a new pair on top of what was read; `None` when another replica was faster.
     async fn renew(&self, secret: Option<Secret>, before: Option<&Pair>) -> Result<Option<Pair>, String> {
-        let Made { pair, renew } = (self.make)(before.map_or("", |pair| &pair.authorities))?;
+        let Made { pair, renew } = (self.make)(before)?;
         let mut new = secret.clone().unwrap_or_default();
         new.metadata.name = Some(self.kept.secret.clone());
-        new.metadata.annotations.get_or_insert_default().insert(RENEW.to_owned(), renew.to_string());
+        let annotations = new.metadata.annotations.get_or_insert_default();
+        annotations.insert(RENEW.to_owned(), renew.to_string());
+        annotations.insert(FOR.to_owned(), self.kept.made_for.clone());
         let text = |text: &str| ByteString(text.as_bytes().to_vec());
-        new.data = Some(BTreeMap::from([
-            ("tls.crt".to_owned(), text(&pair.certificate)),
-            ("tls.key".to_owned(), text(&pair.key)),
-            ("ca.crt".to_owned(), text(&pair.authorities)),
-        ]));
+        let parts = [
+            ("tls.crt", &pair.certificate),
+            ("tls.key", &pair.key),
+            (AUTHORITIES, &pair.authorities),
+            ("ca.key", &pair.authority_key),
+        ];
+        let parts = parts.into_iter().filter(|(_, part)| !part.is_empty());
+        new.data = Some(parts.map(|(name, part)| (name.to_owned(), text(part))).collect());
         let parameters = PostParams::default();
         let written = match secret {
             Some(_) => self.secrets.replace(&self.kept.secret, &parameters, &new).await,
@@ -153,7 +186,7 @@ impl Keeper {
         };
         match written {
             Ok(_) => {
-                info!(secret = self.kept.secret, %renew, "the injector has a new certificate");
+                info!(of = self.kept.owner, secret = self.kept.secret, %renew, "a new certificate");
                 Ok(Some(pair))
             }
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
@@ -162,14 +195,14 @@ impl Keeper {
     }
 
     /// Tells the API server whose certificates to believe.
-    async fn tell(&self, pair: &Pair) -> Result<(), String> {
+    async fn tell_webhook(&self, name: &str, pair: &Pair) -> Result<(), String> {
         let kind = "mutatingwebhookconfigurations";
-        let found = self.webhooks.get_opt(&self.kept.webhook).await.map_err(|error| words(kind, &error))?;
+        let found = self.webhooks.get_opt(name).await.map_err(|error| words(kind, &error))?;
         let Some(patch) = found.and_then(|found| bundles(&found, &pair.authorities)) else { return Ok(()) };
         let patch = Patch::Strategic(patch);
-        match self.webhooks.patch(&self.kept.webhook, &PatchParams::default(), &patch).await {
+        match self.webhooks.patch(name, &PatchParams::default(), &patch).await {
             Ok(_) => {
-                info!(webhook = self.kept.webhook, "the API server knows the injector's authority");
+                info!(webhook = name, "the API server knows the injector's authority");
                 Ok(())
             }
             // Somebody has changed it meanwhile: the next look sees how.
@@ -177,7 +210,28 @@ impl Keeper {
             Err(error) => Err(words(kind, &error)),
         }
     }
+
+    /// Tells everybody who may read the ConfigMap whose certificates to believe.
+    async fn tell_map(&self, name: &str, pair: &Pair) -> Result<(), String> {
+        let kind = "configmaps";
+        let found = self.maps.get_opt(name).await.map_err(|error| words(kind, &error))?;
+        let told = found.as_ref().and_then(|map| map.data.as_ref()?.get(AUTHORITIES));
+        if told == Some(&pair.authorities) {
+            return Ok(());
+        }
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {AUTHORITIES: pair.authorities},
+        });
+        let parameters = PatchParams::apply("umbra").force();
+        self.maps.patch(name, &parameters, &Patch::Apply(map)).await.map_err(|error| words(kind, &error))?;
+        info!(configmap = name, of = self.kept.owner, "it tells whose certificates to believe");
+        Ok(())
+    }
 }
+
+/// The part of a Secret, and of a ConfigMap, with the authorities to believe.
+const AUTHORITIES: &str = "ca.crt";
 
 /// A strategic merge patch that gives each webhook these authorities, where it has others; webhooks are told apart by
 /// their names.
@@ -197,7 +251,17 @@ fn read(secret: &Secret) -> Option<Pair> {
         let bytes = secret.data.as_ref()?.get(key)?;
         String::from_utf8(bytes.0.clone()).ok().filter(|text| !text.is_empty())
     };
-    Some(Pair { certificate: text("tls.crt")?, key: text("tls.key")?, authorities: text("ca.crt")? })
+    Some(Pair {
+        certificate: text("tls.crt")?,
+        key: text("tls.key")?,
+        authorities: text(AUTHORITIES)?,
+        authority_key: text("ca.key").unwrap_or_default(),
+    })
+}
+
+/// What a Secret's certificate is for; `None` when it does not say.
+fn made_for(secret: &Secret) -> Option<&String> {
+    secret.metadata.annotations.as_ref()?.get(FOR)
 }
 
 /// When a Secret's certificate is to be renewed; at once when it does not say.

@@ -24,7 +24,7 @@ mod review;
 mod status;
 mod told;
 
-pub use authority::{Kept, Made, Make, Pair, keep_certificate};
+pub use authority::{Kept, Made, Make, Pair, Told, keep_certificate};
 pub use collect::{Cluster, Scope, watch_cluster};
 pub use connect::{Access, ApiServer, ConnectError};
 pub use health::{Health, WatchHealth, WatchId, WatchState};
