@@ -22,6 +22,7 @@ pub use check::headers::{
     check_header_name, check_header_op, check_header_remove, check_header_value, check_text, is_authority,
 };
 pub use check::matching::check_match;
+pub use check::policy::check_status;
 pub use check::regex::check_regex;
 pub use check::rule::{MAX_DIRECT_BODY, check_rule};
 pub use check::{Problem, check_destination, check_duration, check_host, check_percent};

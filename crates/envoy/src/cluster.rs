@@ -16,7 +16,7 @@ use umbra_proto::envoy::r#type::v3::Percent;
 use crate::convert::{ads, boolean, positive_duration, uint32};
 use crate::load_assignment::load_assignment;
 use crate::names::{cluster_name, load_assignment_name};
-use crate::{Built, Requirement, http_options, tls};
+use crate::{Built, Requirement, http_options, outliers, tls};
 
 /// One cluster (`envoy.config.cluster.v3.Cluster`).
 ///
@@ -30,9 +30,10 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
         connect_timeout: Some(positive_duration(cluster.connect_timeout)),
         lb_policy: lb_policy(cluster.load_balancer).into(),
         circuit_breakers: Some(circuit_breakers(cluster.breakers)),
+        outlier_detection: cluster.outlier_detection.as_ref().map(outliers::outlier_detection),
         // Endpoints that are not ready are left out, so a small rest must not be taken for an outage.
         common_lb_config: Some(CommonLbConfig {
-            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            healthy_panic_threshold: Some(Percent { value: min_health(cluster) }),
             ..Default::default()
         }),
         typed_extension_protocol_options: http_options::protocol_options(cluster, tls.as_ref()),
@@ -76,6 +77,11 @@ fn resolve_names(message: &mut api::Cluster, endpoints: &[Endpoint]) {
     message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into()));
     message.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
     message.load_assignment = Some(load_assignment(&message.name, endpoints));
+}
+
+/// In percent: with fewer endpoints that are not ejected, all are used.
+fn min_health(cluster: &Cluster) -> f64 {
+    cluster.outlier_detection.as_ref().map_or(0.0, |outliers| outliers.min_health_percent.into())
 }
 
 fn lb_policy(balancer: LoadBalancer) -> LbPolicy {

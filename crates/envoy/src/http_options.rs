@@ -15,6 +15,7 @@ use umbra_proto::google::protobuf::Any;
 use umbra_proto::pack_any;
 
 use crate::convert::{duration, positive_duration, uint32};
+use crate::outliers::error_matcher;
 
 const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -24,13 +25,16 @@ const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) -> BTreeMap<String, Any> {
     let common = common(cluster);
     let sni = sni(tls);
-    if cluster.protocol == UpstreamProtocol::Http1 && common.is_none() && sni.is_none() {
+    let outliers = cluster.outlier_detection.as_ref().and_then(error_matcher);
+    if cluster.protocol == UpstreamProtocol::Http1 && common.is_none() && sni.is_none() && outliers.is_none()
+    {
         return BTreeMap::new();
     }
     let options = HttpProtocolOptions {
         common_http_protocol_options: common,
         upstream_http_protocol_options: sni,
         upstream_protocol_options: Some(protocol(cluster)),
+        outlier_detection: outliers,
         ..Default::default()
     };
     BTreeMap::from([(EXTENSION.to_owned(), pack_any(&options))])

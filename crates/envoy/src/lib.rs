@@ -23,6 +23,7 @@ mod load_assignment;
 mod matching;
 mod mirror;
 mod names;
+mod outliers;
 mod route;
 mod route_action;
 mod runtime;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ClusterRef, ConnectionPool, Endpoint, LoadBalancer, TlsOrigination};
+use crate::{ClusterRef, ConnectionPool, Endpoint, LoadBalancer, OutlierDetection, TlsOrigination};
 
 /// Circuit breaker thresholds (`envoy.config.cluster.v3.CircuitBreakers.Thresholds`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +70,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How an endpoint is chosen.
     pub load_balancer: LoadBalancer,
+    /// When an endpoint is taken out for a while; never for copies.
+    pub outlier_detection: Option<OutlierDetection>,
     /// Limits.
     pub breakers: Breakers,
     /// Upstream protocol.

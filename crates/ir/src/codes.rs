@@ -122,6 +122,7 @@ codes! {
     InvalidSubset = error("A subset without a name, or with one that cannot be part of a cluster's.");
     DuplicateName = error("A name or number that is given twice; the message says which counts.");
     NegativeNumber = error("A negative limit; it counts as not set.");
+    OutOfRange = error("A number outside of what its field takes; the message says what counts instead.");
     Insecure = info("A setting that gives up protection.");
     NoEndpointsWritten = warning("A STATIC ServiceEntry without endpoints; requests get 503.");
     InvalidAddress = error("An address that cannot be used; what has it is left out.");

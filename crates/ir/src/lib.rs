@@ -15,6 +15,7 @@ mod locality;
 mod mirror;
 mod names;
 mod object;
+mod outliers;
 mod ownership;
 mod policy;
 mod protocol;
@@ -38,6 +39,7 @@ pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorPlace, MirrorState, ObjectReport};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
 pub use object::{ObjectId, Placed};
+pub use outliers::OutlierDetection;
 pub use ownership::{ForeignRules, HostOwnership, RULES_FROM};
 pub use policy::{
     ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, LeveledPolicy, LoadBalancer,

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Hostname, ObjectId, PortNumber, SubsetName, Visibility};
+use crate::{Hostname, ObjectId, OutlierDetection, PortNumber, SubsetName, Visibility};
 
-/// The four policy blocks that umbra acts on. `None`: not written.
+/// The policy blocks that umbra acts on. `None`: not written.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct TrafficPolicy {
     /// `connectionPool`.
     pub connection_pool: Option<ConnectionPool>,
     /// `loadBalancer.simple`.
     pub load_balancer: Option<LoadBalancer>,
+    /// `outlierDetection`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlier_detection: Option<OutlierDetection>,
     /// `tls`.
     pub tls: Option<ClientTls>,
 }
@@ -65,6 +68,7 @@ impl DestinationRuleSet {
         let base = over.base.clone();
         effective.connection_pool = base.connection_pool.or(effective.connection_pool);
         effective.load_balancer = base.load_balancer.or(effective.load_balancer);
+        effective.outlier_detection = base.outlier_detection.or(effective.outlier_detection);
         effective.tls = base.tls.or(effective.tls);
         effective
     }

@@ -15,6 +15,8 @@ use umbra_ir::{
 };
 
 use crate::names::resolve_host;
+use crate::numbers::{duration, positive};
+use crate::outliers::resolve_outliers;
 use umbra_mesh::{Index, View};
 
 /// Collects the DestinationRules of a namespace.
@@ -80,15 +82,20 @@ fn resolve_subsets(id: &ObjectId, rule: &DestinationRule) -> Vec<(SubsetName, Su
 }
 
 fn resolve_policy_levels(written: &Written) -> LeveledPolicy {
-    let base = resolve_blocks(
-        written.connection_pool.as_ref(),
-        written.load_balancer.as_ref(),
-        written.tls.as_ref(),
-    );
+    let base = TrafficPolicy {
+        connection_pool: written.connection_pool.as_ref().map(resolve_pool),
+        load_balancer: written.load_balancer.as_ref().map(resolve_balancer),
+        outlier_detection: written.outlier_detection.as_ref().map(resolve_outliers),
+        tls: written.tls.as_ref().map(resolve_tls),
+    };
     let at_port = |entry: &PortTrafficPolicy| {
         let port = PortNumber::new(entry.port?.number.into())?;
-        let blocks =
-            resolve_blocks(entry.connection_pool.as_ref(), entry.load_balancer.as_ref(), entry.tls.as_ref());
+        let blocks = TrafficPolicy {
+            connection_pool: entry.connection_pool.as_ref().map(resolve_pool),
+            load_balancer: entry.load_balancer.as_ref().map(resolve_balancer),
+            outlier_detection: entry.outlier_detection.as_ref().map(resolve_outliers),
+            tls: entry.tls.as_ref().map(resolve_tls),
+        };
         Some((port, blocks))
     };
     // Of two entries for one port the first counts, as in a list that is searched.
@@ -97,18 +104,6 @@ fn resolve_policy_levels(written: &Written) -> LeveledPolicy {
         ports.entry(port).or_insert(blocks);
     }
     LeveledPolicy { base, ports }
-}
-
-fn resolve_blocks(
-    pool: Option<&ConnectionPoolSettings>,
-    balancer: Option<&LoadBalancerSettings>,
-    tls: Option<&ClientTlsSettings>,
-) -> TrafficPolicy {
-    TrafficPolicy {
-        connection_pool: pool.map(resolve_pool),
-        load_balancer: balancer.map(resolve_balancer),
-        tls: tls.map(resolve_tls),
-    }
 }
 
 fn resolve_balancer(written: &LoadBalancerSettings) -> LoadBalancer {
@@ -120,15 +115,6 @@ fn resolve_balancer(written: &LoadBalancerSettings) -> LoadBalancer {
             LoadBalancer::LeastRequest
         }
     }
-}
-
-/// 0 and negative numbers mean "not set", as in Istio.
-fn positive(number: i32) -> Option<u32> {
-    u32::try_from(number).ok().filter(|n| *n > 0)
-}
-
-fn duration(written: Option<umbra_api::Duration>) -> Option<std::time::Duration> {
-    written.and_then(|d| d.to_std()).filter(|d| !d.is_zero())
 }
 
 fn resolve_pool(written: &ConnectionPoolSettings) -> ConnectionPool {

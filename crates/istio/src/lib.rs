@@ -14,6 +14,8 @@ mod matches;
 mod mirrors;
 mod names;
 mod node;
+mod numbers;
+mod outliers;
 mod report;
 mod rules;
 mod service_entries;

@@ -53,6 +53,9 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         discovery,
         connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         load_balancer: policy.load_balancer.unwrap_or_default(),
+        // What copies are answered says nothing about who serves well: nobody is ejected for it. DIVERGES: in Istio
+        // copies go by the destination's own clusters, so that their answers eject production's endpoints.
+        outlier_detection: policy.outlier_detection.filter(|_| !reference.role.is_mirror()),
         breakers,
         protocol: match reference.role {
             Role::GrpcMirror => UpstreamProtocol::Http2,

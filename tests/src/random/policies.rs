@@ -53,7 +53,26 @@ fn blocks(t: &mut Tape<'_>) -> Value {
         ("loadBalancer", t.maybe(3, load_balancer)),
         ("connectionPool", t.maybe(3, connection_pool)),
         ("tls", t.maybe(3, client_tls)),
-        ("outlierDetection", t.maybe(10, |_| json!({"consecutive5xxErrors": 3}))),
+        ("outlierDetection", t.maybe(3, outlier_detection)),
+    ])
+}
+
+fn outlier_detection(t: &mut Tape<'_>) -> Value {
+    let counts = [0, 1, 5, u32::MAX];
+    fields([
+        ("consecutiveErrors", t.maybe(8, |t| t.pick(NUMBERS).into())),
+        ("consecutive5xxErrors", t.maybe(2, |t| t.pick(&counts).into())),
+        ("consecutiveGatewayErrors", t.maybe(2, |t| t.pick(&counts).into())),
+        ("splitExternalLocalOriginErrors", t.maybe(3, |_| true.into())),
+        ("consecutiveLocalOriginFailures", t.maybe(3, |t| t.pick(&counts).into())),
+        ("interval", t.maybe(3, |t| t.pick(DURATIONS).into())),
+        ("baseEjectionTime", t.maybe(3, |t| t.pick(DURATIONS).into())),
+        ("maxEjectionPercent", t.maybe(3, |t| t.pick(NUMBERS).into())),
+        ("minHealthPercent", t.maybe(3, |t| t.pick(NUMBERS).into())),
+        (
+            "outlierDetectionHttpErrorCodes",
+            t.maybe(3, |t| t.list(3, |t| t.pick(&[429, 500, 0, 100_000])).into()),
+        ),
     ])
 }
 

@@ -13,6 +13,7 @@ mod external;
 mod gateways;
 mod hosts;
 mod limits;
+mod outliers;
 mod percentages;
 mod reload;
 mod routing;

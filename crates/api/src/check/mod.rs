@@ -3,6 +3,7 @@
 
 pub mod headers;
 pub mod matching;
+pub mod policy;
 pub mod regex;
 pub mod rule;
 

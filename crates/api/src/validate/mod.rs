@@ -6,6 +6,7 @@
 mod destination_rule;
 mod gateway;
 mod http_route;
+mod outliers;
 mod service_entry;
 mod traffic_policy;
 mod unreachable;

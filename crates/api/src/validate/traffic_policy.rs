@@ -5,7 +5,7 @@ use umbra_ir::{Code, Severity};
 
 use crate::types::traffic_policy::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings,
-    SimpleLb, TrafficPolicy,
+    OutlierDetection, SimpleLb, TrafficPolicy,
 };
 
 pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) {
@@ -18,7 +18,7 @@ pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) 
         policy.load_balancer.as_ref(),
         policy.connection_pool.as_ref(),
         policy.tls.as_ref(),
-        policy.outlier_detection.is_some(),
+        policy.outlier_detection.as_ref(),
     );
     if policy.tunnel.is_some() {
         report.not_acted_on(format!("{path}.tunnel"), "connections are not tunnelled");
@@ -73,7 +73,7 @@ pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) 
             entry.load_balancer.as_ref(),
             entry.connection_pool.as_ref(),
             entry.tls.as_ref(),
-            entry.outlier_detection.is_some(),
+            entry.outlier_detection.as_ref(),
         );
     }
 }
@@ -85,7 +85,7 @@ fn blocks(
     balancer: Option<&LoadBalancerSettings>,
     pool: Option<&ConnectionPoolSettings>,
     tls: Option<&ClientTlsSettings>,
-    outliers: bool,
+    outliers: Option<&OutlierDetection>,
 ) {
     if let Some(balancer) = balancer {
         load_balancer(report, &format!("{path}.loadBalancer"), balancer);
@@ -96,8 +96,8 @@ fn blocks(
     if let Some(tls) = tls {
         client_tls(report, &format!("{path}.tls"), tls);
     }
-    if outliers {
-        report.not_acted_on(format!("{path}.outlierDetection"), "no endpoint is ejected");
+    if let Some(outliers) = outliers {
+        super::outliers::validate(report, &format!("{path}.outlierDetection"), outliers);
     }
 }
 
