@@ -22,7 +22,10 @@ pub use check::headers::{
     check_header_name, check_header_op, check_header_remove, check_header_value, check_text, is_authority,
 };
 pub use check::matching::check_match;
-pub use check::policy::check_status;
+pub use check::policy::{
+    check_hash_cookie, check_hash_header, check_hash_query, check_maglev_size, check_ring_size, check_status,
+    is_aggression, is_percent,
+};
 pub use check::regex::check_regex;
 pub use check::rule::{MAX_DIRECT_BODY, check_rule};
 pub use check::{Problem, check_destination, check_duration, check_host, check_percent};

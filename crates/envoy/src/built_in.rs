@@ -24,7 +24,7 @@ pub fn build_built_in_cluster(cluster: BuiltInCluster) -> Built {
         BuiltInCluster::BlackHole => DiscoveryType::Static,
         BuiltInCluster::Passthrough => {
             message.lb_policy = LbPolicy::ClusterProvided.into();
-            message.circuit_breakers = Some(circuit_breakers(Breakers::UNLIMITED));
+            message.circuit_breakers = Some(circuit_breakers(Breakers::UNLIMITED, None));
             message.typed_extension_protocol_options = as_client();
             DiscoveryType::OriginalDst
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, LoadBalancer, TcpKeepalive};
+use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, RetryBudget, TcpKeepalive};
 use umbra_proto::envoy::config::cluster::v3::{
     self as api, CircuitBreakers, UpstreamConnectionOptions,
-    circuit_breakers::Thresholds,
+    circuit_breakers::{Thresholds, thresholds},
     cluster::{
         ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
     },
@@ -13,10 +13,10 @@ use umbra_proto::envoy::config::cluster::v3::{
 use umbra_proto::envoy::config::core::v3 as core;
 use umbra_proto::envoy::r#type::v3::Percent;
 
-use crate::convert::{ads, boolean, positive_duration, uint32};
+use crate::convert::{ads, boolean, duration, positive_duration, uint32};
 use crate::load_assignment::load_assignment;
 use crate::names::{cluster_name, load_assignment_name};
-use crate::{Built, Requirement, http_options, outliers, tls};
+use crate::{Built, Requirement, balancers, http_options, outliers, proxy_protocol, tls};
 
 /// One cluster (`envoy.config.cluster.v3.Cluster`).
 ///
@@ -25,11 +25,18 @@ use crate::{Built, Requirement, http_options, outliers, tls};
 pub fn build_cluster(cluster: &Cluster) -> Built {
     let name = cluster_name(&cluster.reference);
     let tls = tls::settings(cluster);
+    let socket = tls.as_ref().map(|tls| tls::transport_socket(tls, cluster.protocol));
+    let transport_socket = match cluster.proxy_protocol {
+        Some(version) => Some(proxy_protocol::wrapped(version, socket)),
+        None => socket,
+    };
+    let (lb_policy, lb_config) = balancers::balancer(cluster);
     let mut message = api::Cluster {
         name: name.to_string(),
         connect_timeout: Some(positive_duration(cluster.connect_timeout)),
-        lb_policy: lb_policy(cluster.load_balancer).into(),
-        circuit_breakers: Some(circuit_breakers(cluster.breakers)),
+        lb_policy: lb_policy.into(),
+        lb_config,
+        circuit_breakers: Some(circuit_breakers(cluster.breakers, cluster.retry_budget.as_ref())),
         outlier_detection: cluster.outlier_detection.as_ref().map(outliers::outlier_detection),
         // Endpoints that are not ready are left out, so a small rest must not be taken for an outage.
         common_lb_config: Some(CommonLbConfig {
@@ -37,7 +44,7 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
             ..Default::default()
         }),
         typed_extension_protocol_options: http_options::protocol_options(cluster, tls.as_ref()),
-        transport_socket: tls.as_ref().map(|tls| tls::transport_socket(tls, cluster.protocol)),
+        transport_socket,
         upstream_connection_options: cluster.connection_pool.keepalive.as_ref().map(keepalive),
         ..Default::default()
     };
@@ -56,6 +63,7 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
             message.cluster_discovery_type =
                 Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into()));
             message.lb_policy = LbPolicy::ClusterProvided.into();
+            message.lb_config = None;
         }
         Discovery::StrictDns(endpoints) => {
             resolve_names(&mut message, endpoints);
@@ -84,20 +92,19 @@ fn min_health(cluster: &Cluster) -> f64 {
     cluster.outlier_detection.as_ref().map_or(0.0, |outliers| outliers.min_health_percent.into())
 }
 
-fn lb_policy(balancer: LoadBalancer) -> LbPolicy {
-    match balancer {
-        LoadBalancer::LeastRequest => LbPolicy::LeastRequest,
-        LoadBalancer::Random => LbPolicy::Random,
-        LoadBalancer::RoundRobin => LbPolicy::RoundRobin,
-    }
-}
-
-pub(crate) fn circuit_breakers(breakers: Breakers) -> CircuitBreakers {
+/// With a budget Envoy looks at no limit of retries.
+pub(crate) fn circuit_breakers(breakers: Breakers, budget: Option<&RetryBudget>) -> CircuitBreakers {
+    let retry_budget = budget.map(|budget| thresholds::RetryBudget {
+        budget_percent: Some(Percent { value: budget.percent.0 }),
+        min_retry_concurrency: budget.min_retries.map(uint32),
+        budget_interval: budget.interval.map(duration),
+    });
     let thresholds = Thresholds {
         max_connections: Some(uint32(breakers.max_connections)),
         max_pending_requests: Some(uint32(breakers.max_pending_requests)),
         max_requests: Some(uint32(breakers.max_requests)),
         max_retries: Some(uint32(breakers.max_retries)),
+        retry_budget,
         ..Default::default()
     };
     CircuitBreakers { thresholds: vec![thresholds], ..Default::default() }

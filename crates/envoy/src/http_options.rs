@@ -14,6 +14,7 @@ use umbra_proto::envoy::extensions::upstreams::http::v3::{
 use umbra_proto::google::protobuf::Any;
 use umbra_proto::pack_any;
 
+use crate::balancers::hash_policy;
 use crate::convert::{duration, positive_duration, uint32};
 use crate::outliers::error_matcher;
 
@@ -26,8 +27,8 @@ pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) 
     let common = common(cluster);
     let sni = sni(tls);
     let outliers = cluster.outlier_detection.as_ref().and_then(error_matcher);
-    if cluster.protocol == UpstreamProtocol::Http1 && common.is_none() && sni.is_none() && outliers.is_none()
-    {
+    let plain = common.is_none() && sni.is_none() && outliers.is_none() && cluster.hash.is_none();
+    if cluster.protocol == UpstreamProtocol::Http1 && plain {
         return BTreeMap::new();
     }
     let options = HttpProtocolOptions {
@@ -35,6 +36,7 @@ pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) 
         upstream_http_protocol_options: sni,
         upstream_protocol_options: Some(protocol(cluster)),
         outlier_detection: outliers,
+        hash_policy: cluster.hash.iter().map(hash_policy).collect(),
         ..Default::default()
     };
     BTreeMap::from([(EXTENSION.to_owned(), pack_any(&options))])

@@ -9,6 +9,7 @@
 //! Start reading at: [`Built`], [`build_cluster`], [`build_virtual_host`].
 
 mod access_log;
+mod balancers;
 mod bootstrap;
 mod built;
 mod built_in;
@@ -24,6 +25,7 @@ mod matching;
 mod mirror;
 mod names;
 mod outliers;
+mod proxy_protocol;
 mod route;
 mod route_action;
 mod runtime;

@@ -11,6 +11,7 @@ use umbra_proto::envoy::extensions::retry::host::previous_hosts::v3::PreviousHos
 use umbra_proto::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 use umbra_proto::pack_any;
 
+use crate::balancers::hash_policy;
 use crate::convert::{duration, positive_duration, regex, uint32};
 use crate::header_ops::to_add;
 use crate::mirror::mirror_policy;
@@ -28,6 +29,7 @@ pub(crate) fn route_action(forward: &Forward) -> RouteAction {
     let options = &forward.options;
     let mut action = RouteAction {
         cluster_specifier: Some(cluster_specifier(forward)),
+        hash_policy: forward.hash.iter().map(hash_policy).collect(),
         request_mirror_policies: forward.mirrors.iter().map(mirror_policy).collect(),
         // Zero is "none". DIVERGES: Istio also shortens it to the `grpc-timeout` of a request, by a field that
         // Envoy has deprecated; callers keep their own deadlines.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{ClusterRef, ConnectionPool, Endpoint, LoadBalancer, OutlierDetection, TlsOrigination};
+use crate::{
+    ClusterRef, ConnectionPool, Endpoint, HashKey, LoadBalancer, OutlierDetection, ProxyProtocol,
+    RetryBudget, TlsOrigination, Warmup,
+};
 
 /// Circuit breaker thresholds (`envoy.config.cluster.v3.CircuitBreakers.Thresholds`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,12 +73,20 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How an endpoint is chosen.
     pub load_balancer: LoadBalancer,
+    /// How new endpoints begin.
+    pub warmup: Option<Warmup>,
+    /// What decides for requests of this cluster, whatever their route says: for copies, whose route is not asked.
+    pub hash: Option<HashKey>,
     /// When an endpoint is taken out for a while; never for copies.
     pub outlier_detection: Option<OutlierDetection>,
     /// Limits.
     pub breakers: Breakers,
     /// Upstream protocol.
     pub protocol: UpstreamProtocol,
+    /// Retries as a share of requests; `None`: as many as the limits allow.
+    pub retry_budget: Option<RetryBudget>,
+    /// How each connection begins, before TLS.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS; `None` is plaintext.
     pub tls: Option<TlsOrigination>,
     /// The remaining connection settings (limits in it are already in `breakers`).

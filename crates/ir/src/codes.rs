@@ -140,6 +140,7 @@ codes! {
     PortAmbiguous = warning("The service has several ports, none is named and none is the called one: a mirror is left out, a destination gets 503.").stops_copies();
     SubsetNotFound = warning("No DestinationRule defines the subset: a mirror is left out, a destination gets 503.").istio("IST0101").stops_copies();
     UnsupportedDestination = warning("The destination is of a sort that cannot be sent to yet: a mirror is left out, a destination gets 503.").stops_copies();
+    CopiesNotHashed = info("A mirror's target is chosen by what is not known of a copy; copies are spread over its endpoints.");
     PlaintextToTls = warning("A destination's or mirror's port speaks TLS (HTTPS, TLS), and no DestinationRule sets `trafficPolicy.tls`; plain HTTP is sent there and fails.").stops_copies();
     CopiesAsHttp1 = warning("Copies of HTTP/2 requests leave as HTTP/1.1, since the mirror's port does not say that it speaks HTTP/2.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();

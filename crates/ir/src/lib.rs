@@ -6,6 +6,7 @@
 //! stops recomputation.
 //! Start reading at: [`Rule`], [`ClusterRef`], [`Route`].
 
+mod balancing;
 mod capture;
 mod cluster;
 mod codes;
@@ -30,6 +31,7 @@ mod source;
 mod target;
 mod visibility;
 
+pub use balancing::{HashCookie, HashKey, LoadBalancer, LoadBalancing, Number, Warmup};
 pub use capture::{BuiltInCluster, CapturedListener, Interception, Network, Onward, OutboundPolicy};
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use codes::{Code, CodeFacts};
@@ -42,8 +44,9 @@ pub use object::{ObjectId, Placed};
 pub use outliers::OutlierDetection;
 pub use ownership::{ForeignRules, HostOwnership, RULES_FROM};
 pub use policy::{
-    ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, LeveledPolicy, LoadBalancer,
-    NamespaceDestinationRules, Subset, TcpKeepalive, TlsOrigination, TrafficPolicy,
+    ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, LeveledPolicy,
+    NamespaceDestinationRules, ProxyProtocol, RetryBudget, Subset, TcpKeepalive, TlsOrigination,
+    TrafficPolicy,
 };
 pub use protocol::Protocol;
 pub use proxy::{

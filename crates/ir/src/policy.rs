@@ -6,20 +6,25 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Hostname, ObjectId, OutlierDetection, PortNumber, SubsetName, Visibility};
+use crate::{
+    Hostname, LoadBalancing, Number, ObjectId, OutlierDetection, PortNumber, SubsetName, Visibility,
+};
 
 /// The policy blocks that umbra acts on. `None`: not written.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct TrafficPolicy {
     /// `connectionPool`.
     pub connection_pool: Option<ConnectionPool>,
-    /// `loadBalancer.simple`.
-    pub load_balancer: Option<LoadBalancer>,
+    /// `loadBalancer`.
+    pub load_balancer: Option<LoadBalancing>,
     /// `outlierDetection`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetection>,
     /// `tls`.
     pub tls: Option<ClientTls>,
+    /// `proxyProtocol`, which a port-level entry cannot say.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// `retryBudget`, which a port-level entry cannot say.
+    pub retry_budget: Option<RetryBudget>,
 }
 
 /// A policy and the port-level policies that replace its blocks.
@@ -27,7 +32,7 @@ pub struct TrafficPolicy {
 pub struct LeveledPolicy {
     /// For every port without an entry of its own.
     pub base: TrafficPolicy,
-    /// By service port. An entry replaces all blocks: what it leaves out is default, not inherited.
+    /// By service port. An entry replaces all that it can say: what it leaves out is default, not inherited.
     pub ports: BTreeMap<PortNumber, TrafficPolicy>,
 }
 
@@ -54,8 +59,9 @@ pub struct DestinationRuleSet {
 impl DestinationRuleSet {
     /// The blocks in force for a port and subset.
     ///
-    /// The base is the rule's policy or its entry for the port; a subset overrides the blocks that it
-    /// sets, and a subset's entry for the port overrides all of them, also those it leaves out.
+    /// The base is the rule's policy or its entry for the port (which has neither PROXY protocol nor retry budget); a
+    /// subset overrides the blocks that it sets, and a subset's entry for the port overrides all that an entry can say,
+    /// also what it leaves out (istio `MergeSubsetTrafficPolicy`).
     pub fn effective(&self, port: PortNumber, subset: Option<&SubsetName>) -> TrafficPolicy {
         let mut effective =
             self.policy.as_ref().map(|p| p.ports.get(&port).unwrap_or(&p.base).clone()).unwrap_or_default();
@@ -63,13 +69,16 @@ impl DestinationRuleSet {
             return effective;
         };
         if let Some(at_port) = over.ports.get(&port) {
-            return at_port.clone();
+            let TrafficPolicy { proxy_protocol, retry_budget, .. } = effective;
+            return TrafficPolicy { proxy_protocol, retry_budget, ..at_port.clone() };
         }
         let base = over.base.clone();
         effective.connection_pool = base.connection_pool.or(effective.connection_pool);
         effective.load_balancer = base.load_balancer.or(effective.load_balancer);
         effective.outlier_detection = base.outlier_detection.or(effective.outlier_detection);
         effective.tls = base.tls.or(effective.tls);
+        effective.proxy_protocol = base.proxy_protocol.or(effective.proxy_protocol);
+        effective.retry_budget = base.retry_budget.or(effective.retry_budget);
         effective
     }
 }
@@ -130,16 +139,24 @@ pub struct TcpKeepalive {
     pub interval: Option<Duration>,
 }
 
-/// `loadBalancer.simple`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub enum LoadBalancer {
-    /// Also what UNSPECIFIED and LEAST_CONN mean.
-    #[default]
-    LeastRequest,
-    /// RANDOM.
-    Random,
-    /// ROUND_ROBIN.
-    RoundRobin,
+/// `proxyProtocol`: how a connection begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// In binary.
+    V2,
+}
+
+/// `retryBudget`: retries as a share of requests, in place of `maxRetries`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RetryBudget {
+    /// Of the requests under way.
+    pub percent: Number,
+    /// So many retries are always allowed; `None`: Envoy's 3.
+    pub min_retries: Option<u32>,
+    /// Requests of the last while count too; `None`: only those under way.
+    pub interval: Option<Duration>,
 }
 
 /// `tls`: how connections to the service are secured.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    ClusterRef, DirectResponse, ForwardOptions, HeaderOps, ObjectId, Redirect, RequestMatch, RuntimeFraction,
-    RuntimeKey,
+    ClusterRef, DirectResponse, ForwardOptions, HashKey, HeaderOps, ObjectId, Redirect, RequestMatch,
+    RuntimeFraction, RuntimeKey,
 };
 
 /// One route (`envoy.config.route.v3.Route`).
@@ -46,6 +46,8 @@ pub struct Forward {
     pub weighted: bool,
     /// Where copies go. Broken mirrors are already left out.
     pub mirrors: Vec<Mirror>,
+    /// What of a request decides to which endpoint of its target it goes.
+    pub hash: Vec<HashKey>,
     /// The rest.
     pub options: ForwardOptions,
 }

@@ -310,6 +310,8 @@ pub struct RetryPolicy {
     pub per_try_timeout: Option<Duration>,
     /// Avoid endpoints that were tried.
     pub avoid_previous_hosts: bool,
+    /// The rule says so itself (`retryIgnorePreviousHosts`).
+    pub previous_hosts_written: bool,
     /// `backoff`.
     pub backoff: Option<Duration>,
 }
@@ -323,6 +325,7 @@ impl Default for RetryPolicy {
             status_codes: Vec::new(),
             per_try_timeout: None,
             avoid_previous_hosts: true,
+            previous_hosts_written: false,
             backoff: None,
         }
     }

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{
-    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, LoadBalancerSettings, Object,
-    Objects, PortTrafficPolicy, SimpleLb, TrafficPolicy as Written,
+    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, Object, Objects,
+    PortTrafficPolicy, ProxyProtocolVersion, TrafficPolicy as Written,
 };
 use umbra_ir::{
     ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, DestinationRuleSetId, Hostname,
-    Kind, LeveledPolicy, LoadBalancer, NamespaceDestinationRules, ObjectId, PortNumber, Subset, SubsetName,
-    TcpKeepalive, TlsOrigination, TrafficPolicy, Visibility,
+    Kind, LeveledPolicy, NamespaceDestinationRules, Number, ObjectId, PortNumber, ProxyProtocol, RetryBudget,
+    Subset, SubsetName, TcpKeepalive, TlsOrigination, TrafficPolicy, Visibility,
 };
 
+use crate::balancers::resolve_balancing;
 use crate::names::resolve_host;
 use crate::numbers::{duration, positive};
 use crate::outliers::resolve_outliers;
@@ -84,17 +85,23 @@ fn resolve_subsets(id: &ObjectId, rule: &DestinationRule) -> Vec<(SubsetName, Su
 fn resolve_policy_levels(written: &Written) -> LeveledPolicy {
     let base = TrafficPolicy {
         connection_pool: written.connection_pool.as_ref().map(resolve_pool),
-        load_balancer: written.load_balancer.as_ref().map(resolve_balancer),
+        load_balancer: written.load_balancer.as_ref().map(resolve_balancing),
         outlier_detection: written.outlier_detection.as_ref().map(resolve_outliers),
         tls: written.tls.as_ref().map(resolve_tls),
+        proxy_protocol: written.proxy_protocol.as_ref().map(|it| match it.version {
+            ProxyProtocolVersion::V1 => ProxyProtocol::V1,
+            ProxyProtocolVersion::V2 => ProxyProtocol::V2,
+        }),
+        retry_budget: written.retry_budget.as_ref().map(resolve_retry_budget),
     };
     let at_port = |entry: &PortTrafficPolicy| {
         let port = PortNumber::new(entry.port?.number.into())?;
         let blocks = TrafficPolicy {
             connection_pool: entry.connection_pool.as_ref().map(resolve_pool),
-            load_balancer: entry.load_balancer.as_ref().map(resolve_balancer),
+            load_balancer: entry.load_balancer.as_ref().map(resolve_balancing),
             outlier_detection: entry.outlier_detection.as_ref().map(resolve_outliers),
             tls: entry.tls.as_ref().map(resolve_tls),
+            ..TrafficPolicy::default()
         };
         Some((port, blocks))
     };
@@ -106,14 +113,13 @@ fn resolve_policy_levels(written: &Written) -> LeveledPolicy {
     LeveledPolicy { base, ports }
 }
 
-fn resolve_balancer(written: &LoadBalancerSettings) -> LoadBalancer {
-    match written.simple.unwrap_or_default() {
-        SimpleLb::Random => LoadBalancer::Random,
-        SimpleLb::RoundRobin => LoadBalancer::RoundRobin,
-        // PASSTHROUGH is not acted on yet; validation says so.
-        SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest | SimpleLb::Passthrough => {
-            LoadBalancer::LeastRequest
-        }
+/// Absent, 20 %.
+fn resolve_retry_budget(written: &umbra_api::RetryBudget) -> RetryBudget {
+    let percent = written.percent.map(|percent| percent.0).filter(|percent| umbra_api::is_percent(*percent));
+    RetryBudget {
+        percent: Number(percent.unwrap_or(20.0)),
+        min_retries: Some(written.min_retry_concurrency).filter(|n| *n > 0),
+        interval: duration(written.budget_interval),
     }
 }
 

@@ -7,6 +7,7 @@
 //! diagnostic and never touches the rest.
 //! Start reading at: [`resolve_rules`], [`bind_routes`], [`bind_sidecar_scope`].
 
+mod balancers;
 mod destination_rules;
 mod gateways;
 mod headers;

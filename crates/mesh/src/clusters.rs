@@ -8,6 +8,7 @@ use umbra_ir::{
     Role, ServiceHead, ServiceId, TlsOrigination, UpstreamProtocol,
 };
 
+use crate::hashing::for_copies;
 use crate::view::View;
 
 /// Istio's default connect timeout.
@@ -44,6 +45,11 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
             (written.min(settings.mirror.breakers), Some(settings.mirror.max_stream_duration))
         }
     };
+    let balancing = policy.load_balancer.unwrap_or_default();
+    let (load_balancer, hash) = match reference.role {
+        Role::Primary | Role::Direct => (balancing.balancer, None),
+        Role::Mirror | Role::GrpcMirror => for_copies(&balancing),
+    };
     let tls = match policy.tls {
         Some(ClientTls::Originate(tls)) => Some(with_service_names(service, tls)),
         _ => None,
@@ -52,7 +58,9 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         reference: reference.clone(),
         discovery,
         connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
-        load_balancer: policy.load_balancer.unwrap_or_default(),
+        load_balancer,
+        warmup: balancing.warmup,
+        hash,
         // What copies are answered says nothing about who serves well: nobody is ejected for it. DIVERGES: in Istio
         // copies go by the destination's own clusters, so that their answers eject production's endpoints.
         outlier_detection: policy.outlier_detection.filter(|_| !reference.role.is_mirror()),
@@ -61,6 +69,9 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
             Role::GrpcMirror => UpstreamProtocol::Http2,
             _ => upstream_protocol(port.protocol, kind, pool.use_client_protocol),
         },
+        // Copies are never tried again, and their limits are their own.
+        retry_budget: policy.retry_budget.filter(|_| !reference.role.is_mirror()),
+        proxy_protocol: policy.proxy_protocol,
         tls,
         connection_pool: pool,
         max_stream_duration,

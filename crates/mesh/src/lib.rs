@@ -13,6 +13,7 @@ mod clusters;
 mod endpoints;
 mod filter;
 mod gateways;
+mod hashing;
 mod manifest;
 mod ownership;
 mod policy;

@@ -12,6 +12,7 @@ use umbra_ir::{
 
 use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_passes;
+use crate::hashing::{hash_keys, stay_with_hashed};
 use crate::ownership::takes_copies;
 use crate::target::unknown_cluster;
 use crate::view::View;
@@ -40,6 +41,7 @@ fn unknown_route(policy: OutboundPolicy) -> Route {
                 targets: vec![target],
                 weighted: false,
                 mirrors: Vec::new(),
+                hash: Vec::new(),
                 options: ForwardOptions::default(),
             };
             ("allow_any", RouteAction::Forward(forward))
@@ -72,17 +74,22 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
         called: client.port,
     };
     let cluster = target_cluster(view, &query);
+    let forward = with_hash(
+        view,
+        Forward {
+            targets: vec![Target { cluster, weight: 1, headers: HeaderOps::default(), host_rewrite: None }],
+            weighted: false,
+            mirrors: Vec::new(),
+            hash: Vec::new(),
+            options: ForwardOptions { retry: Some(RetryPolicy::default()), ..ForwardOptions::default() },
+        },
+    );
     Route {
         name: "default".into(),
         origin: None,
         request: RequestMatch::everything(),
         operation: format!("{}:{}/*", head.spelling, client.port),
-        action: RouteAction::Forward(Forward {
-            targets: vec![Target { cluster, weight: 1, headers: HeaderOps::default(), host_rewrite: None }],
-            weighted: false,
-            mirrors: Vec::new(),
-            options: ForwardOptions { retry: Some(RetryPolicy::default()), ..ForwardOptions::default() },
-        }),
+        action: RouteAction::Forward(forward),
         headers: HeaderOps::default(),
         stat_prefix: "".into(),
     }
@@ -265,7 +272,14 @@ fn bind_forward(
         // The route's own rewrite wins over a lone destination's.
         options.host_rewrite = rule.destinations.first().and_then(|d| d.host_rewrite.clone());
     }
-    Forward { targets, weighted: rule.weighted, mirrors, options }
+    with_hash(view, Forward { targets, weighted: rule.weighted, mirrors, hash: Vec::new(), options })
+}
+
+/// Adds what the policies of the targets ask of the route.
+fn with_hash(view: &dyn View, forward: Forward) -> Forward {
+    let mut forward = Forward { hash: hash_keys(view, &forward), ..forward };
+    forward.options.retry = forward.options.retry.take().map(|retry| stay_with_hashed(&forward, retry));
+    forward
 }
 
 /// How a client asks for a destination of a rule.

@@ -35,6 +35,16 @@ pub fn destination_rule(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value 
 
 fn traffic_policy(t: &mut Tape<'_>) -> Value {
     let mut policy = blocks(t);
+    if t.one_in(5) {
+        policy["proxyProtocol"] = json!({"version": t.pick(&["V1", "V2"])});
+    }
+    if t.one_in(5) {
+        policy["retryBudget"] = fields([
+            ("percent", t.maybe(2, |t| t.pick(&[0.0, 12.5, 100.0, 101.0, -1.0]).into())),
+            ("minRetryConcurrency", t.maybe(2, |t| t.pick(&[0, 1, u32::MAX]).into())),
+            ("budgetInterval", t.maybe(2, |t| t.pick(DURATIONS).into())),
+        ]);
+    }
     let per_port = |t: &mut Tape<'_>| {
         let mut entry = blocks(t);
         if !t.one_in(8) {
@@ -77,12 +87,45 @@ fn outlier_detection(t: &mut Tape<'_>) -> Value {
 }
 
 fn load_balancer(t: &mut Tape<'_>) -> Value {
-    match t.below(6) {
-        5 => json!({"consistentHash": {"httpHeaderName": "x"}}),
-        _ => json!({
-            "simple": t.pick(&["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PASSTHROUGH", "LEAST_CONN", "UNSPECIFIED"]),
-        }),
-    }
+    let simple = |t: &mut Tape<'_>| {
+        t.pick(&["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PASSTHROUGH", "LEAST_CONN", "UNSPECIFIED"]).into()
+    };
+    fields([
+        ("simple", t.maybe(2, simple)),
+        ("consistentHash", t.maybe(2, consistent_hash)),
+        (
+            "warmup",
+            t.maybe(4, |t| {
+                fields([
+                    ("duration", t.maybe(2, |t| t.pick(DURATIONS).into())),
+                    ("minimumPercent", t.maybe(3, |t| t.pick(&[0.0, 50.0, 101.0]).into())),
+                    ("aggression", t.maybe(3, |t| t.pick(&[0.0, 1.0, 2.5]).into())),
+                ])
+            }),
+        ),
+        ("warmupDurationSecs", t.maybe(6, |t| t.pick(DURATIONS).into())),
+    ])
+}
+
+fn consistent_hash(t: &mut Tape<'_>) -> Value {
+    let names = ["x-user", "", "x y", ":path"];
+    let cookie = |t: &mut Tape<'_>| {
+        fields([
+            ("name", Some(t.pick(&["user", "", "a b"]).into())),
+            ("ttl", t.maybe(2, |t| t.pick(DURATIONS).into())),
+            ("path", t.maybe(3, |t| t.pick(&["/", "", "/;x", "\n"]).into())),
+            ("attributes", t.maybe(4, |t| json!([{"name": t.pick(&["SameSite", ""]), "value": "Strict"}]))),
+        ])
+    };
+    fields([
+        ("httpHeaderName", t.maybe(2, |t| t.pick(&names).into())),
+        ("httpCookie", t.maybe(2, cookie)),
+        ("useSourceIp", t.maybe(3, |t| (!t.one_in(4)).into())),
+        ("httpQueryParameterName", t.maybe(3, |t| t.pick(&names).into())),
+        ("ringHash", t.maybe(4, |t| json!({"minimumRingSize": t.pick(&[0, 1, 64, u32::MAX])}))),
+        ("maglev", t.maybe(4, |t| json!({"tableSize": t.pick(&[0, 1, 11, 1000, 997])}))),
+        ("minimumRingSize", t.maybe(6, |t| t.pick(&[0, 5, u32::MAX]).into())),
+    ])
 }
 
 fn connection_pool(t: &mut Tape<'_>) -> Value {

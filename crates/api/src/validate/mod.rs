@@ -3,6 +3,7 @@
 //! Istio's admission webhook refuses an object with any error. umbra serves the rest of it, so every
 //! message says what happens instead. What Istio refuses and umbra serves all the same is a warning.
 
+mod balancers;
 mod destination_rule;
 mod gateway;
 mod http_route;

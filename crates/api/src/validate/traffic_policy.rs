@@ -3,9 +3,10 @@
 use super::Report;
 use umbra_ir::{Code, Severity};
 
+use crate::check::policy::is_percent;
 use crate::types::traffic_policy::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, LoadBalancerSettings,
-    OutlierDetection, SimpleLb, TrafficPolicy,
+    OutlierDetection, RetryBudget, TrafficPolicy,
 };
 
 pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) {
@@ -21,19 +22,17 @@ pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) 
         policy.outlier_detection.as_ref(),
     );
     if policy.tunnel.is_some() {
-        report.not_acted_on(format!("{path}.tunnel"), "connections are not tunnelled");
-    }
-    if policy.proxy_protocol.is_some() {
-        report.not_acted_on(format!("{path}.proxyProtocol"), "connections begin without PROXY protocol");
+        report.not_acted_on(
+            format!("{path}.tunnel"),
+            "connections are not tunnelled (in Istio it is for routes of tcp and tls, which are not served)",
+        );
     }
     if policy.tunnel.is_some() && policy.proxy_protocol.is_some() {
-        report.one_of(path, &[("tunnel", true), ("proxyProtocol", true)], "neither has an effect yet");
+        let both = [("tunnel", true), ("proxyProtocol", true)];
+        report.one_of(path, &both, "proxyProtocol counts");
     }
-    if policy.retry_budget.is_some() {
-        report.not_acted_on(
-            format!("{path}.retryBudget"),
-            "retries are limited by connectionPool.http.maxRetries",
-        );
+    if let Some(budget) = &policy.retry_budget {
+        retry_budget(report, &format!("{path}.retryBudget"), budget);
     }
     let mut ports = std::collections::HashMap::new();
     for (index, entry) in policy.port_level_settings.iter().enumerate() {
@@ -78,6 +77,15 @@ pub(super) fn validate(report: &mut Report, path: &str, policy: &TrafficPolicy) 
     }
 }
 
+fn retry_budget(report: &mut Report, path: &str, budget: &RetryBudget) {
+    if let Some(percent) = budget.percent.filter(|percent| !is_percent(percent.0)) {
+        let message = format!("{} is no percentage (0 to 100); 20 counts", percent.0);
+        report.add(Code::OutOfRange, format!("{path}.percent"), message);
+    }
+    let field = format!("{path}.budgetInterval");
+    report.duration(field, budget.budget_interval, true, "only requests under way count");
+}
+
 /// The four blocks that a policy and a port-level entry share.
 fn blocks(
     report: &mut Report,
@@ -88,7 +96,7 @@ fn blocks(
     outliers: Option<&OutlierDetection>,
 ) {
     if let Some(balancer) = balancer {
-        load_balancer(report, &format!("{path}.loadBalancer"), balancer);
+        super::balancers::validate(report, &format!("{path}.loadBalancer"), balancer);
     }
     if let Some(pool) = pool {
         connection_pool(report, &format!("{path}.connectionPool"), pool);
@@ -98,47 +106,6 @@ fn blocks(
     }
     if let Some(outliers) = outliers {
         super::outliers::validate(report, &format!("{path}.outlierDetection"), outliers);
-    }
-}
-
-fn load_balancer(report: &mut Report, path: &str, balancer: &LoadBalancerSettings) {
-    let kinds =
-        [("simple", balancer.simple.is_some()), ("consistentHash", balancer.consistent_hash.is_some())];
-    report.one_of(path, &kinds, "simple counts");
-    if balancer.simple == Some(SimpleLb::Passthrough) {
-        report.not_acted_on(format!("{path}.simple"), "PASSTHROUGH; LEAST_REQUEST is used");
-    }
-    if let Some(hash) = &balancer.consistent_hash {
-        let field = format!("{path}.consistentHash");
-        let keys = [
-            ("httpHeaderName", hash.http_header_name.is_some()),
-            ("httpCookie", hash.http_cookie.is_some()),
-            ("useSourceIp", hash.use_source_ip.is_some()),
-            ("httpQueryParameterName", hash.http_query_parameter_name.is_some()),
-        ];
-        report.one_of(&field, &keys, "none has an effect yet");
-        report.one_of(
-            &field,
-            &[("ringHash", hash.ring_hash.is_some()), ("maglev", hash.maglev.is_some())],
-            "none has an effect yet",
-        );
-        report.not_acted_on(field, "requests are spread by LEAST_REQUEST, without affinity");
-    }
-    for (field, present) in [
-        ("localityLbSetting", balancer.locality_lb_setting.is_some()),
-        ("zoneAwareLbSetting", balancer.zone_aware_lb_setting.is_some()),
-    ] {
-        if present {
-            report.not_acted_on(format!("{path}.{field}"), "requests are spread over all localities");
-        }
-    }
-    for (field, present) in [
-        ("warmup", balancer.warmup.is_some()),
-        ("warmupDurationSecs", balancer.warmup_duration_secs.is_some()),
-    ] {
-        if present {
-            report.not_acted_on(format!("{path}.{field}"), "new endpoints get their full share at once");
-        }
     }
 }
 

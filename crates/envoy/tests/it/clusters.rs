@@ -116,6 +116,13 @@ fn load_balancers() {
     ] {
         check(|c| c.load_balancer = balancer, &[("/lbPolicy", want)]);
     }
+    for (balancer, policy, config, value) in [
+        (LoadBalancer::RingHash(64), "RING_HASH", "/ringHashLbConfig/minimumRingSize", json!("64")),
+        (LoadBalancer::Maglev(Some(997)), "MAGLEV", "/maglevLbConfig/tableSize", json!("997")),
+        (LoadBalancer::Maglev(None), "MAGLEV", "/maglevLbConfig", Value::Null),
+    ] {
+        check(|c| c.load_balancer = balancer, &[("/lbPolicy", json!(policy)), (config, value)]);
+    }
 }
 
 #[test]

@@ -150,6 +150,7 @@ fn retries() {
         status_codes: vec![503],
         per_try_timeout: Some(Duration::from_secs(2)),
         avoid_previous_hosts: false,
+        previous_hosts_written: true,
         backoff: Some(Duration::ZERO),
         ..default_retry()
     };

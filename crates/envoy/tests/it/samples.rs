@@ -31,9 +31,13 @@ pub(crate) fn cluster() -> Cluster {
         discovery: Discovery::Eds,
         connect_timeout: Duration::from_secs(10),
         load_balancer: LoadBalancer::LeastRequest,
+        warmup: None,
+        hash: None,
         outlier_detection: None,
         breakers: Breakers::UNLIMITED,
         protocol: UpstreamProtocol::Http1,
+        retry_budget: None,
+        proxy_protocol: None,
         tls: None,
         connection_pool: ConnectionPool::default(),
         max_stream_duration: None,
@@ -55,6 +59,7 @@ pub(crate) fn default_retry() -> RetryPolicy {
         status_codes: Vec::new(),
         per_try_timeout: None,
         avoid_previous_hosts: true,
+        previous_hosts_written: false,
         backoff: None,
     }
 }
@@ -79,6 +84,7 @@ pub(crate) fn half() -> MirrorShare {
 pub(crate) fn forward() -> Forward {
     Forward {
         targets: vec![target("v1", 1)],
+        hash: Vec::new(),
         weighted: false,
         mirrors: Vec::new(),
         options: ForwardOptions::default(),

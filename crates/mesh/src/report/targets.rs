@@ -7,6 +7,7 @@ use umbra_ir::{
 
 use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_may_pass;
+use crate::hashing::not_hashed;
 use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, mirror_target, query};
 use crate::{Report, View};
 
@@ -78,6 +79,7 @@ fn report_mirror(
     let about = |note: Diagnostic| note.about_mirror(mirror.place);
     let field = mirror.place.field();
     report.extend(plaintext(view, id, &field, cluster).map(about));
+    report.extend(not_hashed(view, id, &field, cluster).map(about));
     report.extend(as_http1(view, id, &field, forward, cluster, client).map(about));
     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
     if endpoints == 0 {
