@@ -18,6 +18,8 @@ pub mod types;
 mod validate;
 
 pub use change::Change;
+pub use check::cors::{allowed_origins, check_cors_word, check_origin, max_age_seconds};
+pub use check::fault::{check_fault, delay_percent, grpc_status};
 pub use check::headers::{
     check_header_name, check_header_op, check_header_remove, check_header_value, check_text, is_authority,
 };
@@ -27,7 +29,7 @@ pub use check::policy::{
     is_aggression, is_percent,
 };
 pub use check::regex::check_regex;
-pub use check::rule::{MAX_DIRECT_BODY, check_rule};
+pub use check::rule::{MAX_DIRECT_BODY, RuleFate, check_rule, judge_rule};
 pub use check::{Problem, check_destination, check_duration, check_host, check_percent};
 pub use crd::crds;
 pub use objects::Objects;

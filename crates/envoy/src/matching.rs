@@ -24,8 +24,8 @@ pub(crate) fn route_match(request: &RequestMatch) -> RouteMatch {
     }
 }
 
-/// `None` asks only whether it is there.
-fn text(value: &TextMatch) -> Option<StringMatcher> {
+/// A condition on a text; `None` asks only whether it is there.
+pub(crate) fn text(value: &TextMatch) -> Option<StringMatcher> {
     let pattern = match value {
         TextMatch::Exact(text) => MatchPattern::Exact(text.clone()),
         TextMatch::Prefix(text) => MatchPattern::Prefix(text.clone()),

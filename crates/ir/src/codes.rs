@@ -116,6 +116,9 @@ codes! {
     MirrorIgnored = warning("A mirror on a rule that sends nothing; it is ignored.").stops_copies();
     MirrorAndMirrors = info("Both fields are served here; Istio's admission check refuses the combination.");
     PercentageWithoutMirror = warning("A mirror's share without a mirror; it has no effect.");
+    InvalidFault = error("A fault that cannot be built; the rule answers 503, since an abort may be somebody's lock.").stops_copies();
+    FaultWithoutPercentage = warning("A delay or an abort without a percentage; as in Istio it never happens.");
+    InvalidCors = error("A part of a CORS policy that allows nothing or that Envoy would refuse; it is left out.");
     InvalidRetries = error("A retry policy that retries nothing, or a condition that Envoy doesn't know.");
     UnreachableRule = warning("Earlier rules take every request that this one would.").istio("IST0130");
     IneffectiveMatch = info("An earlier match takes every request that this one would.").istio("IST0131");

@@ -11,6 +11,7 @@ mod capture;
 mod cluster;
 mod codes;
 mod diagnostic;
+mod filters;
 mod kind;
 mod locality;
 mod mirror;
@@ -36,6 +37,7 @@ pub use capture::{BuiltInCluster, CapturedListener, Interception, Network, Onwar
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use codes::{Code, CodeFacts};
 pub use diagnostic::{Diagnostic, Severity};
+pub use filters::{AbortStatus, Cors, Fault, FaultAbort, FaultDelay, RouteFilters};
 pub use kind::{ISTIO_GROUP, Kind, KindFacts};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorPlace, MirrorState, ObjectReport};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     ClusterRef, DirectResponse, ForwardOptions, HashKey, HeaderOps, ObjectId, Redirect, RequestMatch,
-    RuntimeFraction, RuntimeKey,
+    RouteFilters, RuntimeFraction, RuntimeKey,
 };
 
 /// One route (`envoy.config.route.v3.Route`).
@@ -20,6 +20,8 @@ pub struct Route {
     pub action: RouteAction,
     /// Header changes; a lone destination's are already appended.
     pub headers: HeaderOps,
+    /// What happens before the action.
+    pub filters: RouteFilters,
     /// `stat_prefix`; empty when absent.
     pub stat_prefix: Arc<str>,
     /// The decorator's operation, for traces.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    Hostname, MirrorPlace, ObjectId, Placed, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, Visibility,
+    Hostname, MirrorPlace, ObjectId, Placed, PortNumber, RouteFilters, RuntimeFraction, RuntimeKey,
+    SubsetName, Visibility,
 };
 
 /// A VirtualService's gateway: all sidecars, or one Gateway object.
@@ -96,6 +97,8 @@ pub struct Rule {
     pub action: RuleAction,
     /// Changes of request and response headers.
     pub headers: HeaderOps,
+    /// What happens before.
+    pub filters: RouteFilters,
 }
 
 /// One `match[]` entry.

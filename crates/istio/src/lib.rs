@@ -9,6 +9,7 @@
 
 mod balancers;
 mod destination_rules;
+mod filters;
 mod gateways;
 mod headers;
 mod matches;

@@ -82,7 +82,7 @@ fn resolve_request(written: &HttpMatch) -> RequestMatch {
     }
 }
 
-fn text_match(written: &StringMatch) -> TextMatch {
+pub(crate) fn text_match(written: &StringMatch) -> TextMatch {
     match written {
         StringMatch::Present => TextMatch::Present,
         StringMatch::Exact(text) => TextMatch::Exact(text.clone()),

@@ -6,15 +6,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umbra_api::{
-    HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination, RedirectPort as WrittenPort,
+    HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination, RedirectPort as WrittenPort, RuleFate,
     VirtualService,
 };
 use umbra_ir::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
-    PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort, RouteOrder, Rule, RuleAction,
-    RuleHead, Rules, Shares, StaticFilter, Visibility, WeightedDestination,
+    PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort, RouteFilters, RouteOrder, Rule,
+    RuleAction, RuleHead, Rules, Shares, StaticFilter, Visibility, WeightedDestination,
 };
 
+use crate::filters::resolve_filters;
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
 use crate::matches::usable_matches;
 use crate::mirrors::written_mirrors;
@@ -63,13 +64,16 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
     }
 }
 
+/// The answer of a rule that must let nothing pass.
+///
+/// DIVERGES: istiod leaves out what it cannot build of a fault, and requests pass.
+const CLOSED: DirectResponse = DirectResponse { status: 503, body: None };
+
 /// The rules that can be served, in order.
 pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules {
     let mirrors = written_mirrors(vs, domain);
     let rules = vs.spec.http.iter().enumerate().filter_map(|(index, written)| {
-        if !umbra_api::check_rule(written).is_empty() {
-            return None;
-        }
+        let fate = umbra_api::judge_rule(written);
         let matches = usable_matches(written, &vs.meta.namespace)?;
         let field = format!("spec.http[{index}]");
         let mirrors = mirrors
@@ -77,13 +81,21 @@ pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules 
             .filter(|m| m.place.rule == index && m.share.is_some())
             .map(|m| MirrorRule { place: m.place, destination: m.destination.clone(), key: m.key.clone() })
             .collect();
-        let action = resolve_action(written, mirrors, &field, &vs.meta.namespace, domain)?;
+        let (action, filters) = match fate {
+            RuleFate::LeftOut => return None,
+            RuleFate::Closed => (RuleAction::Direct(CLOSED), RouteFilters::default()),
+            RuleFate::Served => {
+                let action = resolve_action(written, mirrors, &field, &vs.meta.namespace, domain)?;
+                (action, resolve_filters(written))
+            }
+        };
         Some(Rule {
             field,
             name: written.name.as_str().into(),
             matches,
             action,
             headers: resolve_headers(written.headers.as_ref()),
+            filters,
         })
     });
     Rules { id: id.clone(), rules: rules.collect() }

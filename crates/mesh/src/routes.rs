@@ -5,9 +5,9 @@ use umbra_ir::{
     ClientTls, ClusterRef, Code, Diagnostic, DirectResponse, Forward, ForwardOptions, ForwardRule,
     HeaderMatch, HeaderOps, Mirror, MirrorHost, MirrorPlace, MirrorRule, MirrorShare, ObjectId,
     OutboundPolicy, PathMatch, PortNumber, Protocol, ProxyKind, Redirect, RedirectPort, RequestMatch,
-    RetryPolicy, Role, Route, RouteAction, RouteClient, RouteList, RouteSource, Rule, RuleAction, RuleMatch,
-    RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery,
-    TextMatch, WeightedDestination,
+    RetryPolicy, Role, Route, RouteAction, RouteClient, RouteFilters, RouteList, RouteSource, Rule,
+    RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster,
+    TargetProblem, TargetQuery, TextMatch, WeightedDestination,
 };
 
 use crate::clusters::{protocol_of, speaks_as_client};
@@ -57,6 +57,7 @@ fn unknown_route(policy: OutboundPolicy) -> Route {
         operation: String::new(),
         action,
         headers: HeaderOps::default(),
+        filters: RouteFilters::default(),
         stat_prefix: "".into(),
     }
 }
@@ -91,6 +92,7 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
         operation: format!("{}:{}/*", head.spelling, client.port),
         action: RouteAction::Forward(forward),
         headers: HeaderOps::default(),
+        filters: RouteFilters::default(),
         stat_prefix: "".into(),
     }
 }
@@ -158,6 +160,7 @@ fn assemble(
         request,
         action,
         headers,
+        filters: rule.filters.clone(),
         stat_prefix: m.map(|m| m.stat_prefix.clone()).unwrap_or_default(),
     }
 }

@@ -81,8 +81,8 @@ fn rule(t: &mut Tape<'_>) -> Value {
         ("timeout", t.maybe(5, |t| t.pick(DURATIONS).into())),
         ("retries", t.maybe(5, retries)),
         ("headers", t.maybe(4, headers)),
-        ("fault", t.maybe(20, |_| json!({"abort": {"httpStatus": 500, "percentage": {"value": 10}}}))),
-        ("corsPolicy", t.maybe(20, |_| json!({"allowOrigins": [{"exact": "*"}]}))),
+        ("fault", t.maybe(8, fault)),
+        ("corsPolicy", t.maybe(8, cors)),
     ])
 }
 
@@ -198,6 +198,43 @@ fn retries(t: &mut Tape<'_>) -> Value {
         ),
         ("retryIgnorePreviousHosts", t.maybe(4, |t| t.one_in(2).into())),
         ("backoff", t.maybe(4, |t| t.pick(DURATIONS).into())),
+    ])
+}
+
+fn fault(t: &mut Tape<'_>) -> Value {
+    let delay = |t: &mut Tape<'_>| {
+        fields([
+            ("fixedDelay", if t.one_in(6) { None } else { Some(t.pick(DURATIONS).into()) }),
+            ("percentage", t.maybe(2, percentage)),
+            ("percent", t.maybe(4, |t| t.pick(&[50, 0, 100, 101, -1]).into())),
+            ("exponentialDelay", t.maybe(12, |t| t.pick(DURATIONS).into())),
+        ])
+    };
+    let abort = |t: &mut Tape<'_>| {
+        fields([
+            (
+                "httpStatus",
+                if t.one_in(4) { None } else { Some(t.pick(&[500, 200, 599, 0, 600, -1]).into()) },
+            ),
+            ("percentage", t.maybe(2, percentage)),
+            ("grpcStatus", t.maybe(5, |t| t.pick(&["UNAVAILABLE", "OK", "odd", ""]).into())),
+            ("http2Error", t.maybe(15, |_| "REFUSED_STREAM".into())),
+        ])
+    };
+    fields([("delay", t.maybe(2, delay)), ("abort", t.maybe(2, abort))])
+}
+
+fn cors(t: &mut Tape<'_>) -> Value {
+    let words = |t: &mut Tape<'_>| t.list(2, |t| t.pick(&["GET", "*", "x-a", "", "a b", "x\n", "ü"])).into();
+    fields([
+        ("allowOrigins", t.maybe(2, |t| t.list(3, string_match).into())),
+        ("allowOrigin", t.maybe(4, |t| t.list(2, |t| t.pick(&["*", "https://example.com", ""])).into())),
+        ("allowMethods", t.maybe(3, words)),
+        ("allowHeaders", t.maybe(3, words)),
+        ("exposeHeaders", t.maybe(4, words)),
+        ("maxAge", t.maybe(3, |t| t.pick(DURATIONS).into())),
+        ("allowCredentials", t.maybe(3, |t| t.one_in(2).into())),
+        ("unmatchedPreflights", t.maybe(3, |t| t.pick(&["FORWARD", "IGNORE", "UNSPECIFIED"]).into())),
     ])
 }
 

@@ -11,6 +11,7 @@ mod connections;
 mod copies;
 mod endpoints;
 mod external;
+mod filters;
 mod gateways;
 mod hashing;
 mod hosts;

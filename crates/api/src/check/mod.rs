@@ -1,6 +1,8 @@
 //! Verdicts on parts of an object, shared by validation (which says what is wrong) and translation (which
 //! leaves it out), so that the two cannot disagree.
 
+pub mod cors;
+pub mod fault;
 pub mod headers;
 pub mod matching;
 pub mod policy;

@@ -1,5 +1,6 @@
 //! A rule as a whole: what makes it one that cannot be served at all.
 
+use super::fault::{check_fault, is_lock};
 use super::headers::{check_text, quote};
 use super::matching::check_match;
 use super::regex::check_regex;
@@ -11,6 +12,33 @@ use crate::types::http_route::HttpRoute;
 
 /// The longest body of a fixed answer: Istio's limit, and the one that every route configuration carries.
 pub const MAX_DIRECT_BODY: usize = 1 << 20;
+
+/// What becomes of a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RuleFate {
+    /// It is served.
+    Served,
+    /// It answers 503: its fault cannot be built, or the rest cannot be served and requests that it would abort must not
+    /// pass to the rules behind it.
+    Closed,
+    /// It is left out, and requests go to the rules behind it.
+    LeftOut,
+}
+
+/// What becomes of a rule, as [`check_rule`] and [`check_fault`] find it.
+pub fn judge_rule(rule: &HttpRoute) -> RuleFate {
+    let reachable = rule.matches.is_empty() || rule.matches.iter().any(|m| check_match(m).is_empty());
+    let broken = rule.fault.as_ref().is_some_and(|fault| !check_fault(fault).is_empty());
+    let served = check_rule(rule).is_empty();
+    match &rule.fault {
+        // Without a match that can be served it would take requests that it was never for.
+        _ if !reachable || rule.delegate.is_some() => RuleFate::LeftOut,
+        _ if broken => RuleFate::Closed,
+        _ if served => RuleFate::Served,
+        Some(fault) if is_lock(fault) => RuleFate::Closed,
+        _ => RuleFate::LeftOut,
+    }
+}
 
 /// Everything for which a rule is left out as a whole, with the field's path inside the rule. Its matches
 /// are judged one by one by [`check_match`].

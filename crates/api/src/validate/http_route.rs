@@ -1,17 +1,18 @@
 //! One HTTP rule of a VirtualService.
 
-use umbra_ir::{Code, MirrorPlace, RuntimeFraction, Severity};
+use umbra_ir::{Code, MirrorPlace, Severity};
 
 use super::Report;
+use super::filters::{RULE_CLOSED, validate_cors, validate_fault};
 use crate::HttpMirrorPolicy;
 
 use crate::check::headers::{check_header_op, check_header_remove, is_authority};
 use crate::check::matching::check_match;
 use crate::check::regex::{STOCK_PROGRAM, check_regex};
-use crate::check::rule::{body_len, check_rule};
+use crate::check::rule::{RuleFate, body_len, check_rule, judge_rule};
 use crate::check::{check_destination, check_percent};
 use crate::read::path::join;
-use crate::types::http_action::{HttpFaultInjection, HttpRetry};
+use crate::types::http_action::HttpRetry;
 use crate::types::http_route::{HeaderOperations, Headers, HttpMatch, HttpRoute, StringMatch};
 use crate::types::scalar::Percent;
 
@@ -20,9 +21,11 @@ const MIRROR_LEFT_OUT: &str = "the mirror is left out";
 
 pub(super) fn validate(report: &mut Report, index: usize, rule: &HttpRoute) {
     let path = &format!("spec.http[{index}]");
+    let fate = judge_rule(rule);
+    let instead = if fate == RuleFate::Closed { RULE_CLOSED } else { RULE_LEFT_OUT };
     for (field, problem) in check_rule(rule) {
         let field = if field.is_empty() { path.to_owned() } else { format!("{path}.{field}") };
-        report.problem(field, problem, RULE_LEFT_OUT);
+        report.problem(field, problem, instead);
     }
     for (index, condition) in rule.matches.iter().enumerate() {
         validate_match(report, &format!("{path}.match[{index}]"), condition);
@@ -39,8 +42,8 @@ pub(super) fn validate(report: &mut Report, index: usize, rule: &HttpRoute) {
     if let Some(fault) = &rule.fault {
         validate_fault(report, &format!("{path}.fault"), fault);
     }
-    if rule.cors_policy.is_some() {
-        report.not_acted_on(format!("{path}.corsPolicy"), "preflights and responses pass unchanged");
+    if let Some(policy) = &rule.cors_policy {
+        validate_cors(report, &format!("{path}.corsPolicy"), policy);
     }
 }
 
@@ -68,7 +71,7 @@ fn validate_match(report: &mut Report, path: &str, condition: &HttpMatch) {
 }
 
 /// Says so when a pattern is too large for an Envoy whose bootstrap is not umbra's.
-fn program_size(report: &mut Report, path: &str, pattern: &str) {
+pub(super) fn program_size(report: &mut Report, path: &str, pattern: &str) {
     if let Ok(size) = check_regex(pattern)
         && size > STOCK_PROGRAM
     {
@@ -81,6 +84,10 @@ fn program_size(report: &mut Report, path: &str, pattern: &str) {
 
 /// Which of the actions counts, and what is nothing beside it.
 fn actions(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
+    let closed = judge_rule(rule) == RuleFate::Closed;
+    if closed {
+        idle_mirrors(report, index, rule, "a fault or action that cannot be served");
+    }
     let mut ignored = |field: &str, present: bool, beside: &str| {
         if present {
             let message = format!("has no effect beside {beside}");
@@ -103,11 +110,12 @@ fn actions(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
     ignored("directResponse", rule.redirect.is_some() && rule.direct_response.is_some(), beside);
     ignored("route", !rule.route.is_empty(), beside);
     ignored("rewrite", rule.rewrite.is_some(), beside);
-    ignored("fault", rule.fault.is_some(), beside);
-    let mirrors = rule.mirror.iter().map(|_| None).chain((0..rule.mirrors.len()).map(Some));
-    for place in mirrors.map(|entry| MirrorPlace { rule: index, entry }) {
-        let message = format!("ignored: a rule with {beside} sends nothing that could be copied");
-        report.about_mirror(place, |report| report.add(Code::MirrorIgnored, place.entry_field(), message));
+    if rule.fault.is_some() {
+        let message = format!("acts on a rule with {beside} too, which Istio refuses");
+        report.add_as(Severity::Warning, Code::ConflictingFields, format!("{path}.fault"), message);
+    }
+    if !closed {
+        idle_mirrors(report, index, rule, beside);
     }
     redirect(report, path, rule);
     if let Some(body) = rule.direct_response.as_ref().and_then(|d| d.body.as_ref()) {
@@ -119,6 +127,15 @@ fn actions(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
             let message = format!("a body of {length} bytes is sent to every proxy with every change");
             report.add(Code::BodyTooLarge, field, message);
         }
+    }
+}
+
+/// Mirrors of a rule that sends nothing.
+fn idle_mirrors(report: &mut Report, index: usize, rule: &HttpRoute, why: &str) {
+    let mirrors = rule.mirror.iter().map(|_| None).chain((0..rule.mirrors.len()).map(Some));
+    for place in mirrors.map(|entry| MirrorPlace { rule: index, entry }) {
+        let message = format!("ignored: a rule with {why} sends nothing that could be copied");
+        report.about_mirror(place, |report| report.add(Code::MirrorIgnored, place.entry_field(), message));
     }
 }
 
@@ -356,43 +373,5 @@ fn validate_retries(report: &mut Report, path: &str, retries: &HttpRetry) {
     if retries.retry_remote_localities == Some(true) {
         let field = format!("{path}.retryRemoteLocalities");
         report.not_acted_on(field, "retries prefer no locality");
-    }
-}
-
-fn validate_fault(report: &mut Report, path: &str, fault: &HttpFaultInjection) {
-    report.not_acted_on(path, "no request is delayed or aborted");
-    if fault.delay.is_none() && fault.abort.is_none() {
-        report.add(Code::EmptyBlock, path, "neither delay nor abort; it has no effect");
-    }
-    let shares = [
-        ("delay.percentage.value", fault.delay.as_ref().and_then(|d| d.percentage)),
-        ("abort.percentage.value", fault.abort.as_ref().and_then(|a| a.percentage)),
-    ];
-    for (field, share) in shares {
-        if let Some(share) = share
-            && RuntimeFraction::from_percent(share.value).is_none()
-        {
-            report.check(format!("{path}.{field}"), check_percent(share.value), "it has no effect");
-        }
-    }
-    if let Some(delay) = &fault.delay {
-        let kinds = [
-            ("fixedDelay", delay.fixed_delay.is_some()),
-            ("exponentialDelay", delay.exponential_delay.is_some()),
-        ];
-        report.one_of(&format!("{path}.delay"), &kinds, "it has no effect");
-        report.duration(format!("{path}.delay.fixedDelay"), delay.fixed_delay, false, "it has no effect");
-    }
-    if let Some(abort) = &fault.abort {
-        let kinds = [
-            ("httpStatus", abort.http_status.is_some()),
-            ("grpcStatus", abort.grpc_status.is_some()),
-            ("http2Error", abort.http2_error.is_some()),
-        ];
-        report.one_of(&format!("{path}.abort"), &kinds, "it has no effect");
-        if let Some(status) = abort.http_status.filter(|s| !(200..600).contains(s)) {
-            let message = format!("{status} is no status from 200 to 599; it has no effect");
-            report.add(Code::InvalidStatus, format!("{path}.abort.httpStatus"), message);
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod balancers;
 mod destination_rule;
+mod filters;
 mod gateway;
 mod http_route;
 mod outliers;

@@ -343,16 +343,23 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
             "fault: {delay: {fixedDelay: 1s, percentage: {value: 200}}, abort: {httpStatus: 999, grpcStatus: INTERNAL}}\n  corsPolicy: {allowOrigins: [{exact: x}]}"
         ),
         &[
-            "warning NotActedOn spec.http[0].fault",
-            "error InvalidPercentage spec.http[0].fault.delay.percentage.value",
-            "error ConflictingFields spec.http[0].fault.abort",
-            "error InvalidStatus spec.http[0].fault.abort.httpStatus",
-            "warning NotActedOn spec.http[0].corsPolicy",
+            "error InvalidFault spec.http[0].fault.delay.percentage.value",
+            "warning FaultWithoutPercentage spec.http[0].fault.abort",
+            "warning InvalidFault spec.http[0].fault.abort",
         ],
     ),
     (
-        "an empty fault",
-        rule!("fault: {}"),
-        &["warning NotActedOn spec.http[0].fault", "error EmptyBlock spec.http[0].fault"],
+        "CORS",
+        rule!(
+            "corsPolicy: {allowOrigins: [{prefix: ''}, {exact: '*'}], allowMethods: ['a b'], maxAge: 1.5s, allowCredentials: true, allowOrigin: [x]}"
+        ),
+        &[
+            "warning ConflictingFields spec.http[0].corsPolicy.allowOrigin",
+            "error InvalidCors spec.http[0].corsPolicy.allowOrigins[0]",
+            "error InvalidCors spec.http[0].corsPolicy.allowMethods[0]",
+            "warning InvalidCors spec.http[0].corsPolicy.maxAge~whole seconds",
+            "warning Insecure spec.http[0].corsPolicy.allowCredentials",
+        ],
     ),
+    ("an empty fault", rule!("fault: {}"), &["error EmptyBlock spec.http[0].fault"]),
 ];

@@ -3,6 +3,8 @@
 //! Listeners and routes both ask here, so that a route never configures a filter that its listener lacks. What can be
 //! switched is switched by the route's part: a listener that changes replaces its filter chain and drains connections.
 
+mod cors;
+mod fault;
 mod router;
 
 use std::collections::BTreeMap;
@@ -23,8 +25,8 @@ struct HttpFilter {
     per_route: fn(&Route) -> Option<Any>,
 }
 
-/// In the order in which requests meet them. The router forwards, so it is the last.
-const FILTERS: &[HttpFilter] = &[router::FILTER];
+/// In the order in which requests meet them, which is Istio's. The router forwards, so it is the last.
+const FILTERS: &[HttpFilter] = &[fault::FILTER, cors::FILTER, router::FILTER];
 
 /// The filters of a listener.
 pub(crate) fn http_filters(listener: &Listener) -> Vec<Api> {

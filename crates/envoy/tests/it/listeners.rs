@@ -13,6 +13,14 @@ fn names() {
     }
 }
 
+/// An HTTP filter that is configured by routes alone.
+fn filter(name: &str, message: &str) -> Value {
+    json!({
+        "name": format!("envoy.filters.http.{name}"),
+        "typedConfig": {"@type": format!("type.googleapis.com/envoy.extensions.filters.http.{message}")},
+    })
+}
+
 #[test]
 fn a_listener_in_full() {
     for (kind, trusts_nobody) in [(ProxyKind::Sidecar, false), (ProxyKind::Router, true)] {
@@ -25,10 +33,11 @@ fn a_listener_in_full() {
                 "configSource": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
                 "routeConfigName": "8000",
             },
-            "httpFilters": [{
-                "name": "envoy.filters.http.router",
-                "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
-            }],
+            "httpFilters": [
+                filter("fault", "fault.v3.HTTPFault"),
+                filter("cors", "cors.v3.Cors"),
+                filter("router", "router.v3.Router"),
+            ],
             "useRemoteAddress": trusts_nobody,
             "normalizePath": true,
             "streamIdleTimeout": "0s",

@@ -117,6 +117,7 @@ fn routes() -> Vec<Route> {
     full.origin = Some(ObjectId::new(Kind::VirtualService, "d", "v"));
     full.headers = every_header_op();
     full.stat_prefix = "stat".into();
+    full.filters = every_filter();
     full.operation = text("op");
     let mut exact = route(RouteAction::Forward(heavy));
     exact.request.path = PathMatch::Exact(text("/exact"));

@@ -107,6 +107,7 @@ pub(crate) fn route(action: RouteAction) -> Route {
         request: any_request(),
         action,
         headers: HeaderOps::default(),
+        filters: RouteFilters::default(),
         stat_prefix: "".into(),
         operation: String::new(),
     }
@@ -141,5 +142,30 @@ pub(crate) fn listener(kind: ProxyKind, address: &str, number: u16, route_config
         port: port(number),
         route_config: route_config.into(),
         trusted_proxies: 0,
+    }
+}
+
+/// A fault and a policy with everything in them.
+pub(crate) fn every_filter() -> RouteFilters {
+    let share = RuntimeFraction::from_percent(0.0001).unwrap();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    RouteFilters {
+        fault: Some(Fault {
+            delay: Some(FaultDelay { share, fixed: Duration::from_secs(365 * 24 * 60 * 60) }),
+            abort: Some(FaultAbort { share: RuntimeFraction::ALL, status: AbortStatus::Grpc(16) }),
+        }),
+        cors: Some(Cors {
+            origins: vec![
+                TextMatch::Exact("*".to_owned()),
+                TextMatch::Prefix("https://".to_owned()),
+                TextMatch::Regex(".*".to_owned()),
+            ],
+            methods: words(&["GET", "*"]),
+            headers: words(&["x-a", "*"]),
+            expose: words(&["x-b"]),
+            max_age: Some(u64::MAX),
+            credentials: Some(true),
+            forward_unmatched_preflights: false,
+        }),
     }
 }
