@@ -1,5 +1,6 @@
 //! EndpointSlices, Pods and Nodes to endpoints (istio-semantics "Endpoints").
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -54,6 +55,23 @@ pub fn service_endpoints(
             // What is no address would cost Envoy the whole assignment.
             let ip = pod.ips.iter().find(|ip| ip.parse::<IpAddr>().is_ok())?;
             Some(pod_endpoint(view, Some(pod), Some(pod.node_name.as_str()), None, ip, target))
+        })
+        .collect()
+}
+
+/// The ready Pods of a namespace that carry these labels, as endpoints of a ServiceEntry; none for no labels.
+pub fn selected_endpoints(
+    view: &(impl View + Objects),
+    namespace: &Arc<str>,
+    labels: &BTreeMap<String, String>,
+    port: u16,
+) -> Vec<Endpoint> {
+    let pods = selected_pods(view, namespace, labels);
+    let ready = pods.iter().filter(|pod| pod.ready);
+    ready
+        .filter_map(|pod| {
+            let ip = pod.ips.iter().find(|ip| ip.parse::<IpAddr>().is_ok())?;
+            Some(pod_endpoint(view, Some(pod), Some(pod.node_name.as_str()), None, ip, port))
         })
         .collect()
 }

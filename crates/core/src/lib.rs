@@ -13,7 +13,7 @@ mod ports;
 mod report;
 mod services;
 
-pub use endpoints::service_endpoints;
+pub use endpoints::{selected_endpoints, service_endpoints};
 pub use pods::{resolve_pod_head, select_bare_namespaces, select_bare_pods, select_selected_labels};
 pub use ports::resolve_listener_port;
 pub use report::report_service;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, RetryBudget, TcpKeepalive};
+use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, RetryBudget, Role, TcpKeepalive};
 use umbra_proto::envoy::config::cluster::v3::{
     self as api, CircuitBreakers, UpstreamConnectionOptions,
     circuit_breakers::{Thresholds, thresholds},
     cluster::{
-        ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
+        ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbConfig,
+        LbPolicy, OriginalDstLbConfig,
     },
 };
 use umbra_proto::envoy::config::core::v3 as core;
@@ -59,32 +60,42 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
             });
             requires.push(Requirement::LoadAssignment(assignment));
         }
-        Discovery::OriginalDst => {
+        Discovery::OriginalDst(other_port) => {
             message.cluster_discovery_type =
                 Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into()));
             message.lb_policy = LbPolicy::ClusterProvided.into();
-            message.lb_config = None;
+            message.lb_config = other_port.map(|port| {
+                LbConfig::OriginalDstLbConfig(OriginalDstLbConfig {
+                    upstream_port_override: Some(uint32(port.get().into())),
+                    ..Default::default()
+                })
+            });
         }
         Discovery::StrictDns(endpoints) => {
-            resolve_names(&mut message, endpoints);
-            if cluster.reference.role.is_mirror() {
-                // A name that no DNS server answers must hold up nothing: copies wait for it, production does not.
-                message.wait_for_warm_on_init = Some(boolean(false));
-            }
+            let role = cluster.reference.role;
+            resolve_names(&mut message, DiscoveryType::StrictDns, endpoints, role);
+        }
+        Discovery::LogicalDns(endpoint) => {
+            let role = cluster.reference.role;
+            resolve_names(&mut message, DiscoveryType::LogicalDns, std::slice::from_ref(endpoint), role);
         }
     }
     Built::new(name, &message, requires)
 }
 
-/// Strict DNS: every address of every answer is an endpoint. A name that has both kinds of addresses is reached
-/// by IPv4, one that has only IPv6 is reached too.
+/// Strict DNS: every address of every answer is an endpoint. Logical DNS: the first address of the last answer is, for new
+/// connections. A name that has both kinds of addresses is reached by IPv4, one that has only IPv6 is reached too.
 ///
 /// DIVERGES: Istio also writes a refresh rate and asks for the answers' own time to live, by fields that Envoy has
 /// deprecated; here names are resolved again every 5 s, Envoy's default.
-fn resolve_names(message: &mut api::Cluster, endpoints: &[Endpoint]) {
-    message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into()));
+fn resolve_names(message: &mut api::Cluster, way: DiscoveryType, endpoints: &[Endpoint], role: Role) {
+    message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(way.into()));
     message.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
     message.load_assignment = Some(load_assignment(&message.name, endpoints));
+    if role.is_mirror() {
+        // A name that no DNS server answers must hold up nothing: copies wait for it, production does not.
+        message.wait_for_warm_on_init = Some(boolean(false));
+    }
 }
 
 /// In percent: with fewer endpoints that are not ejected, all are used.

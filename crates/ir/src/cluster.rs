@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    ClusterRef, ConnectionPool, Endpoint, HashKey, LoadBalancer, OutlierDetection, ProxyProtocol,
+    ClusterRef, ConnectionPool, Endpoint, HashKey, LoadBalancer, OutlierDetection, PortNumber, ProxyProtocol,
     RetryBudget, TlsOrigination, Warmup,
 };
 
@@ -47,8 +47,10 @@ pub enum Discovery {
     Eds,
     /// STRICT_DNS with these endpoints inline (`address` is a name or an IP).
     StrictDns(Vec<Endpoint>),
-    /// ORIGINAL_DST: each connection goes to the address that it wanted to go to.
-    OriginalDst,
+    /// LOGICAL_DNS with this endpoint inline: one address of its answers at a time.
+    LogicalDns(Box<Endpoint>),
+    /// ORIGINAL_DST: each connection goes to the address that it wanted to go to, maybe to another port there.
+    OriginalDst(Option<PortNumber>),
 }
 
 /// Which HTTP version upstream connections speak.

@@ -33,6 +33,11 @@ pub enum Resolution {
     Static,
     /// Envoy resolves names: STRICT_DNS, endpoints inline in the cluster.
     Dns,
+    /// As [`Resolution::Dns`], but of one answer at a time: LOGICAL_DNS, one endpoint.
+    DnsRoundRobin,
+    /// The address that the caller called, which only sidecars with captured traffic know; on these ports another port
+    /// there. Nothing that could be copied to.
+    Original(BTreeMap<PortNumber, PortNumber>),
     /// An ExternalName Service: another name for this host.
     Alias(Hostname),
     /// A resolution that is accepted but not acted on yet; the word names it.
@@ -40,9 +45,14 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// Whether it has endpoints of which we know.
+    /// Whether it has clusters.
     pub fn is_served(&self) -> bool {
-        matches!(self, Resolution::Static | Resolution::Dns)
+        match self {
+            Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin | Resolution::Original(_) => {
+                true
+            }
+            Resolution::Alias(_) | Resolution::Unsupported(_) => false,
+        }
     }
 }
 

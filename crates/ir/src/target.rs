@@ -38,6 +38,16 @@ pub enum TargetProblem {
     /// A mirror's target belongs to a namespace that does not admit copies from the rule's.
     #[error("service {0} belongs to namespace {1}, which admits no copies by rules of {2}")]
     NotAdmitted(Hostname, Arc<str>, Arc<str>),
+    /// A mirror's target is the address that the caller called.
+    #[error(
+        "service {0} has resolution NONE, so that requests go to the address that their caller called, and a copy has none"
+    )]
+    NoAddressOfCopy(Hostname),
+    /// A gateway's destination is the address that the caller called.
+    #[error(
+        "service {0} has resolution NONE, so that requests go to the address that their caller called, which at a gateway is the gateway's own"
+    )]
+    NoAddressAtGateway(Hostname),
     /// The port speaks UDP.
     #[error("port {1} of service {0} is not TCP")]
     NotTcp(Hostname, PortNumber),

@@ -28,4 +28,4 @@ pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};
 pub use report::{list_mirrors, report_destination_rule};
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
-pub use service_entries::{entry_endpoints, list_addresses, resolve_entry_heads};
+pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};

@@ -1,5 +1,6 @@
 //! ServiceEntries to service heads and endpoints (istio-semantics "ServiceEntry").
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,11 +38,10 @@ fn entry_head(
 ) -> ServiceHead {
     let spec = &entry.spec;
     let resolution = match spec.resolution {
-        _ if spec.workload_selector.is_some() => Resolution::Unsupported("workloadSelector"),
         umbra_api::Resolution::Static => Resolution::Static,
         umbra_api::Resolution::Dns => Resolution::Dns,
-        umbra_api::Resolution::None => Resolution::Unsupported("resolution NONE"),
-        umbra_api::Resolution::DnsRoundRobin => Resolution::Unsupported("resolution DNS_ROUND_ROBIN"),
+        umbra_api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+        umbra_api::Resolution::None => Resolution::Original(other_ports(entry)),
         umbra_api::Resolution::DynamicDns => Resolution::Unsupported("resolution DYNAMIC_DNS"),
     };
     let more = more_entries(view, id, entry, &host);
@@ -91,6 +91,13 @@ pub fn list_addresses(entry: &ServiceEntry) -> impl Iterator<Item = IpAddr> {
 /// A block of addresses is not one that a request can name, a single one is.
 fn single(block: Network) -> Option<IpAddr> {
     (block.prefix == whole(block.address)).then_some(block.address)
+}
+
+/// Where requests to a port go to another one of the address that was called.
+fn other_ports(entry: &ServiceEntry) -> BTreeMap<PortNumber, PortNumber> {
+    let port = |number: u32| PortNumber::new(number.into());
+    let ports = entry.spec.ports.iter().filter(|p| p.target_port != p.number);
+    ports.filter_map(|p| Some((port(p.number)?, port(p.target_port)?))).collect()
 }
 
 /// An address, or a block such as `10.0.0.0/8`.
@@ -161,7 +168,11 @@ pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber
         return Vec::new();
     };
     let target = if port.target_port == 0 { port.number } else { port.target_port };
-    let dns = spec.resolution == umbra_api::Resolution::Dns;
+    let dns = match spec.resolution {
+        umbra_api::Resolution::Static => false,
+        umbra_api::Resolution::Dns | umbra_api::Resolution::DnsRoundRobin => true,
+        umbra_api::Resolution::None | umbra_api::Resolution::DynamicDns => return Vec::new(),
+    };
     if dns && spec.endpoints.is_empty() {
         // The host itself is what is asked for; a wildcard cannot be.
         if host.is_wildcard() {
@@ -178,6 +189,14 @@ pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber
             && (dns || e.address.parse::<IpAddr>().is_ok())
     };
     spec.endpoints.iter().filter(usable).filter_map(|e| entry_endpoint(e, &port.name, target)).collect()
+}
+
+/// Whose endpoints a ServiceEntry takes by labels, and the port there; `None`: it selects nobody.
+pub fn entry_selection(entry: &ServiceEntry, number: PortNumber) -> Option<(&BTreeMap<String, String>, u16)> {
+    let selector = entry.spec.workload_selector.as_ref()?;
+    let port = entry.spec.ports.iter().find(|p| p.number == u32::from(number.get()))?;
+    let target = if port.target_port == 0 { port.number } else { port.target_port };
+    Some((&selector.labels, u16::try_from(target).ok().filter(|p| *p != 0)?))
 }
 
 fn entry_endpoint(written: &WorkloadEntry, port_name: &str, target: u32) -> Option<Endpoint> {

@@ -34,7 +34,10 @@ pub fn select_captured_listeners(view: &dyn View, namespace: &Arc<str>, ipv6: bo
                 Resolution::Alias(_) => {}
                 _ if !has_address_of_its_own(port) => builder.share(port.number),
                 Resolution::Unsupported(_) => {}
-                Resolution::Static | Resolution::Dns => builder.serve(view, namespace, service, port),
+                Resolution::Static
+                | Resolution::Dns
+                | Resolution::DnsRoundRobin
+                | Resolution::Original(_) => builder.serve(view, namespace, service, port),
             }
         }
     }

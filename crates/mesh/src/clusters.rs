@@ -25,10 +25,16 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         .map(|id| view.destination_rule_set(id).effective(reference.port, reference.subset.as_ref()))
         .unwrap_or_default();
     let pool = policy.connection_pool.unwrap_or_default();
-    let discovery = match service.resolution {
-        _ if reference.role == Role::Direct => Discovery::OriginalDst,
+    let discovery = match &service.resolution {
+        _ if reference.role == Role::Direct => Discovery::OriginalDst(None),
+        Resolution::Original(ports) => Discovery::OriginalDst(ports.get(&reference.port).copied()),
         // Mirror clusters of DNS services have their own copy: there is nothing to share by name.
         Resolution::Dns => Discovery::StrictDns(view.members(reference).0.clone()),
+        Resolution::DnsRoundRobin => match view.members(reference).0.first() {
+            Some(first) => Discovery::LogicalDns(Box::new(first.clone())),
+            // Envoy takes no logical name without an endpoint.
+            None => Discovery::StrictDns(Vec::new()),
+        },
         _ => Discovery::Eds,
     };
     let settings = view.settings();
@@ -100,6 +106,13 @@ fn upstream_protocol(port: Protocol, kind: ProxyKind, client: bool) -> UpstreamP
     }
 }
 
+/// Whether a cluster's connections go to the address that their caller called.
+pub(crate) fn goes_where_called(view: &dyn View, cluster: &ClusterRef) -> bool {
+    let heads = view.service_heads(&cluster.service.object);
+    let head = heads.iter().find(|head| head.id == cluster.service);
+    head.is_some_and(|head| matches!(head.resolution, Resolution::Original(_)))
+}
+
 /// What the port of a cluster says that it speaks.
 pub(crate) fn protocol_of(view: &dyn View, cluster: &ClusterRef) -> Option<Protocol> {
     let heads = view.service_heads(&cluster.service.object);
@@ -129,7 +142,7 @@ pub fn bind_load_assignment(view: &dyn View, reference: &ClusterRef) -> LoadAssi
 /// Whether a cluster's endpoints come by a load assignment.
 pub(crate) fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> bool {
     let heads = view.service_heads(&reference.service.object);
-    let by_name = |h: &ServiceHead| h.id == reference.service && h.resolution != Resolution::Dns;
+    let by_name = |h: &ServiceHead| h.id == reference.service && h.resolution == Resolution::Static;
     reference.role != Role::Direct && heads.iter().any(|h| by_name(h))
 }
 

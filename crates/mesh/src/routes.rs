@@ -10,7 +10,7 @@ use umbra_ir::{
     TargetProblem, TargetQuery, TextMatch, WeightedDestination,
 };
 
-use crate::clusters::{protocol_of, speaks_as_client};
+use crate::clusters::{goes_where_called, protocol_of, speaks_as_client};
 use crate::filter::filter_passes;
 use crate::hashing::{hash_keys, stay_with_hashed};
 use crate::ownership::takes_copies;
@@ -308,11 +308,28 @@ pub(crate) fn mirror_target(
     client: &RouteClient,
 ) -> Result<ClusterRef, TargetProblem> {
     let cluster = view.target(&query(vs, &mirror.destination, client))?;
+    if goes_where_called(view, &cluster) {
+        return Err(TargetProblem::NoAddressOfCopy(cluster.service.host.clone()));
+    }
     let owner = &cluster.service.object.namespace;
     if takes_copies(view, vs, &cluster.service) {
         return Ok(cluster);
     }
     Err(TargetProblem::NotAdmitted(cluster.service.host.clone(), owner.clone(), vs.namespace.clone()))
+}
+
+/// The cluster of a destination, if such a client can reach it.
+pub(crate) fn destination_target(
+    view: &dyn View,
+    vs: &ObjectId,
+    destination: &umbra_ir::Destination,
+    client: &RouteClient,
+) -> Result<ClusterRef, TargetProblem> {
+    let cluster = view.target(&query(vs, destination, client))?;
+    if client.kind == ProxyKind::Router && goes_where_called(view, &cluster) {
+        return Err(TargetProblem::NoAddressAtGateway(cluster.service.host.clone()));
+    }
+    Ok(cluster)
 }
 
 fn bind_target(
@@ -323,14 +340,17 @@ fn bind_target(
     client: &RouteClient,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Target {
-    let query = query(vs, &destination.destination, client);
-    if !destination.destination.host.as_str().is_empty()
-        && let Err(problem) = view.target(&query)
-    {
-        diagnostics.push(broken_destination(vs, &destination.field, &problem));
-    }
+    let cluster = match destination_target(view, vs, &destination.destination, client) {
+        Ok(cluster) => TargetCluster::Known(cluster),
+        Err(problem) => {
+            if !destination.destination.host.as_str().is_empty() {
+                diagnostics.push(broken_destination(vs, &destination.field, &problem));
+            }
+            TargetCluster::Unknown(unknown_cluster(&query(vs, &destination.destination, client)))
+        }
+    };
     Target {
-        cluster: target_cluster(view, &query),
+        cluster,
         weight: destination.weight,
         headers: if weighted { destination.headers.clone() } else { HeaderOps::default() },
         host_rewrite: if weighted { destination.host_rewrite.clone() } else { None },
@@ -399,7 +419,9 @@ pub(crate) fn problem_code(problem: &TargetProblem) -> Code {
         TargetProblem::PortAmbiguous(..) => Code::PortAmbiguous,
         TargetProblem::SubsetNotFound(..) => Code::SubsetNotFound,
         TargetProblem::Unsupported(..) => Code::UnsupportedDestination,
-        TargetProblem::NotTcp(..) => Code::UnsupportedDestination,
+        TargetProblem::NotTcp(..)
+        | TargetProblem::NoAddressOfCopy(_)
+        | TargetProblem::NoAddressAtGateway(_) => Code::UnsupportedDestination,
         TargetProblem::NotAdmitted(..) => Code::NotAdmitted,
     }
 }

@@ -26,7 +26,7 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
         service = lookup(view, query, &host)?;
     }
     match &service.resolution {
-        Resolution::Static | Resolution::Dns => {}
+        Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin | Resolution::Original(_) => {}
         Resolution::Alias(_) => return Err(TargetProblem::Unsupported(host, "too many ExternalName steps")),
         Resolution::Unsupported(what) => return Err(TargetProblem::Unsupported(host, what)),
     }

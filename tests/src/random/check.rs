@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 use umbra_ir::{BuiltInCluster, MirrorSettings};
 use umbra_proto::envoy::config::cluster::v3::Cluster;
+use umbra_proto::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use umbra_proto::envoy::config::core::v3::{Address, address, socket_address};
 use umbra_proto::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
 use umbra_proto::envoy::config::listener::v3::{Listener, filter::ConfigType};
@@ -62,6 +63,11 @@ fn decoded<M: Message + Default>(snapshot: &Snapshot, ty: ResourceType) -> Vec<(
     snapshot.map(ty).iter().map(one).collect()
 }
 
+fn is_original(cluster: &Cluster) -> bool {
+    let original = ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into());
+    cluster.cluster_discovery_type == Some(original)
+}
+
 fn check_clusters(snapshot: &Snapshot, mirror: &MirrorSettings) {
     let mut used = BTreeSet::new();
     for (name, cluster, requires) in decoded::<Cluster>(snapshot, ResourceType::Cluster) {
@@ -80,8 +86,9 @@ fn check_clusters(snapshot: &Snapshot, mirror: &MirrorSettings) {
                 used.insert(service);
             }
             None if BuiltInCluster::ALL.iter().any(|it| it.name() == name) => continue,
-            None if name.starts_with("direct|") => {
+            None if is_original(&cluster) => {
                 assert!(requires.is_empty() && cluster.load_assignment.is_none(), "{name}: {requires:?}");
+                assert!(!name.starts_with("mirror|"), "{name} loses every copy");
             }
             None => {
                 assert!(requires.is_empty(), "{name}: {requires:?}");

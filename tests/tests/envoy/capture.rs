@@ -352,6 +352,34 @@ fn with_registry_only_the_unknown_ends() {
     });
 }
 
+/// Resolution NONE: where the caller wants to go, and only for the hosts that somebody has defined.
+#[test]
+fn an_entry_without_resolution_is_reached_where_it_was_called() {
+    isolated_with_capture(async {
+        let it = Captured::new("outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n").await;
+        let outside = Net::here();
+        let called = Echo::start(&outside, "called", socket("10.3.0.1:8000")).expect("an echo service");
+        let beside = Echo::start(&outside, "beside", socket("10.3.0.1:9081")).expect("an echo service");
+        let entry = istio(
+            "ServiceEntry",
+            "default",
+            "none",
+            "
+            hosts: [none.example.com]
+            location: MESH_EXTERNAL
+            ports: [{number: 8000, name: http, protocol: HTTP}, {number: 8081, name: http-alt, protocol: HTTP, targetPort: 9081}]
+            ",
+        );
+        it.world.write("none.yaml", &entry);
+        it.world.wait_status("10.3.0.1:8000", &Ask::get("none.example.com", "/"), 200).await;
+        it.world.wait_status("10.3.0.1:8081", &Ask::get("none.example.com:8081", "/"), 200).await;
+        assert!(called.count() > 0 && beside.count() > 0);
+        it.world.wait_status("10.3.0.1:8000", &Ask::get("stranger.example.com", "/"), 502).await;
+        assert!(it.connections("outbound|8000||none.example.com").await > 0);
+        it.world.assert_clean().await;
+    });
+}
+
 #[test]
 fn no_request_fails_while_umbra_restarts_and_a_rule_changes() {
     isolated_with_capture(async {

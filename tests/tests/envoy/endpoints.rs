@@ -133,3 +133,31 @@ fn a_pod_by_its_own_name() {
         world.assert_clean().await;
     });
 }
+
+/// The Pods that a ServiceEntry selects are its endpoints, as they become ready and no longer are.
+#[test]
+fn an_entry_can_select_pods() {
+    isolated(async {
+        let entry = umbra_tests::manifests::istio(
+            "ServiceEntry",
+            "default",
+            "old",
+            "hosts: [old.example.com]\nlocation: MESH_INTERNAL\nresolution: STATIC\nports: [{number: 8000, name: http, protocol: HTTP, targetPort: 8080}]\nworkloadSelector: {labels: {app: old}}\n",
+        );
+        let rule = rules("web", "web", "- route: [{destination: {host: old.example.com}}]\n");
+        let pods = |ready: bool| {
+            all(&[
+                pod("default", "old", "v1", "127.0.1.1", true),
+                pod("default", "old", "v2", "127.0.1.2", ready),
+                pod("other", "old", "v3", "127.0.1.3", true),
+            ])
+        };
+        let files = [("entry.yaml", entry), ("rules.yaml", rule), ("pods.yaml", pods(true))];
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let world = web_with(&files, "").await;
+        wait_served(&world, &["v1", "v2"]).await;
+        world.write("pods.yaml", &pods(false));
+        wait_served(&world, &["v1"]).await;
+        world.assert_clean().await;
+    });
+}

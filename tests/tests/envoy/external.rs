@@ -51,6 +51,27 @@ fn endpoints_by_dns() {
 }
 
 #[test]
+fn one_endpoint_of_dns_at_a_time() {
+    isolated(async {
+        let entry = entry(8000, "DNS_ROUND_ROBIN");
+        assert_eq!(check(&entry, 8000, "").await, "audit.example.com-shadow:8000")
+    });
+}
+
+/// Without capture nobody knows where a caller wanted to go: 503 at once, and no way back into the proxy.
+#[test]
+fn the_called_address_is_known_to_captured_sidecars_alone() {
+    isolated(async {
+        let entry = entry(8000, "NONE");
+        let world: World = web_with(&[("entry.yaml", &entry)], "").await;
+        let ask = umbra_testkit::client::Ask::get("audit.example.com:8000", "/");
+        world.wait_status(WEB, &ask, 503).await;
+        assert!(world.send(WEB, &get(), 5).await.all_ok(5));
+        world.assert_clean().await;
+    });
+}
+
+#[test]
 fn the_port_of_the_scheme_is_not_said() {
     isolated(async { assert_eq!(check(&entry(80, "STATIC"), 80, "").await, "audit.example.com-shadow") });
 }

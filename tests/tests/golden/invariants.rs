@@ -85,7 +85,7 @@ impl Check<'_> {
                 self.expect(assignments.contains(assignment), || format!("{name} has no load assignment"));
                 used.insert(assignment);
             } else if cluster["type"] == "ORIGINAL_DST" {
-                self.expect(parts[0] == "direct", || format!("{name} loses every copy"));
+                self.expect(!mirror, || format!("{name} loses every copy"));
             } else {
                 self.expect(!cluster["loadAssignment"].is_null(), || {
                     format!("{name} has no endpoints inline")

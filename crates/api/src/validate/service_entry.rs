@@ -41,35 +41,48 @@ pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
 }
 
 fn resolution(report: &mut Report, spec: &ServiceEntrySpec) {
-    if spec.workload_selector.is_some() {
-        report.not_acted_on("spec.workloadSelector", "the hosts have no endpoints");
+    if let Some(selector) = &spec.workload_selector {
         if !spec.endpoints.is_empty() {
             let message = "has no effect beside workloadSelector";
             report.add(Code::ConflictingFields, "spec.endpoints", message);
         }
-        return;
+        if selector.labels.is_empty() {
+            let message = "a selector without labels selects nobody; the hosts have no endpoints";
+            report.add(Code::EmptyBlock, "spec.workloadSelector", message);
+        }
+        if matches!(spec.resolution, Resolution::None | Resolution::DynamicDns) {
+            let message = format!("has no effect with resolution {}", spec.resolution.as_str());
+            report.add(Code::ConflictingFields, "spec.workloadSelector", message);
+        }
     }
     let wildcard = spec.hosts.iter().any(|h| h.starts_with('*'));
+    let selected = spec.workload_selector.is_some();
     match spec.resolution {
         Resolution::None => {
-            report.not_acted_on("spec.resolution", "NONE (also when absent): the hosts have no endpoints");
+            let message = "NONE (also when absent): requests go to the address that was called, which only sidecars with \
+                           captured traffic know; others and gateways answer 503, and there are no copies";
+            report.add(Code::CapturedOnly, "spec.resolution", message);
             if !spec.endpoints.is_empty() {
                 let message = "endpoints go with resolution STATIC or DNS; they have no effect";
                 report.add(Code::ConflictingFields, "spec.endpoints", message);
             }
         }
+        Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin if selected => {}
         Resolution::Static if spec.endpoints.is_empty() => {
             let message = "resolution STATIC without endpoints; requests get 503";
             report.add(Code::NoEndpointsWritten, "spec.endpoints", message);
         }
-        Resolution::Dns if spec.endpoints.is_empty() && wildcard => {
+        Resolution::Dns | Resolution::DnsRoundRobin if spec.endpoints.is_empty() && wildcard => {
             let message = "a wildcard cannot be looked up in DNS; write endpoints, or whole names as hosts";
             report.add(Code::InvalidHost, "spec.hosts", message);
         }
-        Resolution::Static | Resolution::Dns => {}
-        Resolution::DnsRoundRobin | Resolution::DynamicDns => {
-            let consequence = format!("{}: the hosts have no endpoints", spec.resolution.as_str());
-            report.not_acted_on("spec.resolution", &consequence);
+        Resolution::DnsRoundRobin if spec.endpoints.len() > 1 => {
+            let message = "resolution DNS_ROUND_ROBIN has one endpoint; the first by address counts";
+            report.add(Code::ConflictingFields, "spec.endpoints", message);
+        }
+        Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {}
+        Resolution::DynamicDns => {
+            report.not_acted_on("spec.resolution", "DYNAMIC_DNS: the hosts have no endpoints");
         }
     }
 }

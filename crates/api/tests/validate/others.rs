@@ -144,12 +144,12 @@ pub(crate) const SERVICE_ENTRY: &[Case] = &[
     (
         "NONE",
         "hosts: [a.com]\nendpoints: [{address: 10.0.0.1}]",
-        &["warning NotActedOn spec.resolution", "error ConflictingFields spec.endpoints"],
+        &["info CapturedOnly spec.resolution", "error ConflictingFields spec.endpoints"],
     ),
     (
         "round robin",
-        "hosts: [a.com]\nresolution: DNS_ROUND_ROBIN",
-        &["warning NotActedOn spec.resolution~DNS_ROUND_ROBIN"],
+        "hosts: [a.com]\nresolution: DNS_ROUND_ROBIN\nendpoints: [{address: b.com}, {address: c.com}]",
+        &["error ConflictingFields spec.endpoints"],
     ),
     (
         "dynamic",
@@ -164,7 +164,16 @@ pub(crate) const SERVICE_ENTRY: &[Case] = &[
     (
         "a selector",
         "hosts: [a.com]\nresolution: STATIC\nworkloadSelector: {labels: {a: b}}\nendpoints: [{address: 10.0.0.1}]\nsubjectAltNames: [x]",
-        &["warning NotActedOn spec.workloadSelector", "error ConflictingFields spec.endpoints"],
+        &["error ConflictingFields spec.endpoints"],
+    ),
+    (
+        "a selector of nobody",
+        "hosts: [a.com]\nworkloadSelector: {}",
+        &[
+            "error EmptyBlock spec.workloadSelector",
+            "error ConflictingFields spec.workloadSelector",
+            "info CapturedOnly spec.resolution",
+        ],
     ),
     (
         "ports",

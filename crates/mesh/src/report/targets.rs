@@ -8,7 +8,9 @@ use umbra_ir::{
 use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_may_pass;
 use crate::hashing::not_hashed;
-use crate::routes::{broken_destination, broken_mirror, is_plaintext_to_tls, mirror_target, query};
+use crate::routes::{
+    broken_destination, broken_mirror, destination_target, is_plaintext_to_tls, mirror_target, query,
+};
 use crate::{Report, View};
 
 /// Somebody who may follow a VirtualService's rules.
@@ -54,7 +56,7 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
         if destination.destination.host.as_str().is_empty() {
             continue;
         }
-        match view.target(&query(id, &destination.destination, client)) {
+        match destination_target(view, id, &destination.destination, client) {
             Err(problem) => report.insert(broken_destination(id, &destination.field, &problem)),
             Ok(cluster) => report.extend(plaintext(view, id, &destination.field, &cluster)),
         }
