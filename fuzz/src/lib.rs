@@ -40,6 +40,7 @@ pub fn documents(data: &[u8]) {
             unprivileged: false,
             trusted_proxies: None,
             interception: Interception::None,
+            locality: None,
             takes_hosts: false,
         };
         engine.connect(ProxyId(id), node, id == 1);

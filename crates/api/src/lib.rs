@@ -25,8 +25,8 @@ pub use check::headers::{
 };
 pub use check::matching::check_match;
 pub use check::policy::{
-    check_hash_cookie, check_hash_header, check_hash_query, check_maglev_size, check_ring_size, check_status,
-    is_aggression, is_percent,
+    check_distribute, check_hash_cookie, check_hash_header, check_hash_query, check_maglev_size,
+    check_ring_size, check_status, is_aggression, is_percent,
 };
 pub use check::regex::check_regex;
 pub use check::rule::{MAX_DIRECT_BODY, RuleFate, check_rule, judge_rule};

@@ -5,21 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_api::{EndpointSlice, Object, Objects, Pod, Service};
-use umbra_ir::{
-    Endpoint, Hostname, Kind, Locality, ObjectId, PortNumber, REGION, SUBZONE, ZONE, service_host,
-};
+use umbra_ir::{Endpoint, Hostname, Kind, ObjectId, PortNumber, service_host};
 use umbra_mesh::{Index, View};
 
 use crate::names::{Means, name_of};
+use crate::places::place;
 use crate::pods::{pod_port, selected_pods};
 use crate::services::port_of;
 
 /// The label of an endpoint that names its Node.
 const HOSTNAME: &str = "kubernetes.io/hostname";
-
-/// What the first two were called on Nodes of old.
-const OLD_REGION: &str = "failure-domain.beta.kubernetes.io/region";
-const OLD_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
 
 /// The ready endpoints of a Service's port, of all its pods or of the one that `host` names: by its slices, else, in a directory, by the Pods that its selector matches.
 pub fn service_endpoints(
@@ -139,24 +134,7 @@ fn pod_endpoint(
 ) -> Endpoint {
     let mut labels = pod.map(|p| p.meta.labels.clone()).unwrap_or_default();
     let node = node.filter(|n| !n.is_empty());
-    let node_object = node.and_then(|n| view.object(&ObjectId::new(Kind::Node, "", n)));
-    let node_label = |key: &str, old: &str| match node_object.as_deref() {
-        Some(Object::Node(node)) => {
-            let labels = &node.meta.labels;
-            labels.get(key).or_else(|| labels.get(old)).cloned().unwrap_or_default()
-        }
-        _ => String::new(),
-    };
-    let locality = Locality::from_labels(&labels).unwrap_or_else(|| Locality {
-        region: node_label(REGION, OLD_REGION).into(),
-        zone: Some(node_label(ZONE, OLD_ZONE))
-            .filter(|z| !z.is_empty())
-            .as_deref()
-            .or(zone)
-            .unwrap_or_default()
-            .into(),
-        subzone: node_label(SUBZONE, SUBZONE).into(),
-    });
+    let locality = place(view, &labels, node, zone);
     locality.add_labels(&mut labels);
     if let Some(node) = node {
         labels.entry(HOSTNAME.into()).or_insert_with(|| node.into());

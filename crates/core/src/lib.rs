@@ -8,6 +8,7 @@
 
 mod endpoints;
 mod names;
+mod places;
 mod pods;
 mod ports;
 mod report;

@@ -9,12 +9,16 @@ use umbra_inject::words;
 use umbra_ir::{BarePods, Kind, ObjectId, PodHead};
 use umbra_mesh::{Index, View};
 
+use crate::places::place;
+
 /// What of a Pod changes what the proxy in it gets; `None`: it is not known.
 pub fn resolve_pod_head(objects: &impl Objects, id: &ObjectId) -> Option<Arc<PodHead>> {
     match &*objects.object(id)? {
-        Object::Pod(pod) => {
-            Some(Arc::new(PodHead { labels: pod.meta.labels.clone(), trusted_proxies: pod.trusted_proxies }))
-        }
+        Object::Pod(pod) => Some(Arc::new(PodHead {
+            labels: pod.meta.labels.clone(),
+            locality: place(objects, &pod.meta.labels, Some(pod.node_name.as_str()), None),
+            trusted_proxies: pod.trusted_proxies,
+        })),
         _ => None,
     }
 }

@@ -100,7 +100,7 @@ fn reach(class: &ProxyClass, scope: &Scope, manifest: &Manifest) -> BTreeMap<Obj
         }
     }
     for (resource, key) in &manifest.0 {
-        let Key::Cluster(cluster, _) = key else { continue };
+        let Key::Cluster(cluster, ..) = key else { continue };
         for entry in cluster.service.objects().filter(|object| object.kind == Kind::ServiceEntry) {
             add(entry, resource.clone());
         }

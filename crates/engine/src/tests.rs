@@ -65,6 +65,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         unprivileged: false,
         trusted_proxies: None,
         interception: Interception::None,
+        locality: None,
         takes_hosts: false,
     }
 }

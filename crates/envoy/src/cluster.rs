@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use umbra_ir::{Breakers, Cluster, Discovery, Endpoint, RetryBudget, Role, TcpKeepalive};
+use umbra_ir::{Arrangement, Breakers, Cluster, Discovery, Endpoint, RetryBudget, Role, TcpKeepalive};
 use umbra_proto::envoy::config::cluster::v3::{
     self as api, CircuitBreakers, UpstreamConnectionOptions,
     circuit_breakers::{Thresholds, thresholds},
     cluster::{
         ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbConfig,
         LbPolicy, OriginalDstLbConfig,
+        common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig},
     },
 };
 use umbra_proto::envoy::config::core::v3 as core;
@@ -42,6 +43,9 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
         // Endpoints that are not ready are left out, so a small rest must not be taken for an outage.
         common_lb_config: Some(CommonLbConfig {
             healthy_panic_threshold: Some(Percent { value: min_health(cluster) }),
+            locality_config_specifier: cluster
+                .locality_weighted
+                .then(|| LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
             ..Default::default()
         }),
         typed_extension_protocol_options: http_options::protocol_options(cluster, tls.as_ref()),
@@ -71,13 +75,14 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
                 })
             });
         }
-        Discovery::StrictDns(endpoints) => {
+        Discovery::StrictDns(endpoints, arrangement) => {
             let role = cluster.reference.role;
-            resolve_names(&mut message, DiscoveryType::StrictDns, endpoints, role);
+            resolve_names(&mut message, DiscoveryType::StrictDns, endpoints, arrangement, role);
         }
         Discovery::LogicalDns(endpoint) => {
             let role = cluster.reference.role;
-            resolve_names(&mut message, DiscoveryType::LogicalDns, std::slice::from_ref(endpoint), role);
+            let (one, alike) = (std::slice::from_ref(&**endpoint), Arrangement::default());
+            resolve_names(&mut message, DiscoveryType::LogicalDns, one, &alike, role);
         }
     }
     Built::new(name, &message, requires)
@@ -88,10 +93,16 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
 ///
 /// DIVERGES: Istio also writes a refresh rate and asks for the answers' own time to live, by fields that Envoy has
 /// deprecated; here names are resolved again every 5 s, Envoy's default.
-fn resolve_names(message: &mut api::Cluster, way: DiscoveryType, endpoints: &[Endpoint], role: Role) {
+fn resolve_names(
+    message: &mut api::Cluster,
+    way: DiscoveryType,
+    endpoints: &[Endpoint],
+    arrangement: &Arrangement,
+    role: Role,
+) {
     message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(way.into()));
     message.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
-    message.load_assignment = Some(load_assignment(&message.name, endpoints));
+    message.load_assignment = Some(load_assignment(&message.name, endpoints, arrangement));
     if role.is_mirror() {
         // A name that no DNS server answers must hold up nothing: copies wait for it, production does not.
         message.wait_for_warm_on_init = Some(boolean(false));

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::LocalityBalancing;
+
 /// `loadBalancer`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct LoadBalancing {
@@ -13,6 +15,8 @@ pub struct LoadBalancing {
     pub hash: Option<HashKey>,
     /// How new endpoints begin.
     pub warmup: Option<Warmup>,
+    /// By where client and endpoints are.
+    pub locality: Option<LocalityBalancing>,
 }
 
 /// `loadBalancer.simple` and `consistentHash`.

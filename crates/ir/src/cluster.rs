@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    ClusterRef, ConnectionPool, Endpoint, HashKey, LoadBalancer, OutlierDetection, PortNumber, ProxyProtocol,
-    RetryBudget, TlsOrigination, Warmup,
+    Arrangement, ClusterRef, ConnectionPool, Endpoint, HashKey, LoadBalancer, OutlierDetection, PortNumber,
+    ProxyProtocol, RetryBudget, TlsOrigination, Warmup,
 };
 
 /// Circuit breaker thresholds (`envoy.config.cluster.v3.CircuitBreakers.Thresholds`).
@@ -46,7 +46,7 @@ pub enum Discovery {
     /// A load assignment named after the primary cluster, which mirror clusters share.
     Eds,
     /// STRICT_DNS with these endpoints inline (`address` is a name or an IP).
-    StrictDns(Vec<Endpoint>),
+    StrictDns(Vec<Endpoint>, Arrangement),
     /// LOGICAL_DNS with this endpoint inline: one address of its answers at a time.
     LogicalDns(Box<Endpoint>),
     /// ORIGINAL_DST: each connection goes to the address that it wanted to go to, maybe to another port there.
@@ -75,6 +75,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How an endpoint is chosen.
     pub load_balancer: LoadBalancer,
+    /// The weights of localities count, not those of their endpoints.
+    pub locality_weighted: bool,
     /// How new endpoints begin.
     pub warmup: Option<Warmup>,
     /// What decides for requests of this cluster, whatever their route says: for copies, whose route is not asked.
@@ -105,4 +107,6 @@ pub struct LoadAssignment {
     pub reference: ClusterRef,
     /// Ready endpoints, sorted.
     pub endpoints: Vec<Endpoint>,
+    /// For a client in some place.
+    pub arrangement: Arrangement,
 }

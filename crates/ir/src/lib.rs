@@ -19,6 +19,7 @@ mod names;
 mod object;
 mod outliers;
 mod ownership;
+mod place;
 mod policy;
 mod protocol;
 mod proxy;
@@ -45,6 +46,7 @@ pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, s
 pub use object::{ObjectId, Placed};
 pub use outliers::OutlierDetection;
 pub use ownership::{ForeignRules, HostOwnership, RULES_FROM};
+pub use place::{Arrangement, ClientPlace, Distribute, LocalityBalancing};
 pub use policy::{
     ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, LeveledPolicy,
     NamespaceDestinationRules, ProxyProtocol, RetryBudget, Subset, TcpKeepalive, TlsOrigination,

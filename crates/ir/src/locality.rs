@@ -38,6 +38,22 @@ impl Locality {
         Some(Self::parse(&text.replace('.', "/")))
     }
 
+    /// Whether nothing is known of it.
+    pub fn is_unknown(&self) -> bool {
+        self.region.is_empty() && self.zone.is_empty() && self.subzone.is_empty()
+    }
+
+    /// Whether it is in the place that a rule names: `region/zone/subzone`, where `*` and what is absent stand for any (istio
+    /// `LocalityMatch`).
+    pub fn is_in(&self, rule: &str) -> bool {
+        let mut parts = rule.split('/');
+        let mut same = |own: &str, any: bool| {
+            let part = parts.next().unwrap_or_default();
+            part == "*" || (any && part.is_empty()) || part == own
+        };
+        same(&self.region, false) && same(&self.zone, true) && same(&self.subzone, true)
+    }
+
     /// Adds the labels of the place to an endpoint's.
     pub fn add_labels(&self, labels: &mut BTreeMap<String, String>) {
         for (key, value) in [(REGION, &self.region), (ZONE, &self.zone), (SUBZONE, &self.subzone)] {

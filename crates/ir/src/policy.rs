@@ -1,6 +1,6 @@
 //! Traffic policies: DestinationRules after merging (istio-semantics "Policy levels").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,14 +63,29 @@ impl DestinationRuleSet {
     /// subset overrides the blocks that it sets, and a subset's entry for the port overrides all that an entry can say,
     /// also what it leaves out (istio `MergeSubsetTrafficPolicy`).
     pub fn effective(&self, port: PortNumber, subset: Option<&SubsetName>) -> TrafficPolicy {
+        self.at(Some(port), subset)
+    }
+
+    /// The blocks in force everywhere: for each port that an entry names and for all others, for each subset and without.
+    pub fn policies(&self) -> Vec<TrafficPolicy> {
+        let own = self.subsets.values().filter_map(|subset| subset.policy.as_ref());
+        let named = self.policy.iter().chain(own).flat_map(|policy| policy.ports.keys().copied());
+        let ports: BTreeSet<Option<PortNumber>> = named.map(Some).chain([None]).collect();
+        let subsets = || self.subsets.keys().map(Some).chain([None]);
+        ports.into_iter().flat_map(|port| subsets().map(move |subset| self.at(port, subset))).collect()
+    }
+
+    /// `None`: a port that no entry names.
+    fn at(&self, port: Option<PortNumber>, subset: Option<&SubsetName>) -> TrafficPolicy {
+        let entry = |policy: &LeveledPolicy| port.and_then(|port| policy.ports.get(&port)).cloned();
         let mut effective =
-            self.policy.as_ref().map(|p| p.ports.get(&port).unwrap_or(&p.base).clone()).unwrap_or_default();
+            self.policy.as_ref().map(|p| entry(p).unwrap_or_else(|| p.base.clone())).unwrap_or_default();
         let Some(over) = subset.and_then(|s| self.subsets.get(s)).and_then(|s| s.policy.as_ref()) else {
             return effective;
         };
-        if let Some(at_port) = over.ports.get(&port) {
+        if let Some(at_port) = entry(over) {
             let TrafficPolicy { proxy_protocol, retry_budget, .. } = effective;
-            return TrafficPolicy { proxy_protocol, retry_budget, ..at_port.clone() };
+            return TrafficPolicy { proxy_protocol, retry_budget, ..at_port };
         }
         let base = over.base.clone();
         effective.connection_pool = base.connection_pool.or(effective.connection_pool);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, Interception, ObjectId, PortNumber, Protocol, RouteTables, RuntimeForms};
+use crate::{
+    ClientPlace, Hostname, Interception, Locality, ObjectId, PortNumber, Protocol, RouteTables, RuntimeForms,
+};
 
 /// What a proxy is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -53,6 +55,8 @@ pub struct ProxyNode {
     pub trusted_proxies: Option<u32>,
     /// How it comes by the application's connections; [`Interception::None`] at a gateway.
     pub interception: Interception,
+    /// Where it is, when it says so.
+    pub locality: Option<Locality>,
     /// Its Envoy takes virtual hosts as resources of their own, and nobody has said that it should not.
     pub takes_hosts: bool,
 }
@@ -62,6 +66,8 @@ pub struct ProxyNode {
 pub struct PodHead {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Where it is: by its own labels, else by its Node's.
+    pub locality: Locality,
     /// `gatewayTopology.numTrustedProxies` of its annotation `proxy.istio.io/config`.
     pub trusted_proxies: Option<u32>,
 }
@@ -85,6 +91,8 @@ pub struct ProxyClass {
     pub interception: Interception,
     /// How virtual hosts reach it.
     pub route_tables: RouteTables,
+    /// Where it is, where some policy asks for that.
+    pub place: Option<Arc<ClientPlace>>,
 }
 
 /// What of a Gateway decides where it applies.

@@ -1,14 +1,17 @@
 //! `loadBalancer` as written to what it means (istio-semantics "Field map").
 
-use umbra_api::{ConsistentHashLb, Double, LoadBalancerSettings, SimpleLb};
-use umbra_ir::{HashCookie, HashKey, LoadBalancer, LoadBalancing, Number, Warmup};
+use umbra_api::{ConsistentHashLb, Double, LoadBalancerSettings, LocalityLbSetting, SimpleLb};
+use umbra_ir::{
+    Distribute, HashCookie, HashKey, LoadBalancer, LoadBalancing, LocalityBalancing, Number, Warmup,
+};
 
 use crate::numbers::duration;
 
 pub(crate) fn resolve_balancing(written: &LoadBalancerSettings) -> LoadBalancing {
+    let locality = written.locality_lb_setting.as_ref().map(resolve_locality);
     let hash = written.consistent_hash.as_ref().filter(|_| written.simple.is_none());
     if let Some((hash, key)) = hash.and_then(|hash| Some((hash, hash_key(hash)?))) {
-        return LoadBalancing { balancer: hashing(hash), hash: Some(key), warmup: None };
+        return LoadBalancing { balancer: hashing(hash), hash: Some(key), warmup: None, locality };
     }
     let balancer = match written.simple.unwrap_or_default() {
         SimpleLb::Random => LoadBalancer::Random,
@@ -19,7 +22,28 @@ pub(crate) fn resolve_balancing(written: &LoadBalancerSettings) -> LoadBalancing
         }
     };
     let warmup = resolve_warmup(written).filter(|_| balancer != LoadBalancer::Random);
-    LoadBalancing { balancer, hash: None, warmup }
+    LoadBalancing { balancer, hash: None, warmup, locality }
+}
+
+/// Of `distribute` and failover the first counts, as Istio takes either.
+fn resolve_locality(written: &LocalityLbSetting) -> LocalityBalancing {
+    let distribute: Vec<Distribute> = written
+        .distribute
+        .iter()
+        .filter(|it| umbra_api::check_distribute(it).is_ok())
+        .map(|it| Distribute { from: it.from.clone(), to: it.to.clone() })
+        .collect();
+    let failover = written.failover.iter().map(|it| (it.from.clone(), it.to.clone())).collect();
+    let label = |text: &String| match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (text.clone(), None),
+    };
+    LocalityBalancing {
+        off: written.enabled == Some(false),
+        distribute,
+        failover,
+        failover_priority: written.failover_priority.iter().map(label).collect(),
+    }
 }
 
 fn hashing(hash: &ConsistentHashLb) -> LoadBalancer {

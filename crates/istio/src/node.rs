@@ -85,6 +85,7 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         labels: parse_labels(metadata.get("LABELS"), shown)?,
         unprivileged,
         interception,
+        locality: None,
         takes_hosts: false,
         trusted_proxies: metadata
             .pointer("/PROXY_CONFIG/gatewayTopology/numTrustedProxies")

@@ -44,6 +44,7 @@ fn engine() -> Engine {
         unprivileged: false,
         trusted_proxies: None,
         interception: Interception::None,
+        locality: None,
         takes_hosts: false,
     };
     engine.connect(ProxyId(1), node, RuntimeForms::of_digits(2));

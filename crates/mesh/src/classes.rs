@@ -3,16 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use umbra_ir::{Kind, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables, RuntimeForms};
+use umbra_ir::{
+    ClientPlace, Kind, Locality, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables, RuntimeForms,
+};
 
 use crate::view::{Index, View};
 
 /// The class of a proxy: only what changes its configuration.
 pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> ProxyClass {
     let keys = view.mentioned_labels(&node.kind, &node.namespace);
+    let compared = view.place_labels();
     let pod = node.pod.as_ref().and_then(|name| {
         // Its own word counts before its Pod's.
-        let asked = node.labels.is_none() || node.trusted_proxies.is_none() && node.kind == ProxyKind::Router;
+        let asked = node.labels.is_none()
+            || node.trusted_proxies.is_none() && node.kind == ProxyKind::Router
+            || compared.is_some() && node.locality.is_none();
         let id = ObjectId::new(Kind::Pod, node.namespace.clone(), name.clone());
         asked.then(|| view.pod_head(&id)).flatten()
     });
@@ -24,7 +29,18 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
             node.trusted_proxies.or(pod.trusted_proxies).unwrap_or(view.settings().trusted_proxies)
         }
     };
+    let place = compared.and_then(|keys| {
+        let by_labels = || Locality::from_labels(&own).unwrap_or_else(|| pod.locality.clone());
+        let locality = node.locality.clone().filter(|it| !it.is_unknown()).unwrap_or_else(by_labels);
+        // Who is nowhere is given what everybody gets.
+        let known = !locality.is_unknown() || keys.iter().any(|key| own.contains_key(key));
+        let mut labels = own.clone();
+        locality.add_labels(&mut labels);
+        labels.retain(|key, _| keys.contains(key));
+        known.then(|| Arc::new(ClientPlace { locality, labels }))
+    });
     ProxyClass {
+        place,
         kind: node.kind,
         namespace: node.namespace.clone(),
         labels: Arc::new(own.into_iter().filter(|(key, _)| keys.contains(key)).collect()),

@@ -4,36 +4,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use umbra_ir::{
-    Breakers, ClientTls, Cluster, ClusterRef, Discovery, LoadAssignment, Protocol, ProxyKind, Resolution,
-    Role, ServiceHead, ServiceId, TlsOrigination, UpstreamProtocol,
+    Arrangement, Breakers, ClientPlace, ClientTls, Cluster, ClusterRef, Discovery, LoadAssignment, Protocol,
+    ProxyKind, Resolution, Role, ServiceHead, ServiceId, TlsOrigination, UpstreamProtocol,
 };
 
 use crate::hashing::for_copies;
+use crate::localities::{arrange, effective, is_weighted};
 use crate::view::View;
 
 /// Istio's default connect timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything a cluster needs; `None` when its service has gone or cannot be called.
-pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) -> Option<Cluster> {
+///
+/// A `place` is given where the endpoints inside depend on where the client is.
+pub fn bind_cluster(
+    view: &dyn View,
+    reference: &ClusterRef,
+    kind: ProxyKind,
+    place: Option<&ClientPlace>,
+) -> Option<Cluster> {
     let heads = view.service_heads(&reference.service.object);
     let service = heads.iter().find(|h| h.id == reference.service)?;
     let port = service.port(reference.port)?;
-    let policy = reference
-        .policy
-        .as_ref()
-        .map(|id| view.destination_rule_set(id).effective(reference.port, reference.subset.as_ref()))
-        .unwrap_or_default();
-    let pool = policy.connection_pool.unwrap_or_default();
+    let policy = effective(view, reference);
+    let locality_weighted = is_weighted(&policy);
+    let pool = policy.connection_pool.clone().unwrap_or_default();
     let discovery = match &service.resolution {
         _ if reference.role == Role::Direct => Discovery::OriginalDst(None),
         Resolution::Original(ports) => Discovery::OriginalDst(ports.get(&reference.port).copied()),
         // Mirror clusters of DNS services have their own copy: there is nothing to share by name.
-        Resolution::Dns => Discovery::StrictDns(view.members(reference).0.clone()),
+        Resolution::Dns => {
+            let (endpoints, arrangement) = arrange(&policy, place, &view.members(reference).0);
+            Discovery::StrictDns(endpoints, arrangement)
+        }
         Resolution::DnsRoundRobin => match view.members(reference).0.first() {
             Some(first) => Discovery::LogicalDns(Box::new(first.clone())),
             // Envoy takes no logical name without an endpoint.
-            None => Discovery::StrictDns(Vec::new()),
+            None => Discovery::StrictDns(Vec::new(), Arrangement::default()),
         },
         _ => Discovery::Eds,
     };
@@ -65,6 +73,7 @@ pub fn bind_cluster(view: &dyn View, reference: &ClusterRef, kind: ProxyKind) ->
         discovery,
         connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         load_balancer,
+        locality_weighted,
         warmup: balancing.warmup,
         hash,
         // What copies are answered says nothing about who serves well: nobody is ejected for it. DIVERGES: in Istio
@@ -132,11 +141,20 @@ pub(crate) fn speaks_as_client(view: &dyn View, reference: &ClusterRef, kind: Pr
 }
 
 /// The load assignment of a cluster; `None` for clusters that have their endpoints inline.
-pub fn bind_load_assignment(view: &dyn View, reference: &ClusterRef) -> LoadAssignment {
-    LoadAssignment {
-        reference: reference.with_role(Role::Primary),
-        endpoints: view.members(&reference.with_role(Role::Primary)).0.clone(),
-    }
+pub fn bind_load_assignment(
+    view: &dyn View,
+    reference: &ClusterRef,
+    place: Option<&ClientPlace>,
+) -> LoadAssignment {
+    let reference = reference.with_role(Role::Primary);
+    let (endpoints, arrangement) = arrange(&effective(view, &reference), place, &view.members(&reference).0);
+    LoadAssignment { reference, endpoints, arrangement }
+}
+
+/// Whether a cluster has endpoints inside that may depend on where the client is.
+pub(crate) fn has_names_inside(view: &dyn View, reference: &ClusterRef) -> bool {
+    let heads = view.service_heads(&reference.service.object);
+    heads.iter().any(|h| h.id == reference.service && h.resolution == Resolution::Dns)
 }
 
 /// Whether a cluster's endpoints come by a load assignment.

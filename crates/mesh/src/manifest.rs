@@ -1,14 +1,15 @@
 //! What a class of proxies is served.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    BuiltInCluster, CapturedListener, ClusterRef, Interception, ObjectId, ProxyClass, ProxyKind, Role,
-    RouteTables, RuntimeKey, Scope,
+    BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, Interception, ObjectId, ProxyClass, ProxyKind,
+    Role, RouteTables, RuntimeKey, Scope,
 };
 
-use crate::clusters::uses_load_assignment;
+use crate::clusters::{has_names_inside, uses_load_assignment};
+use crate::localities::place_for;
 use crate::runtime::bind_runtime_members;
 use crate::scope::hosts_table_name;
 use crate::view::View;
@@ -18,10 +19,10 @@ use crate::view::View;
 pub struct Manifest {
     /// Its listeners and route tables.
     pub scope: Arc<Scope>,
-    /// Its clusters.
-    pub clusters: BTreeSet<ClusterRef>,
-    /// Those primary clusters whose load assignments it needs.
-    pub load_assignments: BTreeSet<ClusterRef>,
+    /// Its clusters, each with where it is, if that changes the cluster.
+    pub clusters: BTreeMap<ClusterRef, Option<Arc<ClientPlace>>>,
+    /// Those primary clusters whose load assignments it needs, in the same way.
+    pub load_assignments: BTreeMap<ClusterRef, Option<Arc<ClientPlace>>>,
     /// The listeners of a captured sidecar.
     pub captured: Arc<Vec<CapturedListener>>,
     /// Clusters that no service is behind.
@@ -40,7 +41,7 @@ fn with_hosts(mut listener: CapturedListener) -> CapturedListener {
 /// routes, and the load assignments of all of these.
 pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let scope = view.scope(class);
-    let mut clusters = BTreeSet::new();
+    let mut clusters: BTreeSet<ClusterRef> = BTreeSet::new();
     if class.kind == ProxyKind::Sidecar {
         for service in view.visible_services(&class.namespace).iter() {
             clusters.extend(view.service_clusters(&class.namespace, &service.id).iter().cloned());
@@ -59,7 +60,15 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
         built_in = &BuiltInCluster::ALL;
     }
     let assigned = clusters.iter().filter(|cluster| uses_load_assignment(view, cluster));
-    let load_assignments = assigned.map(|cluster| cluster.with_role(Role::Primary)).collect();
+    let assigned = assigned.map(|cluster| cluster.with_role(Role::Primary));
+    let load_assignments =
+        assigned.map(|cluster| (cluster.clone(), place_for(view, class, &cluster))).collect();
+    let placed = |cluster: ClusterRef| {
+        let inside = class.place.is_some() && has_names_inside(view, &cluster);
+        let place = if inside { place_for(view, class, &cluster) } else { None };
+        (cluster, place)
+    };
+    let clusters = clusters.into_iter().map(placed).collect();
     let runtime = if class.rtds.any() { bind_runtime_members(view, &scope) } else { BTreeSet::new() };
     Manifest { scope, clusters, load_assignments, captured, built_in, runtime }
 }

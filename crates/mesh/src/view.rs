@@ -109,6 +109,8 @@ pub trait View: Inputs {
         labels: &Arc<BTreeMap<String, String>>,
         number: &PortNumber,
     ) -> PortNumber;
+    /// The label keys that failover compares clients and endpoints by; `None`: no rule asks where a client is.
+    fn place_labels(&self) -> Option<Arc<BTreeSet<String>>>;
     /// The label keys that selectors for this kind of proxy mention.
     fn mentioned_labels(&self, kind: &ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
 }

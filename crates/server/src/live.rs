@@ -457,6 +457,7 @@ spec: {host: other, subsets: [{name: v1, labels: {version: v1}}]}
                 unprivileged: false,
                 trusted_proxies: None,
                 interception: Interception::None,
+                locality: None,
                 takes_hosts: false,
             };
             let id = engine.next_id();

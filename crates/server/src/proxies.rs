@@ -365,6 +365,7 @@ mod tests {
             unprivileged: false,
             trusted_proxies: None,
             interception: Interception::None,
+            locality: None,
             takes_hosts: false,
         };
         Arc::new(Proxy::new(7, "web-1".to_owned(), node, Variant::Delta, "127.0.0.1:1".to_owned()))

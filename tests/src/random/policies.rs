@@ -103,7 +103,28 @@ fn load_balancer(t: &mut Tape<'_>) -> Value {
                 ])
             }),
         ),
+        ("localityLbSetting", t.maybe(3, locality_setting)),
         ("warmupDurationSecs", t.maybe(6, |t| t.pick(DURATIONS).into())),
+    ])
+}
+
+fn locality_setting(t: &mut Tape<'_>) -> Value {
+    let place = |t: &mut Tape<'_>| t.pick(&["r1", "r1/*", "r1/z1", "*", "r1/z1/s1", "r2/z1", ""]);
+    let distribute = |t: &mut Tape<'_>| {
+        let (first, second) = (place(t), place(t));
+        let to =
+            t.pick(&[json!({first: 100}), json!({first: 80, second: 20}), json!({first: 0, second: 50})]);
+        json!({"from": place(t), "to": to})
+    };
+    let failover =
+        |t: &mut Tape<'_>| json!({"from": t.pick(&["r1", "r2"]), "to": t.pick(&["r1", "r2", "r3"])});
+    let labels =
+        ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "version", "version=v1", "="];
+    fields([
+        ("distribute", Some(t.list(1, distribute).into())),
+        ("failover", Some(t.list(1, failover).into())),
+        ("failoverPriority", Some(t.list(2, |t| t.pick(&labels)).into())),
+        ("enabled", t.maybe(4, |t| t.one_in(2).into())),
     ])
 }
 

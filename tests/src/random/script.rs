@@ -11,8 +11,8 @@ use serde_json::Value;
 use umbra_api::{Change, Object, parse_value};
 use umbra_engine::{Engine, Options, ProxyId, Settled};
 use umbra_ir::{
-    AccessLog, AccessLogFormat, Breakers, HostOwnership, Interception, ObjectId, OutboundPolicy, ProxyKind,
-    ProxyNode, RouteTables, RuntimeForms, Settings,
+    AccessLog, AccessLogFormat, Breakers, HostOwnership, Interception, Locality, ObjectId, OutboundPolicy,
+    ProxyKind, ProxyNode, RouteTables, RuntimeForms, Settings,
 };
 use umbra_xds::{ResourceType, Snapshot};
 
@@ -131,6 +131,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
             ProxyKind::Sidecar if t.one_in(3) => Interception::Redirect { ipv6: t.one_in(2) },
             ProxyKind::Sidecar | ProxyKind::Router => Interception::None,
         },
+        locality: t.maybe(3, |t| Locality::parse(t.pick(&["r1/z1", "r2", "", "r1/z2/s1"]))),
         takes_hosts: t.one_in(2),
     }
 }
@@ -202,6 +203,7 @@ impl World {
                 unprivileged: false,
                 trusted_proxies: None,
                 interception: Interception::None,
+                locality: None,
                 takes_hosts: false,
             };
             world.apply(&Op::Connect(id, node, rtds));

@@ -16,6 +16,7 @@ mod gateways;
 mod hashing;
 mod hosts;
 mod limits;
+mod localities;
 mod outliers;
 mod percentages;
 mod reload;

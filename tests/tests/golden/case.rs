@@ -86,6 +86,7 @@ impl Proxy {
             unprivileged: false,
             trusted_proxies: None,
             interception,
+            locality: None,
             takes_hosts,
         };
         Ok(Proxy { node, rtds })

@@ -4,7 +4,7 @@ use super::Problem;
 use super::headers::{check_header_name, check_text};
 use umbra_ir::Code;
 
-use crate::types::traffic_policy::HttpCookie;
+use crate::types::traffic_policy::{HttpCookie, LocalityDistribute};
 
 /// The longest attribute of a cookie (Envoy `HashPolicy.CookieAttribute`), in bytes.
 const MAX_ATTRIBUTE: usize = 16_384;
@@ -83,4 +83,15 @@ pub fn is_percent(number: f64) -> bool {
 /// The shape of a warm-up; Istio takes none below 1.
 pub fn is_aggression(number: f64) -> bool {
     (1.0..=1000.0).contains(&number)
+}
+
+/// The shares of places: each from 1 to 100, together 100.
+pub fn check_distribute(distribute: &LocalityDistribute) -> Result<(), Problem> {
+    let sum: u64 = distribute.to.values().map(|share| u64::from(*share)).sum();
+    let good = |share: &u32| (1..=100).contains(share);
+    if sum == 100 && distribute.to.values().all(good) {
+        return Ok(());
+    }
+    let message = format!("the shares are not each from 1 to 100 and together 100 (they are {sum})");
+    Err(Problem::new(Code::OutOfRange, message))
 }

@@ -4,10 +4,10 @@ use super::Report;
 use umbra_ir::{Code, Severity};
 
 use crate::check::policy::{
-    check_hash_cookie, check_hash_header, check_hash_query, check_maglev_size, check_ring_size,
-    is_aggression, is_percent,
+    check_distribute, check_hash_cookie, check_hash_header, check_hash_query, check_maglev_size,
+    check_ring_size, is_aggression, is_percent,
 };
-use crate::types::traffic_policy::{ConsistentHashLb, LoadBalancerSettings, SimpleLb};
+use crate::types::traffic_policy::{ConsistentHashLb, LoadBalancerSettings, LocalityLbSetting, SimpleLb};
 
 pub(super) fn validate(report: &mut Report, path: &str, balancer: &LoadBalancerSettings) {
     let kinds =
@@ -20,15 +20,36 @@ pub(super) fn validate(report: &mut Report, path: &str, balancer: &LoadBalancerS
     if let Some(hash) = &balancer.consistent_hash {
         consistent_hash(report, &format!("{path}.consistentHash"), hash);
     }
-    for (field, present) in [
-        ("localityLbSetting", balancer.locality_lb_setting.is_some()),
-        ("zoneAwareLbSetting", balancer.zone_aware_lb_setting.is_some()),
-    ] {
-        if present {
-            report.not_acted_on(format!("{path}.{field}"), "requests are spread over all localities");
-        }
+    if let Some(locality) = &balancer.locality_lb_setting {
+        let both = balancer.zone_aware_lb_setting.is_some();
+        report.one_of(
+            path,
+            &[("localityLbSetting", true), ("zoneAwareLbSetting", both)],
+            "localityLbSetting counts",
+        );
+        locality_setting(report, &format!("{path}.localityLbSetting"), locality);
+    }
+    if balancer.zone_aware_lb_setting.is_some() {
+        let consequence = "an endpoint's zone counts as localityLbSetting says, or not at all";
+        report.not_acted_on(format!("{path}.zoneAwareLbSetting"), consequence);
     }
     warmup(report, path, balancer);
+}
+
+fn locality_setting(report: &mut Report, path: &str, setting: &LocalityLbSetting) {
+    let failing = !setting.failover.is_empty() || !setting.failover_priority.is_empty();
+    let both = [("distribute", !setting.distribute.is_empty()), ("failover", failing)];
+    report.one_of(path, &both, "distribute counts");
+    for (index, distribute) in setting.distribute.iter().enumerate() {
+        let field = format!("{path}.distribute[{index}].to");
+        report.check(field, check_distribute(distribute), "the entry is left out");
+    }
+    for (index, failover) in setting.failover.iter().enumerate() {
+        if failover.from == failover.to {
+            let message = format!("{} cannot take over from itself; it has no effect", failover.from);
+            report.add(Code::ConflictingFields, format!("{path}.failover[{index}]"), message);
+        }
+    }
 }
 
 /// As [`umbra_ir::HashKey`] is resolved: of several keys the first that can be served counts.

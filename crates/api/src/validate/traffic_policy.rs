@@ -104,6 +104,14 @@ fn blocks(
     if let Some(tls) = tls {
         client_tls(report, &format!("{path}.tls"), tls);
     }
+    let failing = balancer.and_then(|it| it.locality_lb_setting.as_ref());
+    if failing.is_some_and(|it| !it.failover.is_empty() || !it.failover_priority.is_empty())
+        && outliers.is_none()
+    {
+        let message = "endpoints fail over only with outlierDetection beside it: without it there is none";
+        let field = format!("{path}.loadBalancer.localityLbSetting");
+        report.add_as(Severity::Warning, Code::ConflictingFields, field, message);
+    }
     if let Some(outliers) = outliers {
         super::outliers::validate(report, &format!("{path}.outlierDetection"), outliers);
     }

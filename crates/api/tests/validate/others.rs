@@ -22,10 +22,9 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
     ("an empty policy", "host: a\ntrafficPolicy: {}", &["error EmptyBlock spec.trafficPolicy"]),
     (
         "not acted on",
-        "host: a\nworkloadSelector: {matchLabels: {a: b}}\ntrafficPolicy:\n  outlierDetection: {consecutive5xxErrors: 1}\n  tunnel: {targetHost: x}\n  proxyProtocol: {version: V2}\n  retryBudget: {percent: 101, budgetInterval: -1s}\n  loadBalancer: {localityLbSetting: {enabled: true}, zoneAwareLbSetting: {enabled: true, minClusterSize: 6}}",
+        "host: a\nworkloadSelector: {matchLabels: {a: b}}\ntrafficPolicy:\n  outlierDetection: {consecutive5xxErrors: 1}\n  tunnel: {targetHost: x}\n  proxyProtocol: {version: V2}\n  retryBudget: {percent: 101, budgetInterval: -1s}\n  loadBalancer: {zoneAwareLbSetting: {enabled: true, minClusterSize: 6}}",
         &[
             "warning NotActedOn spec.workloadSelector",
-            "warning NotActedOn spec.trafficPolicy.loadBalancer.localityLbSetting",
             "warning NotActedOn spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
             "warning NotActedOn spec.trafficPolicy.tunnel",
             "error ConflictingFields spec.trafficPolicy~tunnel, proxyProtocol",
@@ -54,6 +53,18 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
             "warning NotActedOn spec.trafficPolicy.loadBalancer.simple",
             "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~httpHeaderName, useSourceIp",
             "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~ringHash, maglev",
+        ],
+    ),
+    (
+        "localities",
+        "host: a\ntrafficPolicy:\n  loadBalancer: {localityLbSetting: {distribute: [{from: r1, to: {r1: 101}}, {from: r2, to: {r1: 60, r2: 40}}], failover: [{from: r1, to: r1}]}, zoneAwareLbSetting: {}}",
+        &[
+            "error ConflictingFields spec.trafficPolicy.loadBalancer~localityLbSetting counts",
+            "error ConflictingFields spec.trafficPolicy.loadBalancer.localityLbSetting~distribute counts",
+            "error OutOfRange spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to",
+            "error ConflictingFields spec.trafficPolicy.loadBalancer.localityLbSetting.failover[0]",
+            "warning NotActedOn spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
+            "warning ConflictingFields spec.trafficPolicy.loadBalancer.localityLbSetting~outlierDetection",
         ],
     ),
     (

@@ -16,8 +16,12 @@ pub(crate) struct Manifest(pub(crate) BTreeMap<(ResourceType, Arc<str>), Key>);
 impl Manifest {
     /// Names what a class is served.
     pub(crate) fn new(class: &ProxyClass, served: &umbra_mesh::Manifest) -> Self {
-        let clusters = served.clusters.iter().map(|cluster| Key::Cluster(cluster.clone(), class.kind));
-        let assignments = served.load_assignments.iter().cloned().map(Key::LoadAssignment);
+        let clusters = served.clusters.iter();
+        let clusters =
+            clusters.map(|(cluster, place)| Key::Cluster(cluster.clone(), class.kind, place.clone()));
+        let assignments = served.load_assignments.iter();
+        let assignments =
+            assignments.map(|(cluster, place)| Key::LoadAssignment(cluster.clone(), place.clone()));
         let own = served.scope.tables.values().filter_map(|table| table.listener.clone());
         let listeners =
             own.map(Key::Listener).chain(served.captured.iter().cloned().map(Key::CapturedListener));

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use umbra_envoy::{Built, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
-    BarePods, BuiltInCluster, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId,
-    Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Listener, MirrorState,
-    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteList,
-    RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead, ServiceId, Shares,
-    TargetProblem, TargetQuery, VirtualHostSpec,
+    BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, DestinationRuleSet,
+    DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Listener,
+    MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode,
+    RouteList, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead,
+    ServiceId, Shares, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -42,6 +42,9 @@ computed! {
             = Arc::new(umbra_istio::select_namespace_destination_rules(view, namespace));
         /// DestinationRules, merged.
         1 DestinationRuleSet(id: DestinationRuleSetId) -> Arc<DestinationRuleSet>, as destination_rule_set = Arc::new(umbra_istio::merge_destination_rules(view, id));
+        /// The label keys that failover compares clients and endpoints by.
+        2 PlaceLabels() -> Option<Arc<BTreeSet<String>>>, as place_labels
+            = umbra_mesh::select_place_labels(view).map(Arc::new);
         /// What of a Pod changes what its proxy gets.
         1 PodHead(pod: ObjectId) -> Option<Arc<PodHead>>, as pod_head = umbra_core::resolve_pod_head(view, pod);
         /// The label keys that the selectors of a namespace's Services mention.
@@ -127,11 +130,16 @@ computed! {
     }
     resources {
         /// A cluster.
-        10 Cluster(cluster: ClusterRef, kind: ProxyKind) named Cluster umbra_envoy::cluster_name(cluster)
-            => umbra_mesh::bind_cluster(view, cluster, *kind).map(|cluster| umbra_envoy::build_cluster(&cluster));
+        10 Cluster(cluster: ClusterRef, kind: ProxyKind, place: Option<Arc<ClientPlace>>)
+            named Cluster umbra_envoy::cluster_name(cluster)
+            => umbra_mesh::bind_cluster(view, cluster, *kind, place.as_deref())
+                .map(|cluster| umbra_envoy::build_cluster(&cluster));
         /// A load assignment.
-        10 LoadAssignment(cluster: ClusterRef) named Endpoint umbra_envoy::load_assignment_name(cluster)
-            => Some(umbra_envoy::build_load_assignment(&umbra_mesh::bind_load_assignment(view, cluster)));
+        10 LoadAssignment(cluster: ClusterRef, place: Option<Arc<ClientPlace>>)
+            named Endpoint umbra_envoy::load_assignment_name(cluster)
+            => Some(umbra_envoy::build_load_assignment(
+                &umbra_mesh::bind_load_assignment(view, cluster, place.as_deref())
+            ));
         /// A listener.
         10 Listener(listener: Listener) named Listener umbra_envoy::listener_name(listener)
             => Some(umbra_envoy::build_listener(listener, view.settings().access_log.as_ref()));

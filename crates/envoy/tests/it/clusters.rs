@@ -89,7 +89,7 @@ fn a_mirror_cluster_shares_the_assignment_and_has_an_end() {
 #[test]
 fn a_dns_cluster_carries_its_endpoints_and_requires_nothing() {
     let mut input = cluster();
-    input.discovery = Discovery::StrictDns(vec![endpoint("up.example", "", 1)]);
+    input.discovery = Discovery::StrictDns(vec![endpoint("up.example", "", 1)], Default::default());
     assert!(build_cluster(&input).requires.is_empty());
     let address = "/loadAssignment/endpoints/0/lbEndpoints/0/endpoint/address/socketAddress";
     check(
@@ -102,7 +102,7 @@ fn a_dns_cluster_carries_its_endpoints_and_requires_nothing() {
         ],
     );
     // Without endpoints there is still an assignment: a cluster that cannot be given its TLS has none.
-    let change = |c: &mut Cluster| c.discovery = Discovery::StrictDns(Vec::new());
+    let change = |c: &mut Cluster| c.discovery = Discovery::StrictDns(Vec::new(), Default::default());
     let name = json!({"clusterName": "outbound|8000|v1|httpbin.default.svc.cluster.local"});
     check(change, &[("/loadAssignment", name)]);
 }

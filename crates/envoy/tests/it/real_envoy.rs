@@ -36,8 +36,11 @@ fn clusters() -> Vec<Built> {
     ];
     let discoveries = [
         Discovery::Eds,
-        Discovery::StrictDns(vec![endpoint("up.example", "", 1), endpoint("10.0.0.1", "z", 2)]),
-        Discovery::StrictDns(Vec::new()),
+        Discovery::StrictDns(
+            vec![endpoint("up.example", "", 1), endpoint("10.0.0.1", "z", 2)],
+            Default::default(),
+        ),
+        Discovery::StrictDns(Vec::new(), Default::default()),
     ];
     let protocols = [UpstreamProtocol::Http1, UpstreamProtocol::Http2, UpstreamProtocol::Downstream];
     let balancers = [LoadBalancer::LeastRequest, LoadBalancer::Random, LoadBalancer::RoundRobin];
@@ -151,8 +154,11 @@ fn everything() -> Value {
     let mut bootstrap = bootstrap_json(&BootstrapOptions { node_id, ..Default::default() }).unwrap();
     let clusters = clusters().into_iter().map(|built| json(type_url::CLUSTER, &built.body));
     let endpoints = vec![endpoint("1.1.1.1", "a", u32::MAX), endpoint("::1", "", u32::MAX)];
-    let assignment =
-        build_load_assignment(&LoadAssignment { reference: reference("", Role::Primary), endpoints });
+    let assignment = build_load_assignment(&LoadAssignment {
+        reference: reference("", Role::Primary),
+        endpoints,
+        arrangement: Default::default(),
+    });
     let assignment = json(type_url::ENDPOINT, &assignment.body);
     let holder = json!({"name": "holder", "type": "STATIC", "loadAssignment": assignment});
     let own = bootstrap["staticResources"]["clusters"][0].take();

@@ -31,6 +31,7 @@ pub(crate) fn cluster() -> Cluster {
         discovery: Discovery::Eds,
         connect_timeout: Duration::from_secs(10),
         load_balancer: LoadBalancer::LeastRequest,
+        locality_weighted: false,
         warmup: None,
         hash: None,
         outlier_detection: None,

@@ -20,8 +20,11 @@ use crate::{encoded, json};
 
 #[track_caller]
 fn check_assignment(endpoints: Vec<Endpoint>, want: Value) {
-    let built =
-        build_load_assignment(&LoadAssignment { reference: reference("v1", Role::Mirror), endpoints });
+    let built = build_load_assignment(&LoadAssignment {
+        reference: reference("v1", Role::Mirror),
+        endpoints,
+        arrangement: Default::default(),
+    });
     assert_eq!(&*built.name, "outbound|8000|v1|httpbin.default.svc.cluster.local");
     let got = json(type_url::ENDPOINT, &built.body);
     assert_eq!(got["clusterName"], *built.name);

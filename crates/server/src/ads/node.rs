@@ -1,7 +1,8 @@
 //! Who asks: Envoy's node message, turned into plain JSON with limits, and what that Envoy can.
 
 use serde_json::{Map, Number, Value};
-use umbra_proto::envoy::config::core::v3::{Node, node::UserAgentVersionType};
+use umbra_ir::Locality;
+use umbra_proto::envoy::config::core::v3::{self as envoy, Node, node::UserAgentVersionType};
 use umbra_proto::google::protobuf::{self, value::Kind};
 
 /// Ids and metadata larger than this (encoded) are refused: a real one has a few KiB, and it is kept as long as
@@ -17,6 +18,8 @@ pub(super) struct Identity {
     pub(super) metadata: Value,
     /// It takes virtual hosts as resources of their own over delta ADS, and its metadata do not say that it should not.
     pub(super) takes_hosts: bool,
+    /// `node.locality`, when it says anything.
+    pub(super) locality: Option<Locality>,
 }
 
 /// The first Envoy that takes virtual hosts over ADS; earlier ones refuse the table (measured: decision 0018).
@@ -34,6 +37,7 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
         return Err("the first request of a stream must carry the node".to_owned());
     };
     let is_new = takes_hosts(&node);
+    let locality = node.locality.as_ref().map(locality).filter(|it| !it.is_unknown());
     let metadata = node.metadata.unwrap_or_default();
     let bytes = node.id.len() + prost::Message::encoded_len(&metadata);
     if bytes > MAX_BYTES {
@@ -41,7 +45,16 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
     }
     let metadata = object(metadata);
     let plain = metadata.get(ROUTE_TABLES).and_then(Value::as_str) == Some("plain");
-    Ok(Identity { id: node.id, metadata: Value::Object(metadata), takes_hosts: is_new && !plain })
+    Ok(Identity { id: node.id, metadata: Value::Object(metadata), takes_hosts: is_new && !plain, locality })
+}
+
+/// The longest name of a region or zone, that of a label's value and more than any cloud's.
+const MAX_PLACE: usize = 253;
+
+/// A name that is too long is none: it would be kept as long as the stream lives.
+fn locality(from: &envoy::Locality) -> Locality {
+    let part = |text: &str| if text.len() <= MAX_PLACE { text.into() } else { "".into() };
+    Locality { region: part(&from.region), zone: part(&from.zone), subzone: part(&from.sub_zone) }
 }
 
 /// Whether it is an Envoy that is new enough. Nobody else is known to take virtual hosts.

@@ -177,6 +177,7 @@ async fn hello<W: Wire>(ads: &Ads, body: Body, visitor: &Visitor, peer: &str) ->
     let identity = node::identity(W::take_node(&mut first)).map_err(End::Refused)?;
     let node = admission.name(&identity.id, identity.metadata).map_err(End::Unproven)?;
     let mut node = node.map_err(|error| End::Refused(error.to_string()))?;
+    node.locality = identity.locality;
     node.takes_hosts = identity.takes_hosts && W::VARIANT == Variant::Delta;
     let pod = admission.proven.as_ref().and_then(|proven| Some((&proven.namespace, proven.pod.as_ref()?)));
     if let Some((namespace, pod)) = pod {
