@@ -103,14 +103,30 @@ impl DestinationRuleSet {
 pub struct DestinationRuleEntry {
     /// The rule.
     pub id: ObjectId,
-    /// Who sees it.
+    /// Who sees it; with a selector only its own namespace.
     pub visibility: Visibility,
+    /// `workloadSelector`: the labels of the clients that it is for; empty: all.
+    pub selector: BTreeMap<String, String>,
 }
 
-/// The DestinationRules of a namespace by host pattern, oldest first. Those with a `workloadSelector` are
-/// not acted on yet and not in it.
+/// The DestinationRules of a namespace by host pattern, oldest first.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct NamespaceDestinationRules(pub BTreeMap<Hostname, Vec<DestinationRuleEntry>>);
+
+impl NamespaceDestinationRules {
+    /// Those of a client's labels that some rule of its namespace selects by.
+    pub fn selecting(&self, labels: &BTreeMap<String, String>) -> Arc<BTreeMap<String, String>> {
+        let keys: BTreeSet<&String> = self.selector_keys().collect();
+        Arc::new(
+            labels.iter().filter(|(k, _)| keys.contains(k)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        )
+    }
+
+    /// The label keys that rules select clients by.
+    pub fn selector_keys(&self) -> impl Iterator<Item = &String> {
+        self.0.values().flatten().flat_map(|entry| entry.selector.keys())
+    }
+}
 
 /// `connectionPool`; `None` and 0 mean "not set" as in Istio.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]

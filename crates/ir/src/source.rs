@@ -21,6 +21,8 @@ pub struct RouteClient {
     pub port: PortNumber,
     /// Those of its labels that the rules mention.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// Those of its labels that DestinationRules of its namespace select by.
+    pub selecting: Arc<BTreeMap<String, String>>,
     /// It gets fractions by RTDS.
     pub rtds: bool,
 }

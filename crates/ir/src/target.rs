@@ -1,5 +1,6 @@
 //! A destination as a client means it, and why it may mean no cluster.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{Destination, Hostname, ObjectId, PortNumber, SubsetName};
@@ -9,6 +10,8 @@ use crate::{Destination, Hostname, ObjectId, PortNumber, SubsetName};
 pub struct TargetQuery {
     /// The client's namespace.
     pub namespace: Arc<str>,
+    /// Those of its labels that DestinationRules of its namespace select by.
+    pub selecting: Arc<BTreeMap<String, String>>,
     /// The namespace whose objects win where two define the host.
     pub prefer: Arc<str>,
     /// What the rule says.

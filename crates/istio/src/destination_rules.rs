@@ -30,12 +30,18 @@ pub fn select_namespace_destination_rules(
     for id in view.ids(&Index::InNamespace(Kind::DestinationRule, namespace.clone())) {
         let Some(object) = view.object(&id) else { continue };
         let Object::DestinationRule(rule) = &*object else { continue };
-        if rule.spec.workload_selector.is_some() || rule.spec.host.is_empty() {
+        if rule.spec.host.is_empty() {
             continue;
         }
         let host = resolve_host(&rule.spec.host, namespace, &domain);
-        let visibility = Visibility::resolve(rule.spec.export_to.iter().map(String::as_str), namespace);
-        rules.push((rule.meta.created_seconds(), host, DestinationRuleEntry { id, visibility }));
+        let visibility = match &rule.spec.workload_selector {
+            // Whatever it says: who is selected is of its own namespace.
+            Some(_) => Visibility::resolve(["."], namespace),
+            None => Visibility::resolve(rule.spec.export_to.iter().map(String::as_str), namespace),
+        };
+        let selector = rule.spec.workload_selector.as_ref().map(|it| it.match_labels.clone());
+        let entry = DestinationRuleEntry { id, visibility, selector: selector.unwrap_or_default() };
+        rules.push((rule.meta.created_seconds(), host, entry));
     }
     rules.sort_by(|a, b| (a.0, &a.2.id).cmp(&(b.0, &b.2.id)));
     let mut by_host: BTreeMap<Hostname, Vec<DestinationRuleEntry>> = BTreeMap::new();

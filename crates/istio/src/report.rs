@@ -35,7 +35,7 @@ pub fn report_destination_rule(
     rule: &DestinationRule,
     report: &mut Report,
 ) {
-    if rule.spec.workload_selector.is_some() || rule.spec.host.is_empty() {
+    if rule.spec.host.is_empty() {
         return;
     }
     let namespace = &id.namespace;
@@ -46,7 +46,12 @@ pub fn report_destination_rule(
         report.insert(Diagnostic::new(Code::HostNotFound, id, "spec.host", message));
     }
     let rules = view.namespace_destination_rules(namespace);
-    let Some(entries) = rules.0.get(&host) else { return };
+    // Rules for other clients have nothing to do with it.
+    let all = rules.0.get(&host).into_iter().flatten();
+    let selector = all.clone().find(|entry| entry.id == *id).map(|entry| entry.selector.clone());
+    let Some(selector) = selector else { return };
+    let entries: Vec<DestinationRuleEntry> =
+        all.filter(|entry| entry.selector == selector).cloned().collect();
     let set = umbra_ir::DestinationRuleSetId(entries.iter().map(|e| e.id.clone()).collect());
     let merged = view.destination_rule_set(&set);
     for (index, subset) in rule.spec.subsets.iter().enumerate() {
@@ -64,7 +69,7 @@ pub fn report_destination_rule(
             ));
         }
     }
-    report_policy_owner(view, id, rule, entries, report);
+    report_policy_owner(view, id, rule, &entries, report);
     report_tls(view, id, rule, report);
 }
 

@@ -22,7 +22,12 @@ const RESERVED: [u16; 4] = [ENTRANCE, 15006, 15021, 15090];
 /// The listeners of captured sidecars of a namespace, sorted: where connections come in; one for each port that carries
 /// HTTP, for every address that has none of its own; and one for each address and port of a service that may carry anything
 /// else. Of two services with one address and port the older one counts.
-pub fn select_captured_listeners(view: &dyn View, namespace: &Arc<str>, ipv6: bool) -> Vec<CapturedListener> {
+pub fn select_captured_listeners(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    selecting: &Arc<BTreeMap<String, String>>,
+    ipv6: bool,
+) -> Vec<CapturedListener> {
     let policy = view.settings().outbound_policy;
     let mut builder = Builder { policy, ipv6, listeners: BTreeMap::new() };
     if let Some(port) = PortNumber::new(ENTRANCE.into()) {
@@ -37,7 +42,7 @@ pub fn select_captured_listeners(view: &dyn View, namespace: &Arc<str>, ipv6: bo
                 Resolution::Static
                 | Resolution::Dns
                 | Resolution::DnsRoundRobin
-                | Resolution::Original(_) => builder.serve(view, namespace, service, port),
+                | Resolution::Original(_) => builder.serve(view, (namespace, selecting), service, port),
             }
         }
     }
@@ -51,10 +56,18 @@ pub(crate) fn has_address_of_its_own(port: &ServicePort) -> bool {
 
 /// The route configurations that these listeners ask for: others would be sent to nobody. Apart from the listeners, which
 /// change with the pods of headless Services.
-pub fn select_captured_tables(view: &dyn View, namespace: &Arc<str>, ipv6: bool) -> BTreeSet<Arc<str>> {
-    let listeners = view.captured_listeners(namespace, &ipv6);
+pub fn select_captured_tables(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    selecting: &Arc<BTreeMap<String, String>>,
+    ipv6: bool,
+) -> BTreeSet<Arc<str>> {
+    let listeners = view.captured_listeners(namespace, selecting, &ipv6);
     listeners.iter().filter_map(|listener| listener.routes.clone()).collect()
 }
+
+/// Whose listeners they are: namespace, and the labels that DestinationRules there select by.
+type Client<'a> = (&'a Arc<str>, &'a Arc<BTreeMap<String, String>>);
 
 struct Builder {
     policy: OutboundPolicy,
@@ -91,8 +104,8 @@ impl Builder {
     }
 
     /// A port that may carry something else than HTTP.
-    fn serve(&mut self, view: &dyn View, namespace: &Arc<str>, service: &ServiceHead, port: &ServicePort) {
-        let Some(onward) = onward(view, namespace, service, port.number) else { return };
+    fn serve(&mut self, view: &dyn View, client: Client<'_>, service: &ServiceHead, port: &ServicePort) {
+        let Some(onward) = onward(view, client, service, port.number) else { return };
         for address in &service.addresses {
             self.serve_address(*address, port, onward.clone());
         }
@@ -156,8 +169,13 @@ fn table(port: PortNumber) -> Arc<str> {
 }
 
 /// Where the bytes of a service's port go. Nowhere when it takes TLS that we cannot give: never silently in plaintext.
-fn onward(view: &dyn View, namespace: &Arc<str>, service: &ServiceHead, port: PortNumber) -> Option<Onward> {
-    let clusters = view.service_clusters(namespace, &service.id);
+fn onward(
+    view: &dyn View,
+    (namespace, selecting): Client<'_>,
+    service: &ServiceHead,
+    port: PortNumber,
+) -> Option<Onward> {
+    let clusters = view.service_clusters(namespace, selecting, &service.id);
     let cluster = clusters.iter().find(|c| c.port == port && c.subset.is_none())?;
     let policy = cluster.policy.as_ref().map(|id| view.destination_rule_set(id).effective(port, None));
     let policy = policy.unwrap_or_default();

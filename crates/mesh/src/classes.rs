@@ -1,6 +1,6 @@
 //! Proxies to classes: the few things about a proxy that change what it gets (design "ProxyClass").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
@@ -52,7 +52,12 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
     }
 }
 
-/// The label keys that can change what a proxy gets: `sourceLabels`; at gateways also Gateway selectors and,
+/// Those of a class's labels that DestinationRules of its namespace select clients by.
+pub(crate) fn selecting(view: &dyn View, class: &ProxyClass) -> Arc<BTreeMap<String, String>> {
+    view.namespace_destination_rules(&class.namespace).selecting(&class.labels)
+}
+
+/// The label keys that can change what a proxy gets: `sourceLabels`; selectors of DestinationRules; at gateways also Gateway selectors and,
 /// for port translation, the selectors of the namespace's Services.
 pub fn select_mentioned_labels(view: &dyn View, kind: ProxyKind, namespace: &Arc<str>) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
@@ -61,6 +66,7 @@ pub fn select_mentioned_labels(view: &dyn View, kind: ProxyKind, namespace: &Arc
             keys.extend(head.mentioned_labels.iter().cloned());
         }
     }
+    keys.extend(view.namespace_destination_rules(namespace).selector_keys().cloned());
     if kind == ProxyKind::Router {
         for id in view.ids(&Index::Kind(Kind::Gateway)) {
             if let Some(head) = view.gateway_head(&id) {

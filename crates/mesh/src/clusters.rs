@@ -1,5 +1,6 @@
 //! A cluster reference to the cluster it describes (istio-semantics "DestinationRule -> Cluster").
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,13 +167,18 @@ pub(crate) fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> b
 
 /// The clusters of one service for sidecars of a namespace: every TCP port, with every subset of the
 /// DestinationRules that apply.
-pub fn select_service_clusters(view: &dyn View, namespace: &Arc<str>, id: &ServiceId) -> Vec<ClusterRef> {
+pub fn select_service_clusters(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    selecting: &Arc<BTreeMap<String, String>>,
+    id: &ServiceId,
+) -> Vec<ClusterRef> {
     let heads = view.service_heads(&id.object);
     let Some(service) = heads.iter().find(|head| head.id == *id) else { return Vec::new() };
     if !service.resolution.is_served() {
         return Vec::new();
     }
-    let policy = view.policy(namespace, &service.id);
+    let policy = view.policy(namespace, selecting, &service.id);
     // A single pod is no set of which a subset could be named.
     let rules = policy.as_ref().filter(|_| !service.is_pod);
     let subsets: Vec<_> =

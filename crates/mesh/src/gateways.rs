@@ -9,6 +9,7 @@ use umbra_ir::{
     RouteClient, RouteOrder, RouteSource, RuleHead, Scope, Server, Table, VirtualHostSpec,
 };
 
+use crate::classes::selecting;
 use crate::filter::{filter_passes, mentioned};
 use crate::view::{Index, View};
 use crate::virtual_host::virtual_host_name;
@@ -30,6 +31,7 @@ pub(crate) fn select_gateways(view: &dyn View, labels: &BTreeMap<String, String>
 /// What every gateway proxy of a class gets.
 pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let mut builders: BTreeMap<Arc<str>, TableBuilder> = BTreeMap::new();
+    let selecting = selecting(view, class);
     for gateway in select_gateways(view, &class.labels) {
         let reference = GatewayRef::Named(gateway.id.clone());
         for server in &gateway.servers {
@@ -50,6 +52,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
                     route_config: name,
                     trusted_proxies: class.trusted_proxies,
                 },
+                selecting: selecting.clone(),
                 gateways: BTreeSet::new(),
                 hosts: BTreeMap::new(),
             });
@@ -71,6 +74,8 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
 /// One table while it grows.
 struct TableBuilder {
     listener: Listener,
+    /// What DestinationRules select this class's proxies by.
+    selecting: Arc<BTreeMap<String, String>>,
     gateways: BTreeSet<ObjectId>,
     hosts: BTreeMap<Hostname, VirtualHostSpec>,
 }
@@ -98,6 +103,7 @@ impl TableBuilder {
             gateway: gateway.clone(),
             port: server.port,
             labels: mentioned(rule, &class.labels),
+            selecting: self.selecting.clone(),
             rtds: class.rtds.any(),
         };
         let applies = rule

@@ -8,6 +8,7 @@ use umbra_ir::{
     Role, RouteTables, RuntimeKey, Scope,
 };
 
+use crate::classes::selecting;
 use crate::clusters::{has_names_inside, uses_load_assignment};
 use crate::localities::place_for;
 use crate::runtime::bind_runtime_members;
@@ -41,10 +42,12 @@ fn with_hosts(mut listener: CapturedListener) -> CapturedListener {
 /// routes, and the load assignments of all of these.
 pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let scope = view.scope(class);
+    let selecting = selecting(view, class);
     let mut clusters: BTreeSet<ClusterRef> = BTreeSet::new();
     if class.kind == ProxyKind::Sidecar {
         for service in view.visible_services(&class.namespace).iter() {
-            clusters.extend(view.service_clusters(&class.namespace, &service.id).iter().cloned());
+            let own = view.service_clusters(&class.namespace, &selecting, &service.id);
+            clusters.extend(own.iter().cloned());
         }
     }
     for source in scope.sources() {
@@ -52,7 +55,7 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     }
     let (mut captured, mut built_in): (Arc<Vec<_>>, &[_]) = Default::default();
     if let Interception::Redirect { ipv6 } = class.interception {
-        captured = view.captured_listeners(&class.namespace, &ipv6);
+        captured = view.captured_listeners(&class.namespace, &selecting, &ipv6);
         if class.route_tables == RouteTables::Hosts {
             captured = Arc::new(captured.iter().cloned().map(with_hosts).collect());
         }

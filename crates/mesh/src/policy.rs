@@ -1,5 +1,6 @@
 //! Which DestinationRules apply to a service for a client (istio-semantics "Selection for a proxy").
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_ir::{
@@ -16,16 +17,21 @@ use crate::view::View;
 /// DIVERGES: rules that the client cannot see are passed over before the most specific host is chosen, and
 /// all visible rules of that host are merged, whatever else they are exported to (istiod lets an invisible
 /// rule hide a visible one, and keeps rules with different `exportTo` apart).
+///
+/// Rules with a `workloadSelector` are for those clients of their namespace that carry its labels, and where one is, it
+/// stands in place of the rules for everybody. DIVERGES: one that selects other clients hides and changes nothing (in
+/// istiod it may hide a rule for a wider host, or take in a rule for everybody).
 pub fn resolve_policy(
     view: &dyn View,
     client: &Arc<str>,
+    selecting: &BTreeMap<String, String>,
     service: &ServiceId,
 ) -> Option<DestinationRuleSetId> {
     let own = &service.object.namespace;
-    by_host(view, client, own, &service.host).or_else(|| {
+    by_host(view, client, selecting, own, &service.host).or_else(|| {
         // One pod of a headless Service: what holds for the Service holds for it.
         let whole = whole_service(view, service)?;
-        by_host(view, client, own, &whole)
+        by_host(view, client, selecting, own, &whole)
     })
 }
 
@@ -39,11 +45,14 @@ fn whole_service(view: &dyn View, service: &ServiceId) -> Option<Hostname> {
 fn by_host(
     view: &dyn View,
     client: &Arc<str>,
+    selecting: &BTreeMap<String, String>,
     own: &Arc<str>,
     host: &Hostname,
 ) -> Option<DestinationRuleSetId> {
     let root = view.settings().root_namespace.clone();
-    let visible = |entry: &DestinationRuleEntry| entry.visibility.covers(client);
+    let selects =
+        |entry: &DestinationRuleEntry| entry.selector.iter().all(|(k, v)| selecting.get(k) == Some(v));
+    let visible = |entry: &DestinationRuleEntry| entry.visibility.covers(client) && selects(entry);
     // In the root namespace itself only its private rules come first; exported ones are everyone's last resort.
     let private = |entry: &DestinationRuleEntry| visible(entry) && entry.visibility != Visibility::All;
     let first = if *client == root {
@@ -67,7 +76,11 @@ fn most_specific(
     visible: impl Fn(&DestinationRuleEntry) -> bool,
 ) -> Option<DestinationRuleSetId> {
     let members = |entries: &[DestinationRuleEntry]| -> Option<DestinationRuleSetId> {
-        let ids: Vec<ObjectId> = entries.iter().filter(|e| visible(e)).map(|e| e.id.clone()).collect();
+        let mine = || entries.iter().filter(|e| visible(e));
+        // Of those for some clients alone the oldest counts, with those for the same clients.
+        let selector =
+            mine().find(|e| !e.selector.is_empty()).map_or_else(Default::default, |e| e.selector.clone());
+        let ids: Vec<ObjectId> = mine().filter(|e| e.selector == selector).map(|e| e.id.clone()).collect();
         if ids.is_empty() { None } else { Some(DestinationRuleSetId(ids.into())) }
     };
     if let Some(found) = rules.0.get(host).and_then(|entries| members(entries)) {

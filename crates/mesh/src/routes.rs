@@ -66,6 +66,7 @@ fn unknown_route(policy: OutboundPolicy) -> Route {
 fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> Route {
     let query = TargetQuery {
         namespace: client.namespace.clone(),
+        selecting: client.selecting.clone(),
         prefer: client.namespace.clone(),
         destination: umbra_ir::Destination {
             host: head.id.host.clone(),
@@ -294,6 +295,7 @@ pub(crate) fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: 
     };
     TargetQuery {
         namespace: client.namespace.clone(),
+        selecting: client.selecting.clone(),
         prefer,
         destination: destination.clone(),
         called: client.port,

@@ -10,6 +10,7 @@ use umbra_ir::{
     VirtualHostSpec,
 };
 
+use crate::classes::selecting;
 use crate::filter::{filter_passes, mentioned};
 use crate::ownership::rule_counts;
 use crate::view::View;
@@ -24,6 +25,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let rules = view.bound_rules(&class.namespace, &GatewayRef::Mesh);
     let mesh = Mesh {
         class,
+        selecting: selecting(view, class),
         domain: view.settings().cluster_domain.to_ascii_lowercase(),
         aliases: aliases(&services),
         alias_services: services
@@ -44,7 +46,9 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     }
     let captured = match class.interception {
         Interception::None => None,
-        Interception::Redirect { ipv6 } => Some(view.captured_tables(&class.namespace, &ipv6)),
+        Interception::Redirect { ipv6 } => {
+            Some(view.captured_tables(&class.namespace, &mesh.selecting, &ipv6))
+        }
     };
     let tables = by_port.into_iter().filter_map(|(port, services)| {
         let name: Arc<str> = port.to_string().into();
@@ -139,6 +143,8 @@ struct Bound<'a> {
 /// What all tables of a class share.
 struct Mesh<'a> {
     class: &'a ProxyClass,
+    /// What DestinationRules select the class's proxies by.
+    selecting: Arc<BTreeMap<String, String>>,
     domain: String,
     aliases: HashMap<Hostname, Vec<Hostname>>,
     /// The ExternalName Services themselves.
@@ -239,6 +245,7 @@ impl Mesh<'_> {
             gateway: GatewayRef::Mesh,
             port,
             labels,
+            selecting: self.selecting.clone(),
             rtds: self.class.rtds.any(),
         }
     }

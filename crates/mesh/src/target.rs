@@ -42,7 +42,7 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
     if port.protocol == Protocol::Udp {
         return Err(TargetProblem::NotTcp(host, number));
     }
-    let policy = view.policy(&query.namespace, &service.id);
+    let policy = view.policy(&query.namespace, &query.selecting, &service.id);
     if let Some(subset) = &query.destination.subset {
         let known =
             policy.as_ref().is_some_and(|id| view.destination_rule_set(id).subsets.contains_key(subset));
@@ -74,6 +74,7 @@ fn hidden_subset(
     let hider = applied.and_then(|set| set.0.first());
     let owner = rules.0.get(&service.id.host).into_iter().flatten().find(|entry| {
         entry.visibility.covers(&query.namespace)
+            && entry.selector.is_empty()
             && view
                 .destination_rule_set(&DestinationRuleSetId(Arc::from([entry.id.clone()])))
                 .subsets

@@ -74,8 +74,14 @@ pub trait View: Inputs {
     fn foreign_rules_of(&self, namespace: &Arc<str>) -> Arc<Vec<(ObjectId, Hostname)>>;
     /// The service that a host means to a client in `namespace`; objects in `prefer` win.
     fn resolve(&self, namespace: &Arc<str>, prefer: &Arc<str>, host: &Hostname) -> Option<Arc<ServiceHead>>;
-    /// The DestinationRules that apply to a service for a client in `namespace`.
-    fn policy(&self, namespace: &Arc<str>, service: &ServiceId) -> Option<DestinationRuleSetId>;
+    /// The DestinationRules that apply to a service for a client in `namespace`, of whose labels `selecting` are those
+    /// that rules of the namespace select by.
+    fn policy(
+        &self,
+        namespace: &Arc<str>,
+        selecting: &Arc<BTreeMap<String, String>>,
+        service: &ServiceId,
+    ) -> Option<DestinationRuleSetId>;
     /// The cluster that a destination means.
     fn target(&self, query: &TargetQuery) -> Result<ClusterRef, TargetProblem>;
     /// The ready endpoints of a service port.
@@ -88,12 +94,27 @@ pub trait View: Inputs {
     fn scope(&self, class: &ProxyClass) -> Arc<Scope>;
     /// What bound routes refer to.
     fn refs(&self, source: &RouteSource) -> Arc<RouteRefs>;
-    /// The clusters of a service for sidecars of a namespace.
-    fn service_clusters(&self, namespace: &Arc<str>, service: &ServiceId) -> Arc<Vec<ClusterRef>>;
-    /// The listeners of captured sidecars of a namespace, with and without IPv6.
-    fn captured_listeners(&self, namespace: &Arc<str>, ipv6: &bool) -> Arc<Vec<CapturedListener>>;
+    /// The clusters of a service for such sidecars of a namespace.
+    fn service_clusters(
+        &self,
+        namespace: &Arc<str>,
+        selecting: &Arc<BTreeMap<String, String>>,
+        service: &ServiceId,
+    ) -> Arc<Vec<ClusterRef>>;
+    /// The listeners of such captured sidecars of a namespace, with and without IPv6.
+    fn captured_listeners(
+        &self,
+        namespace: &Arc<str>,
+        selecting: &Arc<BTreeMap<String, String>>,
+        ipv6: &bool,
+    ) -> Arc<Vec<CapturedListener>>;
     /// The names of the route configurations that those ask for.
-    fn captured_tables(&self, namespace: &Arc<str>, ipv6: &bool) -> Arc<BTreeSet<Arc<str>>>;
+    fn captured_tables(
+        &self,
+        namespace: &Arc<str>,
+        selecting: &Arc<BTreeMap<String, String>>,
+        ipv6: &bool,
+    ) -> Arc<BTreeSet<Arc<str>>>;
     /// What of a Pod changes what its proxy gets; `None`: it is not known.
     fn pod_head(&self, pod: &ObjectId) -> Option<Arc<PodHead>>;
     /// The Pods of a namespace that should have a sidecar and have none.

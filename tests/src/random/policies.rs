@@ -28,7 +28,7 @@ pub fn destination_rule(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value 
         ("subsets", Some(t.list(3, subset).into())),
         ("trafficPolicy", t.maybe(3, traffic_policy)),
         ("exportTo", t.maybe(4, |t| t.list(2, |t| t.pick(EXPORTS)).into())),
-        ("workloadSelector", t.maybe(15, |_| json!({"matchLabels": {"app": "web"}}))),
+        ("workloadSelector", t.maybe(6, |t| json!({"matchLabels": t.map(1, LABELS, VALUES)}))),
     ]);
     istio("DestinationRule", metadata, spec)
 }

@@ -161,3 +161,23 @@ fn an_entry_can_select_pods() {
         world.assert_clean().await;
     });
 }
+
+/// A DestinationRule for some clients alone: the subset that it defines is there for them.
+#[test]
+fn a_rule_can_be_for_some_clients() {
+    isolated(async {
+        let own = umbra_tests::manifests::istio(
+            "DestinationRule",
+            "default",
+            "own",
+            "host: web\nworkloadSelector: {matchLabels: {app: client}}\nsubsets: [{name: only, labels: {version: v3}}]\n",
+        );
+        let rule = rules("web", "web", "- route: [{destination: {host: web, subset: only}}]\n");
+        let mut world = web_with(&[("own.yaml", &own), ("rules.yaml", &rule)], "").await;
+        wait_served(&world, &["v3"]).await;
+        world.assert_clean().await;
+        world.stop_proxy("client");
+        world.start_proxy("client", "sidecar/default/app=other").await;
+        world.wait_status(WEB, &get(), 503).await;
+    });
+}

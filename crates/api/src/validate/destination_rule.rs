@@ -1,7 +1,7 @@
 //! DestinationRule: host, subsets.
 
 use super::{Report, traffic_policy};
-use umbra_ir::Code;
+use umbra_ir::{Code, Severity};
 
 use crate::check::check_host;
 use crate::types::destination_rule::DestinationRuleSpec;
@@ -9,8 +9,15 @@ use crate::types::destination_rule::DestinationRuleSpec;
 pub(super) fn validate(report: &mut Report, spec: &DestinationRuleSpec) {
     report.check("spec.host", check_host(&spec.host), "the rule has no effect");
     report.export_to(&spec.export_to, false);
-    if spec.workload_selector.is_some() {
-        report.not_acted_on("spec.workloadSelector", "the rule has no effect for any client");
+    if let Some(selector) = &spec.workload_selector {
+        if selector.match_labels.is_empty() {
+            let message = "a selector without labels selects every client of the namespace";
+            report.add_as(Severity::Warning, Code::EmptyBlock, "spec.workloadSelector", message);
+        }
+        if spec.export_to.iter().any(|entry| entry != ".") {
+            let message = "has no effect beside workloadSelector: such a rule is for its own namespace";
+            report.add(Code::ConflictingFields, "spec.exportTo", message);
+        }
     }
     if let Some(policy) = &spec.traffic_policy {
         traffic_policy::validate(report, "spec.trafficPolicy", policy);

@@ -24,7 +24,6 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
         "not acted on",
         "host: a\nworkloadSelector: {matchLabels: {a: b}}\ntrafficPolicy:\n  outlierDetection: {consecutive5xxErrors: 1}\n  tunnel: {targetHost: x}\n  proxyProtocol: {version: V2}\n  retryBudget: {percent: 101, budgetInterval: -1s}\n  loadBalancer: {zoneAwareLbSetting: {enabled: true, minClusterSize: 6}}",
         &[
-            "warning NotActedOn spec.workloadSelector",
             "warning NotActedOn spec.trafficPolicy.loadBalancer.zoneAwareLbSetting",
             "warning NotActedOn spec.trafficPolicy.tunnel",
             "error ConflictingFields spec.trafficPolicy~tunnel, proxyProtocol",
@@ -54,6 +53,11 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
             "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~httpHeaderName, useSourceIp",
             "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~ringHash, maglev",
         ],
+    ),
+    (
+        "a selector of clients",
+        "host: a\nworkloadSelector: {}\nexportTo: ['*']",
+        &["warning EmptyBlock spec.workloadSelector", "error ConflictingFields spec.exportTo"],
     ),
     (
         "localities",

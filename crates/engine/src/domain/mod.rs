@@ -82,8 +82,8 @@ computed! {
         3 Mentioned(kind: ProxyKind, namespace: Arc<str>) -> Arc<BTreeSet<String>>, as mentioned_labels
             = Arc::new(umbra_mesh::select_mentioned_labels(view, *kind, namespace));
         /// The DestinationRules that apply to a service for a client's namespace.
-        3 Policy(namespace: Arc<str>, service: ServiceId) -> Option<DestinationRuleSetId>, as policy
-            = umbra_mesh::resolve_policy(view, namespace, service);
+        3 Policy(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, service: ServiceId) -> Option<DestinationRuleSetId>,
+            as policy = umbra_mesh::resolve_policy(view, namespace, selecting, service);
         /// The cluster that a destination means.
         4 Target(query: TargetQuery) -> Result<ClusterRef, TargetProblem>, as target
             = umbra_mesh::resolve_target(view, query);
@@ -97,14 +97,17 @@ computed! {
         4 ListenedPorts(namespace: Arc<str>) -> Arc<BTreeSet<PortNumber>>, as listened_ports
             = Arc::new(umbra_mesh::select_listened_ports(view, namespace));
         /// All clusters of a service for sidecars of a namespace.
-        4 ServiceClusters(namespace: Arc<str>, service: ServiceId) -> Arc<Vec<ClusterRef>>, as service_clusters
-            = Arc::new(umbra_mesh::select_service_clusters(view, namespace, service));
+        4 ServiceClusters(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, service: ServiceId) -> Arc<Vec<ClusterRef>>,
+            as service_clusters
+            = Arc::new(umbra_mesh::select_service_clusters(view, namespace, selecting, service));
         /// The listeners of captured sidecars of a namespace, with and without IPv6.
-        5 CapturedListeners(namespace: Arc<str>, ipv6: bool) -> Arc<Vec<CapturedListener>>, as captured_listeners
-            = Arc::new(umbra_mesh::select_captured_listeners(view, namespace, *ipv6));
+        5 CapturedListeners(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, ipv6: bool) -> Arc<Vec<CapturedListener>>,
+            as captured_listeners
+            = Arc::new(umbra_mesh::select_captured_listeners(view, namespace, selecting, *ipv6));
         /// The tables that those ask for.
-        6 CapturedTables(namespace: Arc<str>, ipv6: bool) -> Arc<BTreeSet<Arc<str>>>, as captured_tables
-            = Arc::new(umbra_mesh::select_captured_tables(view, namespace, *ipv6));
+        6 CapturedTables(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, ipv6: bool) -> Arc<BTreeSet<Arc<str>>>,
+            as captured_tables
+            = Arc::new(umbra_mesh::select_captured_tables(view, namespace, selecting, *ipv6));
         /// The tables of a class.
         7 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
         /// Routes bound for a client.

@@ -155,5 +155,13 @@ fn report_at_gateway(
 }
 
 fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
-    RouteClient { kind, namespace: namespace.clone(), gateway, port, labels: Arc::default(), rtds: true }
+    RouteClient {
+        kind,
+        namespace: namespace.clone(),
+        gateway,
+        port,
+        labels: Arc::default(),
+        selecting: Arc::default(),
+        rtds: true,
+    }
 }
