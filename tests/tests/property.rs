@@ -13,11 +13,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use umbra_api::{Change, parse_documents};
+use serde_json::json;
+use umbra_api::{Change, parse_documents, parse_value};
 use umbra_engine::{Engine, Options};
+use umbra_ir::{Kind, ObjectId};
 use umbra_tests::random::{
     Op, Output, Tape, World, bootstrap, change_percentages, mangle, manifest, object, output, script,
-    turn_readiness,
+    turn_readiness, virtual_service,
 };
 use umbra_xds::{ResourceType, Snapshot};
 
@@ -112,6 +114,45 @@ proptest! {
             let rtds = world.engine.class(id).unwrap().rtds.any();
             if rtds { ty == ResourceType::Runtime } else { ty != ResourceType::Listener }
         });
+    }
+
+    /// An edit of a delegate reaches the tables of everybody who takes its rules, as if all had been read anew; and so does
+    /// its going.
+    #[test]
+    fn an_edit_of_a_delegate_reaches_its_roots(ops in prop_oneof![Just(Vec::new()), script(8)], tapes in vec(vec(any::<u16>(), 0..120), 1..4)) {
+        let mut world = play(true, &ops, |_| {});
+        let root = |name: &str, namespace: &str, host: &str| json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"hosts": [host], "http": [{"name": "root", "delegate": {"name": "shared", "namespace": "default"}}]},
+        });
+        world.put(&root("a-root", "default", "web.default.svc.cluster.local"));
+        world.put(&root("b-root", "prod", "api.prod.svc.cluster.local"));
+        for (index, tape) in tapes.iter().enumerate() {
+            let mut delegate = virtual_service(&mut Tape::new(tape), "default", "shared");
+            delegate["spec"].as_object_mut().unwrap().remove("hosts");
+            delegate["spec"].as_object_mut().unwrap().remove("exportTo");
+            let marker = format!("/marker-{index}");
+            let marked = json!({"match": [{"uri": {"exact": marker}}], "directResponse": {"status": 200}});
+            let mut http = vec![marked];
+            http.extend(delegate["spec"]["http"].as_array().cloned().unwrap_or_default());
+            delegate["spec"]["http"] = http.into();
+            world.put(&delegate);
+            world.settle();
+            check_same("rebuilt", &world.output(), &output(&world.engine.rebuilt()));
+            world.check_output();
+            let served = world.snapshots().into_iter().any(|(_, snapshot)| {
+                let mut tables = snapshot.map(ResourceType::Route).values().chain(snapshot.map(ResourceType::VirtualHost).values());
+                tables.any(|table| table.body.windows(marker.len()).any(|bytes| bytes == marker.as_bytes()))
+            });
+            // What cannot be read changes nothing; where steps were made the hosts may be other rules' by now, or gone.
+            let expected = ops.is_empty() && !parse_value(delegate.clone()).objects.is_empty();
+            prop_assert!(served || !expected, "{marker} is nowhere: {delegate}");
+        }
+        let id = ObjectId::new(Kind::VirtualService, "default", "shared");
+        world.apply(&Op::Delete(world.manifests().keys().position(|other| *other == id).unwrap()));
+        world.settle();
+        check_same("rebuilt", &world.output(), &output(&world.engine.rebuilt()));
     }
 
     /// Readiness touches load assignments alone: a mirror of one pod must not push routes when it restarts.

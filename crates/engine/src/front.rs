@@ -9,11 +9,11 @@ use umbra_ir::{
 };
 use umbra_mesh::{Report, View};
 
-/// The rules of an object that routes, without percentages.
+/// The rules of an object that routes, without percentages. A VirtualService without hosts only gives its own to others.
 pub(crate) fn rules(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<Rules>> {
     match &*view.object(id)? {
-        Object::VirtualService(vs) => {
-            Some(Arc::new(umbra_istio::resolve_rules(id, vs, &view.settings().cluster_domain)))
+        Object::VirtualService(vs) if !vs.spec.hosts.is_empty() => {
+            Some(Arc::new(umbra_istio::resolve_rules(view, id, vs, &view.settings().cluster_domain)))
         }
         _ => None,
     }
@@ -22,8 +22,8 @@ pub(crate) fn rules(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<R
 /// The fractions of an object's mirrors.
 pub(crate) fn shares(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<Shares>> {
     match &*view.object(id)? {
-        Object::VirtualService(vs) => {
-            Some(Arc::new(umbra_istio::resolve_shares(vs, &view.settings().cluster_domain)))
+        Object::VirtualService(vs) if !vs.spec.hosts.is_empty() => {
+            Some(Arc::new(umbra_istio::resolve_shares(view, vs, &view.settings().cluster_domain)))
         }
         _ => None,
     }
@@ -81,13 +81,18 @@ pub(crate) fn endpoints(view: &(impl View + Objects), service: &ServiceId, port:
 pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectReport {
     let Some(object) = view.object(id) else { return ObjectReport::default() };
     let mirrors = match &*object {
-        Object::VirtualService(vs) => umbra_istio::list_mirrors(vs, &view.settings().cluster_domain),
+        Object::VirtualService(vs) if !vs.spec.hosts.is_empty() => {
+            umbra_istio::list_mirrors(view, vs, &view.settings().cluster_domain)
+        }
         _ => Vec::new(),
     };
     let mut report = Report::new(mirrors);
     report.extend(umbra_api::validate(&object));
     match &*object {
-        Object::VirtualService(_) => umbra_mesh::report_rules(view, id, &mut report),
+        Object::VirtualService(vs) => {
+            umbra_mesh::report_rules(view, id, &mut report);
+            umbra_istio::report_delegation(view, id, vs, &mut report);
+        }
         Object::DestinationRule(rule) => umbra_istio::report_destination_rule(view, id, rule, &mut report),
         Object::Service(service) => {
             umbra_mesh::report_ports(view, id, |_| true, &mut report);

@@ -39,7 +39,11 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
     let meta = object.meta();
     let kind = Index::Kind(object.kind());
     match &**object {
-        Object::VirtualService(_) | Object::Gateway(_) => vec![kind],
+        Object::VirtualService(vs) => {
+            let delegates = umbra_istio::select_delegates(vs).into_iter().map(Index::DelegatesTo);
+            std::iter::once(kind).chain(delegates).collect()
+        }
+        Object::Gateway(_) => vec![kind],
         Object::DestinationRule(_) => {
             vec![kind, Index::InNamespace(Kind::DestinationRule, meta.namespace.clone())]
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{Kind, ObjectId, ProxyClass, RouteSource, RouteTables, Scope, VirtualHostSpec};
+use umbra_ir::{Kind, ObjectId, ProxyClass, RouteTables, Scope, VirtualHostSpec};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::ProxyId;
@@ -21,7 +21,7 @@ pub struct ClassReach {
     pub proxies: Vec<ProxyId>,
     /// What they should have.
     pub snapshot: Arc<Snapshot>,
-    /// By Istio object: the route tables of a VirtualService (or its virtual hosts, where those are resources of their own), the listeners and route tables of a Gateway, the
+    /// By Istio object: the route tables of a VirtualService, also of such as it took rules from (or its virtual hosts, where those are resources of their own), the listeners and route tables of a Gateway, the
     /// clusters of a DestinationRule or ServiceEntry. An object that is not here does not reach the class.
     pub objects: Arc<BTreeMap<ObjectId, Resources>>,
     pub(crate) scope: Arc<Scope>,
@@ -93,9 +93,10 @@ fn reach(class: &ProxyClass, scope: &Scope, manifest: &Manifest) -> BTreeMap<Obj
         }
         for host in &table.hosts {
             for source in &host.sources {
-                if let RouteSource::Rules(rule, _) = source {
-                    add(rule, resource(host));
-                }
+                let Some(rule) = source.rules() else { continue };
+                add(rule, resource(host));
+                let delegates = scope.delegates.get(rule).into_iter().flatten();
+                delegates.for_each(|delegate| add(delegate, resource(host)));
             }
         }
     }

@@ -119,6 +119,7 @@ codes! {
     InvalidFault = error("A fault that cannot be built; the rule answers 503, since an abort may be somebody's lock.").stops_copies();
     FaultWithoutPercentage = warning("A delay or an abort without a percentage; as in Istio it never happens.");
     InvalidCors = error("A part of a CORS policy that allows nothing or that Envoy would refuse; it is left out.");
+    NestedDelegate = error("A delegate's rule that delegates, too: one level is all there is, so it is left out.");
     InvalidRetries = error("A retry policy that retries nothing, or a condition that Envoy doesn't know.");
     UnreachableRule = warning("Earlier rules take every request that this one would.").istio("IST0130");
     IneffectiveMatch = info("An earlier match takes every request that this one would.").istio("IST0131");
@@ -151,6 +152,9 @@ codes! {
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.");
     AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: captured sidecars send connections to the one that the message names.");
     GatewayNotFound = warning("The Gateway does not exist; the rules are not served there.").istio("IST0101");
+    DelegateNotFound = warning("A rule delegates to a VirtualService that does not exist, has hosts, or is not exported to it: the rule is left out.");
+    DelegateConflict = warning("A delegate's rule asks for requests that the rule which delegates to it does not admit: it is left out there.");
+    DelegateUnused = warning("A VirtualService without hosts to which no rule delegates; it has no effect.");
     HostNotAdmitted = warning("No HTTP server of the Gateway admits any of the hosts; the rules are not served there.").istio("IST0132");
     DuplicateSubset = warning("An older DestinationRule already defines the subset; this definition is not used.");
     DuplicatePolicy = warning("An older DestinationRule already sets the policy of the host; this one is not used.");

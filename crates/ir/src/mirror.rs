@@ -12,6 +12,8 @@ use crate::{ClusterRef, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey};
 pub struct MirrorPlace {
     /// Index of its rule in `spec.http`.
     pub rule: usize,
+    /// Where that rule delegates: the index in the delegate's `spec.http`.
+    pub delegated: Option<usize>,
     /// Index in `mirrors`; `None`: it is `mirror`.
     pub entry: Option<usize>,
 }
@@ -25,9 +27,13 @@ impl MirrorPlace {
 
     /// The path of all of it in the object.
     pub fn entry_field(&self) -> String {
+        let rule = match self.delegated {
+            None => format!("spec.http[{}]", self.rule),
+            Some(index) => format!("spec.http[{}].delegate.http[{index}]", self.rule),
+        };
         match self.entry {
-            None => format!("spec.http[{}].mirror", self.rule),
-            Some(entry) => format!("spec.http[{}].mirrors[{entry}]", self.rule),
+            None => format!("{rule}.mirror"),
+            Some(entry) => format!("{rule}.mirrors[{entry}]"),
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct RuleHead {
     pub filters: BTreeSet<StaticFilter>,
     /// The label keys that `sourceLabels` mention.
     pub mentioned_labels: BTreeSet<String>,
+    /// The VirtualServices whose rules it has taken in.
+    pub delegates: BTreeSet<ObjectId>,
     /// How its routes stand beside those of other rules for one host.
     pub order: RouteOrder,
 }
@@ -87,8 +89,11 @@ pub struct Rules {
 /// One `http[]` entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Rule {
-    /// Its path in the object, such as `spec.http[0]`, for diagnostics.
+    /// Its path in the object, such as `spec.http[0]`, for diagnostics; `spec.http[0].delegate.http[1]` for one that a
+    /// delegate says.
     pub field: String,
+    /// That delegate. Its destinations are the delegate's own.
+    pub delegate: Option<ObjectId>,
     /// `name`; empty when absent.
     pub name: Arc<str>,
     /// Alternatives; empty: every request.
@@ -265,6 +270,8 @@ pub struct MirrorRule {
     pub destination: Destination,
     /// Names its fraction in the runtime layer.
     pub key: RuntimeKey,
+    /// Whether it stands in the delegate that its rule comes from.
+    pub by_delegate: bool,
 }
 
 /// The fractions of a VirtualService's mirrors by runtime key.

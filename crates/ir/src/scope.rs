@@ -10,6 +10,8 @@ use crate::{Listener, ObjectId, RouteOrder, RouteSource};
 pub struct Scope {
     /// `8000` for sidecars, `http.8080` for gateways; `hosts/8000` where virtual hosts are resources of their own.
     pub tables: BTreeMap<Arc<str>, Arc<Table>>,
+    /// The delegates of the rules in them, by the VirtualService that took them in.
+    pub delegates: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
 }
 
 impl Scope {

@@ -38,6 +38,16 @@ pub enum RouteSource {
     Unknown(OutboundPolicy),
 }
 
+impl RouteSource {
+    /// The VirtualService, if it is one.
+    pub fn rules(&self) -> Option<&ObjectId> {
+        match self {
+            RouteSource::Rules(id, _) => Some(id),
+            RouteSource::Service(..) | RouteSource::Unknown(_) => None,
+        }
+    }
+}
+
 /// Bound routes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RouteList {

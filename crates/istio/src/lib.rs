@@ -8,6 +8,7 @@
 //! Start reading at: [`resolve_rules`], [`bind_routes`], [`bind_sidecar_scope`].
 
 mod balancers;
+mod delegates;
 mod destination_rules;
 mod filters;
 mod gateways;
@@ -22,10 +23,11 @@ mod report;
 mod rules;
 mod service_entries;
 
+pub use delegates::select_delegates;
 pub use destination_rules::{merge_destination_rules, select_namespace_destination_rules};
 pub use gateways::resolve_gateway_head;
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};
-pub use report::{list_mirrors, report_destination_rule};
+pub use report::{list_mirrors, report_delegation, report_destination_rule};
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
 pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use umbra_api::{HttpRoute, VirtualService};
 use umbra_ir::{Destination, MirrorPlace, RuntimeFraction, RuntimeKey};
 
+use crate::delegates::ServedRule;
 use crate::matches::{fingerprint, usable_matches};
 use crate::names::{resolve_destination, resolve_spelling};
 
@@ -12,6 +13,10 @@ use crate::names::{resolve_destination, resolve_spelling};
 pub(crate) struct WrittenMirror {
     /// Which one it is.
     pub(crate) place: MirrorPlace,
+    /// The name of its rule.
+    pub(crate) route: String,
+    /// Whether it stands in a delegate.
+    pub(crate) by_delegate: bool,
     /// The host as written.
     pub(crate) host: String,
     /// Where copies go, short name resolved.
@@ -22,12 +27,17 @@ pub(crate) struct WrittenMirror {
     pub(crate) share: Option<RuntimeFraction>,
 }
 
-/// Every mirror of a VirtualService that names a destination, `mirror` before `mirrors`.
-pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenMirror> {
+/// Every mirror of a VirtualService's rules that names a destination, `mirror` before `mirrors`.
+pub(crate) fn written_mirrors(
+    vs: &VirtualService,
+    rules: &[ServedRule<'_>],
+    domain: &str,
+) -> Vec<WrittenMirror> {
     let namespace = &vs.meta.namespace;
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let mut mirrors = Vec::new();
-    for (rule, written) in vs.spec.http.iter().enumerate() {
+    for served in rules {
+        let written = &*served.rule;
         let mut rule_name = None;
         for (entry, named, percent) in entries(written) {
             let Some(destination) = resolve_destination(named, namespace, domain) else { continue };
@@ -53,7 +63,16 @@ pub(crate) fn written_mirrors(vs: &VirtualService, domain: &str) -> Vec<WrittenM
                 key.push_str(&format!("/{nth}"));
             }
             mirrors.push(WrittenMirror {
-                place: MirrorPlace { rule, entry },
+                place: MirrorPlace {
+                    rule: served.index,
+                    delegated: served.part.as_ref().map(|part| part.index),
+                    entry,
+                },
+                route: written.name.clone(),
+                by_delegate: served.part.as_ref().is_some_and(|part| match entry {
+                    None => part.mirror,
+                    Some(_) => part.mirrors,
+                }),
                 host: named.host.clone(),
                 destination,
                 key: RuntimeKey::new(key),

@@ -1,5 +1,7 @@
 //! What is said about what is written, beside other objects of its kind.
 
+mod delegation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,15 +9,18 @@ use umbra_api::{DestinationRule, Object, Objects, VirtualService};
 use umbra_ir::{ClientTls, Code, DestinationRuleEntry, Diagnostic, LeveledPolicy, MirrorState, ObjectId};
 use umbra_mesh::{Report, View, select_services_named};
 
+use crate::delegates::served_rules;
 use crate::mirrors::written_mirrors;
 use crate::names::resolve_host;
 
+pub use delegation::report_delegation;
+
 /// The mirrors of a VirtualService as written, before any is looked up.
-pub fn list_mirrors(vs: &VirtualService, domain: &str) -> Vec<MirrorState> {
+pub fn list_mirrors(objects: &impl Objects, vs: &VirtualService, domain: &str) -> Vec<MirrorState> {
     let hosts: Arc<[String]> = vs.spec.hosts.clone().into();
     let state = |mirror: crate::mirrors::WrittenMirror| MirrorState {
         hosts: hosts.clone(),
-        route: vs.spec.http.get(mirror.place.rule).map(|rule| rule.name.clone()).unwrap_or_default(),
+        route: mirror.route,
         place: mirror.place,
         host: mirror.host,
         subset: mirror.destination.subset.map(|subset| subset.as_str().to_owned()).unwrap_or_default(),
@@ -25,7 +30,7 @@ pub fn list_mirrors(vs: &VirtualService, domain: &str) -> Vec<MirrorState> {
         clusters: BTreeMap::new(),
         problem: None,
     };
-    written_mirrors(vs, domain).into_iter().map(state).collect()
+    written_mirrors(vs, &served_rules(objects, vs, domain), domain).into_iter().map(state).collect()
 }
 
 /// What is said about a DestinationRule beside others of its host, and about TLS that cannot be given.

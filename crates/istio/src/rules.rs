@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umbra_api::{
-    HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination, RedirectPort as WrittenPort, RuleFate,
-    VirtualService,
+    HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination, Objects, RedirectPort as WrittenPort,
+    RuleFate, VirtualService,
 };
 use umbra_ir::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
@@ -15,6 +15,7 @@ use umbra_ir::{
     RuleAction, RuleHead, Rules, Shares, StaticFilter, Visibility, WeightedDestination,
 };
 
+use crate::delegates::served_rules;
 use crate::filters::resolve_filters;
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
 use crate::matches::usable_matches;
@@ -60,6 +61,7 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
         visibility: Visibility::resolve(vs.spec.export_to.iter().map(String::as_str), namespace),
         filters,
         mentioned_labels,
+        delegates: rules.rules.iter().filter_map(|rule| rule.delegate.clone()).collect(),
         order: RouteOrder::CatchAllsLast,
     }
 }
@@ -70,16 +72,24 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
 const CLOSED: DirectResponse = DirectResponse { status: 503, body: None };
 
 /// The rules that can be served, in order.
-pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules {
-    let mirrors = written_mirrors(vs, domain);
-    let rules = vs.spec.http.iter().enumerate().filter_map(|(index, written)| {
+pub fn resolve_rules(objects: &impl Objects, id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules {
+    let served = served_rules(objects, vs, domain);
+    let mirrors = written_mirrors(vs, &served, domain);
+    let rules = served.iter().filter_map(|served| {
+        let written = &*served.rule;
         let fate = umbra_api::judge_rule(written);
         let matches = usable_matches(written, &vs.meta.namespace)?;
-        let field = format!("spec.http[{index}]");
+        let field = served.field();
+        let delegated = served.part.as_ref().map(|part| part.index);
         let mirrors = mirrors
             .iter()
-            .filter(|m| m.place.rule == index && m.share.is_some())
-            .map(|m| MirrorRule { place: m.place, destination: m.destination.clone(), key: m.key.clone() })
+            .filter(|m| m.place.rule == served.index && m.place.delegated == delegated && m.share.is_some())
+            .map(|m| MirrorRule {
+                place: m.place,
+                destination: m.destination.clone(),
+                key: m.key.clone(),
+                by_delegate: m.by_delegate,
+            })
             .collect();
         let (action, filters) = match fate {
             RuleFate::LeftOut => return None,
@@ -91,6 +101,7 @@ pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules 
         };
         Some(Rule {
             field,
+            delegate: served.part.as_ref().map(|part| part.id.clone()),
             name: written.name.as_str().into(),
             matches,
             action,
@@ -102,8 +113,9 @@ pub fn resolve_rules(id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules 
 }
 
 /// The fractions of all valid mirrors.
-pub fn resolve_shares(vs: &VirtualService, domain: &str) -> Shares {
-    Shares(written_mirrors(vs, domain).into_iter().filter_map(|m| Some((m.key, m.share?))).collect())
+pub fn resolve_shares(objects: &impl Objects, vs: &VirtualService, domain: &str) -> Shares {
+    let served = served_rules(objects, vs, domain);
+    Shares(written_mirrors(vs, &served, domain).into_iter().filter_map(|m| Some((m.key, m.share?))).collect())
 }
 
 /// redirect, else directResponse, else route.

@@ -68,7 +68,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         }
     }
     let tables = builders.into_iter().map(|(name, builder)| (name, Arc::new(builder.finish())));
-    Scope { tables: tables.collect() }
+    Scope { tables: tables.collect(), ..Scope::default() }
 }
 
 /// One table while it grows.

@@ -1,8 +1,11 @@
 //! What a class of proxies is given: tables of virtual hosts, before anything in them is looked up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use umbra_ir::{GatewayRef, Kind, ProxyClass, ProxyKind, RouteTables, RuleHead, Scope, Table};
+use umbra_ir::{
+    GatewayRef, Kind, ObjectId, ProxyClass, ProxyKind, RouteSource, RouteTables, RuleHead, Scope, Table,
+};
 
 use crate::gateways::bind_gateway_scope;
 use crate::sidecar::bind_sidecar_scope;
@@ -14,10 +17,15 @@ pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         ProxyKind::Sidecar => bind_sidecar_scope(view, class),
         ProxyKind::Router => bind_gateway_scope(view, class),
     };
-    match class.route_tables {
-        RouteTables::Plain => plain,
-        RouteTables::Hosts => Scope { tables: plain.tables.into_iter().map(with_hosts).collect() },
-    }
+    let rules: BTreeSet<&ObjectId> = plain.sources().filter_map(RouteSource::rules).collect();
+    let delegates =
+        rules.into_iter().filter_map(|id| Some((id.clone(), view.rule_head(id)?.delegates.clone())));
+    let delegates = delegates.filter(|(_, delegates)| !delegates.is_empty()).collect();
+    let tables = match class.route_tables {
+        RouteTables::Plain => plain.tables,
+        RouteTables::Hosts => plain.tables.into_iter().map(with_hosts).collect(),
+    };
+    Scope { tables, delegates }
 }
 
 /// A table whose virtual hosts are resources of their own has another name: Envoy must never see one become the other.

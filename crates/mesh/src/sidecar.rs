@@ -68,7 +68,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         }
         Some((name, Arc::new(Table { listener, gateways: BTreeSet::new(), hosts })))
     });
-    Scope { tables: tables.collect() }
+    Scope { tables: tables.collect(), ..Scope::default() }
 }
 
 /// The virtual host for every Host that has none of its own: a captured request has somewhere that it wanted to go.

@@ -18,6 +18,8 @@ pub enum Index {
     Kind(Kind),
     /// All objects of a kind in a namespace.
     InNamespace(Kind, Arc<str>),
+    /// VirtualServices with a rule that delegates to this one.
+    DelegatesTo(ObjectId),
     /// ServiceEntries that define this host.
     EntryHost(Hostname),
     /// Services and ServiceEntries that write this virtual address.

@@ -42,7 +42,8 @@ pub fn virtual_service(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
     http.extend(t.list(3, rule));
     let gateways = ["gw", "mesh", "istio-system/gw", "gw2", "./gw", "gw.default", "missing", "*/gw", "/"];
     let spec = fields([
-        ("hosts", Some(hosts.into())),
+        // Without hosts it is a delegate.
+        ("hosts", if name == "two" && !t.one_in(3) { None } else { Some(hosts.into()) }),
         ("gateways", t.maybe(2, |t| t.list(3, |t| t.pick(&gateways)).into())),
         ("exportTo", t.maybe(4, |t| t.list(2, |t| t.pick(EXPORTS)).into())),
         ("http", if t.one_in(20) { None } else { Some(http.into()) }),
@@ -76,13 +77,21 @@ fn rule(t: &mut Tape<'_>) -> Value {
         ("mirrors", t.maybe(3, |t| t.list(3, mirror).into())),
         ("redirect", t.maybe(10, redirect)),
         ("directResponse", t.maybe(10, direct_response)),
-        ("delegate", t.maybe(25, |_| json!({"name": "two"}))),
+        ("delegate", t.maybe(6, delegate)),
         ("rewrite", t.maybe(6, rewrite)),
         ("timeout", t.maybe(5, |t| t.pick(DURATIONS).into())),
         ("retries", t.maybe(5, retries)),
         ("headers", t.maybe(4, headers)),
         ("fault", t.maybe(8, fault)),
         ("corsPolicy", t.maybe(8, cors)),
+    ])
+}
+
+/// Mostly one that is there, or may be: of the same namespace or another.
+fn delegate(t: &mut Tape<'_>) -> Value {
+    fields([
+        ("name", Some(t.pick(&["two", "two", "one", "nobody", ""]).into())),
+        ("namespace", t.maybe(3, |t| t.pick(NAMESPACES).into())),
     ])
 }
 

@@ -9,6 +9,7 @@ mod capture;
 mod churn;
 mod connections;
 mod copies;
+mod delegates;
 mod endpoints;
 mod external;
 mod filters;

@@ -32,7 +32,7 @@ pub fn judge_rule(rule: &HttpRoute) -> RuleFate {
     let served = check_rule(rule).is_empty();
     match &rule.fault {
         // Without a match that can be served it would take requests that it was never for.
-        _ if !reachable || rule.delegate.is_some() => RuleFate::LeftOut,
+        _ if !reachable => RuleFate::LeftOut,
         _ if broken => RuleFate::Closed,
         _ if served => RuleFate::Served,
         Some(fault) if is_lock(fault) => RuleFate::Closed,
@@ -50,11 +50,8 @@ pub fn check_rule(rule: &HttpRoute) -> Vec<(String, Problem)> {
         }
     };
     if rule.delegate.is_some() {
-        let message = "accepted, not acted on yet: delegation to another VirtualService".to_owned();
-        note("delegate", Err(Problem::new(Code::NotActedOn, message)));
-        return found;
-    }
-    if let Some(redirect) = &rule.redirect {
+        // What it does is the delegate's to say, and judged when both are one.
+    } else if let Some(redirect) = &rule.redirect {
         check_redirect(redirect, &mut note);
     } else if let Some(direct) = &rule.direct_response {
         check_direct_response(direct, &mut note);

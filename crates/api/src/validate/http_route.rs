@@ -19,7 +19,8 @@ use crate::types::scalar::Percent;
 const RULE_LEFT_OUT: &str = "the rule is left out";
 const MIRROR_LEFT_OUT: &str = "the mirror is left out";
 
-pub(super) fn validate(report: &mut Report, index: usize, rule: &HttpRoute) {
+/// `delegate`: the rule is of one, so that another may add to it.
+pub(super) fn validate(report: &mut Report, index: usize, rule: &HttpRoute, delegate: bool) {
     let path = &format!("spec.http[{index}]");
     let fate = judge_rule(rule);
     let instead = if fate == RuleFate::Closed { RULE_CLOSED } else { RULE_LEFT_OUT };
@@ -32,7 +33,7 @@ pub(super) fn validate(report: &mut Report, index: usize, rule: &HttpRoute) {
     }
     actions(report, path, index, rule);
     destinations(report, path, rule);
-    mirrors(report, path, index, rule);
+    mirrors(report, path, index, rule, delegate || rule.delegate.is_some());
     headers(report, &format!("{path}.headers"), rule.headers.as_ref());
     authority(report, path, rule);
     report.duration(format!("{path}.timeout"), rule.timeout, true, "the route has no time limit");
@@ -133,7 +134,7 @@ fn actions(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
 /// Mirrors of a rule that sends nothing.
 fn idle_mirrors(report: &mut Report, index: usize, rule: &HttpRoute, why: &str) {
     let mirrors = rule.mirror.iter().map(|_| None).chain((0..rule.mirrors.len()).map(Some));
-    for place in mirrors.map(|entry| MirrorPlace { rule: index, entry }) {
+    for place in mirrors.map(|entry| MirrorPlace { rule: index, delegated: None, entry }) {
         let message = format!("ignored: a rule with {why} sends nothing that could be copied");
         report.about_mirror(place, |report| report.add(Code::MirrorIgnored, place.entry_field(), message));
     }
@@ -194,10 +195,11 @@ fn destinations(report: &mut Report, path: &str, rule: &HttpRoute) {
     }
 }
 
-fn mirrors(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
+/// `merged`: a delegate's and a root's part add up, so one may have the mirror and the other its share.
+fn mirrors(report: &mut Report, path: &str, index: usize, rule: &HttpRoute, merged: bool) {
     let percentage = format!("{path}.mirrorPercentage");
     let percent = format!("{path}.mirrorPercent");
-    if rule.mirror.is_none() {
+    if rule.mirror.is_none() && !merged {
         for (field, present) in
             [(&percentage, rule.mirror_percentage.is_some()), (&percent, rule.mirror_percent.is_some())]
         {
@@ -212,7 +214,9 @@ fn mirrors(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
             }
         }
     }
-    report.about_mirror(MirrorPlace { rule: index, entry: None }, |report| mirror(report, path, rule));
+    report.about_mirror(MirrorPlace { rule: index, delegated: None, entry: None }, |report| {
+        mirror(report, path, rule)
+    });
     if rule.mirror.is_some() && !rule.mirrors.is_empty() {
         let message =
             "beside mirror: both are served here, but Istio's admission check refuses the combination";
@@ -220,7 +224,7 @@ fn mirrors(report: &mut Report, path: &str, index: usize, rule: &HttpRoute) {
     }
     for (entry, written) in rule.mirrors.iter().enumerate() {
         let path = format!("{path}.mirrors[{entry}]");
-        let place = MirrorPlace { rule: index, entry: Some(entry) };
+        let place = MirrorPlace { rule: index, delegated: None, entry: Some(entry) };
         report.about_mirror(place, |report| mirrors_entry(report, &path, written));
     }
 }

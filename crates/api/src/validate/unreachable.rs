@@ -21,8 +21,8 @@ pub(super) fn validate(report: &mut Report, rules: &[HttpRoute]) {
             report.add(Code::UnreachableRule, path, message);
             continue;
         }
-        // A rule that is left out takes nothing from others.
-        if !check_rule(rule).is_empty() {
+        // A rule that is left out takes nothing from others, and how much one takes that delegates is not known here.
+        if !check_rule(rule).is_empty() || rule.delegate.is_some() {
             continue;
         }
         if rule.matches.is_empty() {

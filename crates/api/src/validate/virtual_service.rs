@@ -23,14 +23,14 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
         report.add(Code::NoRules, "spec", "no rules at all; the object has no effect");
     }
     for (index, rule) in spec.http.iter().enumerate() {
-        http_route::validate(report, index, rule);
+        http_route::validate(report, index, rule, spec.hosts.is_empty());
     }
     unreachable::validate(report, &spec.http);
 }
 
-/// A VirtualService without hosts is a delegate: only other VirtualServices can give its rules an effect.
+/// A VirtualService without hosts is a delegate: only other VirtualServices give its rules an effect, and only such as have
+/// hosts.
 fn delegate(report: &mut Report, spec: &VirtualServiceSpec) {
-    report.not_acted_on("spec.hosts", "no hosts make it a delegate, and rules of delegates are not served");
     for (field, present) in [
         ("gateways", !spec.gateways.is_empty()),
         ("tls", !spec.tls.is_empty()),
@@ -40,6 +40,11 @@ fn delegate(report: &mut Report, spec: &VirtualServiceSpec) {
             let message = "a delegate (no hosts) may not have it; it has no effect".to_owned();
             report.add(Code::ConflictingFields, format!("spec.{field}"), message);
         }
+    }
+    for (index, _) in spec.http.iter().enumerate().filter(|(_, rule)| rule.delegate.is_some()) {
+        let message =
+            "a delegate (no hosts) cannot delegate: one level is all there is; the rule is left out";
+        report.add(Code::NestedDelegate, format!("spec.http[{index}].delegate"), message);
     }
 }
 

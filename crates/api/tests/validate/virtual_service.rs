@@ -22,11 +22,16 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
         &[],
     ),
     ("no rules", "hosts: [a]", &["error NoRules spec~has no effect"]),
-    ("a delegate", "http:\n- route: [{destination: {host: a}}]", &["warning NotActedOn spec.hosts~delegate"]),
+    ("a delegate", "http:\n- route: [{destination: {host: a}}]\n  mirrorPercentage: {value: 5}", &[]),
+    (
+        "a delegate that delegates",
+        "http:\n- delegate: {name: x}",
+        &["error NestedDelegate spec.http[0].delegate~one level"],
+    ),
     (
         "a delegate with gateways",
         "gateways: [x]\nhttp:\n- route: [{destination: {host: a}}]",
-        &["warning NotActedOn spec.hosts", "error ConflictingFields spec.gateways"],
+        &["error ConflictingFields spec.gateways"],
     ),
     (
         "hosts",
@@ -172,16 +177,8 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
             "error ConflictingFields spec.http[0].rewrite",
         ],
     ),
-    (
-        "delegate",
-        "hosts: [a]\nhttp:\n- delegate: {name: x}",
-        &["warning NotActedOn spec.http[0].delegate~the rule is left out"],
-    ),
-    (
-        "delegate and route",
-        rule!("delegate: {name: x}"),
-        &["warning NotActedOn spec.http[0].delegate", "error ConflictingFields spec.http[0].route"],
-    ),
+    ("delegate", "hosts: [a]\nhttp:\n- delegate: {name: x}", &[]),
+    ("delegate and route", rule!("delegate: {name: x}"), &["error ConflictingFields spec.http[0].route"]),
     (
         "a bad redirect",
         "hosts: [a]\nhttp:\n- redirect: {uri: \"/\\n\", prefixRewrite: /y, redirectCode: 200, scheme: ftp, port: 0, derivePort: FROM_REQUEST_PORT}\n  match: [{uri: {exact: /}}]",

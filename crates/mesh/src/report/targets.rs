@@ -57,18 +57,37 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
             continue;
         }
         match destination_target(view, id, &destination.destination, client) {
-            Err(problem) => report.insert(broken_destination(id, &destination.field, &problem)),
-            Ok(cluster) => report.extend(plaintext(view, id, &destination.field, &cluster)),
+            Err(problem) => say(rule, true, broken_destination(id, &destination.field, &problem), report),
+            Ok(cluster) => {
+                let note = plaintext(view, id, &destination.field, &cluster);
+                note.into_iter().for_each(|note| say(rule, true, note, report));
+            }
         }
     }
     for mirror in &forward.mirrors {
         match mirror_target(view, id, mirror, client) {
-            Err(problem) => report.insert(broken_mirror(id, mirror.place, &problem)),
-            Ok(cluster) => report_mirror(view, id, forward, mirror, &cluster, client, report),
+            Err(problem) => say(rule, mirror.by_delegate, broken_mirror(id, mirror.place, &problem), report),
+            Ok(cluster) => {
+                for note in report_mirror(view, id, forward, mirror, &cluster, client, report) {
+                    say(rule, mirror.by_delegate, note.about_mirror(mirror.place), report);
+                }
+            }
         }
     }
 }
 
+/// Says something of a rule; of what stands in a delegate, to its author too.
+fn say(rule: &Rule, by_delegate: bool, note: Diagnostic, report: &mut Report) {
+    if let Some(delegate) = rule.delegate.as_ref().filter(|_| by_delegate)
+        && let Some((_, field)) = note.field.split_once(".delegate.")
+    {
+        let (object, field) = (Some(delegate.clone()), format!("spec.{field}"));
+        report.insert(Diagnostic { object, field, mirror: None, ..note.clone() });
+    }
+    report.insert(note);
+}
+
+/// Notes what a mirror comes to, and answers what is to be said of it.
 fn report_mirror(
     view: &dyn View,
     id: &ObjectId,
@@ -77,23 +96,23 @@ fn report_mirror(
     cluster: &ClusterRef,
     client: &RouteClient,
     report: &mut Report,
-) {
-    let about = |note: Diagnostic| note.about_mirror(mirror.place);
+) -> Vec<Diagnostic> {
     let field = mirror.place.field();
-    report.extend(plaintext(view, id, &field, cluster).map(about));
-    report.extend(not_hashed(view, id, &field, cluster).map(about));
-    report.extend(as_http1(view, id, &field, forward, cluster, client).map(about));
+    let mut notes: Vec<_> = plaintext(view, id, &field, cluster).into_iter().collect();
+    notes.extend(not_hashed(view, id, &field, cluster));
+    notes.extend(as_http1(view, id, &field, forward, cluster, client));
     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
     if endpoints == 0 {
         let message = format!(
             "{} has no ready endpoints right now: copies are dropped until there are",
             describe(cluster)
         );
-        report.insert(about(Diagnostic::new(Code::NoEndpoints, id, field, message)));
+        notes.push(Diagnostic::new(Code::NoEndpoints, id, field, message));
     }
     if let Some(state) = report.mirrors.iter_mut().find(|state| state.key == mirror.key) {
         state.clusters.insert(cluster.with_role(Role::Mirror), endpoints);
     }
+    notes
 }
 
 /// Istio sends it all the same, and says nothing.
