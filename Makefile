@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test kubernetes scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test attack kubernetes scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -51,6 +51,10 @@ test: tools build ## Every tier of tests, with the real Envoy, and on a real Kub
 	@# Why they cannot be built, the builder says; what is skipped without them, the tests say.
 	@$(BUILD_GO) || [ -z "$$REQUIRE_APISERVER" ]
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
+
+attack: ## Clients that mean harm, the long ones too, against a release build: what others are served meanwhile, and what stays
+	$(CARGO) build --release --package umbra-server --bin umbra
+	UMBRA_ATTACK=long UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes

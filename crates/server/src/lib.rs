@@ -16,6 +16,7 @@ mod certificate;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod crowd;
 mod descriptors;
 pub mod diagnostics;
 pub mod engine_task;

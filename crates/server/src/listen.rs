@@ -1,6 +1,7 @@
 //! HTTP connections of both versions on one port, with deadlines: a client that dawdles must not keep a descriptor for
-//! ever, and many must not take them all from the proxies.
+//! ever, and many must not take them all from the proxies, nor from each other: see [`crate::crowd`].
 
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::crowd::{Crowd, Hold, Place, Room};
 
 /// How patient an interface for people and tools is. Tests shorten it.
 #[derive(Clone, Copy, Debug)]
@@ -24,55 +27,95 @@ pub(crate) struct Limits {
     /// For the headers of a request.
     pub(crate) headers: Duration,
     /// After this a connection is ended behind its present requests, and after as much again in any case; but not while
-    /// a request keeps its [`InUse`].
+    /// it is held.
     pub(crate) lifetime: Duration,
-    /// At once; more wait to be accepted.
+    /// Connections that are not held, at once; beyond these the oldest gives way.
     pub(crate) connections: usize,
+    /// Of these, those of one address.
+    pub(crate) of_one: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { headers: Duration::from_secs(10), lifetime: Duration::from_secs(120), connections: 256 }
+        let (headers, lifetime) = (Duration::from_secs(10), Duration::from_secs(120));
+        Limits { headers, lifetime, connections: 256, of_one: 192 }
     }
 }
 
+/// Connections that are held: those of watches.
+const HELD: usize = 64;
 /// Streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
 /// Headers of one request (HPACK bombs).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// What a client may send before it must wait, on a stream and on all of an HTTP/2 connection; and the largest head of
+/// a request over HTTP/1.
+const WINDOW: u32 = 64 << 10;
 /// How often a quiet HTTP/2 connection is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
-/// An extension of every request: as long as a clone is kept, the connection lives beyond its usual time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InUse(Arc<()>);
-
-/// Serves until `stop`, then ends each connection behind its present request.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let serve = |stream| Some(connection(stream, router.clone(), limits, stop.clone()));
-    each("an HTTP interface", listener, limits.connections, stop.clone(), serve).await;
+/// An extension of every request: by whom, and a way to keep the connection beyond its usual time.
+#[derive(Clone, Debug)]
+pub(crate) struct InUse {
+    place: Arc<Place>,
+    /// Who asks.
+    pub(crate) peer: IpAddr,
 }
 
-/// Serves each connection by itself, no more than `most` at once, until `stop`, then waits until all have ended. `None`: a
+impl InUse {
+    /// Keeps the connection; `None`: as many are kept as may be.
+    pub(crate) fn keep(&self) -> Option<Hold> {
+        self.place.hold()
+    }
+}
+
+/// A connection that was accepted.
+pub(crate) struct Accepted {
+    /// Its bytes.
+    pub(crate) stream: TcpStream,
+    /// Who.
+    pub(crate) peer: IpAddr,
+    /// Where it stands among the others of the port.
+    pub(crate) place: Arc<Place>,
+}
+
+/// Serves until `stop`, then ends each connection behind its present request. `port` and `gave_way` are for those who tell of
+/// it.
+pub(crate) async fn serve(
+    (port, gave_way): (&'static str, Counter),
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let crowd = Crowd::new(port, Room::alone(limits.connections, limits.of_one, HELD), gave_way);
+    let serve = |accepted| Some(connection(accepted, router.clone(), limits, stop.clone()));
+    each(port, listener, crowd, stop.clone(), serve).await;
+}
+
+/// Serves each connection by itself, with as much room as a crowd has, until `stop`, then waits until all have ended. `None`: a
 /// connection that cannot be served now is closed.
 pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
     what: &str,
     listener: TcpListener,
-    most: usize,
+    crowd: Crowd,
     stop: CancellationToken,
-    mut serve: impl FnMut(TcpStream) -> Option<F>,
+    mut serve: impl FnMut(Accepted) -> Option<F>,
 ) {
-    let slots = Arc::new(Semaphore::new(most));
     let connections = TaskTracker::new();
     let accept = async {
-        // The semaphore is never closed.
-        while let Ok(slot) = slots.clone().acquire_owned().await {
+        loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let Some(served) = serve(stream) else { continue };
+                Ok((stream, peer)) => {
+                    let gives_way = CancellationToken::new();
+                    let place = crowd.enter(peer.ip(), gives_way.clone());
+                    let accepted = Accepted { stream, peer: peer.ip(), place };
+                    let Some(served) = serve(accepted) else { continue };
                     connections.spawn(async move {
-                        served.await;
-                        drop(slot);
+                        tokio::select! {
+                            () = served => {}
+                            () = gives_way.cancelled() => {}
+                        }
                     });
                 }
                 Err(error) => {
@@ -91,19 +134,24 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+async fn connection(accepted: Accepted, router: Router, limits: Limits, stop: CancellationToken) {
+    let Accepted { stream, peer, place } = accepted;
     let version = tokio::select! {
         version = tokio::time::timeout(limits.headers, sniff(&stream)) => version,
         () = stop.cancelled() => return,
     };
     // A client that breaks off, or says nothing, is no event.
     let Ok(Ok(version)) = version else { return };
-    let in_use = InUse::default();
     let service = {
-        let in_use = in_use.clone();
+        let in_use = InUse { place: place.clone(), peer };
         service_fn(move |mut request: Request<Incoming>| {
+            let asking = in_use.place.ask();
             request.extensions_mut().insert(in_use.clone());
-            router.clone().oneshot(request.map(Body::new))
+            let answer = router.clone().oneshot(request.map(Body::new));
+            async move {
+                let _asking = asking;
+                answer.await
+            }
         })
     };
     // Small messages go out at once.
@@ -114,18 +162,21 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: Can
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits.headers)
+                .max_buf_size(WINDOW as usize)
                 .serve_connection(io, service);
-            run(served, |served| served.graceful_shutdown(), &in_use, limits, &stop).await;
+            run(served, |served| served.graceful_shutdown(), &place, limits, &stop).await;
         }
         Version::Http2 => {
             let served = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(MAX_STREAMS)
                 .max_header_list_size(MAX_HEADER_BYTES)
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
                 .keep_alive_interval(KEEPALIVE.0)
                 .keep_alive_timeout(KEEPALIVE.1)
                 .serve_connection(io, service);
-            run(served, |served| served.graceful_shutdown(), &in_use, limits, &stop).await;
+            run(served, |served| served.graceful_shutdown(), &place, limits, &stop).await;
         }
     }
 }
@@ -154,19 +205,17 @@ async fn sniff(stream: &TcpStream) -> std::io::Result<Version> {
 async fn run<C: Future>(
     served: C,
     goodbye: impl Fn(Pin<&mut C>),
-    in_use: &InUse,
+    place: &Place,
     limits: Limits,
     stop: &CancellationToken,
 ) {
-    // Here and in the service.
-    let idle = Arc::strong_count(&in_use.0);
     let mut served = pin!(served);
     loop {
         // A client that breaks off is no event.
         tokio::select! {
             _ = &mut served => return,
             () = tokio::time::sleep(limits.lifetime) => {
-                if Arc::strong_count(&in_use.0) <= idle {
+                if !place.is_held() {
                     break;
                 }
             }
@@ -193,7 +242,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "here"));
         let stop = CancellationToken::new();
-        (address, stop.clone(), tokio::spawn(serve(listener, router, limits, stop)))
+        let port = ("test", Counter::default());
+        (address, stop.clone(), tokio::spawn(serve(port, listener, router, limits, stop)))
     }
 
     async fn ask(address: SocketAddr, request: &str) -> String {
@@ -209,7 +259,7 @@ mod tests {
     async fn dawdling_connections_end_and_leave_their_slot() {
         let short = Duration::from_secs(2);
         let (address, stop, served) =
-            start(Limits { headers: short, lifetime: PATIENCE, connections: 1 }).await;
+            start(Limits { headers: short, lifetime: PATIENCE, connections: 1, of_one: 1 }).await;
         for (request, part) in [
             ("", ""),
             ("GET / HTTP/1.1\r\nHost: a\r\nX: ", ""),
@@ -248,11 +298,12 @@ mod tests {
         let router = Router::new().route("/", get(async || "here")).route(
             "/keep",
             get(async move |axum::Extension(in_use): axum::Extension<InUse>| {
-                keep.lock().unwrap().push(in_use);
+                keep.lock().unwrap().push(in_use.keep().unwrap());
             }),
         );
         let limits = Limits { lifetime: Duration::from_secs(2), ..Limits::default() };
-        let _served = tokio::spawn(serve(listener, router, limits, CancellationToken::new()));
+        let port = ("test", Counter::default());
+        let _served = tokio::spawn(serve(port, listener, router, limits, CancellationToken::new()));
         let ask = |path: &str| Request::get(format!("http://{address}{path}")).body(Body::empty()).unwrap();
         let (mut used, used_end) = connect(address).await;
         assert!(used.send_request(ask("/keep")).await.unwrap().status().is_success());
@@ -265,5 +316,22 @@ mod tests {
         assert!(used.send_request(ask("/")).await.unwrap().status().is_success());
         kept.lock().unwrap().clear();
         tokio::time::timeout(PATIENCE, used_end).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_dawdles_gives_way() {
+        let limits = Limits { headers: PATIENCE, connections: 2, of_one: 2, ..Limits::default() };
+        let (address, _stop, _served) = start(limits).await;
+        let mut crowd = Vec::new();
+        for said in ["", "GET / HTTP/1.1\r\nHost: ", "", "PRI * HTTP/2.0\r\n"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            crowd.push(stream);
+        }
+        let asked = ask(address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        assert!(asked.contains("here"), "{asked}");
+        let mut nothing = Vec::new();
+        let end = crowd[0].read_to_end(&mut nothing);
+        let _ = tokio::time::timeout(PATIENCE, end).await.expect("the first has given way");
     }
 }

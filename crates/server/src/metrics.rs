@@ -68,8 +68,15 @@ pub struct ByResult {
 /// By why a stream ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByReason {
-    /// `client`, `shutdown`, `refused`, `unproven`, `expired`, `first_request_timeout`, `slow_reader` or `error`.
+    /// `client`, `shutdown`, `refused`, `unproven`, `expired`, `first_request_timeout`, `slow_reader`, `full` or `error`.
     pub reason: &'static str,
+}
+
+/// By port.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct ByPort {
+    /// `xds`, `xds-tls`, `admin`, `probe`, `api` or `injector`.
+    pub port: &'static str,
 }
 
 /// By what proxies have to prove.
@@ -157,6 +164,8 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// `umbra_tls_handshake_failures`.
     pub tls_handshake_failures: Counter,
+    /// `umbra_connections_gave_way`.
+    pub gave_way: Family<ByPort, Counter>,
     /// `umbra_log_lines_repeated`.
     pub log_lines_repeated: Counter,
     /// `umbra_log_lines_unread`.
@@ -290,6 +299,11 @@ impl Metrics {
                 "Connections to xDS over TLS that did not get through the handshake",
                 Counter::default(),
             ),
+            gave_way: on.one(
+                "connections_gave_way",
+                "Connections without a stream that was let in that gave way to newer ones",
+                Family::default(),
+            ),
             log_lines_repeated: on.one(
                 "log_lines_repeated",
                 "Log lines left out since many of one kind came within a second",
@@ -322,6 +336,11 @@ impl Metrics {
         for kind in Kind::all() {
             self.objects.get_or_create(&ByObject { kind: kind.as_str() }).set(0);
         }
+    }
+
+    /// The counter of connections to a port that gave way to others.
+    pub fn gave_way(&self, port: &'static str) -> Counter {
+        self.gave_way.get_or_create(&ByPort { port }).clone()
     }
 
     /// Sets the number of diagnostics of each sort; sorts not named go to zero and vanish.

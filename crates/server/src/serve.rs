@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -16,10 +16,11 @@ use umbra_source::kubernetes::{keep_certificate, take_part};
 use umbra_source::{Update, Work};
 
 use crate::admin::Admin;
-use crate::ads::{Ads, Patience};
+use crate::ads::{self, Ads, Allowances, Patience};
 use crate::api::Api;
 use crate::certificate::{self, Certificates};
 use crate::config::{Config, Options};
+use crate::crowd::Crowd;
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::failure::usage;
@@ -239,9 +240,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         connections: CancellationToken::new(),
         http: CancellationToken::new(),
     };
-    let slots = Arc::new(Semaphore::new(descriptors::for_proxies()));
+    let allowances = Allowances::default();
+    let room = descriptors::for_proxies(1 + usize::from(tls.is_some()));
     let mut proxies_on = |name, listener, identity, gate| {
-        let serve = ads.clone().serve(listener, identity, gate, slots.clone(), stop.connections.clone());
+        let crowd = Crowd::new(name, room.clone(), metrics.gave_way(name));
+        let limits = ads::Limits { crowd, allowances: allowances.clone() };
+        let serve = ads.clone().serve(listener, identity, gate, limits, stop.connections.clone());
         vital.task(name, async move { Ok(serve.await?) });
     };
     // Who can reach a loopback address is on this machine, or in this Pod.
@@ -267,20 +271,23 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let (Some(listener), Some(pair)) = (injector_listener, certificates.injector) {
         let (settings, xds) = (injection_settings, certificates.xds);
         let injector = Injector { settings, xds, metrics: metrics.clone() };
-        let serve = injector::serve(listener, injector.router(), pair, stop.http.clone());
+        let serve =
+            injector::serve(listener, injector.router(), pair, metrics.gave_way(INJECTOR), stop.http.clone());
         vital.task(INJECTOR, async move {
             serve.await;
             Ok(())
         });
     }
     let mut people_on = |name, listener, router| {
-        let serve = listen::serve(listener, router, listen::Limits::default(), stop.http.clone());
+        let (port, limits) = ((name, metrics.gave_way(name)), listen::Limits::default());
+        let serve = listen::serve(port, listener, router, limits, stop.http.clone());
         vital.task(name, async move {
             serve.await;
             Ok(())
         });
     };
-    people_on(ADMIN, admin_listener, views.clone().router(asked.clone()));
+    let from_here = admin.ip().is_loopback();
+    people_on(ADMIN, admin_listener, views.clone().router(asked.clone(), from_here));
     if let Some(listener) = probe_listener {
         people_on(PROBE, listener, views.probe_router());
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flight::{Content, Flight, Items, Load};
+use crate::names::NAME;
 use crate::resource::{Resource, ResourceMap, ResourceType};
 use crate::snapshot::Snapshot;
 use crate::subscription::{Delta, Subscription};
@@ -146,6 +147,11 @@ impl Held {
     /// Everything was sent and answered.
     pub(crate) fn idle(&self) -> bool {
         self.answered && self.pending.is_empty() && self.flights.is_empty()
+    }
+
+    /// The bytes that names and versions of this stream alone take, about.
+    pub(crate) fn weight(&self) -> usize {
+        self.subscription.names().weight() + (self.foreign.len() + self.initial.len()) * NAME
     }
 
     /// Every name is [`Held::settled`].

@@ -12,7 +12,12 @@ use xxhash_rust::xxh3::xxh3_128;
 pub(crate) struct Names {
     set: RedBlackTreeSetSync<Arc<str>>,
     print: Print,
+    /// How many names, and bytes of names, at most are not in common with the set that this one is a copy of.
+    own: (usize, usize),
 }
+
+/// What a name in a set costs beside its bytes, about: a node of the tree, and the head of the text.
+pub(crate) const NAME: usize = 160;
 
 /// The sum of the hashes of the members of a set, and how many bytes they have. A chance that two different sets have
 /// the same is one in 2^128, and who looks for such sets is told too little himself.
@@ -65,8 +70,19 @@ impl Names {
             return false;
         }
         self.print.plus(name.len(), xxh3_128(name.as_bytes()));
+        self.own = (self.own.0 + 1, self.own.1 + name.len());
         self.set.insert_mut(name);
         true
+    }
+
+    /// A copy that has everything in common with this one.
+    pub(crate) fn in_common(&self) -> Self {
+        Names { own: (0, 0), ..self.clone() }
+    }
+
+    /// The bytes that it keeps for itself alone, about.
+    pub(crate) fn weight(&self) -> usize {
+        self.own.0.min(self.print.count) * NAME + self.own.1.min(self.print.bytes)
     }
 
     /// Takes a name away; false when it was not there.
@@ -147,6 +163,17 @@ mod tests {
         let list = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert!(some.is_list(&list(&["b", "a"])));
         assert!(!some.is_list(&list(&["a", "a"])) && !some.is_list(&list(&["a", "b", "b"])));
+    }
+
+    #[test]
+    fn what_is_in_common_weighs_nothing() {
+        let all = names(&["a", "b"]);
+        assert_eq!((all.weight(), all.in_common().weight()), (2 * NAME + 2, 0));
+        let mut more = all.in_common();
+        more.insert("long".into());
+        assert_eq!(more.weight(), NAME + 4);
+        assert!(["long", "a", "b"].into_iter().all(|name| more.remove(name)));
+        assert_eq!(more.weight(), 0);
     }
 
     #[test]

@@ -120,6 +120,13 @@ impl Session {
         self.snapshot.as_ref()
     }
 
+    /// The bytes that this stream alone makes its server keep, about: names that it asks for and has not in common with
+    /// others, and versions that it brought from an earlier one.
+    pub fn weight(&self) -> usize {
+        let named = ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost);
+        named.map(|ty| self.held(ty).weight()).sum()
+    }
+
     /// The variant that the stream was opened with.
     pub fn variant(&self) -> Variant {
         self.variant
@@ -240,7 +247,9 @@ impl Session {
                     self.follow_open_clusters(snapshot.generation());
                 }
             } else {
-                self.types[ty.index()].follow(change, ty, snapshot);
+                let held = &mut self.types[ty.index()];
+                held.follow(change, ty, snapshot);
+                held.subscription.share(snapshot.names(ty));
             }
         }
         Ok(())

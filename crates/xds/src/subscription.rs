@@ -62,7 +62,7 @@ impl Subscription {
     /// Has the names in common with these, if they are the same.
     pub(crate) fn share(&mut self, names: &Names) {
         if self.names.is_same(names) {
-            self.names = names.clone();
+            self.names = names.in_common();
         }
     }
 
@@ -133,7 +133,7 @@ impl Subscription {
     fn is_all(&mut self, list: &[String], known: &Names) -> bool {
         let all = !self.asked && !list.is_empty() && list.len() <= MAX_NAMES && known.is_list(list);
         if all {
-            (self.asked, self.names) = (true, known.clone());
+            (self.asked, self.names) = (true, known.in_common());
         }
         all
     }

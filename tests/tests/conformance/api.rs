@@ -64,7 +64,7 @@ impl World {
 
     /// What the gate says: the status and the body.
     async fn gate(&self, path: &str) -> (u16, Value) {
-        gate(self.api(), &Ask::get("umbra", path)).await
+        gate(self.api(), &Ask::get("localhost", path)).await
     }
 
     /// A proxy that has taken everything but routes; these it is only sent.
@@ -263,9 +263,9 @@ async fn the_gate_opens_when_every_proxy_has_taken_the_object() {
     }
     client.fence().await;
     for ask in [
-        Ask::get("umbra", PATH),
-        Ask::get("umbra", "/v1/live/vs/default/a"),
-        Ask::get("umbra", "/v1/live/virtualservices/default/a"),
+        Ask::get("localhost", PATH),
+        Ask::get("localhost", "/v1/live/vs/default/a"),
+        Ask::get("localhost", "/v1/live/virtualservices/default/a"),
         Ask::post(
             "umbra",
             PATH,
@@ -278,9 +278,9 @@ async fn the_gate_opens_when_every_proxy_has_taken_the_object() {
         assert_eq!(body["object"]["name"], "a");
     }
     let mut cleartext = Http::new(&Net::here(), world.api()).http2();
-    assert_eq!(cleartext.ask(&Ask::get("umbra", PATH)).await.expect("an answer").status, 200);
+    assert_eq!(cleartext.ask(&Ask::get("localhost", PATH)).await.expect("an answer").status, 200);
     // Everything that --api serves, --admin does too.
-    let (status, body) = gate(world.running.admin, &Ask::get("umbra", PATH)).await;
+    let (status, body) = gate(world.running.admin, &Ask::get("localhost", PATH)).await;
     assert_eq!(status, 200, "{body}");
     let admin = grpc(world.running.admin).await.list_proxies(ListProxiesRequest::default()).await;
     assert_eq!(admin.expect("a list").into_inner().proxies.len(), 1);
@@ -302,7 +302,7 @@ async fn limits_hold() {
     let world = World::start("+a").await;
     let mut api = world.grpc().await;
     let mut open = Vec::new();
-    for _ in 0..32 {
+    for _ in 0..8 {
         open.push(api.watch_mirrors(WatchMirrorsRequest::default()).await.expect("a watch").into_inner());
     }
     let refused = api.watch_proxies(WatchProxiesRequest::default()).await.expect_err("one too many");

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use umbra_engine::{Engine, Options};
 use umbra_envoy::BootstrapOptions;
 use umbra_ir::ProxyKind;
 use umbra_proto::envoy::config::core::v3::Node;
-use umbra_server::ads::{Ads, Patience};
+use umbra_server::ads::{Ads, Limits, Patience};
 use umbra_server::engine_task::EngineHandle;
 use umbra_server::metrics::Metrics;
 use umbra_server::proxies::Proxies;
@@ -44,7 +43,7 @@ impl Unloaded {
             listener,
             None,
             umbra_server::identity::Gate::Open { counts: true },
-            Arc::new(Semaphore::new(100)),
+            Limits::default(),
             CancellationToken::new(),
         ));
         Self { engine, proxies, address }

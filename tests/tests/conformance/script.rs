@@ -261,7 +261,7 @@ impl Conversation {
 
     async fn http(&self, path: &str) -> String {
         let mut client = Http::new(&Net::here(), self.running().admin);
-        client.ask(&Ask::get("umbra", path)).await.expect("an answer").text()
+        client.ask(&Ask::get("localhost", path)).await.expect("an answer").text()
     }
 
     /// The client's entry in `/debug/proxies`, when only one stream is left.

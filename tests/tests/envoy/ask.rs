@@ -11,7 +11,7 @@ use super::{set_rules, wait_share, web};
 
 /// What the gate says of an object.
 async fn gate(world: &World, object: &str) -> (u16, Value) {
-    let ask = Ask::get("umbra", &format!("/v1/live/{object}"));
+    let ask = Ask::get("localhost", &format!("/v1/live/{object}"));
     let answer = Client::new(world.net(), world.umbra().admin()).ask(&ask).await.expect("an answer");
     (answer.status.as_u16(), serde_json::from_str(&answer.text()).expect("JSON"))
 }

@@ -23,7 +23,8 @@ const TOOL: Duration = Duration::from_secs(600);
 /// What the gate says: the status, and the sentence.
 async fn gate(path: &str) -> (u16, String) {
     let api = API.parse().expect("an address");
-    let answer = Client::new(&Net::here(), api).ask(&Ask::get("umbra", &format!("/v1/live/{path}"))).await;
+    let answer =
+        Client::new(&Net::here(), api).ask(&Ask::get("localhost", &format!("/v1/live/{path}"))).await;
     let answer = answer.expect("an answer");
     let body: Value = serde_json::from_str(&answer.text()).unwrap_or_default();
     (answer.status.as_u16(), body["message"].as_str().unwrap_or_default().to_owned())

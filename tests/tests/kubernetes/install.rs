@@ -156,7 +156,7 @@ async fn metric(cluster: &Cluster, name: &str) -> Vec<u64> {
     for pod in cluster.agent().pods(NAMESPACE, "app.kubernetes.io/component=control-plane") {
         let Some(address) = pod.address() else { continue };
         let answer =
-            Client::new(&Net::here(), (address, 15020).into()).ask(&Ask::get("umbra", "/metrics")).await;
+            Client::new(&Net::here(), (address, 15020).into()).ask(&Ask::get("localhost", "/metrics")).await;
         let text = answer.map(|answer| answer.text()).unwrap_or_default();
         all.extend(text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()));
     }

@@ -196,12 +196,12 @@ async fn assert_same(umbras: &[Arc<PodState>], envoys: &[EnvoyProcess]) {
         let mut client =
             Client::new(&umbra.net().expect("a network"), "127.0.0.1:15014".parse().expect("an address"));
         let answer =
-            client.ask(&Ask::get("umbra", "/debug/proxies")).await.unwrap_or_else(|e| panic!("{e:#}"));
+            client.ask(&Ask::get("localhost", "/debug/proxies")).await.unwrap_or_else(|e| panic!("{e:#}"));
         let proxies: Value = serde_json::from_str(&answer.text()).expect("JSON");
         let node = proxies["proxies"][0]["node"].clone();
         let node = node.as_str().or(node["id"].as_str()).unwrap_or_else(|| panic!("no node: {proxies:#}"));
         let path = format!("/debug/proxies?proxy={node}");
-        let answer = client.ask(&Ask::get("umbra", &path)).await.unwrap_or_else(|e| panic!("{e:#}"));
+        let answer = client.ask(&Ask::get("localhost", &path)).await.unwrap_or_else(|e| panic!("{e:#}"));
         let mut resources: BTreeMap<String, Value> = serde_json::from_str(&answer.text()).expect("JSON");
         resources.remove("proxy").unwrap_or_else(|| panic!("{}", answer.text()));
         said.push(serde_json::to_value(resources).expect("JSON"));
@@ -225,7 +225,7 @@ async fn connected(envoy: &EnvoyProcess, umbras: &[Arc<PodState>]) -> Option<Arc
 async fn by_type(umbra: &PodState, metric: &str) -> BTreeMap<String, u64> {
     let mut client =
         Client::new(&umbra.net().expect("a network"), "127.0.0.1:15014".parse().expect("an address"));
-    let answer = client.ask(&Ask::get("umbra", "/metrics")).await.unwrap_or_else(|e| panic!("{e:#}"));
+    let answer = client.ask(&Ask::get("localhost", "/metrics")).await.unwrap_or_else(|e| panic!("{e:#}"));
     let text = answer.text();
     let start = format!("{metric}{{type=\"");
     let lines = text.lines().filter_map(|line| line.strip_prefix(&start)?.split_once("\"} "));

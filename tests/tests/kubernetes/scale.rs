@@ -108,7 +108,7 @@ fn acknowledged(cluster: &Cluster) -> UnboundedReceiver<Instant> {
         let mut before = None;
         while !out.is_closed() {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            let Ok(answer) = client.ask(&Ask::get("umbra", "/metrics")).await else { continue };
+            let Ok(answer) = client.ask(&Ask::get("localhost", "/metrics")).await else { continue };
             let now = metric(&answer.text(), "umbra_convergence_seconds_count");
             if before.is_some_and(|before| now > before) {
                 let _ = out.send(Instant::now());

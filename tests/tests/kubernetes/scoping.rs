@@ -33,7 +33,7 @@ fn in_namespace(namespace: &str, manifest: &str) -> String {
 /// What a Pod of umbra answers to `GET path` on its probe address; `None` while it does not.
 async fn probe(pod: &PodState, path: &str) -> Option<(u16, String)> {
     let address = (pod.address()?, 15020).into();
-    let answer = Client::new(&Net::here(), address).ask(&Ask::get("umbra", path)).await.ok()?;
+    let answer = Client::new(&Net::here(), address).ask(&Ask::get("localhost", path)).await.ok()?;
     Some((answer.status.as_u16(), answer.text()))
 }
 
@@ -41,7 +41,7 @@ async fn probe(pod: &PodState, path: &str) -> Option<(u16, String)> {
 async fn objects(pod: &PodState) -> Vec<String> {
     let admin = ([127, 0, 0, 1], 15014).into();
     let mut client = Client::new(&pod.net().expect("a network"), admin);
-    let answer = client.ask(&Ask::get("umbra", "/debug/objects")).await.expect("an answer");
+    let answer = client.ask(&Ask::get("localhost", "/debug/objects")).await.expect("an answer");
     let listed: Value = serde_json::from_slice(&answer.body).expect("JSON");
     let listed = listed["objects"].as_array().or(listed.as_array()).expect("a list").iter();
     let text = |object: &Value, key: &str| {

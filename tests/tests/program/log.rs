@@ -37,7 +37,7 @@ async fn a_standard_error_that_nobody_reads_holds_nothing_up() {
         .expect("umbra starts");
     let net = Net::here();
     let objects = || async {
-        let answer = Client::new(&net, admin.local()).ask(&Ask::get("umbra", "/metrics")).await.ok()?;
+        let answer = Client::new(&net, admin.local()).ask(&Ask::get("localhost", "/metrics")).await.ok()?;
         let text = answer.text();
         let line = text.lines().find_map(|line| line.strip_prefix("umbra_objects{kind=\"Service\"} "))?;
         line.parse::<u32>().ok()

@@ -1,6 +1,7 @@
 //! The admin HTTP interface: health, metrics, debug views. It reads, and changes nothing.
 
 mod debug;
+mod host;
 
 use std::sync::Arc;
 
@@ -51,8 +52,17 @@ const INDEX: &str = "<!doctype html><title>umbra</title><h1>umbra</h1><ul>
 ";
 
 impl Admin {
-    /// Every path that is served, those of the API included.
-    pub fn router(self, api: Api) -> Router {
+    /// Every path that is served, those of the API included. Where only this machine reaches it (`from_here`), only by a
+    /// name of this machine.
+    pub fn router(self, api: Api, from_here: bool) -> Router {
+        let all = self.all(api);
+        match from_here {
+            true => all.layer(axum::middleware::from_fn(host::check)),
+            false => all,
+        }
+    }
+
+    fn all(self, api: Api) -> Router {
         Router::new()
             .route("/", get(async || Html(INDEX)))
             .route("/debug", get(async || Html(INDEX)))

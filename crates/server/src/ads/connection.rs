@@ -1,13 +1,14 @@
 //! Connections, plain or over TLS, that can be closed from within, whatever their client does.
 //!
 //! Ending a gRPC stream needs the client to read; a client that does not would keep its connection and what is
-//! queued for it for ever. So each connection carries a token, and cancelling it fails the next read.
+//! queued for it for ever. So each connection carries a token, and cancelling it fails the next read or write. Patience
+//! with a connection runs as long as no stream on it has been let in, whichever of handshake, silence or refused streams
+//! that is.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,13 +16,14 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_rustls::Accept;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use super::Patience;
+use crate::crowd::{Asking, Crowd, Hold, Place};
 use crate::identity::Leaf;
 use crate::metrics::Metrics;
 use crate::tls::Identity;
@@ -32,7 +34,7 @@ pub struct ConnectionInfo {
     /// Who.
     pub peer: SocketAddr,
     close: CancellationToken,
-    used: Arc<AtomicBool>,
+    place: Arc<Place>,
     leaf: Arc<OnceLock<Leaf>>,
 }
 
@@ -47,9 +49,14 @@ impl ConnectionInfo {
         self.leaf.get()
     }
 
-    /// Notes that a stream was opened: the connection may stay.
-    pub fn use_it(&self) {
-        self.used.store(true, Ordering::Relaxed);
+    /// Notes that a stream was opened, of which nobody knows yet whether it is let in.
+    pub(super) fn ask(&self) -> Asking {
+        self.place.ask()
+    }
+
+    /// Notes that a stream was let in: the connection stays as long as it does. `None`: as many stay as may.
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.place.hold()
     }
 }
 
@@ -106,38 +113,60 @@ pub(super) struct Connection {
     stream: Transport,
     info: ConnectionInfo,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
-    patience: Option<Pin<Box<Sleep>>>,
-    _slot: OwnedSemaphorePermit,
+    patience: Patience,
+    /// Runs while no stream is let in.
+    waiting: Option<Waiting>,
+}
+
+/// How long it may go on like this.
+struct Waiting {
+    end: Pin<Box<Sleep>>,
+    /// Not even for somebody of whom it is not yet known who he is.
+    last: bool,
 }
 
 impl Connection {
     fn new(
         stream: Transport,
         peer: SocketAddr,
-        slot: OwnedSemaphorePermit,
+        crowd: &Crowd,
         parent: &CancellationToken,
-        patience: Duration,
+        patience: Patience,
     ) -> Self {
         let close = parent.child_token();
         let closed = Box::pin(close.clone().cancelled_owned());
-        let info = ConnectionInfo { peer, close, used: Arc::default(), leaf: Arc::default() };
-        let patience = Some(Box::pin(tokio::time::sleep(patience)));
-        Connection { stream, info, closed, patience, _slot: slot }
+        let place = crowd.enter(peer.ip(), close.clone());
+        let info = ConnectionInfo { peer, close, place, leaf: Arc::default() };
+        Connection { stream, info, closed, patience, waiting: None }
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if self.closed.as_mut().poll(cx).is_ready() {
             return Poll::Ready(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by umbra"));
         }
-        let used = self.info.used.load(Ordering::Relaxed);
-        if used {
-            self.patience = None;
+        if self.info.place.is_held() {
+            self.waiting = None;
+            return Poll::Pending;
         }
-        let out_of_patience = self.patience.as_mut().is_some_and(|it| it.as_mut().poll(cx).is_ready());
-        if out_of_patience {
-            return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "no stream was opened"));
+        let Patience { first_stream, first_request, .. } = self.patience;
+        let sleep = |time| Box::pin(tokio::time::sleep(time));
+        let waiting = self.waiting.get_or_insert_with(|| Waiting { end: sleep(first_stream), last: false });
+        loop {
+            ready!(waiting.end.as_mut().poll(cx));
+            if waiting.last || !self.info.place.is_asking() {
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "no stream was let in"));
+            }
+            // For its first request, and for what it names to be seen.
+            *waiting = Waiting { end: sleep(2 * first_request), last: true };
         }
-        Poll::Pending
+    }
+}
+
+/// Fails when the connection should end.
+fn go_on(end: Poll<io::Error>) -> io::Result<()> {
+    match end {
+        Poll::Ready(error) => Err(error),
+        Poll::Pending => Ok(()),
     }
 }
 
@@ -155,21 +184,22 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(error) = self.poll_end(cx) {
-            return Poll::Ready(Err(error));
-        }
+        go_on(self.poll_end(cx))?;
         let Self { stream, info, .. } = &mut *self;
         ready!(stream.poll_ready(info, cx))?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
+    // Also here: a handshake that hangs is driven by what should be written, and a client that takes nothing is not read.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        go_on(self.poll_end(cx))?;
         let Self { stream, info, .. } = &mut *self;
         ready!(stream.poll_ready(info, cx))?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        go_on(self.poll_end(cx))?;
         let Self { stream, info, .. } = &mut *self;
         ready!(stream.poll_ready(info, cx))?.poll_flush(cx)
     }
@@ -188,6 +218,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        go_on(self.poll_end(cx))?;
         let Self { stream, info, .. } = &mut *self;
         ready!(stream.poll_ready(info, cx))?.poll_write_vectored(cx, bufs)
     }
@@ -202,23 +233,24 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The connections that a listener accepts, each a child of `close`: cancelling that closes them all. Each has
-/// `patience` to open its first stream, a TLS handshake included, and one of the `slots`.
+/// The connections that a listener accepts, each a child of `close`: cancelling that closes them all. None waits for a
+/// place in the `crowd`; those who have one may have to give way.
 pub(super) fn incoming(
     listener: TcpListener,
     tls: Option<(Identity, Arc<Metrics>)>,
-    slots: Arc<Semaphore>,
+    crowd: Crowd,
     close: CancellationToken,
-    patience: Duration,
+    patience: Patience,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((listener, tls, slots, close), move |(listener, tls, slots, close)| async move {
+    futures::stream::unfold((listener, tls, crowd, close), move |(listener, tls, crowd, close)| async move {
         loop {
-            // The semaphore is never closed.
-            let slot = slots.clone().acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     // Small messages go out at once.
                     let _ = stream.set_nodelay(true);
+                    // What its system does not acknowledge in time, nobody reads: also with room left in HTTP/2's windows.
+                    let unread = u32::try_from(patience.slow_reader.as_millis()).unwrap_or(u32::MAX);
+                    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, unread);
                     let stream = match &tls {
                         None => Transport::Plain(stream),
                         Some((identity, metrics)) => {
@@ -226,11 +258,8 @@ pub(super) fn incoming(
                             Transport::Handshake(Box::new(handshake), metrics.clone())
                         }
                     };
-                    let connection = Connection::new(stream, peer, slot, &close, patience);
-                    if slots.available_permits() == 0 {
-                        tracing::warn!("proxies have every connection that they may have; others wait");
-                    }
-                    return Some((Ok(connection), (listener, tls, slots, close)));
+                    let connection = Connection::new(stream, peer, &crowd, &close, patience);
+                    return Some((Ok(connection), (listener, tls, crowd, close)));
                 }
                 Err(error) => {
                     // Out of file descriptors, for example: it passes when others leave.
@@ -245,46 +274,61 @@ pub(super) fn incoming(
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
+    use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::crowd::Room;
     use crate::tls::TlsFiles;
 
     const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(5);
 
-    fn slots(count: usize) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(count))
+    fn crowd(idle: usize) -> Crowd {
+        Crowd::new("test", Room::alone(idle, idle, 1), Counter::default())
     }
 
-    async fn pair(patience: Duration) -> (Connection, TcpStream) {
+    fn patience(first_stream: Duration) -> Patience {
+        Patience { first_stream, first_request: LONG, ..Patience::default() }
+    }
+
+    async fn pair(patience: Patience) -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
-        let slot = slots(1).acquire_owned().await.unwrap();
         let close = CancellationToken::new();
-        (Connection::new(Transport::Plain(stream), peer, slot, &close, patience), client)
+        (Connection::new(Transport::Plain(stream), peer, &crowd(1), &close, patience), client)
     }
 
     #[tokio::test]
     async fn a_waiting_read_ends_when_the_connection_is_closed() {
-        let (mut connection, _client) = pair(LONG).await;
+        let (mut connection, _client) = pair(patience(LONG)).await;
         let info = connection.connect_info();
         let read = tokio::spawn(async move { connection.read_u8().await });
         info.close();
         assert_eq!(read.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
-    #[tokio::test]
-    async fn a_connection_without_a_stream_is_closed_and_one_with_a_stream_is_not() {
-        let (mut connection, _client) = pair(Duration::from_millis(1)).await;
-        assert_eq!(connection.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        let (mut connection, client) = pair(Duration::from_millis(1)).await;
-        connection.connect_info().use_it();
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        drop(client);
-        assert_eq!(connection.read_u8().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    /// How a read ends of a connection that is used like this.
+    async fn end<T>(first_request: Duration, usage: impl FnOnce(&ConnectionInfo) -> T) -> io::ErrorKind {
+        let (mut connection, _client) = pair(Patience { first_request, ..patience(SHORT) }).await;
+        let _kept = usage(&connection.connect_info());
+        let read = tokio::time::timeout(20 * SHORT, connection.read_u8());
+        read.await.map_or(io::ErrorKind::WouldBlock, |read| read.unwrap_err().kind())
     }
 
+    #[tokio::test]
+    async fn patience_runs_while_no_stream_is_let_in() {
+        let (out_of_it, stays) = (io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock);
+        assert_eq!(end(LONG, |_| ()).await, out_of_it, "silence");
+        assert_eq!(end(LONG, |info| info.hold().unwrap()).await, stays, "a stream");
+        assert_eq!(end(LONG, |info| drop(info.hold())).await, out_of_it, "a stream that has ended");
+        assert_eq!(end(LONG, |info| drop(info.ask())).await, out_of_it, "a stream that was refused");
+        assert_eq!(end(LONG, ConnectionInfo::ask).await, stays, "a stream that is looked at");
+        assert_eq!(end(SHORT, ConnectionInfo::ask).await, out_of_it, "but not for ever");
+    }
+
+    /// hyper writes its settings before it reads anything.
     #[tokio::test]
     async fn a_handshake_that_fails_or_dawdles_ends_the_connection() {
         if !umbra_testkit::gate::require_openssl() {
@@ -295,20 +339,26 @@ mod tests {
         let issued = authority.issue("umbra", "DNS:umbra").unwrap();
         let files = TlsFiles { certificate: issued.certificate, key: issued.key, client_authority: None };
         let identity = Identity::load(&files).unwrap();
-        for (said, patience, kind, failures) in [
-            ("", Duration::from_millis(1), io::ErrorKind::TimedOut, 0),
+        for (said, first_stream, kind, failures) in [
+            ("", SHORT, io::ErrorKind::TimedOut, 0),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", LONG, io::ErrorKind::InvalidData, 1),
         ] {
-            let metrics = Arc::new(Metrics::default());
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            client.write_all(said.as_bytes()).await.unwrap();
-            let tls = Some((identity.clone(), metrics.clone()));
-            let mut incoming =
-                Box::pin(incoming(listener, tls, slots(1), CancellationToken::new(), patience));
-            let mut connection = incoming.next().await.unwrap().unwrap();
-            assert_eq!(connection.read_u8().await.unwrap_err().kind(), kind, "{said:?}");
-            assert_eq!(metrics.tls_handshake_failures.get(), failures, "{said:?}");
+            for writes in [false, true] {
+                let metrics = Arc::new(Metrics::default());
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                client.write_all(said.as_bytes()).await.unwrap();
+                let tls = Some((identity.clone(), metrics.clone()));
+                let close = CancellationToken::new();
+                let mut incoming = Box::pin(incoming(listener, tls, crowd(1), close, patience(first_stream)));
+                let mut connection = incoming.next().await.unwrap().unwrap();
+                let error = match writes {
+                    false => connection.read_u8().await.map(|_| ()),
+                    true => connection.write_all(b"settings").await,
+                };
+                assert_eq!(error.unwrap_err().kind(), kind, "{said:?}, writes: {writes}");
+                assert_eq!(metrics.tls_handshake_failures.get(), failures, "{said:?}");
+            }
         }
     }
 
@@ -317,7 +367,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let close = CancellationToken::new();
-        let mut incoming = Box::pin(incoming(listener, None, slots(1), close.clone(), LONG));
+        let mut incoming = Box::pin(incoming(listener, None, crowd(1), close.clone(), patience(LONG)));
         let _client = TcpStream::connect(address).await.unwrap();
         let mut connection = incoming.next().await.unwrap().unwrap();
         close.cancel();
@@ -325,19 +375,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_slots_a_connection_waits_for_another_to_end() {
+    async fn nobody_waits_for_a_place() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut incoming = Box::pin(incoming(listener, None, slots(1), CancellationToken::new(), LONG));
+        let mut incoming =
+            Box::pin(incoming(listener, None, crowd(1), CancellationToken::new(), patience(LONG)));
         let mut clients = Vec::new();
         for client in [b'a', b'b'] {
             clients.push(TcpStream::connect(address).await.unwrap());
             clients.last_mut().unwrap().write_all(&[client]).await.unwrap();
         }
         let mut first = incoming.next().await.unwrap().unwrap();
-        assert_eq!(first.read_u8().await.unwrap(), b'a');
-        assert!(futures::poll!(incoming.next()).is_pending());
-        drop(first);
-        assert_eq!(incoming.next().await.unwrap().unwrap().read_u8().await.unwrap(), b'b');
+        let mut second = incoming.next().await.unwrap().unwrap();
+        assert_eq!(first.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(second.read_u8().await.unwrap(), b'b');
     }
 }

@@ -1,5 +1,6 @@
 //! The gRPC side: ADS in both variants, and the limits that keep one client from hurting others.
 
+mod allowance;
 mod connection;
 mod node;
 mod requests;
@@ -13,14 +14,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response, header::AUTHORIZATION, header::CONTENT_TYPE};
 use tonic::server::NamedService;
 
+use crate::crowd::Crowd;
+use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::identity::Gate;
 use crate::metrics::Metrics;
@@ -29,6 +32,7 @@ use crate::tls::Identity;
 use responses::Budget;
 use wire::Wire;
 
+pub(crate) use allowance::Allowances;
 pub use connection::ConnectionInfo;
 
 /// A request larger than this is refused: 4 MiB are tens of thousands of names.
@@ -39,19 +43,22 @@ const MAX_PROVEN_REQUEST_BYTES: usize = 32 << 20;
 const MAX_STREAMS: u32 = 100;
 /// Headers of one stream (HPACK bombs).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
-/// What a client may send before it must wait for us.
-const STREAM_WINDOW: u32 = 1 << 20;
+/// What a client may send before it must wait for us, on a stream and on all of a connection: all that one costs of whom
+/// nothing is read yet.
+const WINDOW: u32 = 64 << 10;
 /// How often a quiet connection is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// How patient umbra is with clients. Tests shorten it.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How long a connection may take to open its first stream.
+    /// How long a connection may go without a stream that was let in, the TLS handshake included.
     pub first_stream: Duration,
     /// How long a stream may take to say who it is.
     pub first_request: Duration,
-    /// How long a client may leave a response unread before its connection is closed.
+    /// How long a message that has begun may take.
+    pub message: Duration,
+    /// How long a client may leave a response unread, or its system bytes unacknowledged, before its connection is closed.
     pub slow_reader: Duration,
 }
 
@@ -60,8 +67,25 @@ impl Default for Patience {
         Patience {
             first_stream: Duration::from_secs(10),
             first_request: Duration::from_secs(10),
+            message: Duration::from_secs(20),
             slow_reader: Duration::from_secs(20),
         }
+    }
+}
+
+/// Who may stay on a port.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections.
+    pub(crate) crowd: Crowd,
+    /// What they make umbra keep.
+    pub(crate) allowances: Allowances,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let crowd = Crowd::new("xds", descriptors::for_proxies(1), Counter::default());
+        Limits { crowd, allowances: Allowances::default() }
     }
 }
 
@@ -82,7 +106,7 @@ pub struct Ads {
 
 impl Ads {
     /// Serves (over TLS with an identity) whoever `gate` admits until `shutdown`, then says goodbye (GOAWAY) and waits for the connections to end; cancelling
-    /// `close` ends them at once. Each connection takes one of `slots`; more wait to be accepted.
+    /// `close` ends them at once.
     ///
     /// # Errors
     /// Those of the transport as a whole; a connection's faults end that connection only.
@@ -91,20 +115,21 @@ impl Ads {
         listener: TcpListener,
         tls: Option<Identity>,
         gate: Gate,
-        slots: Arc<Semaphore>,
+        limits: Limits,
         close: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let shutdown = self.shutdown.clone();
         let tls = tls.map(|identity| (identity, self.metrics.clone()));
-        let incoming = connection::incoming(listener, tls, slots, close, self.patience.first_stream);
-        let service = AdsService { ads: self, gate, budget: Budget::default() };
+        let incoming = connection::incoming(listener, tls, limits.crowd, close, self.patience);
+        let service =
+            AdsService { ads: self, gate, budget: Budget::default(), allowances: limits.allowances };
         tonic::transport::Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1))
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(STREAM_WINDOW)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
             .add_service(service)
             .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
             .await
@@ -118,6 +143,7 @@ struct AdsService {
     ads: Ads,
     gate: Gate,
     budget: Budget,
+    allowances: Allowances,
 }
 
 impl NamedService for AdsService {
@@ -127,12 +153,16 @@ impl NamedService for AdsService {
 impl AdsService {
     fn open<W: Wire>(&self, request: Request<Body>) -> Response<Body> {
         let info = request.extensions().get::<ConnectionInfo>().cloned();
-        if let Some(info) = &info {
-            info.use_it();
-        }
+        let asking = info.as_ref().map(ConnectionInfo::ask);
         let (out, responses) = responses::channel(self.budget.clone());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
-        let visitor = stream::Visitor { gate: self.gate.clone(), authorization, connection: info };
+        let visitor = stream::Visitor {
+            gate: self.gate.clone(),
+            authorization,
+            connection: info,
+            asking,
+            allowances: self.allowances.clone(),
+        };
         tokio::spawn(stream::run::<W>(self.ads.clone(), request.into_body(), out, visitor));
         let mut response = Response::new(Body::new(responses));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

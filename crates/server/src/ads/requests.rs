@@ -4,12 +4,16 @@
 //! has once asked for a thousand names, a hundred KiB that nothing needs any more.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use prost::Message;
+use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::{Code, Status};
+
+use super::allowance::{Allowance, SMALL, TooMany, Turn};
 
 /// Flag and length before each message (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(super) const PREFIX: usize = 5;
@@ -18,28 +22,61 @@ pub(super) const PREFIX: usize = 5;
 pub(super) struct Requests<T> {
     body: Body,
     limit: usize,
+    /// For a message that has begun.
+    patience: Duration,
+    allowance: Allowance,
     /// What was read and is no whole message yet.
     rest: BytesMut,
+    /// Since when there is such.
+    begun: Option<Instant>,
+    turn: Option<Turn>,
     message: PhantomData<fn() -> T>,
 }
 
 impl<T: Message + Default> Requests<T> {
-    /// Messages of at most `limit` bytes.
-    pub(super) fn new(body: Body, limit: usize) -> Self {
-        Requests { body, limit, rest: BytesMut::new(), message: PhantomData }
+    /// Messages of at most `limit` bytes, each within `patience` of its first byte.
+    pub(super) fn new(body: Body, limit: usize, patience: Duration, allowance: Allowance) -> Self {
+        let (rest, begun, turn) = (BytesMut::new(), None, None);
+        Requests { body, limit, patience, allowance, rest, begun, turn, message: PhantomData }
+    }
+
+    /// Takes note of what the stream's names weigh.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED`: it may not have so many.
+    pub(super) fn weigh(&mut self, names: usize) -> Result<(), Status> {
+        let text = "names that nobody else asks for are limited by address; umbra keeps no more of them";
+        self.allowance.names(names).map_err(|TooMany| Status::resource_exhausted(text))
     }
 
     /// The next message; `None` when the client has said its last. May be dropped at any await.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` or `RESOURCE_EXHAUSTED` for what is no request or too large; any other code is a connection
-    /// that broke.
+    /// `INVALID_ARGUMENT`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` for what is no request, too large or too slow; any other
+    /// code is a connection that broke.
     pub(super) async fn message(&mut self) -> Result<Option<T>, Status> {
         loop {
             if let Some(message) = self.whole()? {
+                (self.begun, self.turn) = (None, None);
                 return Ok(Some(message));
             }
-            match self.body.frame().await {
+            if self.turn.is_none()
+                && let Some(len) = length(&self.rest, self.limit)?.filter(|len| *len > SMALL)
+            {
+                // Until then the client waits: what it sends fills its window. Its time begins with its turn.
+                self.turn = self.allowance.turn(len).await;
+                self.begun = None;
+            }
+            let frame = match self.rest.is_empty() {
+                true => self.body.frame().await,
+                false => {
+                    let begun = *self.begun.get_or_insert_with(Instant::now);
+                    timeout_at(begun + self.patience, self.body.frame()).await.map_err(|_| {
+                        Status::deadline_exceeded(format!("no whole message within {:?}", self.patience))
+                    })?
+                }
+            };
+            match frame {
                 None if self.rest.is_empty() => return Ok(None),
                 None => return Err(Status::unavailable("the stream ended inside of a message")),
                 // Whatever the transport says: the client did not.
@@ -97,11 +134,12 @@ fn decode<T: Message + Default>(data: &[u8]) -> Result<T, Status> {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
+    use futures::{StreamExt, stream};
     use http_body_util::StreamBody;
     use umbra_proto::envoy::service::discovery::v3::DiscoveryRequest;
 
     use super::super::MAX_REQUEST_BYTES;
+    use super::super::allowance::Allowances;
     use super::*;
 
     fn framed(flag: u8, len: usize, message: &[u8]) -> Vec<u8> {
@@ -117,11 +155,14 @@ mod tests {
     }
 
     /// What is read of these bytes when they come in pieces of that size, and how it ends.
-    async fn read(bytes: &[u8], piece: usize) -> (Vec<String>, Option<Code>) {
+    /// Nothing comes after them when `rest` is 1, and the end when it is 0.
+    async fn read(bytes: &[u8], piece: usize, rest: usize) -> (Vec<String>, Option<Code>) {
         let pieces: Vec<_> = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
         let frames = pieces.into_iter().map(|it| Ok::<_, Status>(http_body::Frame::data(it)));
-        let body = Body::new(StreamBody::new(stream::iter(frames)));
-        let mut requests = Requests::<DiscoveryRequest>::new(body, MAX_REQUEST_BYTES);
+        let body = Body::new(StreamBody::new(stream::iter(frames).chain(stream::pending().take(rest))));
+        let allowance = Allowances::default().of([10, 0, 0, 1].into(), false);
+        let patience = Duration::from_millis(10);
+        let mut requests = Requests::<DiscoveryRequest>::new(body, MAX_REQUEST_BYTES, patience, allowance);
         let mut found = Vec::new();
         loop {
             match requests.message().await {
@@ -143,12 +184,22 @@ mod tests {
             ("none", b"", &[], None),
             ("half", &good[..good.len() - 1], &all[..3], Some(Code::Unavailable)),
             ("compressed", &framed(1, 0, b""), &[], Some(Code::InvalidArgument)),
+            ("large", &message(&"x".repeat(100_000))[..], &["x".repeat(100_000)], None),
             ("garbage", &framed(0, 3, &[255; 3]), &[], Some(Code::InvalidArgument)),
             ("too long", &too_long, &[], Some(Code::ResourceExhausted)),
         ] {
             for piece in [1, 2, 7, 1007, 1 << 20] {
-                assert_eq!(read(bytes, piece).await, (found.to_vec(), end), "{title} by {piece}");
+                assert_eq!(read(bytes, piece, 0).await, (found.to_vec(), end), "{title} by {piece}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_has_begun_has_to_end() {
+        let large = message(&"x".repeat(100_000));
+        for half in [&message("a")[..3], &large[..large.len() - 1]] {
+            let bytes = [message("a"), half.to_vec()].concat();
+            assert_eq!(read(&bytes, 7, 1).await, (vec!["a".to_owned()], Some(Code::DeadlineExceeded)));
         }
     }
 }

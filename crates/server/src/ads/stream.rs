@@ -1,6 +1,7 @@
 //! One ADS stream: requests, snapshots and the clock into a session; its responses out.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +15,14 @@ use tracing::{debug, info, warn};
 use umbra_ir::{Kind, ObjectId};
 use umbra_xds::{Output, SessionError, SessionEvent, Snapshot, Variant};
 
+use super::allowance::Allowances;
 use super::connection::ConnectionInfo;
 use super::node;
 use super::requests::Requests;
 use super::responses::{Closed, Sender};
 use super::wire::Wire;
 use super::{Ads, MAX_PROVEN_REQUEST_BYTES, MAX_REQUEST_BYTES};
+use crate::crowd::{Asking, Hold};
 use crate::identity::{Gate, Refusal};
 use crate::metrics::ByReason;
 use crate::proxies::{Proxy, variant_name};
@@ -44,13 +47,17 @@ enum End {
     Fault(SessionError),
     /// It stopped reading.
     SlowReader,
+    /// As many connections have streams as may.
+    Full,
 }
 
 impl End {
     /// A failed read.
     fn of(status: Status) -> Self {
         match status.code() {
-            Code::ResourceExhausted | Code::InvalidArgument => End::Malformed(status),
+            Code::ResourceExhausted | Code::InvalidArgument | Code::DeadlineExceeded => {
+                End::Malformed(status)
+            }
             _ => End::Client,
         }
     }
@@ -65,6 +72,7 @@ impl End {
             End::Expired => "expired",
             End::Malformed(_) | End::Fault(_) => "error",
             End::SlowReader => "slow_reader",
+            End::Full => "full",
         }
     }
 
@@ -84,6 +92,9 @@ impl End {
                 let code = if error.is_limit() { Code::ResourceExhausted } else { Code::InvalidArgument };
                 Some(Status::new(code, error.to_string()))
             }
+            End::Full => {
+                Some(Status::unavailable("umbra has as many proxies as it may; try another replica"))
+            }
             // It would not read a status either.
             End::SlowReader => None,
         }
@@ -91,11 +102,12 @@ impl End {
 }
 
 /// Serves one stream to its end.
-pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, visitor: Visitor) {
+pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor: Visitor) {
     let connection = visitor.connection.clone();
     let peer = connection.as_ref().map_or_else(|| "unknown".to_owned(), |info| info.peer.to_string());
     let end = match hello::<W>(&ads, body, &visitor, &peer).await {
-        Ok(Guest { proxy, requests, first, lifetime }) => {
+        Ok(Guest { proxy, requests, first, lifetime, _hold }) => {
+            visitor.asking = None;
             let name = proxy.node_id.clone();
             let expired = async {
                 match lifetime {
@@ -120,6 +132,7 @@ pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, visitor: Vis
                     warn!(%peer, why, "proxy refused");
                 }
                 End::Malformed(status) => warn!(%peer, why = status.message(), "proxy refused"),
+                End::Full => warn!(%peer, "proxy refused: as many are connected as may"),
                 end => debug!(%peer, reason = end.reason(), "stream ended before its first request"),
             }
             end
@@ -143,6 +156,10 @@ pub(super) struct Visitor {
     pub(super) authorization: Option<HeaderValue>,
     /// How it came.
     pub(super) connection: Option<ConnectionInfo>,
+    /// As long as nobody knows whether it is let in.
+    pub(super) asking: Option<Asking>,
+    /// What it may make umbra keep.
+    pub(super) allowances: Allowances,
 }
 
 /// Who is let in.
@@ -152,6 +169,8 @@ struct Guest<W: Wire> {
     first: W::Request,
     /// How long it may stay.
     lifetime: Option<Duration>,
+    /// Its connection stays.
+    _hold: Option<Hold>,
 }
 
 /// Finds out who asks, waits for the first request and understands it.
@@ -164,7 +183,9 @@ async fn hello<W: Wire>(ads: &Ads, body: Body, visitor: &Visitor, peer: &str) ->
         () = ads.shutdown.cancelled() => return Err(End::Shutdown),
     };
     let limit = if admission.proven.is_some() { MAX_PROVEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
-    let mut requests = Requests::new(body, limit);
+    let address = visitor.connection.as_ref().map_or(IpAddr::from([0; 4]), |it| it.peer.ip());
+    let allowance = visitor.allowances.of(address, admission.proven.is_some());
+    let mut requests = Requests::new(body, limit, ads.patience.message, allowance);
     let mut first = tokio::select! {
         first = tokio::time::timeout(ads.patience.first_request, requests.message()) => match first {
             Err(_) => return Err(End::FirstRequest),
@@ -183,9 +204,13 @@ async fn hello<W: Wire>(ads: &Ads, body: Body, visitor: &Visitor, peer: &str) ->
     if let Some((namespace, pod)) = pod {
         seen(ads, ObjectId::new(Kind::Pod, namespace.as_str(), pod.as_str())).await?;
     }
+    let _hold = match &visitor.connection {
+        Some(connection) => Some(connection.hold().ok_or(End::Full)?),
+        None => None,
+    };
     let lifetime = admission.lifetime(Timestamp::now(), fastrand::f64());
     let proxy = Proxy::new(ads.engine.next_id(), identity.id, node, W::VARIANT, peer.to_owned());
-    Ok(Guest { proxy: Arc::new(proxy.admitted(&admission)), requests, first, lifetime })
+    Ok(Guest { proxy: Arc::new(proxy.admitted(&admission)), requests, first, lifetime, _hold })
 }
 
 /// Waits until umbra has seen a Pod, whose labels say what its proxy gets: a watch may be behind the Pod's own start.
@@ -253,6 +278,9 @@ impl<W: Wire> Driver<'_, W> {
         if let Err(end) = self.request(first, start).await {
             return end;
         }
+        if let Err(status) = requests.weigh(proxy.with_session(|session| session.weight())) {
+            return End::Malformed(status);
+        }
         if self.ads.engine.is_ready() {
             // It comes at once. Requests that are read after it are compared with it, and need no memory of their own.
             let step = tokio::select! {
@@ -295,7 +323,11 @@ impl<W: Wire> Driver<'_, W> {
                                 return end;
                             }
                         }
-                        self.request(request, start).await
+                        let weight = |done| {
+                            let weight = proxy.with_session(|session| session.weight());
+                            requests.weigh(weight).map_err(End::Malformed).map(|()| done)
+                        };
+                        self.request(request, start).await.and_then(weight)
                     }
                     Ok(None) => Err(End::Client),
                     Err(status) => Err(End::of(status)),

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::json;
 use umbra_ir::{Kind, ObjectId};
 
-use super::Api;
+use super::{ASKS_OF_ONE, Api};
+use crate::listen::InUse;
 use crate::live::{Laggard, ObjectLive};
 use crate::peers::PeerAnswer;
 
@@ -62,8 +63,14 @@ pub(super) async fn live(
     State(api): State<Api>,
     Path((kind, namespace, name)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
+    by: Option<Extension<InUse>>,
     body: Body,
 ) -> Response {
+    let portion = by.map(|Extension(by)| api.asks_of.take(by.peer));
+    if matches!(portion, Some(None)) {
+        let message = format!("{ASKS_OF_ONE} questions of this address are not answered yet");
+        return refuse(StatusCode::TOO_MANY_REQUESTS, message);
+    }
     // A client that is still writing would not read the answer.
     match tokio::time::timeout(BODY, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(_)) => {}

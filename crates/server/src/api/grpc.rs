@@ -13,7 +13,7 @@ use umbra_proto::umbra::v1::{
 };
 
 use super::watching::{self, Watched};
-use super::{Api, MAX_OBJECTS, MAX_WATCHES};
+use super::{ASKS_OF_ONE, Api, MAX_OBJECTS, MAX_WATCHES, WATCHES_OF_ONE};
 use crate::listen::InUse;
 use crate::messages;
 
@@ -36,17 +36,32 @@ impl Api {
         in_use: Option<InUse>,
     ) -> Result<Response<Updates<T::Update>>, Status> {
         self.check_ready()?;
+        let many = |count, whose| Status::resource_exhausted(format!("{count} watches are open {whose}"));
+        let portion = match &in_use {
+            Some(by) => {
+                Some(self.watches_of.take(by.peer).ok_or_else(|| many(WATCHES_OF_ONE, "by this address"))?)
+            }
+            None => None,
+        };
         let permit = self.watches.clone().try_acquire_owned();
-        let permit = permit
-            .map_err(|_| Status::resource_exhausted(format!("{MAX_WATCHES} watches are open already")))?;
+        let permit = permit.map_err(|_| many(MAX_WATCHES, "already"))?;
+        let hold = in_use.as_ref().and_then(InUse::keep);
         let (out, updates) = mpsc::channel(1);
-        tokio::spawn(watching::run::<T>(self.clone(), namespace, out, (permit, in_use)));
+        tokio::spawn(watching::run::<T>(self.clone(), namespace, out, (permit, portion, hold)));
         Ok(Response::new(ReceiverStream::new(updates)))
     }
 }
 
 /// Makes a list, in its turn.
-async fn in_time<T>(api: &Api, list: impl Future<Output = T>) -> Result<T, Status> {
+async fn in_time<T>(api: &Api, by: Option<InUse>, list: impl Future<Output = T>) -> Result<T, Status> {
+    let _portion = match by {
+        Some(by) => Some(api.asks_of.take(by.peer).ok_or_else(|| {
+            Status::resource_exhausted(format!(
+                "{ASKS_OF_ONE} questions of this address are not answered yet"
+            ))
+        })?),
+        None => None,
+    };
     let answer = async {
         // The semaphore is never closed.
         let _turn = api.lists.acquire().await;
@@ -70,7 +85,8 @@ impl Umbra for Api {
         request: Request<ListProxiesRequest>,
     ) -> Result<Response<ListProxiesResponse>, Status> {
         self.check_ready()?;
-        let proxies = in_time(self, self.list_proxies(&request.get_ref().namespace)).await?;
+        let proxies =
+            in_time(self, in_use(&request), self.list_proxies(&request.get_ref().namespace)).await?;
         Ok(Response::new(ListProxiesResponse { replica: Some(self.replica()), proxies }))
     }
 
@@ -87,7 +103,8 @@ impl Umbra for Api {
         request: Request<ListMirrorsRequest>,
     ) -> Result<Response<ListMirrorsResponse>, Status> {
         self.check_ready()?;
-        let mirrors = in_time(self, self.list_mirrors(&request.get_ref().namespace)).await?;
+        let mirrors =
+            in_time(self, in_use(&request), self.list_mirrors(&request.get_ref().namespace)).await?;
         Ok(Response::new(ListMirrorsResponse { replica: Some(self.replica()), mirrors }))
     }
 
@@ -104,6 +121,7 @@ impl Umbra for Api {
         request: Request<ListObjectsRequest>,
     ) -> Result<Response<ListObjectsResponse>, Status> {
         self.check_ready()?;
+        let by = in_use(&request);
         let asked = request.into_inner().objects;
         if asked.len() > MAX_OBJECTS {
             let many = asked.len();
@@ -112,7 +130,7 @@ impl Umbra for Api {
         // A kind that is unknown here is like an object that does not exist.
         let ids: Vec<_> = asked.iter().filter_map(messages::object_id).collect();
         let which = (!asked.is_empty()).then_some(ids.as_slice());
-        let found = in_time(self, self.live.objects(which)).await?;
+        let found = in_time(self, by, self.live.objects(which)).await?;
         let objects = found.objects.iter().map(messages::liveness).collect();
         Ok(Response::new(ListObjectsResponse { replica: Some(self.replica()), objects }))
     }

@@ -18,6 +18,7 @@ use umbra_ir::ProxyClass;
 use umbra_proto::umbra::v1::umbra_server::UmbraServer;
 use umbra_proto::umbra::v1::{Mirror, Proxy, Replica};
 
+use crate::crowd::Portions;
 use crate::engine_task::EngineHandle;
 use crate::live::Live;
 use crate::messages;
@@ -31,6 +32,10 @@ const MAX_REQUEST_BYTES: usize = 1 << 20;
 const MAX_OBJECTS: usize = 1000;
 /// Watches at once, of proxies and of mirrors together.
 const MAX_WATCHES: usize = 32;
+/// Of these, those of one address.
+const WATCHES_OF_ONE: usize = 8;
+/// Questions of one address that are not answered yet.
+const ASKS_OF_ONE: usize = 128;
 
 /// Lists that are made at once, and gates that are looked at; more wait. They are counted apart, since a gate waits for
 /// the lists of other replicas.
@@ -52,6 +57,8 @@ pub struct Api {
     /// Cancelled when the process should end: watches end by themselves.
     pub shutdown: CancellationToken,
     watches: Arc<Semaphore>,
+    watches_of: Portions,
+    asks_of: Portions,
     lists: Arc<Semaphore>,
     gates: Arc<Semaphore>,
 }
@@ -67,7 +74,9 @@ impl Api {
     ) -> Self {
         let most = |permits| Arc::new(Semaphore::new(permits));
         let (watches, lists, gates) = (most(MAX_WATCHES), most(MAX_ASKS), most(MAX_ASKS));
-        Api { identity: peers.identity(), engine, proxies, live, peers, shutdown, watches, lists, gates }
+        let (watches_of, asks_of) = (Portions::new(WATCHES_OF_ONE), Portions::new(ASKS_OF_ONE));
+        let identity = peers.identity();
+        Api { identity, engine, proxies, live, peers, shutdown, watches, watches_of, asks_of, lists, gates }
     }
 
     /// The paths of the API, to be served beside others.

@@ -10,7 +10,7 @@ use tonic::Status;
 use umbra_proto::umbra::v1::{Mirror, Proxy, Replica, WatchMirrorsResponse, WatchProxiesResponse};
 
 use super::Api;
-use crate::listen::InUse;
+use crate::crowd::{Hold, Portion};
 
 /// Entries of one message: below gRPC's usual limit of 4 MiB even with long lists of labels.
 const CHUNK: usize = 500;
@@ -85,7 +85,7 @@ pub(super) async fn run<T: Watched>(
     api: Api,
     namespace: String,
     out: mpsc::Sender<Result<T::Update, Status>>,
-    _kept: (OwnedSemaphorePermit, Option<InUse>),
+    _kept: (OwnedSemaphorePermit, Option<Portion>, Option<Hold>),
 ) {
     let mut changes = api.live.changes();
     let mut sent = BTreeMap::new();

@@ -11,10 +11,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -23,14 +24,17 @@ use tower::ServiceExt;
 use tracing::{debug, error};
 use umbra_source::kubernetes::Pair;
 
-use crate::listen;
+use crate::crowd::{Crowd, Room};
+use crate::listen::{self, Accepted};
 
 /// For a handshake, and for the headers of a request.
 const BEGIN: Duration = Duration::from_secs(5);
 /// After this a connection is ended behind its present requests; API servers keep theirs, and make others.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// At once; more wait to be accepted.
+/// Connections at once; beyond these the oldest gives way.
 const CONNECTIONS: usize = 256;
+/// Of these, those of one address: an API server keeps a few.
+const CONNECTIONS_OF_ONE: usize = 128;
 /// Streams of one HTTP/2 connection: an API server asks for many Pods at once.
 const STREAMS: u32 = 250;
 
@@ -39,11 +43,13 @@ pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     pair: watch::Receiver<Option<Pair>>,
+    gave_way: Counter,
     stop: CancellationToken,
 ) {
     let mut identity = Identity { pair, acceptor: None };
-    let serve = |stream| Some(connection(stream, identity.newest()?, router.clone(), stop.clone()));
-    listen::each("the injector", listener, CONNECTIONS, stop.clone(), serve).await;
+    let crowd = Crowd::new("injector", Room::alone(CONNECTIONS, CONNECTIONS_OF_ONE, 0), gave_way);
+    let serve = |accepted| Some(connection(accepted, identity.newest()?, router.clone(), stop.clone()));
+    listen::each("the injector", listener, crowd, stop.clone(), serve).await;
 }
 
 /// The certificate in force. A connection keeps the one it began with.
@@ -82,7 +88,8 @@ pub(crate) fn config(pair: &Pair) -> anyhow::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
+async fn connection(accepted: Accepted, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
+    let Accepted { stream, place, .. } = accepted;
     // Small messages go out at once.
     let _ = stream.set_nodelay(true);
     let stream = match timeout(BEGIN, acceptor.accept(stream)).await {
@@ -90,8 +97,14 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, st
         Ok(Err(error)) => return debug!(%error, "a TLS handshake with the injector failed"),
         Err(_) => return,
     };
-    let service =
-        service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let asking = place.ask();
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move {
+            let _asking = asking;
+            answer.await
+        }
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(BEGIN);
     builder

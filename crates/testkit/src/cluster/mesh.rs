@@ -102,7 +102,7 @@ impl Mesh {
     /// # Errors
     /// When it is not a 200.
     pub async fn get(&self, path: &str) -> Result<String> {
-        let answer = Client::new(&Net::here(), self.site.admin).ask(&Ask::get("umbra", path)).await?;
+        let answer = Client::new(&Net::here(), self.site.admin).ask(&Ask::get("localhost", path)).await?;
         ensure!(answer.status.is_success(), "{path}: {} {}", answer.status, answer.text());
         Ok(answer.text())
     }
