@@ -68,7 +68,7 @@ pub struct ByResult {
 /// By why a stream ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct ByReason {
-    /// `client`, `shutdown`, `refused`, `unproven`, `expired`, `first_request_timeout`, `slow_reader`, `full` or `error`.
+    /// `client`, `shutdown`, `refused`, `unproven`, `expired`, `first_request_timeout`, `slow_reader`, `full`, `age` or `error`.
     pub reason: &'static str,
 }
 

@@ -325,6 +325,11 @@ impl Proxies {
         lock(&self.table).get(&id).cloned()
     }
 
+    /// How many are connected.
+    pub fn count(&self) -> usize {
+        lock(&self.table).len()
+    }
+
     /// Every connected proxy, in the order of connecting.
     pub fn list(&self) -> Vec<Arc<Proxy>> {
         lock(&self.table).values().cloned().collect()

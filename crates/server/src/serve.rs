@@ -16,7 +16,7 @@ use umbra_source::kubernetes::{keep_certificate, take_part};
 use umbra_source::{Update, Work};
 
 use crate::admin::Admin;
-use crate::ads::{self, Ads, Allowances, Patience};
+use crate::ads::{self, Ads, Allowances, Drain, Patience};
 use crate::api::Api;
 use crate::certificate::{self, Certificates};
 use crate::config::{Config, Options};
@@ -95,6 +95,7 @@ pub struct Running {
     pub metrics: Arc<Metrics>,
     engine: EngineHandle,
     shutdown: CancellationToken,
+    drain: Drain,
     end: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -107,6 +108,11 @@ impl Running {
     /// Asks it to end: it stops listening, ends the streams, and [`Running::wait`] returns within a few seconds.
     pub fn stop(&self) {
         self.shutdown.cancel();
+    }
+
+    /// Over how long its streams end then.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
     }
 
     /// The token of [`Running::stop`].
@@ -134,6 +140,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let peers = peers(options).map_err(usage)?;
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
     let mode = options.identity().map_err(usage)?;
+    let (most, max_age) = (options.drain().map_err(usage)?, options.max_age().map_err(usage)?);
     let xds_listener = bind("--xds", options.xds()).await?;
     let mut made_for = None;
     let tls = match tls_options {
@@ -228,12 +235,15 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         vital.task(STATUS, status::follow(cluster, leadership, published, live, peers, metrics, shutdown));
     }
 
+    let drain = Drain::new(shutdown.clone(), most, proxies.clone());
     let ads = Ads {
         engine: engine.clone(),
         proxies: proxies.clone(),
         metrics: metrics.clone(),
         patience: setup.patience,
         shutdown: shutdown.clone(),
+        drain: drain.clone(),
+        max_age,
     };
     let stop = Stop {
         streams: shutdown.clone(),
@@ -297,8 +307,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some(fault) = setup.fault {
         fault.now.cancel();
     }
-    let end = tokio::spawn(look_after(vital, stop));
-    Ok(Running { xds, xds_tls, admin, probe, api, metrics, engine, shutdown, end })
+    let end = tokio::spawn(look_after(vital, stop, drain.clone()));
+    Ok(Running { xds, xds_tls, admin, probe, api, metrics, engine, shutdown, drain, end })
 }
 
 /// Hands on what the sources say; `None` in place of an update is somebody else's end, who is vital himself.
@@ -321,7 +331,7 @@ struct Stop {
 
 /// Runs until the process should end, or something ends that should not; then everything else ends as politely as time
 /// allows.
-async fn look_after(mut vital: Vital, stop: Stop) -> anyhow::Result<()> {
+async fn look_after(mut vital: Vital, stop: Stop, drain: Drain) -> anyhow::Result<()> {
     let result = tokio::select! {
         biased;
         () = stop.streams.cancelled() => Ok(()),
@@ -330,8 +340,11 @@ async fn look_after(mut vital: Vital, stop: Stop) -> anyhow::Result<()> {
     if let Err(reason) = &result {
         error!(%reason, "something vital has ended; leaving");
     }
+    if result.is_err() {
+        drain.hurry();
+    }
     stop.streams.cancel();
-    if !vital.ended(&[XDS, XDS_TLS], GRACE).await {
+    if !vital.ended(&[XDS, XDS_TLS], drain.window() + GRACE).await {
         warn!("closing connections that did not end in time");
         stop.connections.cancel();
         vital.ended(&[XDS, XDS_TLS], GRACE).await;
@@ -383,20 +396,24 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     descriptors::raise();
     let running = start(setup).await?;
-    let shutdown = running.shutdown_token();
+    let (shutdown, drain) = (running.shutdown_token(), running.drain());
     let wait = running.wait();
     tokio::pin!(wait);
     loop {
         let name = tokio::select! {
             result = &mut wait => return result,
             _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = interrupt.recv() => {
+                // Somebody waits for it.
+                drain.hurry();
+                "SIGINT"
+            }
         };
         if shutdown.is_cancelled() {
             warn!(signal = name, "leaving at once");
             return Ok(());
         }
-        info!(signal = name, "shutting down");
+        info!(signal = name, over = ?drain.window(), "shutting down");
         shutdown.cancel();
     }
 }

@@ -1,11 +1,13 @@
 //! Clients that mean harm, against the real binary. What one of them does, from one address and without any proof, must
-//! not keep others out, hold memory, or stop a probe: see docs/security.md for what is promised.
+//! not keep others out, hold memory, or stop a probe: see docs/security.md for what is promised. And what umbra itself must
+//! not do to the replicas beside it.
 //!
 //! Attackers come from 127.0.0.66, everybody else from 127.0.0.1.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod client;
+mod drain;
 mod flood;
 mod http;
 mod memory;

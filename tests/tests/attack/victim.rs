@@ -20,7 +20,7 @@ use crate::client::trusting;
 /// It is killed on drop.
 pub(crate) struct Victim {
     pub(crate) process: Process,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pub(crate) ports: Ports,
     pub(crate) trust: Option<TlsConnector>,
 }
@@ -60,7 +60,7 @@ impl Victim {
         let trust = tls(folder.path(), &mut command, &ports.tls);
         command.args(more);
         let process = Process::start("umbra", command, &folder.path().join("umbra.log")).expect("umbra");
-        let victim = Victim { process, _folder: folder, ports, trust };
+        let victim = Victim { process, folder, ports, trust };
         let ready = wait::until(PATIENCE, || async { victim.get("/readyz").await }).await;
         assert!(ready.is_some(), "{}", victim.process.tail());
         victim
@@ -83,6 +83,17 @@ impl Victim {
         let look = || async { holds(self.metric(name).await).then_some(()) };
         let seen = wait::until(PATIENCE, look).await;
         assert!(seen.is_some(), "{name} is {}\n{}", self.metric(name).await, self.process.tail());
+    }
+
+    /// Writes a file of the mesh.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        write(&self.folder.path().join("mesh"), name, text).expect("a file");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().expect("kill").success());
     }
 
     /// The memory that is resident now, in MiB.

@@ -1,6 +1,7 @@
 //! Before the first load, what nobody serves, who is not welcome.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +10,7 @@ use umbra_engine::{Engine, Options};
 use umbra_envoy::BootstrapOptions;
 use umbra_ir::ProxyKind;
 use umbra_proto::envoy::config::core::v3::Node;
-use umbra_server::ads::{Ads, Limits, Patience};
+use umbra_server::ads::{Ads, Drain, Limits, Patience};
 use umbra_server::engine_task::EngineHandle;
 use umbra_server::metrics::Metrics;
 use umbra_server::proxies::Proxies;
@@ -36,7 +37,10 @@ impl Unloaded {
         let proxies = Proxies::new(metrics.clone());
         let shutdown = CancellationToken::new();
         let patience = Patience::default();
-        let ads = Ads { engine: engine.clone(), proxies: proxies.clone(), metrics, shutdown, patience };
+        let drain = Drain::new(shutdown.clone(), Duration::ZERO, proxies.clone());
+        let (engine_too, proxies_too, max_age) = (engine.clone(), proxies.clone(), None);
+        let ads =
+            Ads { engine: engine_too, proxies: proxies_too, metrics, shutdown, patience, drain, max_age };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(ads.serve(

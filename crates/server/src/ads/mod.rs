@@ -2,6 +2,7 @@
 
 mod allowance;
 mod connection;
+mod drain;
 mod node;
 mod requests;
 mod responses;
@@ -34,6 +35,7 @@ use wire::Wire;
 
 pub(crate) use allowance::Allowances;
 pub use connection::ConnectionInfo;
+pub use drain::Drain;
 
 /// A request larger than this is refused: 4 MiB are tens of thousands of names.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
@@ -100,8 +102,12 @@ pub struct Ads {
     pub metrics: Arc<Metrics>,
     /// With clients.
     pub patience: Patience,
-    /// Cancelled when the process should end: streams end by themselves.
+    /// Cancelled when the process should end: no stream is opened any more.
     pub shutdown: CancellationToken,
+    /// When those that are open end.
+    pub drain: Drain,
+    /// About how long a stream may stay; `None`: as long as it likes.
+    pub max_age: Option<Duration>,
 }
 
 impl Ads {

@@ -27,6 +27,9 @@ use crate::identity::{Gate, Refusal};
 use crate::metrics::ByReason;
 use crate::proxies::{Proxy, variant_name};
 
+/// Between the end of a stream that has been here long and that of its connection.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// Why a stream ended.
 enum End {
     /// The proxy left, or its connection broke.
@@ -49,6 +52,8 @@ enum End {
     SlowReader,
     /// As many connections have streams as may.
     Full,
+    /// It has been here for so long that it may go to another replica.
+    Age,
 }
 
 impl End {
@@ -73,13 +78,14 @@ impl End {
             End::Malformed(_) | End::Fault(_) => "error",
             End::SlowReader => "slow_reader",
             End::Full => "full",
+            End::Age => "age",
         }
     }
 
     /// What the proxy is told; `None` ends the stream as it is, and Envoy comes back elsewhere.
     fn status(&self) -> Option<Status> {
         match self {
-            End::Client | End::Shutdown | End::Expired => None,
+            End::Client | End::Shutdown | End::Expired | End::Age => None,
             End::Unproven(Refusal::Unproven(text)) => Some(Status::unauthenticated(text.clone())),
             End::Unproven(Refusal::Foreign(text)) => Some(Status::permission_denied(text.clone())),
             End::Unproven(Refusal::Later(text)) => Some(Status::unavailable(text.clone())),
@@ -109,18 +115,14 @@ pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor:
         Ok(Guest { proxy, requests, first, lifetime, _hold }) => {
             visitor.asking = None;
             let name = proxy.node_id.clone();
-            let expired = async {
-                match lifetime {
-                    Some(lifetime) => tokio::time::sleep(lifetime).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let (expired, aged) = (after(lifetime), after(ads.max_age.map(jittered)));
             let driver = Driver::<W> { ads: &ads, proxy, out: &out, published: None, variant: PhantomData };
             // A client that reads nothing also holds up what waits for room in its queue.
             let end = tokio::select! {
                 end = driver.drive(requests, first) => end,
                 () = stopped(&out, ads.patience.slow_reader) => End::SlowReader,
                 () = expired => End::Expired,
+                () = aged => End::Age,
             };
             info!(proxy = name, %peer, reason = end.reason(), "proxy gone");
             end
@@ -143,9 +145,29 @@ pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor:
         if let Some(connection) = connection {
             connection.close();
         }
+    } else if matches!(end, End::Age) {
+        // The end of the stream goes out first; on another connection a load balancer finds the replica with room.
+        drop(out);
+        tokio::time::sleep(FAREWELL).await;
+        if let Some(connection) = connection {
+            connection.close();
+        }
     } else if let Some(status) = end.status() {
         let _ = tokio::time::timeout(ads.patience.slow_reader, out.send(Err(status))).await;
     }
+}
+
+/// Ends after a time, if there is one.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A tenth more or less, so that those who came together do not leave together.
+fn jittered(age: Duration) -> Duration {
+    age.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
 /// Who opens a stream, before a byte of it is read.
@@ -284,7 +306,7 @@ impl<W: Wire> Driver<'_, W> {
         if self.ads.engine.is_ready() {
             // It comes at once. Requests that are read after it are compared with it, and need no memory of their own.
             let step = tokio::select! {
-                () = self.ads.shutdown.cancelled() => Err(End::Shutdown),
+                () = self.ads.drain.turn() => Err(End::Shutdown),
                 () = self.out.closed() => Err(End::Client),
                 snapshot = next(&mut connection.snapshots) => match snapshot {
                     Some(snapshot) => self.snapshot(snapshot, start).await,
@@ -297,7 +319,7 @@ impl<W: Wire> Driver<'_, W> {
         }
         // Made once: each is a place in a list of all streams, behind a lock.
         let (ads, out) = (self.ads, self.out);
-        let (mut shutdown, mut closed) = (pin!(ads.shutdown.cancelled()), pin!(out.closed()));
+        let (mut shutdown, mut closed) = (pin!(ads.drain.turn()), pin!(out.closed()));
         loop {
             let deadline = proxy.with_session(|session| session.next_deadline());
             let timer = async {

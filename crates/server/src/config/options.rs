@@ -2,6 +2,7 @@
 //! line of `--help` and one of `docs/cli.md`. What is done with it stands where it is used.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::error::Error;
@@ -16,6 +17,10 @@ use crate::logging::LogFormat;
 const DEFAULT_XDS: &str = "127.0.0.1:15010";
 /// Where `--admin` listens unless told otherwise.
 const DEFAULT_ADMIN: &str = "127.0.0.1:15014";
+/// What `--drain` is unless told otherwise.
+const DEFAULT_DRAIN: &str = "20s";
+/// What `--max-age` is unless told otherwise.
+const DEFAULT_MAX_AGE: &str = "30m";
 /// What `--log` is unless told otherwise.
 const DEFAULT_LOG: &str = "info";
 
@@ -80,6 +85,12 @@ pub struct Options {
     /// The audience that a proxy's token must be for [default: umbra]
     #[arg(long, env = "UMBRA_XDS_AUDIENCE", value_name = "NAME")]
     pub xds_audience: Option<String>,
+    /// Over how long proxies are sent away after SIGTERM, so that other replicas do not get them all at once [default: 20s]
+    #[arg(long, env = "UMBRA_DRAIN", value_name = "DURATION")]
+    pub drain: Option<String>,
+    /// How long a proxy stays before it may find another replica, a tenth more or less; 0s: as long as it likes [default: 30m]
+    #[arg(long, env = "UMBRA_MAX_AGE", value_name = "DURATION")]
+    pub max_age: Option<String>,
     /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, and what --api serves [default: 127.0.0.1:15014]
     #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
     pub admin: Option<String>,
@@ -178,10 +189,34 @@ impl Options {
         }
     }
 
+    /// `--drain`, or what it is otherwise.
+    ///
+    /// # Errors
+    /// It is no duration.
+    pub fn drain(&self) -> Result<Duration, &'static str> {
+        duration(self.drain.as_deref().unwrap_or(DEFAULT_DRAIN))
+            .ok_or("--drain: expected a duration such as 20s, or 0s")
+    }
+
+    /// `--max-age`, or what it is otherwise; `None`: no age is too great.
+    ///
+    /// # Errors
+    /// It is no duration.
+    pub fn max_age(&self) -> Result<Option<Duration>, &'static str> {
+        let age = duration(self.max_age.as_deref().unwrap_or(DEFAULT_MAX_AGE));
+        age.map(|age| Some(age).filter(|age| !age.is_zero()))
+            .ok_or("--max-age: expected a duration such as 30m, or 0s")
+    }
+
     /// `--log`, or what it is otherwise.
     pub fn log(&self) -> &str {
         self.log.as_deref().unwrap_or(DEFAULT_LOG)
     }
+}
+
+/// A duration as Istio writes it; `0s` is one here.
+fn duration(text: &str) -> Option<Duration> {
+    text.parse::<umbra_api::Duration>().ok()?.to_std()
 }
 
 /// Every option as clap knows it.
@@ -280,12 +315,33 @@ pub(crate) mod tests {
     fn help_names_the_defaults() {
         let none = Options::default();
         let format = format!("{:?}", none.log_format.unwrap_or_default()).to_lowercase();
-        for (flag, default) in
-            [("xds", none.xds()), ("admin", none.admin()), ("log", none.log()), ("log-format", &format)]
-        {
+        for (flag, default) in [
+            ("xds", none.xds()),
+            ("admin", none.admin()),
+            ("log", none.log()),
+            ("log-format", &format),
+            ("drain", DEFAULT_DRAIN),
+            ("max-age", DEFAULT_MAX_AGE),
+        ] {
             let option = declared().into_iter().find(|option| option.get_long() == Some(flag)).unwrap();
             let help = option.get_help().unwrap().to_string();
             assert!(help.ends_with(&format!("[default: {default}]")), "--{flag}: {help}");
+        }
+    }
+
+    #[test]
+    fn how_long_proxies_stay() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        for (flags, drain, age) in [
+            ("", Ok(20 * second), Ok(Some(30 * minute))),
+            ("drain=0s max-age=0s", Ok(Duration::ZERO), Ok(None)),
+            ("drain=1m max-age=1h", Ok(minute), Ok(Some(60 * minute))),
+            ("drain=soon max-age=-1s", Err("--drain"), Err("--max-age")),
+        ] {
+            let options = merged(flags, "");
+            let option = |error: &'static str| error.split(':').next().unwrap_or_default();
+            assert_eq!(options.drain().map_err(option), drain, "{flags}");
+            assert_eq!(options.max_age().map_err(option), age, "{flags}");
         }
     }
 
