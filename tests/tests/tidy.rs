@@ -37,7 +37,6 @@ const STARTS: &[(&str, usize, &str)] = &[
     ("server/src/api/grpc.rs", 1, "a watch: its caller's own"),
     ("server/src/apply.rs", 1, "a program, and the verb that starts it waits for its end"),
     ("server/src/listen.rs", 1, "a connection: its client's own"),
-    ("server/src/engine_task.rs", 1, "one message to the engine"),
     ("server/src/serve.rs", 1, "what looks after all others; `main` waits for it"),
     ("source/src/kubernetes/kept/store.rs", 1, "a thread that opens a file, and who opens waits for it"),
     ("source/src/work.rs", 2, "for tests"),

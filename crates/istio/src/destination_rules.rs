@@ -165,6 +165,10 @@ fn resolve_tls(written: &ClientTlsSettings) -> ClientTls {
     if !written.credential_name.is_empty() {
         return ClientTls::Unsupported("tls credentialName");
     }
+    // Envoy refuses the cluster (UpstreamTlsContext.sni has at most 255 bytes), and no header of TLS has a NUL in a name.
+    if written.sni.len() > 255 || written.sni.contains('\0') {
+        return ClientTls::Unsupported("tls sni with a NUL, or of more than 255 bytes,");
+    }
     let pair = (written.client_certificate.as_str(), written.private_key.as_str());
     let client_certificate = match (written.mode, pair) {
         (ClientTlsMode::Mutual, (certificate, key)) if !certificate.is_empty() && !key.is_empty() => {

@@ -4,8 +4,8 @@
 //! own, because settling a large change must not hold up the streams of other proxies.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -69,7 +69,8 @@ enum Command {
     Settings(Settings),
     Connect(ProxyId, ProxyNode, RuntimeForms, watch::Sender<Snapshots>),
     Rtds(ProxyId, RuntimeForms, oneshot::Sender<()>),
-    Disconnect(ProxyId),
+    /// Somebody is among the [`Gone`].
+    Gone,
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
     Knows(ObjectId, oneshot::Sender<bool>),
@@ -95,12 +96,27 @@ enum Question {
     Settled(oneshot::Sender<()>),
 }
 
+/// Those who left. Whoever leaves cannot wait for room in the queue; there are no more of them than have connected.
+#[derive(Clone, Debug, Default)]
+struct Gone(Arc<Mutex<Vec<ProxyId>>>);
+
+impl Gone {
+    fn add(&self, id: ProxyId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+    }
+
+    fn take(&self) -> Vec<ProxyId> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// How the rest of the process speaks to the engine. The thread ends when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     commands: mpsc::Sender<Command>,
     published: watch::Receiver<Published>,
     ids: Arc<AtomicU64>,
+    gone: Gone,
 }
 
 /// A proxy's connection to the engine; dropping it takes the proxy out.
@@ -110,6 +126,7 @@ pub struct Connected {
     pub snapshots: watch::Receiver<Snapshots>,
     id: ProxyId,
     commands: mpsc::Sender<Command>,
+    gone: Gone,
 }
 
 impl EngineHandle {
@@ -118,8 +135,9 @@ impl EngineHandle {
         let (commands, inbox) = mpsc::channel(QUEUE);
         let (publish, published) = watch::channel(Published::default());
         let owner = Owner::new(engine, metrics, publish);
+        let gone = owner.gone.clone();
         let work = Work::thread("engine", move || owner.run(inbox));
-        (EngineHandle { commands, published, ids: Arc::default() }, work)
+        (EngineHandle { commands, published, ids: Arc::default(), gone }, work)
     }
 
     /// A number for a new stream.
@@ -142,7 +160,7 @@ impl EngineHandle {
         let (sender, snapshots) = watch::channel(None);
         let id = ProxyId(id);
         // From here on the drop tells the engine, even when this future is never finished.
-        let connected = Connected { snapshots, id, commands: self.commands.clone() };
+        let connected = Connected { snapshots, id, commands: self.commands.clone(), gone: self.gone.clone() };
         self.commands.send(Command::Connect(id, node, rtds, sender)).await.ok()?;
         Some(connected)
     }
@@ -201,14 +219,9 @@ impl Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        if let Err(mpsc::error::TrySendError::Full(command)) =
-            self.commands.try_send(Command::Disconnect(self.id))
-        {
-            let commands = self.commands.clone();
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { commands.send(command).await });
-            }
-        }
+        self.gone.add(self.id);
+        // With a full queue the engine has what makes it look.
+        let _ = self.commands.try_send(Command::Gone);
     }
 }
 
@@ -217,6 +230,9 @@ struct Owner {
     metrics: Arc<Metrics>,
     publish: watch::Sender<Published>,
     proxies: BTreeMap<ProxyId, watch::Sender<Snapshots>>,
+    gone: Gone,
+    /// Who left and was not there: his coming is in the queue, or never was.
+    early: Vec<ProxyId>,
     places: BTreeMap<ObjectId, Place>,
     cluster: Arc<ClusterObjects>,
     file_diagnostics: Vec<Diagnostic>,
@@ -239,6 +255,8 @@ impl Owner {
             metrics,
             publish,
             proxies: BTreeMap::new(),
+            gone: Gone::default(),
+            early: Vec::new(),
             places: BTreeMap::new(),
             cluster: Arc::default(),
             file_diagnostics: Vec::new(),
@@ -258,6 +276,7 @@ impl Owner {
             while let Ok(command) = inbox.try_recv() {
                 self.take(command);
             }
+            self.part();
             if self.loaded && std::mem::take(&mut self.work) {
                 self.settle();
             }
@@ -265,8 +284,31 @@ impl Owner {
         }
     }
 
+    /// Lets those go who left. Of one whose coming was not taken yet it is tried once more, when the queue was taken again.
+    fn part(&mut self) {
+        for id in std::mem::take(&mut self.early) {
+            self.disconnect(id);
+        }
+        for id in self.gone.take() {
+            if !self.disconnect(id) {
+                self.early.push(id);
+            }
+        }
+    }
+
+    fn disconnect(&mut self, id: ProxyId) -> bool {
+        let was = self.proxies.remove(&id).is_some();
+        if was {
+            self.engine.disconnect(id);
+            self.work = true;
+        }
+        was
+    }
+
     fn take(&mut self, command: Command) {
-        self.work |= !matches!(command, Command::Objects(_) | Command::Outcome(_) | Command::Knows(..));
+        let asks =
+            matches!(command, Command::Objects(_) | Command::Outcome(_) | Command::Knows(..) | Command::Gone);
+        self.work |= !asks;
         match command {
             Command::Update(update) => self.update(update),
             Command::Settings(settings) => self.engine.set_settings(settings),
@@ -278,10 +320,7 @@ impl Owner {
                 self.engine.set_rtds(id, forms);
                 self.questions.push(Question::Settled(reply));
             }
-            Command::Disconnect(id) => {
-                self.engine.disconnect(id);
-                self.proxies.remove(&id);
-            }
+            Command::Gone => {}
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
             Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
             Command::Outcome(reply) => self.questions.push(Question::Outcome(reply)),
@@ -447,4 +486,62 @@ impl Owner {
 fn count_mirrors(object: &Object) -> usize {
     let Object::VirtualService(service) = object else { return 0 };
     service.spec.http.iter().map(|rule| usize::from(rule.mirror.is_some()) + rule.mirrors.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_ir::{Interception, ProxyKind};
+
+    use super::*;
+
+    fn node() -> ProxyNode {
+        ProxyNode {
+            kind: ProxyKind::Sidecar,
+            namespace: "default".into(),
+            pod: None,
+            labels: None,
+            unprivileged: false,
+            trusted_proxies: None,
+            interception: Interception::None,
+            takes_hosts: false,
+        }
+    }
+
+    /// Whoever leaves while the queue is full is let go, and needs nobody who waits for room in it.
+    #[tokio::test]
+    async fn who_leaves_is_let_go_also_with_a_full_queue() {
+        let (engine, thread) =
+            EngineHandle::new(Engine::new(umbra_engine::Options::default()), Arc::new(Metrics::default()));
+        let mut connected = Vec::new();
+        for _ in 0..QUEUE {
+            connected.push(engine.connect(engine.next_id(), node(), RuntimeForms::NONE).await.unwrap());
+        }
+        // The engine has not begun: all of it waits, and nothing more has room.
+        drop(connected);
+        assert_eq!(engine.gone.0.lock().unwrap().len(), QUEUE);
+        thread.start_alone();
+        engine.update(Update::default()).await;
+        engine.ready().await;
+        assert!(engine.outcome().await.classes.is_empty());
+        assert!(engine.gone.0.lock().unwrap().is_empty());
+    }
+
+    /// Who was never taken in is not remembered for ever.
+    #[test]
+    fn who_never_came_is_forgotten() {
+        let (publish, _) = watch::channel(Published::default());
+        let engine = Engine::new(umbra_engine::Options::default());
+        let mut owner = Owner::new(engine, Arc::new(Metrics::default()), publish);
+        owner.gone.add(ProxyId(1));
+        owner.part();
+        assert_eq!(owner.early, [ProxyId(1)]);
+        // Its coming was in the queue.
+        owner.take(Command::Connect(ProxyId(1), node(), RuntimeForms::NONE, watch::channel(None).0));
+        owner.part();
+        assert!(owner.proxies.is_empty() && owner.early.is_empty());
+        owner.gone.add(ProxyId(2));
+        owner.part();
+        owner.part();
+        assert!(owner.early.is_empty());
+    }
 }

@@ -164,6 +164,8 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// `umbra_tls_handshake_failures`.
     pub tls_handshake_failures: Counter,
+    /// `umbra_tls_certificate_expires_seconds`.
+    pub tls_expires: Gauge,
     /// `umbra_connections_gave_way`.
     pub gave_way: Family<ByPort, Counter>,
     /// `umbra_log_lines_repeated`.
@@ -298,6 +300,11 @@ impl Metrics {
                 "tls_handshake_failures",
                 "Connections to xDS over TLS that did not get through the handshake",
                 Counter::default(),
+            ),
+            tls_expires: on.one(
+                "tls_certificate_expires_seconds",
+                "When the certificate of xDS over TLS expires, as a Unix time; 0: there is none",
+                Gauge::default(),
             ),
             gave_way: on.one(
                 "connections_gave_way",

@@ -251,6 +251,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         http: CancellationToken::new(),
     };
     let allowances = Allowances::default();
+    let certificate = tls.as_ref().map(|(_, identity)| identity.clone());
     let room = descriptors::for_proxies(1 + usize::from(tls.is_some()));
     let mut proxies_on = |name, listener, identity, gate| {
         let crowd = Crowd::new(name, room.clone(), metrics.gave_way(name));
@@ -276,6 +277,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         certificates: certificates.clone(),
         metrics: metrics.clone(),
         identity: mode,
+        certificate,
         shutdown: shutdown.clone(),
     };
     if let (Some(listener), Some(pair)) = (injector_listener, certificates.injector) {

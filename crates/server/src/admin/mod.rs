@@ -10,6 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,7 @@ use crate::identity::IdentityMode;
 use crate::metrics::{self, Metrics};
 use crate::proxies::Proxies;
 use crate::sources;
+use crate::tls;
 
 /// What the views show.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// What proxies have to prove.
     pub identity: IdentityMode,
+    /// What `--xds-tls` shows them.
+    pub certificate: Option<tls::Identity>,
     /// Cancelled when the process should end.
     pub shutdown: CancellationToken,
 }
@@ -120,15 +124,33 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
         IdentityMode::Token => "[+] proxies prove who they are by a token\n",
         IdentityMode::Certificate => "[+] proxies prove who they are by a certificate\n",
     };
+    let certificate = admin.certificate.and_then(|it| it.validity()).map(describe).unwrap_or_default();
     (
         status,
         format!(
-            "{} {loaded}\n{watches}{certificates}{identity}{} {serving}\n",
+            "{} {loaded}
+{watches}{certificates}{identity}{certificate}{} {serving}
+",
             sign(state.ready),
             sign(!leaving)
         ),
     )
         .into_response()
+}
+
+/// A line about the certificate of xDS over TLS. An expired one does not take readiness away: plaintext may be served beside it, and a
+/// replica less would not mend it.
+fn describe(validity: tls::Validity) -> String {
+    let until = validity.until;
+    match validity.standing(Timestamp::now()) {
+        tls::Standing::Good => format!("[+] the certificate of --xds-tls is good until {until}\n"),
+        tls::Standing::RunsOut => {
+            format!("[!] the certificate of --xds-tls expires soon, {until}, and was not renewed\n")
+        }
+        tls::Standing::Over => {
+            format!("[!] the certificate of --xds-tls has expired, {until}: proxies refuse it\n")
+        }
+    }
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

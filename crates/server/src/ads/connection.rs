@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 use tokio_rustls::Accept;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
@@ -36,6 +37,9 @@ pub struct ConnectionInfo {
     close: CancellationToken,
     place: Arc<Place>,
     leaf: Arc<OnceLock<Leaf>>,
+    /// What the client has shown, and who is asked about it.
+    shown: Arc<OnceLock<Vec<CertificateDer<'static>>>>,
+    identity: Option<Identity>,
 }
 
 impl ConnectionInfo {
@@ -47,6 +51,14 @@ impl ConnectionInfo {
     /// The client's certificate, once there was a handshake in which it showed one.
     pub fn leaf(&self) -> Option<&Leaf> {
         self.leaf.get()
+    }
+
+    /// Waits until nobody vouches any more for the certificate that the client has shown, if it has.
+    pub(super) async fn disowned(&self) {
+        match (&self.identity, self.shown.get()) {
+            (Some(identity), Some(shown)) => identity.disowned(shown).await,
+            _ => std::future::pending().await,
+        }
     }
 
     /// Notes that a stream was opened, of which nobody knows yet whether it is let in.
@@ -85,9 +97,9 @@ impl Transport {
             match Pin::new(&mut **accept).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(stream)) => {
-                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                    if let Some(leaf) = shown {
+                    if let Some(shown @ [leaf, ..]) = stream.get_ref().1.peer_certificates() {
                         let _ = info.leaf.set(Leaf::new(leaf.as_ref()));
+                        let _ = info.shown.set(shown.to_vec());
                     }
                     *self = Transport::Tls(Box::new(stream));
                 }
@@ -132,11 +144,13 @@ impl Connection {
         crowd: &Crowd,
         parent: &CancellationToken,
         patience: Patience,
+        identity: Option<Identity>,
     ) -> Self {
         let close = parent.child_token();
         let closed = Box::pin(close.clone().cancelled_owned());
         let place = crowd.enter(peer.ip(), close.clone());
-        let info = ConnectionInfo { peer, close, place, leaf: Arc::default() };
+        let (leaf, shown) = (Arc::default(), Arc::default());
+        let info = ConnectionInfo { peer, close, place, leaf, shown, identity };
         Connection { stream, info, closed, patience, waiting: None }
     }
 
@@ -251,6 +265,7 @@ pub(super) fn incoming(
                     // What its system does not acknowledge in time, nobody reads: also with room left in HTTP/2's windows.
                     let unread = u32::try_from(patience.slow_reader.as_millis()).unwrap_or(u32::MAX);
                     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, unread);
+                    let identity = tls.as_ref().map(|(identity, _)| identity.clone());
                     let stream = match &tls {
                         None => Transport::Plain(stream),
                         Some((identity, metrics)) => {
@@ -258,7 +273,7 @@ pub(super) fn incoming(
                             Transport::Handshake(Box::new(handshake), metrics.clone())
                         }
                     };
-                    let connection = Connection::new(stream, peer, &crowd, &close, patience);
+                    let connection = Connection::new(stream, peer, &crowd, &close, patience, identity);
                     return Some((Ok(connection), (listener, tls, crowd, close)));
                 }
                 Err(error) => {
@@ -297,7 +312,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let close = CancellationToken::new();
-        (Connection::new(Transport::Plain(stream), peer, &crowd(1), &close, patience), client)
+        (Connection::new(Transport::Plain(stream), peer, &crowd(1), &close, patience, None), client)
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use crate::identity::{Gate, Refusal};
 use crate::metrics::ByReason;
 use crate::proxies::{Proxy, variant_name};
 
-/// Between the end of a stream that has been here long and that of its connection.
+/// Between the end of a stream and that of its connection, where the proxy is to make another one.
 const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Why a stream ended.
@@ -54,6 +54,8 @@ enum End {
     Full,
     /// It has been here for so long that it may go to another replica.
     Age,
+    /// The authority of its certificate counts no more.
+    Disowned,
 }
 
 impl End {
@@ -73,7 +75,7 @@ impl End {
             End::Shutdown => "shutdown",
             End::FirstRequest => "first_request_timeout",
             End::Refused(_) => "refused",
-            End::Unproven(_) => "unproven",
+            End::Unproven(_) | End::Disowned => "unproven",
             End::Expired => "expired",
             End::Malformed(_) | End::Fault(_) => "error",
             End::SlowReader => "slow_reader",
@@ -101,6 +103,9 @@ impl End {
             End::Full => {
                 Some(Status::unavailable("umbra has as many proxies as it may; try another replica"))
             }
+            End::Disowned => {
+                Some(Status::unauthenticated("nobody vouches for the client's certificate any more"))
+            }
             // It would not read a status either.
             End::SlowReader => None,
         }
@@ -123,6 +128,7 @@ pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor:
                 () = stopped(&out, ads.patience.slow_reader) => End::SlowReader,
                 () = expired => End::Expired,
                 () = aged => End::Age,
+                () = disowned(connection.as_ref()) => End::Disowned,
             };
             info!(proxy = name, %peer, reason = end.reason(), "proxy gone");
             end
@@ -145,8 +151,12 @@ pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor:
         if let Some(connection) = connection {
             connection.close();
         }
-    } else if matches!(end, End::Age) {
-        // The end of the stream goes out first; on another connection a load balancer finds the replica with room.
+    } else if matches!(end, End::Age | End::Disowned) {
+        if let Some(status) = end.status() {
+            let _ = tokio::time::timeout(FAREWELL, out.send(Err(status))).await;
+        }
+        // The end of the stream goes out first. Another connection is made anew: a load balancer finds the replica with room for
+        // it, and its certificate is looked at.
         drop(out);
         tokio::time::sleep(FAREWELL).await;
         if let Some(connection) = connection {
@@ -161,6 +171,14 @@ pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor:
 async fn after(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the client's certificate counts no more.
+async fn disowned(connection: Option<&ConnectionInfo>) {
+    match connection {
+        Some(connection) => connection.disowned().await,
         None => std::future::pending().await,
     }
 }

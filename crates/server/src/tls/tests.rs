@@ -150,3 +150,47 @@ fn a_steady_change_counts_once_and_a_bad_one_changes_nothing() {
         assert_eq!(got, want, "look {number}: {files}");
     }
 }
+
+#[test]
+fn a_certificate_runs_out() {
+    let second = |second| Timestamp::from_second(second).unwrap();
+    let validity = Validity { from: second(1000), until: second(2000) };
+    for (now, want) in [
+        (0, Standing::Good),
+        (1900, Standing::Good),
+        (1901, Standing::RunsOut),
+        (1999, Standing::RunsOut),
+        (2000, Standing::Over),
+    ] {
+        assert_eq!(validity.standing(second(now)), want, "{now}");
+    }
+}
+
+/// Who was vouched for by an authority that is not among those any more is told from who still is.
+#[tokio::test]
+async fn an_authority_that_goes_takes_its_clients_along() {
+    if !gate::require_openssl() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| Authority::make(folder.path(), name).unwrap());
+    let [server, first] = ["server", "first"].map(|name| one.issue(name, "DNS:umbra").unwrap());
+    let second = other.issue("second", "DNS:umbra").unwrap();
+    let both = folder.path().join("both.crt");
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    std::fs::write(&both, [read(&one.certificate()), read(&other.certificate())].concat()).unwrap();
+    let files =
+        TlsFiles { certificate: server.certificate, key: server.key, client_authority: Some(both.clone()) };
+    let identity = Identity::load(&files).unwrap();
+    assert_eq!(identity.validity().unwrap().standing(Timestamp::now()), Standing::Good);
+    let shown = |issued: &Issued| certificates(&read(&issued.certificate)).unwrap();
+    let (first, second) = (shown(&first), shown(&second));
+    let (mut stays, mut goes) = (Box::pin(identity.disowned(&first)), Box::pin(identity.disowned(&second)));
+    assert!(futures::poll!(&mut stays).is_pending() && futures::poll!(&mut goes).is_pending());
+    let before = Contents::read(&files).unwrap();
+    std::fs::write(&both, read(&one.certificate())).unwrap();
+    let contents = Contents::read(&files).unwrap();
+    identity.renew(contents.config().unwrap(), &contents, Some(&before));
+    goes.await;
+    assert!(futures::poll!(&mut stays).is_pending());
+}
