@@ -1,4 +1,4 @@
-//! Generates Envoy's API from the descriptors that the package `envoy-types` ships, and umbra's own from `proto/umbra`.
+//! Generates Envoy's API from the descriptors that the package `envoy-types` ships, and the rest from `proto`.
 //!
 //! That package is pinned in Cargo.toml under a target that never matches, so cargo locks and downloads it but
 //! never compiles it. Its own generated code keeps protobuf maps in hash maps, so one resource would encode to
@@ -27,15 +27,16 @@ const OPTIONS_ONLY: &[&str] = &[
 /// The one package of Envoy's whose gRPC services are generated: umbra serves ADS only.
 const SERVICES: &str = "envoy.service.discovery.v3";
 
-/// umbra's own API, below `proto`.
-const OURS: &str = "umbra/v1/umbra.proto";
+/// Below `proto`: umbra's own API, and what it reads of OpenTelemetry's.
+const OURS: [&str; 2] =
+    ["umbra/v1/umbra.proto", "opentelemetry/proto/collector/metrics/v1/metrics_service.proto"];
 
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let proto = manifest.join("../../proto");
     let roots = proto.join("envoy-roots.txt");
-    for input in [&manifest.join("build.rs"), &manifest.join("Cargo.toml"), &roots, &proto.join(OURS)] {
+    for input in [&manifest.join("build.rs"), &manifest.join("Cargo.toml"), &roots, &proto] {
         println!("cargo::rerun-if-changed={}", input.display());
     }
 
@@ -59,7 +60,7 @@ fn main() -> Result<()> {
 
 /// Adds umbra's own files; those of Google's that both import are there once.
 fn add_ours(set: &mut FileDescriptorSet, proto: &Path) -> Result<()> {
-    for file in protox::compile([OURS], [proto])?.file {
+    for file in protox::compile(OURS, [proto])?.file {
         if !set.file.iter().any(|known| known.name() == file.name()) {
             set.file.push(FileDescriptorProto { source_code_info: None, ..file });
         }

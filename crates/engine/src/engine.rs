@@ -388,6 +388,11 @@ impl Engine {
         all.collect()
     }
 
+    /// Whether what becomes of copies is to be counted.
+    pub fn observes(&self) -> bool {
+        self.world.settings.mirror.observe
+    }
+
     /// Every object whose status we write, sorted.
     pub fn with_status(&self) -> Vec<ObjectId> {
         let mut found = Vec::new();

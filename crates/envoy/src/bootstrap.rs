@@ -1,6 +1,7 @@
 //! A complete bootstrap for stock Envoy.
 
 mod names;
+mod observe;
 mod ready;
 mod token;
 
@@ -84,6 +85,8 @@ pub struct BootstrapOptions {
     pub state_of_the_world: bool,
     /// The number of octal digits in the names of the runtime's layers: 0 for one layer, 2 for 64.
     pub runtime_digits: u32,
+    /// Tell umbra what became of copies and of the requests that they are made of.
+    pub observe: bool,
 }
 
 /// How a proxy knows umbra, and umbra the proxy. The files are on the proxy's machine.
@@ -116,6 +119,7 @@ impl Default for BootstrapOptions {
             node_id: None,
             state_of_the_world: false,
             runtime_digits: 2,
+            observe: true,
         }
     }
 }
@@ -151,6 +155,7 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
         static_resources: Some(StaticResources { clusters, listeners, ..Default::default() }),
         layered_runtime: Some(LayeredRuntime { layers: runtime_layers(options.runtime_digits) }),
         typed_dns_resolver_config: Some(names::resolver()),
+        stats_sinks: options.observe.then(observe::sink).into_iter().collect(),
         // A cluster that nobody has called yet has no statistics: a proxy sees thousands of clusters and calls a few
         // (docs/performance.md has the figures).
         deferred_stat_options: Some(DeferredStatOptions { enable_deferred_creation_stats: true }),

@@ -185,6 +185,13 @@ impl RuntimeKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The rule that it is of, `<ns>/<virtual service>/<rule>`, as Envoy's statistics call its routes (`stat_prefix`).
+    /// Mirrors of one rule have it in common. In names of statistics a dot divides and a colon is replaced: neither is left.
+    pub fn rule(&self) -> String {
+        let parts = self.0.splitn(5, '/').skip(1).take(3).collect::<Vec<_>>();
+        parts.join("/").replace('.', "%2E").replace(':', "%3A")
+    }
 }
 
 impl fmt::Display for RuntimeKey {
@@ -231,6 +238,17 @@ mod tests {
             assert_eq!(a.matches(&b), matches, "{a} matches {b}");
             assert_eq!(b.matches(&a), matches, "{b} matches {a}");
             assert_eq!(a.subset_of(&b), subset, "{a} subset of {b}");
+        }
+    }
+
+    #[test]
+    fn a_key_tells_its_rule() {
+        for (key, rule) in [
+            ("mirror/shop/web/canary/8000|v2|web.shop.svc.cluster.local", "shop/web/canary"),
+            ("mirror/shop/web.v1/a:b%2Fc/|v2|web/2", "shop/web%2Ev1/a%3Ab%2Fc"),
+            ("odd", ""),
+        ] {
+            assert_eq!(RuntimeKey::new(key).rule(), rule);
         }
     }
 

@@ -46,6 +46,8 @@ pub struct MirrorSettings {
     pub max_stream_duration: Duration,
     /// At most so much at once, per proxy and mirror cluster.
     pub breakers: Breakers,
+    /// Routes with copies have statistics of their own, and what proxies send of them and of copies is counted.
+    pub observe: bool,
 }
 
 /// Where and how Envoy logs requests.
@@ -80,6 +82,7 @@ impl Default for Settings {
                     max_requests: 1024,
                     max_retries: 3,
                 },
+                observe: true,
             },
             trusted_proxies: 0,
             outbound_policy: OutboundPolicy::default(),

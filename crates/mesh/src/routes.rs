@@ -1,6 +1,8 @@
 //! Rules bound for a client: every target resolved, every broken mirror left out
 //! (istio-semantics "From list of http rules to list of envoy routes"; design "Mirroring").
 
+use std::sync::Arc;
+
 use umbra_ir::{
     ClientTls, ClusterRef, Code, Diagnostic, DirectResponse, Forward, ForwardOptions, ForwardRule,
     HeaderMatch, HeaderOps, Mirror, MirrorHost, MirrorPlace, MirrorRule, MirrorShare, ObjectId,
@@ -123,7 +125,7 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
             }
             let action =
                 action.get_or_insert_with(|| bind_action(view, vs, rule, client, &mut diagnostics)).clone();
-            let route = assemble(vs, rule, m, client, action);
+            let route = assemble(view, vs, rule, m, client, action);
             let last = route.request.is_catch_all();
             routes.extend(for_grpc_copies(view, &route, client.kind));
             routes.push(route);
@@ -136,6 +138,7 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
 }
 
 fn assemble(
+    view: &dyn View,
     vs: &ObjectId,
     rule: &Rule,
     m: Option<&RuleMatch>,
@@ -158,11 +161,25 @@ fn assemble(
         name,
         origin: Some(vs.clone()),
         operation: operation(vs, &action, &request.path, client.port),
+        stat_prefix: stat_prefix(view, rule, m, &action),
         request,
         action,
         headers,
         filters: rule.filters.clone(),
-        stat_prefix: m.map(|m| m.stat_prefix.clone()).unwrap_or_default(),
+    }
+}
+
+/// What its author says; else, where requests are copied, the rule's name, so that what was copied can be told from what
+/// could have been.
+fn stat_prefix(view: &dyn View, rule: &Rule, m: Option<&RuleMatch>, action: &RouteAction) -> Arc<str> {
+    let written = m.map(|m| m.stat_prefix.clone()).unwrap_or_default();
+    match (&rule.action, action) {
+        (RuleAction::Forward(rule), RouteAction::Forward(bound))
+            if written.is_empty() && !bound.mirrors.is_empty() && view.settings().mirror.observe =>
+        {
+            rule.mirrors.first().map(|mirror| mirror.key.rule().into()).unwrap_or_default()
+        }
+        _ => written,
     }
 }
 

@@ -20,4 +20,4 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/api.rs"));
 }
 
-pub use generated::{envoy, google, umbra, xds};
+pub use generated::{envoy, google, opentelemetry, umbra, xds};

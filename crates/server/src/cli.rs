@@ -96,6 +96,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
     shadowSuffix: true            # Host: httpbin-shadow:8000
     maxStreamDuration: 60s        # how long one copy may take
     circuitBreakers: {{maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}}
+    observe: true                 # count what becomes of copies and of their originals
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
   hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services
   routeTables: plain              # or hosts: virtual hosts as resources of their own, for Envoys of 1.37 and later
@@ -175,6 +176,9 @@ pub struct BootstrapArgs {
     /// later when there are thousands of mirrors
     #[arg(long, env = "UMBRA_RUNTIME_LAYERS", value_name = "COUNT", default_value = "64", value_parser = runtime_digits)]
     pub runtime_layers: u32,
+    /// Leave out the statistics of mirrors that the Envoy would send to umbra every five seconds (for Envoys before 1.40)
+    #[arg(long, env = "UMBRA_NO_OBSERVE", value_parser = BoolishValueParser::new())]
+    pub no_observe: bool,
     /// The form of the bootstrap; Envoy reads both
     #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "yaml")]
     pub output: DumpOutput,

@@ -73,8 +73,12 @@ enum Command {
     Gone,
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
+    Mirrors(oneshot::Sender<Option<AllMirrors>>),
     Knows(ObjectId, oneshot::Sender<bool>),
 }
+
+/// The mirrors of every VirtualService that has any.
+pub(crate) type AllMirrors = BTreeMap<ObjectId, Arc<Vec<MirrorState>>>;
 
 /// What umbra has made of each Istio object, and for which proxies, as of the last settle.
 #[derive(Debug, Default)]
@@ -86,13 +90,14 @@ pub struct Outcome {
     /// Every class of proxies.
     pub classes: Vec<ClassReach>,
     /// The mirrors of every VirtualService that has any.
-    pub mirrors: BTreeMap<ObjectId, Arc<Vec<MirrorState>>>,
+    pub mirrors: AllMirrors,
 }
 
 /// Questions that wait for the next settle.
 enum Question {
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
+    Mirrors(oneshot::Sender<Option<AllMirrors>>),
     Settled(oneshot::Sender<()>),
 }
 
@@ -183,6 +188,13 @@ impl EngineHandle {
     pub async fn outcome(&self) -> Outcome {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Outcome(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// The mirrors of every VirtualService that has any; `None` where nothing is observed.
+    pub(crate) async fn observed_mirrors(&self) -> Option<AllMirrors> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Mirrors(reply)).await;
         answer.await.unwrap_or_default()
     }
 
@@ -306,9 +318,14 @@ impl Owner {
     }
 
     fn take(&mut self, command: Command) {
-        let asks =
-            matches!(command, Command::Objects(_) | Command::Outcome(_) | Command::Knows(..) | Command::Gone);
-        self.work |= !asks;
+        self.work |= !matches!(
+            command,
+            Command::Objects(_)
+                | Command::Outcome(_)
+                | Command::Mirrors(_)
+                | Command::Knows(..)
+                | Command::Gone
+        );
         match command {
             Command::Update(update) => self.update(update),
             Command::Settings(settings) => self.engine.set_settings(settings),
@@ -324,6 +341,7 @@ impl Owner {
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
             Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
             Command::Outcome(reply) => self.questions.push(Question::Outcome(reply)),
+            Command::Mirrors(reply) => self.questions.push(Question::Mirrors(reply)),
         }
     }
 
@@ -465,6 +483,10 @@ impl Owner {
                     let _ = reply.send(listed.collect());
                 }
                 Question::Outcome(reply) => drop(reply.send(self.outcome())),
+                Question::Mirrors(reply) => {
+                    let mirrors = self.engine.observes().then(|| self.engine.mirrors());
+                    let _ = reply.send(mirrors);
+                }
                 Question::Settled(reply) => drop(reply.send(())),
             }
         }
@@ -504,6 +526,7 @@ mod tests {
             trusted_proxies: None,
             interception: Interception::None,
             takes_hosts: false,
+            locality: None,
         }
     }
 

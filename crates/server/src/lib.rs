@@ -28,6 +28,7 @@ pub mod live;
 pub mod logging;
 mod messages;
 pub mod metrics;
+pub mod observe;
 pub mod peers;
 pub mod proxies;
 mod reload;

@@ -79,7 +79,7 @@ fn timestamp(at: Timestamp) -> google::protobuf::Timestamp {
     google::protobuf::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }
 
-pub(crate) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
+pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1::Mirror {
     let state = &mirror.state;
     let mut target = state.host.clone();
     if !state.subset.is_empty() {
@@ -109,6 +109,60 @@ pub(crate) fn mirror(mirror: &MirrorLive) -> v1::Mirror {
             severity: severity_name(problem.severity).to_owned(),
             message: problem.message.clone(),
         }),
+        observed,
+    }
+}
+
+/// How many of a million requests were copied, by a mirror that should copy `share`; `None`: it cannot be known.
+pub(crate) fn seen(observed: &v1::Observed, share: Option<u32>) -> Option<f64> {
+    let copies = observed.copies as f64;
+    if observed.shared {
+        return (observed.wanted > 0.0).then_some(f64::from(share?) * copies / observed.wanted);
+    }
+    (observed.primaries > 0).then(|| 1e6 * copies / observed.primaries as f64)
+}
+
+/// Adds what another replica counted.
+pub(crate) fn add_observed(to: &mut v1::Observed, other: &v1::Observed, share: Option<u32>) {
+    let seconds = |it: &v1::Observed| it.since.map_or(i64::MAX, |since| since.seconds);
+    if seconds(other) < seconds(to) {
+        to.since = other.since;
+    }
+    to.primaries += other.primaries;
+    to.copies += other.copies;
+    to.wanted += other.wanted;
+    to.shared |= other.shared;
+    add_answers(&mut to.primary_answers, other.primary_answers.as_ref());
+    add_answers(&mut to.copy_answers, other.copy_answers.as_ref());
+    add_times(&mut to.primary_times, other.primary_times.as_ref());
+    add_times(&mut to.copy_times, other.copy_times.as_ref());
+    if let Some(more) = &other.lost {
+        let lost = to.lost.get_or_insert_default();
+        lost.no_endpoint += more.no_endpoint;
+        lost.overflow += more.overflow;
+        lost.refused += more.refused;
+        lost.timeout += more.timeout;
+        lost.reset += more.reset;
+    }
+    to.seen_per_million = seen(to, share);
+}
+
+fn add_answers(to: &mut Option<v1::Answers>, other: Option<&v1::Answers>) {
+    let (to, Some(more)) = (to.get_or_insert_default(), other) else { return };
+    to.informational += more.informational;
+    to.success += more.success;
+    to.redirection += more.redirection;
+    to.client_error += more.client_error;
+    to.server_error += more.server_error;
+}
+
+fn add_times(to: &mut Option<v1::Times>, other: Option<&v1::Times>) {
+    let (to, Some(more)) = (to.get_or_insert_default(), other) else { return };
+    to.sum += more.sum;
+    if to.bounds.is_empty() {
+        (to.bounds, to.counts) = (more.bounds.clone(), more.counts.clone());
+    } else if to.bounds == more.bounds {
+        to.counts.iter_mut().zip(&more.counts).for_each(|(to, more)| *to += more);
     }
 }
 

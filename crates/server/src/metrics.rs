@@ -398,7 +398,9 @@ mod tests {
     #[test]
     fn the_documentation_names_every_metric() {
         let text = include_str!("../../../docs/metrics.md");
-        let documented = text.lines().filter_map(|line| line.strip_prefix("| `umbra_")?.split_once('`'));
+        // Those of mirrors are declared where they are counted.
+        let ours = text.lines().filter(|line| !line.starts_with("| `umbra_mirror_"));
+        let documented = ours.filter_map(|line| line.strip_prefix("| `umbra_")?.split_once('`'));
         let documented: Vec<_> = documented.map(|(name, _)| format!("umbra_{name}")).collect();
         let metrics = Metrics::default();
         let declared: Vec<_> = metrics.declared().iter().map(|(name, _)| name.clone()).collect();

@@ -30,6 +30,7 @@ use crate::listen;
 use crate::live::Live;
 use crate::logging::Lost;
 use crate::metrics::{ByMode, Metrics};
+use crate::observe::Observed;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
 use crate::reload;
@@ -189,6 +190,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let (engine, engine_work) = EngineHandle::new(engine, metrics.clone());
     let proxies = Proxies::new(metrics.clone());
     let shutdown = CancellationToken::new();
+    let observed = Observed::new(engine.clone());
     let (live, live_work) = Live::new(engine.clone(), proxies.clone());
     let peers = Arc::new(Peers::new(peers, replica::Identity::new(), engine.clone(), live.clone()));
     info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
@@ -241,6 +243,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         proxies: proxies.clone(),
         metrics: metrics.clone(),
         patience: setup.patience,
+        observed: observed.clone(),
         shutdown: shutdown.clone(),
         drain: drain.clone(),
         max_age,
@@ -269,13 +272,14 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some((listener, identity)) = tls {
         proxies_on(XDS_TLS, listener, Some(identity), gate);
     }
-    let asked = Api::new(engine.clone(), proxies.clone(), live, peers, shutdown.clone());
+    let asked = Api::new(engine.clone(), proxies.clone(), live, peers, observed.clone(), shutdown.clone());
     let views = Admin {
         engine: engine.clone(),
         proxies,
         health,
         certificates: certificates.clone(),
         metrics: metrics.clone(),
+        observed,
         identity: mode,
         certificate,
         shutdown: shutdown.clone(),

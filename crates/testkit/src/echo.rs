@@ -1,7 +1,6 @@
 //! An HTTP service that records every request and answers with what it got, in HTTP/1.1 or HTTP/2 without TLS.
 //! `/headers` and `/index` answer as the services of the user documents do (httpbin, a small Go program).
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,6 +58,8 @@ pub enum Mode {
     Delay(Duration),
     /// This status at once.
     Status(u16),
+    /// Takes the request and breaks off: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
+    Break,
 }
 
 /// A running echo service; it ends on drop.
@@ -168,7 +169,7 @@ async fn serve(
     state: Arc<State>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let authority = head.uri.authority().map(|a| a.as_str().to_owned());
@@ -189,6 +190,7 @@ async fn serve(
         Mode::Normal | Mode::Status(_) => {}
         Mode::Hang => std::future::pending().await,
         Mode::Delay(time) => tokio::time::sleep(time).await,
+        Mode::Break => return Err(std::io::ErrorKind::ConnectionReset.into()),
     }
     let (status, kind, text) = answer(&state.name, mode, &record).await;
     if let Some(log) = state.log {

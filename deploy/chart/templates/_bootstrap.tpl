@@ -171,6 +171,52 @@ staticResources:
                   cluster: umbra-ready
           statPrefix: umbra-ready
     name: umbra-ready
+statsSinks:
+- name: envoy.stat_sinks.open_telemetry
+  typedConfig:
+    "@type": type.googleapis.com/envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig
+    customMetricConversions:
+      matcherList:
+        matchers:
+        - onMatch:
+            action:
+              name: drop
+              typedConfig:
+                "@type": type.googleapis.com/envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig.DropAction
+          predicate:
+            notMatcher:
+              singlePredicate:
+                input:
+                  name: name
+                  typedConfig:
+                    "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.stats.v3.StatFullNameMatchInput
+                valueMatch:
+                  safeRegex:
+                    googleRe2: {}
+                    regex: cluster\.mirror\|.*\.(upstream_rq_(total|completed|[1-5]xx|time|pending_overflow|pending_failure_eject|max_duration_reached|rx_reset)|upstream_cx_(none_healthy|destroy_remote_with_active_rq))|vhost\..*\.route\.[^/]+/[^/]+/[^/]+\.(upstream_rq_(completed|[1-5]xx|time))
+        - onMatch:
+            action:
+              name: drop
+              typedConfig:
+                "@type": type.googleapis.com/envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig.DropAction
+          predicate:
+            singlePredicate:
+              input:
+                name: name
+                typedConfig:
+                  "@type": type.googleapis.com/envoy.extensions.matching.common_inputs.stats.v3.StatFullNameMatchInput
+              valueMatch:
+                safeRegex:
+                  googleRe2: {}
+                  regex: cluster\.mirror\|.*\.svc\.cluster\.local\.(internal|external)\..*
+    emitTagsAsAttributes: false
+    grpcService:
+      envoyGrpc:
+        clusterName: umbra-xds
+    maxDataPointsPerRequest: 2000
+    reportCountersAsDeltas: true
+    reportHistogramsAsDeltas: true
+    useTagExtractedName: false
 typedDnsResolverConfig:
   name: envoy.network.dns_resolver.cares
   typedConfig:

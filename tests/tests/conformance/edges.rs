@@ -13,6 +13,7 @@ use umbra_proto::envoy::config::core::v3::Node;
 use umbra_server::ads::{Ads, Drain, Limits, Patience};
 use umbra_server::engine_task::EngineHandle;
 use umbra_server::metrics::Metrics;
+use umbra_server::observe::Observed;
 use umbra_server::proxies::Proxies;
 use umbra_source::Update;
 use umbra_testkit::wait::{self, PATIENCE};
@@ -37,10 +38,19 @@ impl Unloaded {
         let proxies = Proxies::new(metrics.clone());
         let shutdown = CancellationToken::new();
         let patience = Patience::default();
+        let observed = Observed::new(engine.clone());
         let drain = Drain::new(shutdown.clone(), Duration::ZERO, proxies.clone());
         let (engine_too, proxies_too, max_age) = (engine.clone(), proxies.clone(), None);
-        let ads =
-            Ads { engine: engine_too, proxies: proxies_too, metrics, shutdown, patience, drain, max_age };
+        let ads = Ads {
+            engine: engine_too,
+            proxies: proxies_too,
+            metrics,
+            shutdown,
+            patience,
+            observed,
+            drain,
+            max_age,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(ads.serve(

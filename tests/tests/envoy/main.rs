@@ -18,6 +18,7 @@ mod hashing;
 mod hosts;
 mod limits;
 mod localities;
+mod observed;
 mod outliers;
 mod percentages;
 mod reload;

@@ -19,6 +19,7 @@ use crate::certificate::Certificates;
 use crate::engine_task::EngineHandle;
 use crate::identity::IdentityMode;
 use crate::metrics::{self, Metrics};
+use crate::observe::Observed;
 use crate::proxies::Proxies;
 use crate::sources;
 use crate::tls;
@@ -36,6 +37,8 @@ pub struct Admin {
     pub certificates: Certificates,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Those of mirrors.
+    pub observed: Observed,
     /// What proxies have to prove.
     pub identity: IdentityMode,
     /// What `--xds-tls` shows them.
@@ -154,5 +157,6 @@ fn describe(validity: tls::Validity) -> String {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], admin.metrics.encode()).into_response()
+    let text = admin.observed.encode() + &admin.metrics.encode();
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }

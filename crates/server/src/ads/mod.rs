@@ -6,6 +6,7 @@ mod drain;
 mod node;
 mod requests;
 mod responses;
+mod statistics;
 mod stream;
 mod wire;
 
@@ -28,9 +29,11 @@ use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::identity::Gate;
 use crate::metrics::Metrics;
+use crate::observe::Observed;
 use crate::proxies::Proxies;
 use crate::tls::Identity;
 use responses::Budget;
+use statistics::Receiver;
 use wire::Wire;
 
 pub(crate) use allowance::Allowances;
@@ -102,6 +105,8 @@ pub struct Ads {
     pub metrics: Arc<Metrics>,
     /// With clients.
     pub patience: Patience,
+    /// Where what proxies count goes.
+    pub observed: Observed,
     /// Cancelled when the process should end: no stream is opened any more.
     pub shutdown: CancellationToken,
     /// When those that are open end.
@@ -127,6 +132,7 @@ impl Ads {
         let shutdown = self.shutdown.clone();
         let tls = tls.map(|identity| (identity, self.metrics.clone()));
         let incoming = connection::incoming(listener, tls, limits.crowd, close, self.patience);
+        let receiver = Receiver::new(self.observed.clone(), gate.clone());
         let service =
             AdsService { ads: self, gate, budget: Budget::default(), allowances: limits.allowances };
         tonic::transport::Server::builder()
@@ -137,6 +143,7 @@ impl Ads {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .add_service(service)
+            .add_service(receiver)
             .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
             .await
     }

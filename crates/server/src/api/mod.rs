@@ -3,6 +3,7 @@
 
 mod gate;
 mod grpc;
+mod observed;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::crowd::Portions;
 use crate::engine_task::EngineHandle;
 use crate::live::Live;
 use crate::messages;
+use crate::observe::Observed;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
 use crate::replica::Identity;
@@ -54,6 +56,8 @@ pub struct Api {
     pub live: Live,
     /// The same on all replicas.
     pub peers: Arc<Peers>,
+    /// What the proxies of this replica counted.
+    pub observed: Observed,
     /// Cancelled when the process should end: watches end by themselves.
     pub shutdown: CancellationToken,
     watches: Arc<Semaphore>,
@@ -70,13 +74,27 @@ impl Api {
         proxies: Arc<Proxies>,
         live: Live,
         peers: Arc<Peers>,
+        observed: Observed,
         shutdown: CancellationToken,
     ) -> Self {
         let most = |permits| Arc::new(Semaphore::new(permits));
         let (watches, lists, gates) = (most(MAX_WATCHES), most(MAX_ASKS), most(MAX_ASKS));
         let (watches_of, asks_of) = (Portions::new(WATCHES_OF_ONE), Portions::new(ASKS_OF_ONE));
         let identity = peers.identity();
-        Api { identity, engine, proxies, live, peers, shutdown, watches, watches_of, asks_of, lists, gates }
+        Api {
+            identity,
+            engine,
+            proxies,
+            live,
+            peers,
+            observed,
+            shutdown,
+            watches,
+            watches_of,
+            asks_of,
+            lists,
+            gates,
+        }
     }
 
     /// The paths of the API, to be served beside others.
@@ -119,8 +137,10 @@ impl Api {
 
     /// Every mirror of a namespace (empty: of all), in the order of namespace, name and place.
     async fn list_mirrors(&self, namespace: &str) -> Vec<Mirror> {
+        self.observed.refresh().await;
         let all = self.live.mirrors().await;
         let wanted = all.iter().filter(|it| namespace.is_empty() || *it.rule.namespace == *namespace);
-        wanted.map(messages::mirror).collect()
+        let one = |it| messages::mirror(it, observed::of(&self.observed, it));
+        wanted.map(one).collect()
     }
 }

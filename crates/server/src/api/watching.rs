@@ -23,6 +23,8 @@ const UNREAD: Duration = Duration::from_secs(120);
 pub(super) trait Watched: Clone + PartialEq + Send + Sized + 'static {
     /// A message of the stream.
     type Update: Send + 'static;
+    /// How often to look though nothing is known to have changed.
+    const AGAIN: Duration;
     fn id(&self) -> &str;
     fn list<'a>(api: &'a Api, namespace: &'a str) -> BoxFuture<'a, Vec<Self>>;
     fn update(replica: Replica, complete: bool, changed: Vec<Self>, removed: Vec<String>) -> Self::Update;
@@ -30,6 +32,7 @@ pub(super) trait Watched: Clone + PartialEq + Send + Sized + 'static {
 
 impl Watched for Proxy {
     type Update = WatchProxiesResponse;
+    const AGAIN: Duration = Duration::MAX;
 
     fn id(&self) -> &str {
         &self.id
@@ -46,6 +49,8 @@ impl Watched for Proxy {
 
 impl Watched for Mirror {
     type Update = WatchMirrorsResponse;
+    /// What is counted comes this often.
+    const AGAIN: Duration = Duration::from_secs(5);
 
     fn id(&self) -> &str {
         &self.id
@@ -106,7 +111,8 @@ pub(super) async fn run<T: Watched>(
                 first &= !complete;
             }
             tokio::time::sleep(PAUSE).await;
-            if changes.changed().await.is_err() {
+            // Out of time is as good as a change.
+            if let Ok(Err(_)) = tokio::time::timeout(T::AGAIN, changes.changed()).await {
                 return;
             }
         }

@@ -50,6 +50,7 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         node_id: args.node_id.clone(),
         state_of_the_world: false,
         runtime_digits: args.runtime_layers,
+        observe: !args.no_observe,
     };
     let value = umbra_envoy::bootstrap_json(&options)?;
     match args.output {

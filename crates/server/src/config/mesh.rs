@@ -14,6 +14,7 @@ pub(crate) struct Mirror {
     shadow_suffix: Option<bool>,
     max_stream_duration: Option<Duration>,
     circuit_breakers: Option<CircuitBreakers>,
+    observe: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -115,6 +116,9 @@ impl Mirror {
     pub(super) fn apply(self, settings: &mut MirrorSettings) -> anyhow::Result<()> {
         if let Some(suffix) = self.shadow_suffix {
             settings.shadow_suffix = suffix;
+        }
+        if let Some(observe) = self.observe {
+            settings.observe = observe;
         }
         if let Some(duration) = self.max_stream_duration {
             // Envoy reads 0 as "no limit", and a target that hangs would hold copies for ever.

@@ -96,6 +96,7 @@ clusterDomain: example.org
 mirror:
   shadowSuffix: false
   maxStreamDuration: 1m30s
+  observe: false
   circuitBreakers: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 0}
 gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
@@ -118,6 +119,7 @@ dir: manifests
                 shadow_suffix: false,
                 max_stream_duration: std::time::Duration::from_secs(90),
                 breakers,
+                observe: false,
             },
             trusted_proxies: 2,
             outbound_policy: OutboundPolicy::RegistryOnly,

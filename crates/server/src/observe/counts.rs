@@ -1,0 +1,175 @@
+//! What is counted of copies and of the requests that they are made of.
+
+use umbra_proto::opentelemetry::proto::metrics::v1::HistogramDataPoint;
+
+/// The classes of answers, 1xx to 5xx.
+pub(crate) const CLASSES: usize = 5;
+
+/// Upper ends in milliseconds: those of Envoy's own histograms as long as nobody asks it for others. One more counts what is
+/// above them.
+pub(crate) const BOUNDS: [f64; 19] = [
+    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6,
+    3.6e6,
+];
+
+/// How long requests took.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Times {
+    /// How many took so long, by [`BOUNDS`].
+    pub(crate) counts: [u64; BOUNDS.len() + 1],
+    /// Of all of them, in milliseconds.
+    pub(crate) sum: f64,
+}
+
+/// What became of copies, in Envoy's own numbers.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Copies {
+    /// Begun (`upstream_rq_total`).
+    pub(crate) begun: u64,
+    /// Answers by class; those that are lost but for timeouts count as 503 there.
+    pub(crate) classes: [u64; CLASSES],
+    /// Not begun: no endpoint is healthy.
+    pub(crate) no_endpoint: u64,
+    /// Not begun: too much is under way.
+    pub(crate) overflow: u64,
+    /// Not begun: no connection.
+    pub(crate) refused: u64,
+    /// Given up after their time.
+    pub(crate) timeout: u64,
+    /// Broken off by the other side.
+    pub(crate) reset: u64,
+    /// How long those took that came to an end.
+    pub(crate) times: Times,
+}
+
+/// What became of requests that could have been copied.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Primaries {
+    /// Answered.
+    pub(crate) completed: u64,
+    /// Answers by class.
+    pub(crate) classes: [u64; CLASSES],
+    /// How long they took.
+    pub(crate) times: Times,
+}
+
+impl Copies {
+    /// How many there should be: all for which Envoy has decided to copy.
+    pub(crate) fn attempts(&self) -> u64 {
+        let lost = self.no_endpoint.saturating_add(self.overflow).saturating_add(self.refused);
+        self.begun.saturating_add(lost)
+    }
+
+    /// What the target itself answered, by class.
+    pub(crate) fn answers(&self) -> [u64; CLASSES] {
+        let mut answers = self.classes;
+        let lost = [self.no_endpoint, self.overflow, self.refused, self.reset];
+        let lost = lost.into_iter().fold(0_u64, u64::saturating_add);
+        answers[4] = answers[4].saturating_sub(lost);
+        answers
+    }
+}
+
+/// What adds up.
+pub(crate) trait Add: Copy + Default {
+    /// Adds another count.
+    fn add(&mut self, other: &Self);
+}
+
+fn add(to: &mut u64, more: u64) {
+    *to = to.saturating_add(more);
+}
+
+impl Add for Times {
+    fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(to, more)| add(to, more));
+        self.sum += other.sum;
+    }
+}
+
+impl Add for Copies {
+    fn add(&mut self, other: &Self) {
+        add(&mut self.begun, other.begun);
+        self.classes.iter_mut().zip(other.classes).for_each(|(to, more)| add(to, more));
+        add(&mut self.no_endpoint, other.no_endpoint);
+        add(&mut self.overflow, other.overflow);
+        add(&mut self.refused, other.refused);
+        add(&mut self.timeout, other.timeout);
+        add(&mut self.reset, other.reset);
+        self.times.add(&other.times);
+    }
+}
+
+impl Add for Primaries {
+    fn add(&mut self, other: &Self) {
+        add(&mut self.completed, other.completed);
+        self.classes.iter_mut().zip(other.classes).for_each(|(to, more)| add(to, more));
+        self.times.add(&other.times);
+    }
+}
+
+impl Times {
+    /// Reads a point; a proxy that was told to count by other bounds has its counts where their upper ends are.
+    pub(crate) fn of(point: &HistogramDataPoint) -> Self {
+        let mut times = Times::default();
+        for (at, count) in point.bucket_counts.iter().enumerate() {
+            let place = match point.explicit_bounds.get(at) {
+                Some(bound) => BOUNDS.partition_point(|known| known < bound),
+                None => BOUNDS.len(),
+            };
+            if let Some(to) = times.counts.get_mut(place) {
+                add(to, *count);
+            }
+        }
+        times.sum = point.sum.filter(|sum| sum.is_finite() && *sum >= 0.0).unwrap_or_default();
+        times
+    }
+
+    /// How many were timed.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().copied().fold(0, u64::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_is_no_answer() {
+        let copies = Copies {
+            begun: 10,
+            classes: [0, 6, 0, 1, 9],
+            no_endpoint: 1,
+            overflow: 2,
+            refused: 3,
+            reset: 1,
+            timeout: 1,
+            ..Copies::default()
+        };
+        assert_eq!((copies.attempts(), copies.answers()), (16, [0, 6, 0, 1, 2]));
+        let many = Copies { begun: u64::MAX, overflow: 1, ..Copies::default() };
+        assert_eq!(many.attempts(), u64::MAX);
+    }
+
+    #[test]
+    fn times_by_other_bounds_stand_at_their_upper_ends() {
+        let point = |bounds: &[f64], counts: &[u64]| HistogramDataPoint {
+            explicit_bounds: bounds.to_vec(),
+            bucket_counts: counts.to_vec(),
+            sum: Some(7.0),
+            ..HistogramDataPoint::default()
+        };
+        for (bounds, counts, want) in [
+            (&[0.5, 1.0][..], &[1, 2, 3][..], &[(0, 1), (1, 2), (19, 3)][..]),
+            (&[0.7, 20.0], &[1, 2, 0], &[(1, 1), (4, 2)]),
+            (&[f64::NAN], &[5], &[(0, 5)]),
+            (&[], &[4], &[(19, 4)]),
+            (&[1e9], &[1, 1], &[(19, 2)]),
+        ] {
+            let times = Times::of(&point(bounds, counts));
+            let got: Vec<_> = times.counts.iter().copied().enumerate().filter(|(_, n)| *n > 0).collect();
+            assert_eq!(got, want, "{bounds:?} {counts:?}");
+        }
+    }
+}

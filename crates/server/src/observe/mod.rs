@@ -1,0 +1,151 @@
+//! What really became of copies, as the proxies of this replica count it: how many there were and should have been, how their
+//! target answered beside the primary, and which were lost, and why.
+//!
+//! Start reading at: `counts.rs` (what is counted), then `table.rs` (of what and for how long).
+
+mod counts;
+mod names;
+mod prometheus;
+mod table;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use tonic::{Request, Response, Status};
+use umbra_ir::RuntimeKey;
+use umbra_proto::opentelemetry::proto::collector::metrics::v1::metrics_service_server::MetricsService;
+use umbra_proto::opentelemetry::proto::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+
+use crate::engine_task::EngineHandle;
+use table::Table;
+
+pub(crate) use counts::{BOUNDS, CLASSES, Times};
+pub(crate) use table::{Counted, Observation};
+
+/// How often it is looked which mirrors there are.
+const REFRESH: Duration = Duration::from_secs(1);
+/// A proxy that has sent nothing for so long sends nothing: it does every five seconds.
+const SILENT: Duration = Duration::from_secs(30);
+/// Proxies that are remembered to have sent something.
+const MAX_SENDERS: usize = 20_000;
+
+/// What the proxies of this replica have counted. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    engine: EngineHandle,
+    state: Arc<Mutex<State>>,
+    /// The same moment on both clocks.
+    born: (Instant, Timestamp),
+}
+
+#[derive(Debug)]
+struct State {
+    table: Table,
+    /// Which generation the table knows the mirrors of, and when it was looked.
+    known: Option<(u64, Instant)>,
+    /// Nothing is to be counted.
+    off: bool,
+    /// When the other end of a connection last sent something.
+    senders: HashMap<SocketAddr, Instant>,
+}
+
+impl Observed {
+    /// Nothing yet, of the mirrors that `engine` has.
+    pub fn new(engine: EngineHandle) -> Self {
+        let born = (Instant::now(), Timestamp::now());
+        let state = State { table: Table::new(born.0), known: None, off: false, senders: HashMap::new() };
+        Observed { engine, state: Arc::new(Mutex::new(state)), born }
+    }
+
+    /// A moment as people and other machines tell it.
+    pub(crate) fn time(&self, moment: Instant) -> Timestamp {
+        let (instant, timestamp) = self.born;
+        let after = timestamp.checked_add(moment.saturating_duration_since(instant));
+        after.unwrap_or(timestamp).round(jiff::Unit::Second).unwrap_or(timestamp)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks which mirrors there are, if that may have changed.
+    pub(crate) async fn refresh(&self) {
+        let generation = self.engine.published().generation;
+        let fresh = self
+            .lock()
+            .known
+            .is_some_and(|(known, looked)| known == generation || looked.elapsed() < REFRESH);
+        if fresh {
+            return;
+        }
+        let mirrors = self.engine.observed_mirrors().await;
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.off = mirrors.is_none();
+        state.table.know(&mirrors.unwrap_or_default(), now);
+        state.known = Some((generation, now));
+    }
+
+    /// Notes that the proxy at the other end of a connection sends.
+    pub(crate) fn heard(&self, peer: SocketAddr) {
+        let mut state = self.lock();
+        if state.senders.len() >= MAX_SENDERS && !state.senders.contains_key(&peer) {
+            state.senders.retain(|_, last| last.elapsed() < SILENT);
+            if state.senders.len() >= MAX_SENDERS {
+                return;
+            }
+        }
+        state.senders.insert(peer, Instant::now());
+    }
+
+    fn take(&self, request: &ExportMetricsServiceRequest) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+        for metric in scopes.flat_map(|scope| &scope.metrics) {
+            state.table.take(metric, now);
+        }
+    }
+
+    /// What is known of a mirror; `None`: nobody counts.
+    pub(crate) fn of(&self, key: &RuntimeKey) -> Option<Observation> {
+        let mut state = self.lock();
+        let anybody = state.senders.values().any(|last| last.elapsed() < SILENT);
+        if state.off || !anybody {
+            return None;
+        }
+        state.table.observation(key, Instant::now())
+    }
+
+    fn counted(&self) -> Counted {
+        self.lock().table.counted(prometheus::MAX_SHOWN)
+    }
+
+    /// What was counted of mirrors, in the OpenMetrics text form without its end.
+    pub fn encode(&self) -> String {
+        let mut registry = Registry::with_prefix("umbra");
+        registry.register_collector(Box::new(self.clone()));
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode_registry(&mut out, &registry);
+        out
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Observed {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        self.take(request.get_ref());
+        Ok(Response::new(ExportMetricsServiceResponse {}))
+    }
+}

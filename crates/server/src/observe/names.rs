@@ -1,0 +1,90 @@
+//! Envoy's names of statistics (`docs/configuration/upstream/cluster_manager/cluster_stats` and `…/http_filters/router_filter`).
+
+/// What a number is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum About<'a> {
+    /// A cluster: its name.
+    Cluster(&'a str),
+    /// Routes: what stands behind the virtual host's name, which may hold anything.
+    Routes(&'a str),
+}
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    /// `upstream_rq_total`.
+    Begun,
+    /// `upstream_rq_completed`.
+    Completed,
+    /// `upstream_rq_2xx` and its like, from 0 for 1xx.
+    Class(usize),
+    /// `upstream_rq_time`.
+    Time,
+    /// `upstream_cx_none_healthy`.
+    NoEndpoint,
+    /// `upstream_rq_pending_overflow`.
+    Overflow,
+    /// `upstream_rq_pending_failure_eject`.
+    Refused,
+    /// `upstream_rq_max_duration_reached`.
+    Timeout,
+    /// `upstream_rq_rx_reset` of HTTP/2, `upstream_cx_destroy_remote_with_active_rq` of HTTP/1.1.
+    Reset,
+}
+
+/// Takes a name apart; `None`: nothing that is counted.
+pub(super) fn parse(name: &str) -> Option<(About<'_>, What)> {
+    let (about, word) = name.rsplit_once('.')?;
+    let what = match word {
+        "upstream_rq_total" => What::Begun,
+        "upstream_rq_completed" => What::Completed,
+        "upstream_rq_time" => What::Time,
+        "upstream_cx_none_healthy" => What::NoEndpoint,
+        "upstream_rq_pending_overflow" => What::Overflow,
+        "upstream_rq_pending_failure_eject" => What::Refused,
+        "upstream_rq_max_duration_reached" => What::Timeout,
+        "upstream_rq_rx_reset" | "upstream_cx_destroy_remote_with_active_rq" => What::Reset,
+        _ => What::Class(class(word)?),
+    };
+    let about = match about.strip_prefix("cluster.") {
+        Some(cluster) => About::Cluster(cluster),
+        // The names of rules that umbra gives have no dot.
+        None => About::Routes(about.strip_prefix("vhost.")?.rsplit_once(".route.")?.1),
+    };
+    Some((about, what))
+}
+
+fn class(word: &str) -> Option<usize> {
+    let digit = word.strip_prefix("upstream_rq_")?.strip_suffix("xx")?;
+    let digit = digit.parse::<usize>().ok().filter(|_| digit.len() == 1)?;
+    (1..=super::counts::CLASSES).contains(&digit).then(|| digit - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_envoy_writes_them() {
+        use About::{Cluster, Routes};
+        let web = "mirror|8000|v2|web.default.svc.cluster.local";
+        for (name, want) in [
+            (format!("cluster.{web}.upstream_rq_total"), Some((Cluster(web), What::Begun))),
+            (format!("cluster.{web}.upstream_rq_5xx"), Some((Cluster(web), What::Class(4)))),
+            (format!("cluster.{web}.upstream_rq_503"), None),
+            (format!("cluster.{web}.upstream_rq_9xx"), None),
+            (format!("cluster.{web}.upstream_rq_+1xx"), None),
+            (format!("cluster.{web}.upstream_cx_none_healthy"), Some((Cluster(web), What::NoEndpoint))),
+            (
+                "vhost.web.route.example:8000.route.shop/web/canary.upstream_rq_completed".to_owned(),
+                Some((Routes("shop/web/canary"), What::Completed)),
+            ),
+            ("vhost.web.upstream_rq_completed".to_owned(), None),
+            ("http.inbound.upstream_rq_total".to_owned(), None),
+            ("upstream_rq_total".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(parse(&name), want, "{name}");
+        }
+    }
+}

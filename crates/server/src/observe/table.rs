@@ -1,0 +1,342 @@
+//! What was counted, by mirror cluster and by rule, of mirrors that exist and of nothing else: what a proxy may send is bounded
+//! by what umbra serves. No clock and no IO of its own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use umbra_ir::{ObjectId, Role, RuntimeFraction, RuntimeKey};
+use umbra_proto::opentelemetry::proto::metrics::v1::{
+    AggregationTemporality, Metric, metric::Data, number_data_point::Value,
+};
+
+use super::counts::{Add, Copies, Primaries, Times};
+use super::names::{About, What, parse};
+use crate::engine_task::AllMirrors;
+
+/// Half of the time that counts go back.
+const HALF: Duration = Duration::from_secs(300);
+/// How long after a change of its share what arrives about a mirror may still be of the time before: a proxy sends every five
+/// seconds.
+const HOLD: Duration = Duration::from_secs(6);
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(super) struct Table {
+    mirrors: BTreeMap<RuntimeKey, Mirror>,
+    clusters: HashMap<Arc<str>, Entry<Copies>>,
+    rules: HashMap<Arc<str>, Entry<Primaries>>,
+    /// When the windows last turned.
+    turned: Instant,
+    /// When what is in them began.
+    begin: Instant,
+}
+
+/// A mirror that exists.
+#[derive(Debug, PartialEq, Eq)]
+struct Mirror {
+    share: Option<RuntimeFraction>,
+    rule: Arc<str>,
+    clusters: Vec<Arc<str>>,
+}
+
+/// The count of one thing.
+#[derive(Debug)]
+struct Entry<T> {
+    /// Since it is known.
+    total: T,
+    /// In this half of the window, and in the half before.
+    now: T,
+    before: T,
+    /// When what is in the window began to be counted.
+    since: Instant,
+    /// What arrives until then is counted in `total` alone.
+    hold: Instant,
+    /// Who has it.
+    mirrors: BTreeSet<RuntimeKey>,
+    /// Several rules have this name: what is counted is of all of them.
+    ambiguous: bool,
+}
+
+/// What is known of one mirror: of the last ten minutes at most, and not of the time before its share last changed.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Observation {
+    /// Since when it has been counted; it may be seconds ahead.
+    pub(crate) since: Instant,
+    /// Of the rule's requests; nothing when its routes have another name.
+    pub(crate) primaries: Primaries,
+    /// Of the copies: all of the cluster's.
+    pub(crate) copies: Copies,
+    /// How many copies the shares ask for, of all that go to the cluster.
+    pub(crate) wanted: f64,
+    /// Copies of other mirrors go to the same cluster.
+    pub(crate) shared: bool,
+}
+
+/// The same since the mirrors are known to this process, of what anything was counted of.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Counted {
+    /// A mirror's rule and cluster, and what part of the rule's requests is to be copied there.
+    pub(crate) shares: Vec<(Arc<str>, Arc<str>, f64)>,
+    /// By rule.
+    pub(crate) rules: Vec<(Arc<str>, Primaries)>,
+    /// By cluster.
+    pub(crate) clusters: Vec<(Arc<str>, Copies)>,
+}
+
+impl Counted {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.clusters.is_empty()
+    }
+}
+
+impl Table {
+    pub(super) fn new(now: Instant) -> Self {
+        Table {
+            mirrors: BTreeMap::new(),
+            clusters: HashMap::new(),
+            rules: HashMap::new(),
+            turned: now,
+            begin: now,
+        }
+    }
+
+    /// Takes in which mirrors there are, with their shares.
+    pub(super) fn know(&mut self, all: &AllMirrors, now: Instant) {
+        self.turn(now);
+        let mut mirrors = BTreeMap::new();
+        let mut rules: HashMap<Arc<str>, BTreeSet<(&ObjectId, usize)>> = HashMap::new();
+        for (id, state) in all.iter().flat_map(|(id, all)| all.iter().map(move |state| (id, state))) {
+            let rule: Arc<str> = state.key.rule().into();
+            rules.entry(rule.clone()).or_default().insert((id, state.place.rule));
+            let roles = [Role::Mirror, Role::GrpcMirror];
+            let clusters = state.clusters.keys().flat_map(|cluster| {
+                // Envoy puts another sign in the place of a colon, in names of statistics.
+                roles.map(|role| umbra_envoy::cluster_name(&cluster.with_role(role)).replace(':', "_").into())
+            });
+            let mirror = Mirror { share: state.share, rule, clusters: clusters.collect() };
+            mirrors.insert(state.key.clone(), mirror);
+        }
+        let before = std::mem::replace(&mut self.mirrors, mirrors);
+        for entry in self.clusters.values_mut() {
+            entry.mirrors.clear();
+        }
+        for entry in self.rules.values_mut() {
+            entry.mirrors.clear();
+        }
+        for (key, mirror) in &self.mirrors {
+            for name in &mirror.clusters {
+                let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(now));
+                entry.mirrors.insert(key.clone());
+            }
+            let entry = self.rules.entry(mirror.rule.clone()).or_insert_with(|| Entry::new(now));
+            entry.mirrors.insert(key.clone());
+            entry.ambiguous = rules.get(&mirror.rule).is_some_and(|places| places.len() > 1);
+        }
+        self.clusters.retain(|_, entry| !entry.mirrors.is_empty());
+        self.rules.retain(|_, entry| !entry.mirrors.is_empty());
+        let changed = self
+            .mirrors
+            .iter()
+            .filter(|(key, mirror)| before.get(*key).is_some_and(|before| before.share != mirror.share));
+        let changed = changed.map(|(key, _)| key.clone()).collect();
+        self.restart(changed, now);
+    }
+
+    /// Begins anew with these mirrors, and with all whose numbers are compared with theirs.
+    fn restart(&mut self, mut todo: Vec<RuntimeKey>, now: Instant) {
+        let mut done = BTreeSet::new();
+        while let Some(key) = todo.pop() {
+            let Some(mirror) = self.mirrors.get(&key) else { continue };
+            if !done.insert(key) {
+                continue;
+            }
+            if let Some(rule) = self.rules.get_mut(&mirror.rule) {
+                rule.restart(now);
+                todo.extend(rule.mirrors.iter().cloned());
+            }
+            for name in &mirror.clusters {
+                let Some(cluster) = self.clusters.get_mut(name) else { continue };
+                cluster.restart(now);
+                todo.extend(cluster.mirrors.iter().cloned());
+            }
+        }
+    }
+
+    /// Counts what a proxy says that happened since it last said something.
+    pub(super) fn take(&mut self, metric: &Metric, now: Instant) {
+        self.turn(now);
+        let (Some((about, what)), Some(data)) = (parse(&metric.name), &metric.data) else { return };
+        let delta = AggregationTemporality::Delta;
+        let (count, times) = match data {
+            Data::Sum(sum) if sum.aggregation_temporality() == delta => {
+                let counts = sum.data_points.iter().map(|point| match point.value {
+                    Some(Value::AsInt(count)) => u64::try_from(count).unwrap_or_default(),
+                    _ => 0,
+                });
+                (counts.fold(0, u64::saturating_add), Times::default())
+            }
+            Data::Histogram(histogram) if histogram.aggregation_temporality() == delta => {
+                let mut times = Times::default();
+                histogram.data_points.iter().for_each(|point| times.add(&Times::of(point)));
+                (0, times)
+            }
+            _ => return,
+        };
+        if count == 0 && times.count() == 0 {
+            return;
+        }
+        match about {
+            About::Cluster(name) => {
+                if let Some(entry) = self.clusters.get_mut(name) {
+                    entry.add(&copies(what, count, times), now);
+                }
+            }
+            About::Routes(rule) => {
+                if let Some(entry) = self.rules.get_mut(rule) {
+                    entry.add(&primaries(what, count, times), now);
+                }
+            }
+        }
+    }
+
+    /// What is known of a mirror; `None`: there is no such mirror.
+    pub(super) fn observation(&mut self, key: &RuntimeKey, now: Instant) -> Option<Observation> {
+        self.turn(now);
+        let mirror = self.mirrors.get(key)?;
+        let (mut copies, mut users, mut since) = (Copies::default(), BTreeSet::from([key]), self.begin);
+        for entry in mirror.clusters.iter().filter_map(|name| self.clusters.get(name)) {
+            copies.add(&entry.window());
+            users.extend(&entry.mirrors);
+            since = since.max(entry.since);
+        }
+        let rule = self.rules.get(&mirror.rule)?;
+        since = since.max(rule.since);
+        let wanted = users.iter().filter_map(|key| self.wanted(key)).sum();
+        Some(Observation {
+            since,
+            primaries: if rule.ambiguous { Primaries::default() } else { rule.window() },
+            copies,
+            wanted,
+            shared: users.len() > 1,
+        })
+    }
+
+    /// How many copies a mirror's share asks for.
+    fn wanted(&self, key: &RuntimeKey) -> Option<f64> {
+        let mirror = self.mirrors.get(key)?;
+        let rule = self.rules.get(&mirror.rule).filter(|rule| !rule.ambiguous)?;
+        let requests = rule.window().completed as f64;
+        Some(requests * f64::from(mirror.share?.millionths()) / 1e6)
+    }
+
+    /// What was counted since it is known: of so many rules and clusters at most, in the order of their names.
+    pub(super) fn counted(&self, most: usize) -> Counted {
+        let rules = self.rules.iter().filter(|(_, rule)| rule.total != Primaries::default());
+        let clusters = self.clusters.iter().filter(|(_, cluster)| cluster.total != Copies::default());
+        let rules = first(rules.map(|(name, entry)| (name.clone(), entry.total)).collect(), most);
+        let clusters = first(clusters.map(|(name, entry)| (name.clone(), entry.total)).collect(), most);
+        let shown = |name: &Arc<str>| clusters.binary_search_by(|(known, _)| known.cmp(name)).is_ok();
+        let mut shares = BTreeMap::new();
+        for mirror in self.mirrors.values() {
+            let Some(share) = mirror.share else { continue };
+            for cluster in mirror.clusters.iter().filter(|cluster| shown(cluster)) {
+                let share = f64::from(share.millionths()) / 1e6;
+                shares.insert((mirror.rule.clone(), cluster.clone()), share);
+            }
+        }
+        let shares = shares.into_iter().map(|((rule, cluster), share)| (rule, cluster, share)).collect();
+        Counted { shares, rules, clusters }
+    }
+
+    /// Lets go what is too old.
+    fn turn(&mut self, now: Instant) {
+        let age = now.saturating_duration_since(self.turned);
+        if age < HALF {
+            return;
+        }
+        // After a long silence both halves are empty.
+        let turns = if age < 2 * HALF { 1 } else { 2 };
+        for _ in 0..turns {
+            self.clusters.values_mut().for_each(|entry| entry.turn(self.turned));
+            self.rules.values_mut().for_each(|entry| entry.turn(self.turned));
+            (self.begin, self.turned) = (self.turned, now);
+        }
+    }
+}
+
+impl<T: Add> Entry<T> {
+    fn new(now: Instant) -> Self {
+        Entry {
+            total: T::default(),
+            now: T::default(),
+            before: T::default(),
+            since: now,
+            hold: now,
+            mirrors: BTreeSet::new(),
+            ambiguous: false,
+        }
+    }
+
+    fn restart(&mut self, now: Instant) {
+        (self.now, self.before) = (T::default(), T::default());
+        self.hold = now + HOLD;
+        self.since = self.hold;
+    }
+
+    fn add(&mut self, count: &T, now: Instant) {
+        self.total.add(count);
+        if now >= self.hold {
+            self.now.add(count);
+        }
+    }
+
+    /// Another half begins; the one that ends began at `begin`.
+    fn turn(&mut self, begin: Instant) {
+        self.before = std::mem::take(&mut self.now);
+        self.since = self.since.max(begin);
+    }
+
+    fn window(&self) -> T {
+        let mut window = self.before;
+        window.add(&self.now);
+        window
+    }
+}
+
+/// The first of these by name.
+fn first<T>(mut all: Vec<(Arc<str>, T)>, most: usize) -> Vec<(Arc<str>, T)> {
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.truncate(most);
+    all
+}
+
+fn copies(what: What, count: u64, times: Times) -> Copies {
+    let mut copies = Copies::default();
+    match what {
+        What::Begun => copies.begun = count,
+        What::Class(class) => copies.classes[class] = count,
+        What::NoEndpoint => copies.no_endpoint = count,
+        What::Overflow => copies.overflow = count,
+        What::Refused => copies.refused = count,
+        What::Timeout => copies.timeout = count,
+        What::Reset => copies.reset = count,
+        What::Time => copies.times = times,
+        What::Completed => {}
+    }
+    copies
+}
+
+fn primaries(what: What, count: u64, times: Times) -> Primaries {
+    let mut primaries = Primaries::default();
+    match what {
+        What::Completed => primaries.completed = count,
+        What::Class(class) => primaries.classes[class] = count,
+        What::Time => primaries.times = times,
+        _ => {}
+    }
+    primaries
+}
+
+#[cfg(test)]
+mod tests;
