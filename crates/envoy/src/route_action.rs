@@ -3,11 +3,14 @@
 use umbra_ir::{Forward, PathRewrite, RetryPolicy, Target, TargetCluster};
 use umbra_proto::envoy::config::route::v3::{
     self as api, RouteAction, WeightedCluster,
-    retry_policy::{RetryBackOff, RetryHostPredicate, retry_host_predicate::ConfigType},
+    retry_policy::{
+        RetryBackOff, RetryHostPredicate, RetryPriority, retry_host_predicate::ConfigType, retry_priority,
+    },
     route_action::{ClusterSpecifier, HostRewriteSpecifier},
     weighted_cluster::{ClusterWeight, cluster_weight},
 };
 use umbra_proto::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use umbra_proto::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use umbra_proto::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 use umbra_proto::pack_any;
 
@@ -95,6 +98,15 @@ pub(crate) fn target_name(target: &TargetCluster) -> String {
     }
 }
 
+/// Every second retry looks at the priorities anew, without those that were tried (Istio's frequency).
+fn previous_priorities() -> RetryPriority {
+    let config = PreviousPrioritiesConfig { update_frequency: 2 };
+    RetryPriority {
+        name: "envoy.retry_priorities.previous_priorities".to_owned(),
+        config_type: Some(retry_priority::ConfigType::TypedConfig(pack_any(&config))),
+    }
+}
+
 fn retry_policy(retry: &RetryPolicy) -> api::RetryPolicy {
     let previous_hosts = RetryHostPredicate {
         name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
@@ -105,6 +117,7 @@ fn retry_policy(retry: &RetryPolicy) -> api::RetryPolicy {
         num_retries: Some(uint32(retry.attempts)),
         per_try_timeout: retry.per_try_timeout.map(duration),
         retry_host_predicate: retry.avoid_previous_hosts.then_some(previous_hosts).into_iter().collect(),
+        retry_priority: retry.remote_localities.then(previous_priorities),
         host_selection_retry_max_attempts: HOST_SELECTION_ATTEMPTS,
         retriable_status_codes: retry.status_codes.clone(),
         retry_back_off: retry.backoff.map(|interval| RetryBackOff {

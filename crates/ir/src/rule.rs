@@ -322,6 +322,8 @@ pub struct RetryPolicy {
     pub avoid_previous_hosts: bool,
     /// The rule says so itself (`retryIgnorePreviousHosts`).
     pub previous_hosts_written: bool,
+    /// `retryRemoteLocalities`: after two attempts at a priority, prefer another one.
+    pub remote_localities: bool,
     /// `backoff`.
     pub backoff: Option<Duration>,
 }
@@ -336,6 +338,7 @@ impl Default for RetryPolicy {
             per_try_timeout: None,
             avoid_previous_hosts: true,
             previous_hosts_written: false,
+            remote_localities: false,
             backoff: None,
         }
     }

@@ -70,6 +70,7 @@ pub(crate) fn resolve_retry(written: Option<&HttpRetry>) -> Option<RetryPolicy> 
     policy.per_try_timeout = written.per_try_timeout.and_then(|d| d.to_std()).filter(|d| !d.is_zero());
     policy.avoid_previous_hosts = written.retry_ignore_previous_hosts.unwrap_or(true);
     policy.previous_hosts_written = written.retry_ignore_previous_hosts.is_some();
+    policy.remote_localities = written.retry_remote_localities == Some(true);
     policy.backoff = written.backoff.and_then(|d| d.to_std()).filter(|d| !d.is_zero());
     Some(policy)
 }

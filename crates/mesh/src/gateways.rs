@@ -60,6 +60,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             for rule in view.bound_rules(&class.namespace, &reference).iter() {
                 builder.add(rule, server, class, &reference);
             }
+            // DIVERGES: Istio keeps the namespace in such a host, so that a redirect of `ns/a.com` is for nobody.
             if server.https_redirect {
                 for host in server.hosts.iter().filter(|h| !h.host.as_str().ends_with("-shadow")) {
                     builder.host(&host.host, server.port).require_tls = true;

@@ -3,21 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{Hostname, Kind, ObjectId, PortNumber, Resolution, ServiceHead};
+use umbra_ir::{Hostname, Kind, ObjectId, PortNumber, Resolution, ServiceHead, Visibility};
 
 use crate::view::{Index, View};
 
 /// Which of two services for one host a client in `prefer` means: Kubernetes over ServiceEntry, then its own
-/// namespace, then the older, then by name and namespace.
-fn precedence<'a>(head: &'a ServiceHead, prefer: &str) -> (bool, bool, i64, &'a str, &'a str) {
+/// namespace, then one that is exported to some namespaces before one for all, then the older, then by namespace and
+/// name (istio `servicesExportedToNamespace`, whose services of one host are equal but for their namespace).
+fn precedence<'a>(head: &'a ServiceHead, prefer: &str) -> (bool, bool, bool, i64, &'a str, &'a str) {
     let object = &head.id.object;
     (
         object.kind != Kind::Service,
         *object.namespace != *prefer,
+        head.visibility == Visibility::All,
         head.created,
-        &object.name,
         &object.namespace,
+        &object.name,
     )
+}
+
+/// A service of the namespace that a destination prefers, though it is not exported there: whoever writes a rule about
+/// what is beside it means that. One that is for nobody stays so.
+pub(crate) fn resolve_hidden_service(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    host: &Hostname,
+) -> Option<Arc<ServiceHead>> {
+    let nobody = Visibility::Namespaces(BTreeSet::new());
+    candidates(view, host)
+        .into_iter()
+        .filter(|id| id.namespace == *namespace)
+        .flat_map(|id| view.service_heads(&id).iter().cloned().collect::<Vec<_>>())
+        .filter(|head| head.id.host == *host && head.visibility != nobody)
+        .min_by(|a, b| precedence(a, namespace).cmp(&precedence(b, namespace)))
 }
 
 /// The service that `host` means to a client in `namespace`; objects in `prefer` win.

@@ -219,11 +219,16 @@ impl Mesh<'_> {
                     }
                     services.push(*service);
                 } else if host.is_wildcard() {
-                    services.extend(callable.iter().copied().filter(|s| {
-                        !s.is_pod
-                            && s.id.host.subset_of(host)
-                            && self.owners.owner(s, |rule| self.counts(rule, s)) == Some(index)
-                    }));
+                    let covered = |s: &&&ServiceHead| !s.is_pod && s.id.host.subset_of(host);
+                    let mut covered = callable.iter().filter(covered).copied().peekable();
+                    let any = covered.peek().is_some();
+                    services.extend(
+                        covered.filter(|s| self.owners.owner(s, |rule| self.counts(rule, s)) == Some(index)),
+                    );
+                    // All that it covers is other rules': it stands for these services, not for itself.
+                    if any && services.is_empty() {
+                        continue;
+                    }
                 }
                 bound.push(Bound { rule: index, host, services, source: source.clone() });
             }
@@ -270,7 +275,8 @@ impl Mesh<'_> {
     /// is some other service's full host.
     fn names_of(&self, host: &Hostname, names: &mut Vec<String>) {
         names.push(host.to_string());
-        if host.as_str().parse::<IpAddr>().is_err() && !host.as_str().ends_with('.') && !host.is_wildcard() {
+        let absolute = host.as_str().ends_with('.') || host.as_str() == "*";
+        if host.as_str().parse::<IpAddr>().is_err() && !absolute {
             names.push(format!("{host}."));
         }
         let suffix = format!(".svc.{}", self.domain);

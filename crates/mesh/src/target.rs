@@ -8,6 +8,7 @@ use umbra_ir::{
     TargetProblem, TargetQuery,
 };
 
+use crate::services::resolve_hidden_service;
 use crate::view::View;
 
 /// How many ExternalName Services may point at each other.
@@ -85,6 +86,7 @@ fn hidden_subset(
 
 fn lookup(view: &dyn View, query: &TargetQuery, host: &Hostname) -> Result<Arc<ServiceHead>, TargetProblem> {
     view.resolve(&query.namespace, &query.prefer, host)
+        .or_else(|| resolve_hidden_service(view, &query.prefer, host))
         .ok_or_else(|| TargetProblem::HostNotFound(host.clone()))
 }
 

@@ -205,6 +205,7 @@ fn retries(t: &mut Tape<'_>) -> Value {
                 t.pick(&["5xx", "503,reset", "999", ",,", "not a condition", "gateway-error,5xx"]).into()
             }),
         ),
+        ("retryRemoteLocalities", t.maybe(4, |t| t.one_in(2).into())),
         ("retryIgnorePreviousHosts", t.maybe(4, |t| t.one_in(2).into())),
         ("backoff", t.maybe(4, |t| t.pick(DURATIONS).into())),
     ])

@@ -3,7 +3,7 @@
 use umbra_testkit::client::Ask;
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::world::World;
-use umbra_tests::manifests::{all, pod, rules, service, to_v1};
+use umbra_tests::manifests::{all, istio, pod, rules, service, to_v1};
 
 use super::{WEB, get, set_rules, wait_routes, web, web_with};
 
@@ -192,6 +192,85 @@ fn two_ports_of_a_service_have_routes_of_their_own() {
             let ask = Ask::get(&format!("duo:{port}"), "/");
             world.wait_status(&format!(":{port}"), &ask, 200).await;
             assert_eq!(world.ask(&format!(":{port}"), &ask).await.served_by(), by);
+        }
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn retries_that_look_for_other_priorities() {
+    isolated(async {
+        let world = web(&to_v1("retries: {attempts: 3, retryOn: 5xx, retryRemoteLocalities: true}")).await;
+        wait_routes(&world, "previous_priorities").await;
+        assert_eq!(world.ask(WEB, &path("/status/503")).await.status, 503);
+        assert_eq!(world.echo("v1").count(), 4);
+        assert_eq!(world.ask(WEB, &get()).await.served_by(), "v1");
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn rewrites_replace_text() {
+    isolated(async {
+        let rule = |uri: &str, to: &str| to_v1(&format!("match:\n- uri: {{{uri}}}\nrewrite: {{uri: {to}}}"));
+        let http = [
+            rule("prefix: /foo", "/"),
+            rule("exact: /exact", "/other"),
+            rule("regex: '/re/[0-9]+'", "/number"),
+            to_v1(""),
+        ];
+        let world = web(&http.concat()).await;
+        wait_routes(&world, "/number").await;
+        for (asked, seen) in [
+            ("/foo/bar", "//bar"),
+            ("/foo", "/"),
+            ("/foobar", "/bar"),
+            ("/exact?q=1", "/other?q=1"),
+            ("/re/42", "/number"),
+            ("/else", "/else"),
+        ] {
+            world.forget();
+            assert_eq!(world.ask(WEB, &path(asked)).await.status, 200);
+            assert_eq!(world.echo("v1").take()[0].path, seen, "{asked}");
+        }
+        world.assert_clean().await;
+    });
+}
+
+/// Names below a wildcard entry, also absolute ones; and a wildcard rule whose services are all other rules' is not served
+/// for itself.
+#[test]
+fn wildcards_of_entries_and_rules() {
+    isolated(async {
+        let entry = |name: &str, host: &str, ip: &str| {
+            let spec = format!(
+                "hosts: [\"{host}\"]\nports:\n- {{number: 8000, name: http, protocol: HTTP, targetPort: 8080}}\nresolution: STATIC\nendpoints:\n- address: {ip}\n"
+            );
+            istio("ServiceEntry", "default", name, &spec)
+        };
+        let entries = all(&[
+            entry("wild", "*.wild.example", "127.0.1.2"),
+            entry("one", "one.shop.example", "127.0.1.2"),
+            rules("one", "one.shop.example", "- route:\n  - destination: {host: one.shop.example}\n"),
+            istio(
+                "VirtualService",
+                "default",
+                "shops",
+                "hosts: [\"*.shop.example\", web]\nhttp:\n- route:\n  - destination: {host: web, subset: v3}\n",
+            ),
+        ]);
+        let world = web_with(&[("entries.yaml", &entries)], "").await;
+        wait_routes(&world, "one.shop.example").await;
+        for (host, status, by) in [
+            ("a.wild.example:8000", 200, "v2"),
+            ("a.wild.example.", 200, "v2"),
+            ("a.wild.example.:8000", 200, "v2"),
+            ("one.shop.example", 200, "v2"),
+            ("two.shop.example", 404, ""),
+            ("web", 200, "v3"),
+        ] {
+            let answer = world.ask(WEB, &Ask::get(host, "/")).await;
+            assert_eq!((answer.status.as_u16(), answer.served_by()), (status, by), "{host}");
         }
         world.assert_clean().await;
     });

@@ -374,8 +374,4 @@ fn validate_retries(report: &mut Report, path: &str, retries: &HttpRetry) {
             report.add(Code::InvalidRetries, format!("{path}.retryOn"), message);
         }
     }
-    if retries.retry_remote_localities == Some(true) {
-        let field = format!("{path}.retryRemoteLocalities");
-        report.not_acted_on(field, "retries prefer no locality");
-    }
 }

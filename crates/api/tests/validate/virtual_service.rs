@@ -326,7 +326,6 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
             "error InvalidDuration spec.http[0].retries.backoff",
             "error InvalidRetries spec.http[0].retries.retryOn~did you mean 5xx?",
             "error InvalidRetries spec.http[0].retries.retryOn~9999",
-            "warning NotActedOn spec.http[0].retries.retryRemoteLocalities",
         ],
     ),
     (

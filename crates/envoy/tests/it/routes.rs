@@ -151,6 +151,7 @@ fn retries() {
         per_try_timeout: Some(Duration::from_secs(2)),
         avoid_previous_hosts: false,
         previous_hosts_written: true,
+        remote_localities: true,
         backoff: Some(Duration::ZERO),
         ..default_retry()
     };
@@ -160,6 +161,8 @@ fn retries() {
             ("/retryPolicy/retriableStatusCodes", json!([503])),
             ("/retryPolicy/perTryTimeout", json!("2s")),
             ("/retryPolicy/retryHostPredicate", Value::Null),
+            ("/retryPolicy/retryPriority/name", json!("envoy.retry_priorities.previous_priorities")),
+            ("/retryPolicy/retryPriority/typedConfig/updateFrequency", json!(2)),
             ("/retryPolicy/retryBackOff", json!({"baseInterval": "0.001s"})),
         ],
     );

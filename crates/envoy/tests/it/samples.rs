@@ -61,6 +61,7 @@ pub(crate) fn default_retry() -> RetryPolicy {
         per_try_timeout: None,
         avoid_previous_hosts: true,
         previous_hosts_written: false,
+        remote_localities: false,
         backoff: None,
     }
 }
