@@ -259,3 +259,29 @@ fn hostile_manifests() {
     survive(&"&a ".repeat(50_000));
     survive(&format!("{}x", "!".repeat(100_000)));
 }
+
+/// Merge keys cost what they look at, and that has an end.
+#[test]
+fn merge_keys() {
+    let keys = |name: &str, n: usize| (0..n).map(|i| format!("{name}{i}: 1, ")).collect::<String>();
+    let maps = |n: usize| (0..n).map(|i| format!("{{k{i}: 1}}, ")).collect::<String>();
+    let nested =
+        |depth: usize, keys: String| format!("{}{{{keys}}}{}", "{<<: ".repeat(depth), "}".repeat(depth));
+    for (about, text, ok) in [
+        (
+            "an alias",
+            format!("a: &a {{{}}}\nb: {{<<: *a, {}}}\n", keys("k", 45_000), keys("j", 45_000)),
+            true,
+        ),
+        ("a map", format!("{{<<: {{{}}}, {}}}\n", keys("k", 90_000), keys("j", 90_000)), true),
+        ("a list of maps", format!("<<: [{}]\n", maps(90_000)), true),
+        ("many merges", format!("{{{}}}\n", "<<: {a: 1}, ".repeat(90_000)), true),
+        ("the same keys at many depths", nested(50, keys("k", 5000)), false),
+        ("too many", format!("<<: {{{}}}\n", keys("k", 250_000)), false),
+    ] {
+        survive(&text);
+        let parsed = parse_documents(&text, "f.yaml");
+        let said = parsed.diagnostics.iter().any(|d| d.message.contains("merge keys (<<) look at more than"));
+        assert_eq!((parsed.ok, said), (ok, !ok), "{about}: {:?}", parsed.diagnostics);
+    }
+}

@@ -64,7 +64,7 @@ fn service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
         resolution,
         addresses,
         networks: Vec::new(),
-        subject_alt_names: Vec::new(),
+        subject_alt_names: Arc::default(),
         is_pod: false,
         external: false,
         visibility: Visibility::resolve(

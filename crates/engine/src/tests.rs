@@ -1,5 +1,7 @@
 //! The engine as a whole: what is published, and how much work that takes.
 
+mod budgets;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

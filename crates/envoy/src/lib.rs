@@ -28,6 +28,7 @@ mod outliers;
 mod proxy_protocol;
 mod route;
 mod route_action;
+mod routes;
 mod runtime;
 mod tls;
 mod virtual_host;
@@ -44,6 +45,7 @@ pub use cluster::build_cluster;
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;
 pub use names::{captured_listener_name, cluster_name, host_name, listener_name, load_assignment_name};
+pub use routes::{EncodedRoutes, build_routes};
 pub use runtime::{RuntimeLayer, build_runtime, runtime_forms};
 pub use virtual_host::{
     EncodedVirtualHost, build_host, build_hosts_table, build_route_configuration, build_virtual_host,

@@ -8,15 +8,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use umbra_ir::{Route, RouteAction, VirtualHost};
+use umbra_ir::VirtualHostSpec;
 use umbra_proto::envoy::config::route::v3::{
     self as api, RouteConfiguration, virtual_host::TlsRequirementType,
 };
 
 use crate::convert::{ads, boolean, uint32};
-use crate::names::{cluster_name, host_name};
-use crate::route::build_route;
-use crate::route_action::target_name;
+use crate::names::host_name;
+use crate::routes::{EncodedRoutes, clusters_of, put_routes};
 use crate::{Built, Requirement};
 
 /// The largest `directResponse` body, in bytes (Istio's limit too).
@@ -35,36 +34,38 @@ pub struct EncodedVirtualHost {
     pub body: Bytes,
     /// The clusters that it names, copies' too; sorted. Also such as don't exist: the body is the same whether they
     /// do, and equal bodies must say the same of themselves.
-    pub clusters: Vec<Arc<str>>,
+    pub clusters: Arc<[Arc<str>]>,
 }
 
-/// One virtual host (`envoy.config.route.v3.VirtualHost`), for tables that hold it.
-pub fn build_virtual_host(host: &VirtualHost) -> EncodedVirtualHost {
-    let (message, clusters) = virtual_host(host, host.name.clone());
-    EncodedVirtualHost { body: message.encode_to_vec().into(), clusters: clusters.into_iter().collect() }
+/// One virtual host (`envoy.config.route.v3.VirtualHost`) with the routes of its sources, for tables that hold it.
+pub fn build_virtual_host(spec: &VirtualHostSpec, routes: &[Arc<EncodedRoutes>]) -> EncodedVirtualHost {
+    EncodedVirtualHost { body: virtual_host(spec, spec.name.clone(), routes), clusters: clusters_of(routes) }
 }
 
 /// One virtual host as a resource of its own, of a table that [`build_hosts_table`] makes.
-pub fn build_host(table: &str, host: &VirtualHost) -> Built {
-    let name = host_name(table, &host.name);
+pub fn build_host(table: &str, spec: &VirtualHostSpec, routes: &[Arc<EncodedRoutes>]) -> Built {
+    let name = host_name(table, &spec.name);
     // The name in the message is that of the resource: by it Envoy removes the host.
-    let (message, clusters) = virtual_host(host, name.to_string());
+    let body = virtual_host(spec, name.to_string(), routes);
     let mut hasher = DefaultHasher::new();
-    host.domains.hash(&mut hasher);
-    let requires = clusters.into_iter().map(Requirement::Cluster).collect();
-    Built { exclusive: hasher.finish(), ..Built::new(name, &message, requires) }
+    spec.domains.hash(&mut hasher);
+    let requires = clusters_of(routes).iter().cloned().map(Requirement::Cluster).collect();
+    Built { name, body, requires, exclusive: hasher.finish() }
 }
 
-fn virtual_host(host: &VirtualHost, name: String) -> (api::VirtualHost, BTreeSet<Arc<str>>) {
-    let message = api::VirtualHost {
-        name,
-        domains: host.domains.clone(),
-        routes: host.routes.iter().map(build_route).collect(),
-        require_tls: if host.require_tls { TlsRequirementType::All } else { TlsRequirementType::None }.into(),
+fn virtual_host(spec: &VirtualHostSpec, name: String, routes: &[Arc<EncodedRoutes>]) -> Bytes {
+    // A message is the concatenation of its fields: the bytes equal those of encoding it whole.
+    let head = api::VirtualHost { name, domains: spec.domains.clone(), ..Default::default() };
+    let tail = api::VirtualHost {
+        require_tls: if spec.require_tls { TlsRequirementType::All } else { TlsRequirementType::None }.into(),
         include_request_attempt_count: true,
         ..Default::default()
     };
-    (message, host.routes.iter().flat_map(clusters).collect())
+    let mut body = head.encode_to_vec();
+    put_routes(routes, spec.order, &mut body);
+    body.extend_from_slice(&tail.encode_to_vec());
+    body.shrink_to_fit();
+    body.into()
 }
 
 /// A table whose virtual hosts are resources of their own (`envoy.config.route.v3.RouteConfiguration` with `vhds`): they
@@ -84,12 +85,6 @@ fn settings() -> RouteConfiguration {
         ignore_port_in_host_matching: true,
         ..Default::default()
     }
-}
-
-fn clusters(route: &Route) -> Vec<Arc<str>> {
-    let RouteAction::Forward(forward) = &route.action else { return Vec::new() };
-    let targets = forward.targets.iter().map(|target| target_name(&target.cluster).into());
-    targets.chain(forward.mirrors.iter().map(|mirror| cluster_name(&mirror.cluster))).collect()
 }
 
 /// A table of virtual hosts (`envoy.config.route.v3.RouteConfiguration`), in the given order. It requires every

@@ -7,6 +7,7 @@
 //! Start reading at: [`Rule`], [`ClusterRef`], [`Route`].
 
 mod balancing;
+pub mod budget;
 mod capture;
 mod cluster;
 mod codes;
@@ -56,14 +57,12 @@ pub use protocol::Protocol;
 pub use proxy::{
     BarePods, GatewayHead, Listener, PodHead, ProxyClass, ProxyKind, ProxyNode, Server, ServerHost,
 };
-pub use route::{
-    Forward, Mirror, MirrorHost, MirrorShare, Route, RouteAction, Target, TargetCluster, VirtualHost,
-};
+pub use route::{Forward, Mirror, MirrorHost, MirrorShare, Route, RouteAction, Target, TargetCluster};
 pub use rule::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, HeaderChanges, HeaderMatch,
     HeaderOps, HeaderValue, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath,
     RedirectPort, RequestMatch, RetryPolicy, RouteOrder, Rule, RuleAction, RuleHead, RuleMatch, Rules,
-    Shares, StaticFilter, TextMatch, WeightedDestination,
+    Shares, StaticFilter, Surplus, TextMatch, WeightedDestination,
 };
 pub use runtime_forms::RuntimeForms;
 pub use scope::{Scope, Table, VirtualHostSpec};

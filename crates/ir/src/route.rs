@@ -106,16 +106,3 @@ pub enum MirrorHost {
     /// This, as it is.
     Literal(String),
 }
-
-/// One virtual host (`envoy.config.route.v3.VirtualHost`).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VirtualHost {
-    /// `host:port`.
-    pub name: String,
-    /// In lower case; unique within a table.
-    pub domains: Vec<String>,
-    /// In order of preference.
-    pub routes: Vec<Route>,
-    /// Answer plaintext requests with a redirect to https (`require_tls: ALL`).
-    pub require_tls: bool,
-}

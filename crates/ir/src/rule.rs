@@ -55,6 +55,16 @@ pub struct RuleHead {
     pub delegates: BTreeSet<ObjectId>,
     /// How its routes stand beside those of other rules for one host.
     pub order: RouteOrder,
+    /// How many of the hosts written are not among `hosts`, since its routes would not fit on them (see [`crate::budget`]).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hosts_left_out: usize,
+    /// In how many virtual hosts of a class its routes may stand.
+    #[serde(skip)]
+    pub virtual_hosts: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// How the routes of several rules that share a host are put together. Each kind of object that routes has its own way.
@@ -84,6 +94,21 @@ pub struct Rules {
     pub id: ObjectId,
     /// Its rules.
     pub rules: Vec<Rule>,
+    /// How much of a host's configuration they are, in bytes as they are kept.
+    #[serde(skip)]
+    pub size: usize,
+    /// What was left out, since all of it together is too much for a host (see [`crate::budget`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surplus: Option<Surplus>,
+}
+
+/// Routes that are left out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Surplus {
+    /// Where the first one is written.
+    pub field: String,
+    /// How many there are.
+    pub routes: usize,
 }
 
 /// One `http[]` entry.

@@ -104,7 +104,7 @@ pub struct ServiceHead {
     /// Blocks of virtual addresses, which no Host names (`ServiceEntry.addresses`).
     pub networks: Vec<Network>,
     /// The names that its certificates carry (`ServiceEntry.subjectAltNames`).
-    pub subject_alt_names: Vec<String>,
+    pub subject_alt_names: Arc<[String]>,
     /// One pod of a headless Service, under a name of its own: rules for the Service, or for hosts with a wildcard, do not
     /// mean it.
     pub is_pod: bool,

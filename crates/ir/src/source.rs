@@ -55,33 +55,33 @@ pub struct RouteList {
     pub routes: Vec<Route>,
 }
 
-/// What routes refer to.
+/// What routes refer to, sorted, each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RouteRefs {
     /// Clusters that exist, primary and mirror.
-    pub clusters: BTreeSet<ClusterRef>,
+    pub clusters: Box<[ClusterRef]>,
     /// Keys of the runtime layer.
-    pub keys: BTreeSet<RuntimeKey>,
+    pub keys: Box<[RuntimeKey]>,
 }
 
 impl RouteList {
     /// What these routes refer to.
     pub fn refs(&self) -> RouteRefs {
-        let mut refs = RouteRefs::default();
+        let (mut clusters, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for route in &self.routes {
             let RouteAction::Forward(forward) = &route.action else { continue };
             for target in &forward.targets {
                 if let TargetCluster::Known(cluster) = &target.cluster {
-                    refs.clusters.insert(cluster.clone());
+                    clusters.insert(cluster.clone());
                 }
             }
             for mirror in &forward.mirrors {
-                refs.clusters.insert(mirror.cluster.clone());
+                clusters.insert(mirror.cluster.clone());
                 if let MirrorShare::Runtime(key) = &mirror.share {
-                    refs.keys.insert(key.clone());
+                    keys.insert(key.clone());
                 }
             }
         }
-        refs
+        RouteRefs { clusters: clusters.into_iter().collect(), keys: keys.into_iter().collect() }
     }
 }

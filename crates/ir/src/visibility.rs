@@ -11,7 +11,7 @@ pub enum Visibility {
     /// `*`, or nothing written.
     All,
     /// These namespaces; none for `~`.
-    Namespaces(BTreeSet<Arc<str>>),
+    Namespaces(Arc<BTreeSet<Arc<str>>>),
 }
 
 impl Visibility {
@@ -37,8 +37,8 @@ impl Visibility {
         }
         match (any, nobody) {
             (false, _) => Visibility::All,
-            (true, true) => Visibility::Namespaces(BTreeSet::new()),
-            (true, false) => Visibility::Namespaces(namespaces),
+            (true, true) => Visibility::Namespaces(Arc::default()),
+            (true, false) => Visibility::Namespaces(Arc::new(namespaces)),
         }
     }
 
@@ -47,7 +47,7 @@ impl Visibility {
         let entries = || annotation.unwrap_or_default().split(',').map(str::trim).filter(|e| !e.is_empty());
         match entries().next() {
             Some(_) => Visibility::resolve(entries(), namespace),
-            None => Visibility::Namespaces(BTreeSet::new()),
+            None => Visibility::Namespaces(Arc::default()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Gateways to heads (istio-semantics "Gateway").
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub fn resolve_gateway_head(id: &ObjectId, gateway: &Gateway) -> GatewayHead {
 /// DIVERGES: a server that admits `h` also admits `h-shadow`, so that copies from another mesh find the rule
 /// that names them.
 fn resolve_hosts(written: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
+    let mut seen: HashSet<ServerHost> = HashSet::new();
     let mut hosts: Vec<ServerHost> = Vec::new();
     for text in written {
         let (namespace, host) = match text.split_once('/') {
@@ -55,7 +57,7 @@ fn resolve_hosts(written: &[String], namespace: &Arc<str>) -> Vec<ServerHost> {
         }
         let mut push = |host: String| {
             let host = ServerHost { namespace: namespace.clone(), host: Hostname::new(&host) };
-            if !hosts.contains(&host) {
+            if seen.insert(host.clone()) {
                 hosts.push(host);
             }
         };

@@ -8,6 +8,7 @@
 //! Start reading at: [`resolve_rules`], [`bind_routes`], [`bind_sidecar_scope`].
 
 mod balancers;
+mod budget;
 mod delegates;
 mod destination_rules;
 mod filters;

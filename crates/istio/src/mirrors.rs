@@ -27,7 +27,7 @@ pub(crate) struct WrittenMirror {
     pub(crate) share: Option<RuntimeFraction>,
 }
 
-/// Every mirror of a VirtualService's rules that names a destination, `mirror` before `mirrors`.
+/// Every mirror of a VirtualService's rules that names a destination, `mirror` before `mirrors`; as many as it may have.
 pub(crate) fn written_mirrors(
     vs: &VirtualService,
     rules: &[ServedRule<'_>],
@@ -36,10 +36,11 @@ pub(crate) fn written_mirrors(
     let namespace = &vs.meta.namespace;
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let mut mirrors = Vec::new();
-    for served in rules {
+    let kept = umbra_api::kept_mirrors(rules.iter().map(|served| &*served.rule));
+    for (served, kept) in rules.iter().zip(kept) {
         let written = &*served.rule;
         let mut rule_name = None;
-        for (entry, named, percent) in entries(written) {
+        for (entry, named, percent) in entries(written).take(kept) {
             let Some(destination) = resolve_destination(named, namespace, domain) else { continue };
             let rule_name = rule_name.get_or_insert_with(|| {
                 if written.name.is_empty() {

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{DestinationRule, Object, Objects, VirtualService};
-use umbra_ir::{ClientTls, Code, DestinationRuleEntry, Diagnostic, LeveledPolicy, MirrorState, ObjectId};
+use umbra_ir::budget::SUBSET_CLUSTERS;
+use umbra_ir::{
+    ClientTls, Code, DestinationRuleEntry, Diagnostic, LeveledPolicy, MirrorState, ObjectId, Severity,
+};
 use umbra_mesh::{Report, View, select_services_named};
 
 use crate::delegates::served_rules;
@@ -59,6 +62,15 @@ pub fn report_destination_rule(
         all.filter(|entry| entry.selector == selector).cloned().collect();
     let set = umbra_ir::DestinationRuleSetId(entries.iter().map(|e| e.id.clone()).collect());
     let merged = view.destination_rule_set(&set);
+    let (kept, all) = (view.subsets_kept(&set), merged.subsets.len());
+    if kept < all {
+        let message = format!(
+            "{all} subsets of all services of {host} are more than the {SUBSET_CLUSTERS} clusters that a DestinationRule may come to: of each service only the first {kept} by name, and those that rules name, are clusters"
+        );
+        report.insert(
+            Diagnostic::new(Code::OverBudget, id, "spec.subsets", message).with_severity(Severity::Warning),
+        );
+    }
     for (index, subset) in rule.spec.subsets.iter().enumerate() {
         let owner = umbra_ir::SubsetName::new(&subset.name).and_then(|name| merged.subsets.get(&name));
         if let Some(owner) = owner.filter(|o| o.defined_by != *id) {

@@ -2,24 +2,26 @@
 //!
 //! What cannot be served is left out here and nowhere later; `umbra_api::validate` says so to the author.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use umbra_api::{
     HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination, Objects, RedirectPort as WrittenPort,
     RuleFate, VirtualService,
 };
+use umbra_ir::budget::{ROUTES_ON_HOSTS, ROUTES_ON_VIRTUAL_HOSTS, fits, fits_about};
 use umbra_ir::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
     PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort, RouteFilters, RouteOrder, Rule,
     RuleAction, RuleHead, Rules, Shares, StaticFilter, Visibility, WeightedDestination,
 };
 
+use crate::budget::keep_routes;
 use crate::delegates::served_rules;
 use crate::filters::resolve_filters;
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
 use crate::matches::usable_matches;
-use crate::mirrors::written_mirrors;
+use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::{resolve_destination, resolve_gateway, resolve_host};
 
 /// Where the VirtualService applies.
@@ -35,16 +37,19 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
     if gateways.is_empty() {
         gateways.push(Placed { value: GatewayRef::Mesh, field: "spec.gateways".into() });
     }
+    let mut seen: HashSet<Hostname> = HashSet::new();
     let mut hosts: Vec<Placed<Hostname>> = Vec::new();
     for (index, written) in vs.spec.hosts.iter().enumerate() {
         if umbra_api::check_host(written).is_err() {
             continue;
         }
         let value = resolve_host(written, namespace, domain);
-        if hosts.iter().all(|known| known.value != value) {
+        if seen.insert(value.clone()) {
             hosts.push(Placed { value, field: format!("spec.hosts[{index}]") });
         }
     }
+    let hosts_left_out = hosts.len().saturating_sub(fits(ROUTES_ON_HOSTS, rules.size));
+    hosts.truncate(hosts.len() - hosts_left_out);
     let mut filters = BTreeSet::new();
     for rule in &rules.rules {
         if rule.matches.is_empty() {
@@ -63,6 +68,8 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
         mentioned_labels,
         delegates: rules.rules.iter().filter_map(|rule| rule.delegate.clone()).collect(),
         order: RouteOrder::CatchAllsLast,
+        hosts_left_out,
+        virtual_hosts: fits_about(ROUTES_ON_VIRTUAL_HOSTS, rules.size),
     }
 }
 
@@ -74,28 +81,27 @@ const CLOSED: DirectResponse = DirectResponse { status: 503, body: None };
 /// The rules that can be served, in order.
 pub fn resolve_rules(objects: &impl Objects, id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules {
     let served = served_rules(objects, vs, domain);
-    let mirrors = written_mirrors(vs, &served, domain);
+    let mut mirrors: BTreeMap<_, Vec<WrittenMirror>> = BTreeMap::new();
+    for mirror in written_mirrors(vs, &served, domain).into_iter().filter(|m| m.share.is_some()) {
+        mirrors.entry((mirror.place.rule, mirror.place.delegated)).or_default().push(mirror);
+    }
     let rules = served.iter().filter_map(|served| {
         let written = &*served.rule;
         let fate = umbra_api::judge_rule(written);
         let matches = usable_matches(written, &vs.meta.namespace)?;
         let field = served.field();
-        let delegated = served.part.as_ref().map(|part| part.index);
-        let mirrors = mirrors
-            .iter()
-            .filter(|m| m.place.rule == served.index && m.place.delegated == delegated && m.share.is_some())
-            .map(|m| MirrorRule {
-                place: m.place,
-                destination: m.destination.clone(),
-                key: m.key.clone(),
-                by_delegate: m.by_delegate,
-            })
-            .collect();
+        let place = (served.index, served.part.as_ref().map(|part| part.index));
+        let mirrors = mirrors.remove(&place).unwrap_or_default().into_iter().map(|m| MirrorRule {
+            place: m.place,
+            destination: m.destination,
+            key: m.key,
+            by_delegate: m.by_delegate,
+        });
         let (action, filters) = match fate {
             RuleFate::LeftOut => return None,
             RuleFate::Closed => (RuleAction::Direct(CLOSED), RouteFilters::default()),
             RuleFate::Served => {
-                let action = resolve_action(written, mirrors, &field, &vs.meta.namespace, domain)?;
+                let action = resolve_action(written, mirrors.collect(), &field, &vs.meta.namespace, domain)?;
                 (action, resolve_filters(written))
             }
         };
@@ -109,7 +115,8 @@ pub fn resolve_rules(objects: &impl Objects, id: &ObjectId, vs: &VirtualService,
             filters,
         })
     });
-    Rules { id: id.clone(), rules: rules.collect() }
+    let (rules, size, surplus) = keep_routes(rules.collect());
+    Rules { id: id.clone(), rules, size, surplus }
 }
 
 /// The fractions of all valid mirrors.

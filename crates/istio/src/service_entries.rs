@@ -1,10 +1,12 @@
 //! ServiceEntries to service heads and endpoints (istio-semantics "ServiceEntry").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use umbra_api::{Meta, Object, Objects, ServiceEntry, WorkloadEntry};
+use umbra_api::{
+    EntryBudget, Meta, Object, Objects, ServiceEntry, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry,
+};
 use umbra_ir::{
     Endpoint, Hostname, Locality, Network, ObjectId, PortNumber, Protocol, RULES_FROM, Resolution,
     ServiceHead, ServiceId, ServicePort, Visibility,
@@ -17,22 +19,60 @@ pub fn resolve_entry_heads(
     id: &ObjectId,
     entry: &ServiceEntry,
 ) -> Vec<Arc<ServiceHead>> {
-    let mut heads: Vec<Arc<ServiceHead>> = Vec::new();
+    let mut seen: HashSet<Hostname> = HashSet::new();
+    let common = Common {
+        visibility: visibility_of(entry),
+        admits: Visibility::listed(
+            entry.meta.annotations.get(RULES_FROM).map(String::as_str),
+            &entry.meta.namespace,
+        ),
+        subject_alt_names: served(&entry.spec).subject_alt_names.to_vec().into(),
+    };
+    let hosts = served(&entry.spec).hosts.iter();
     // `*` would be every service there is, and take every unknown Host.
-    for written in entry.spec.hosts.iter().filter(|h| *h != "*" && umbra_api::check_host(h).is_ok()) {
-        let host = Hostname::new(written);
-        if heads.iter().any(|h| h.id.host == host) {
-            continue;
-        }
-        heads.push(Arc::new(entry_head(view, id, entry, host, written)));
+    let hosts = hosts.filter(|h| *h != "*" && umbra_api::check_host(h).is_ok());
+    let hosts = hosts.map(|written| (Hostname::new(written), written));
+    hosts
+        .filter(|(host, _)| seen.insert(host.clone()))
+        .map(|(host, written)| Arc::new(entry_head(view, id, entry, &common, host, written)))
+        .collect()
+}
+
+/// What all services of an entry have.
+struct Common {
+    visibility: Visibility,
+    admits: Visibility,
+    subject_alt_names: Arc<[String]>,
+}
+
+/// The parts of an entry that are served: all, unless they multiply beyond its budget.
+struct Served<'a> {
+    hosts: &'a [String],
+    ports: &'a [ServiceEntryPort],
+    endpoints: &'a [WorkloadEntry],
+    addresses: &'a [String],
+    subject_alt_names: &'a [String],
+}
+
+fn served(spec: &ServiceEntrySpec) -> Served<'_> {
+    fn first<T>(list: &[T], count: usize) -> &[T] {
+        &list[..count.min(list.len())]
     }
-    heads
+    let EntryBudget { hosts, ports, each } = EntryBudget::of(spec);
+    Served {
+        hosts: first(&spec.hosts, hosts),
+        ports: first(&spec.ports, ports),
+        endpoints: first(&spec.endpoints, each),
+        addresses: first(&spec.addresses, each),
+        subject_alt_names: first(&spec.subject_alt_names, each),
+    }
 }
 
 fn entry_head(
     view: &(impl View + Objects),
     id: &ObjectId,
     entry: &ServiceEntry,
+    common: &Common,
     host: Hostname,
     spelling: &str,
 ) -> ServiceHead {
@@ -44,7 +84,7 @@ fn entry_head(
         umbra_api::Resolution::None => Resolution::Original(other_ports(entry)),
         umbra_api::Resolution::DynamicDns => Resolution::Unsupported("resolution DYNAMIC_DNS"),
     };
-    let more = more_entries(view, id, entry, &host);
+    let more = more_entries(view, id, entry, &common.visibility, &host);
     let entries = || {
         let more = more.iter().filter_map(|object| match &**object {
             Object::ServiceEntry(entry) => Some(entry),
@@ -52,16 +92,17 @@ fn entry_head(
         });
         std::iter::once(entry).chain(more)
     };
-    let ports = ServicePort::unique(entries().flat_map(|e| &e.spec.ports).map(|p| {
+    let ports = ServicePort::unique(entries().flat_map(|e| served(&e.spec).ports).map(|p| {
         (i64::from(p.number), p.name.as_str(), Protocol::parse(&p.protocol).unwrap_or(Protocol::Auto))
     }));
+    let mut seen: HashSet<Network> = HashSet::new();
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut networks: Vec<Network> = Vec::new();
-    for block in entries().flat_map(|e| &e.spec.addresses).filter_map(|text| parse_network(text)) {
+    let written = entries().flat_map(|e| served(&e.spec).addresses).filter_map(|text| parse_network(text));
+    for block in written.filter(|block| seen.insert(*block)) {
         match single(block) {
-            Some(one) if !addresses.contains(&one) => addresses.push(one),
-            None if !networks.contains(&block) => networks.push(block),
-            _ => {}
+            Some(one) => addresses.push(one),
+            None => networks.push(block),
         }
     }
     ServiceHead {
@@ -72,14 +113,11 @@ fn entry_head(
         resolution,
         addresses,
         networks,
-        subject_alt_names: spec.subject_alt_names.clone(),
+        subject_alt_names: common.subject_alt_names.clone(),
         is_pod: false,
         external: spec.location == umbra_api::Location::MeshExternal,
-        visibility: visibility_of(entry),
-        admits: Visibility::listed(
-            entry.meta.annotations.get(RULES_FROM).map(String::as_str),
-            &entry.meta.namespace,
-        ),
+        visibility: common.visibility.clone(),
+        admits: common.admits.clone(),
     }
 }
 
@@ -138,6 +176,7 @@ fn more_entries(
     view: &(impl View + Objects),
     id: &ObjectId,
     entry: &ServiceEntry,
+    visibility: &Visibility,
     host: &Hostname,
 ) -> Vec<Arc<Object>> {
     let age = |meta: &Meta| (meta.created_seconds(), meta.name.clone());
@@ -146,7 +185,8 @@ fn more_entries(
             && other.spec.workload_selector.is_none()
             && entry.spec.workload_selector.is_none()
             && other.meta.labels == entry.meta.labels
-            && visibility_of(other) == visibility_of(entry)
+            && (other.spec.export_to == entry.spec.export_to || visibility_of(other) == *visibility)
+            && defines(other, host)
     };
     let same_host = view.ids(&Index::EntryHost(host.clone())).into_iter();
     let others = same_host.filter(|other| other != id && other.namespace == id.namespace);
@@ -161,10 +201,17 @@ fn more_entries(
     more
 }
 
+/// Whether a host that an entry names is among those that it has in fact.
+fn defines(entry: &ServiceEntry, host: &Hostname) -> bool {
+    let hosts = served(&entry.spec).hosts;
+    hosts.len() == entry.spec.hosts.len() || hosts.iter().any(|h| h.eq_ignore_ascii_case(host.as_str()))
+}
+
 /// The endpoints of one port of a host that a ServiceEntry defines.
 pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber) -> Vec<Endpoint> {
     let spec = &entry.spec;
-    let Some(port) = spec.ports.iter().find(|p| p.number == u32::from(number.get())) else {
+    let Served { ports, endpoints, .. } = served(spec);
+    let Some(port) = ports.iter().find(|p| p.number == u32::from(number.get())) else {
         return Vec::new();
     };
     let target = if port.target_port == 0 { port.number } else { port.target_port };
@@ -178,7 +225,7 @@ pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber
         if host.is_wildcard() {
             return Vec::new();
         }
-        let written = spec.hosts.iter().find(|h| Hostname::new(h) == *host);
+        let written = spec.hosts.iter().find(|h| h.eq_ignore_ascii_case(host.as_str()));
         let address = written.map_or_else(|| host.as_str(), String::as_str).trim_end_matches('.');
         let itself = WorkloadEntry { address: address.into(), ..Default::default() };
         return entry_endpoint(&itself, &port.name, target).into_iter().collect();
@@ -188,7 +235,7 @@ pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber
             && !e.address.starts_with("unix:")
             && (dns || e.address.parse::<IpAddr>().is_ok())
     };
-    spec.endpoints.iter().filter(usable).filter_map(|e| entry_endpoint(e, &port.name, target)).collect()
+    endpoints.iter().filter(usable).filter_map(|e| entry_endpoint(e, &port.name, target)).collect()
 }
 
 /// Whose endpoints a ServiceEntry takes by labels, and the port there; `None`: it selects nobody.

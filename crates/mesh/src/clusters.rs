@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use umbra_ir::budget::{SUBSET_CLUSTERS, fits_about};
 use umbra_ir::{
-    Arrangement, Breakers, ClientPlace, ClientTls, Cluster, ClusterRef, Discovery, LoadAssignment, Protocol,
-    ProxyKind, Resolution, Role, ServiceHead, ServiceId, TlsOrigination, UpstreamProtocol,
+    Arrangement, Breakers, ClientPlace, ClientTls, Cluster, ClusterRef, DestinationRuleEntry,
+    DestinationRuleSetId, Discovery, Kind, LoadAssignment, Protocol, ProxyKind, Resolution, Role,
+    ServiceHead, ServiceId, SubsetName, TlsOrigination, UpstreamProtocol,
 };
 
 use crate::hashing::for_copies;
 use crate::localities::{arrange, effective, is_weighted};
-use crate::view::View;
+use crate::services::candidates;
+use crate::view::{Index, View};
 
 /// Istio's default connect timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,7 +102,7 @@ fn with_service_names(service: &ServiceHead, tls: TlsOrigination) -> TlsOriginat
     if !tls.subject_alt_names.is_empty() {
         return tls;
     }
-    TlsOrigination { subject_alt_names: service.subject_alt_names.clone(), ..tls }
+    TlsOrigination { subject_alt_names: service.subject_alt_names.to_vec(), ..tls }
 }
 
 /// useClientProtocol beats everything, then what the port says; an auto-detected port on a sidecar speaks
@@ -165,6 +168,41 @@ pub(crate) fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> b
     reference.role != Role::Direct && heads.iter().any(|h| by_name(h))
 }
 
+/// How many of these DestinationRules' subsets are clusters at sidecars for each service that they apply to, the first ones
+/// by name; of the others only those that rules name.
+pub fn select_subsets_kept(view: &dyn View, id: &DestinationRuleSetId) -> usize {
+    let subsets = view.destination_rule_set(id).subsets.len();
+    // With two a mesh is as it has always been; nothing has to be counted.
+    if subsets <= 2 {
+        return usize::MAX;
+    }
+    match count_ports(view, id) {
+        ports if ports * subsets <= SUBSET_CLUSTERS => usize::MAX,
+        ports => fits_about(SUBSET_CLUSTERS, ports),
+    }
+}
+
+/// The ports of all services that the host of these DestinationRules means, whoever sees them.
+fn count_ports(view: &dyn View, id: &DestinationRuleSetId) -> usize {
+    let Some(first) = id.0.first() else { return 0 };
+    let rules = view.namespace_destination_rules(&first.namespace);
+    let is_of = |entries: &[DestinationRuleEntry]| entries.iter().any(|entry| entry.id == *first);
+    let Some((host, _)) = rules.0.iter().find(|(_, entries)| is_of(entries)) else { return 0 };
+    let objects = match host.is_wildcard() {
+        true => {
+            let kinds = [Kind::Service, Kind::ServiceEntry];
+            kinds.iter().flat_map(|kind| view.ids(&Index::Kind(*kind))).collect()
+        }
+        false => candidates(view, host),
+    };
+    let ports = |object| {
+        let heads = view.service_heads(&object);
+        let meant = heads.iter().filter(|head| !head.is_pod && head.id.host.subset_of(host));
+        meant.map(|head| head.ports.len()).sum::<usize>()
+    };
+    objects.into_iter().map(ports).sum()
+}
+
 /// The clusters of one service for sidecars of a namespace: every TCP port, with every subset of the
 /// DestinationRules that apply.
 pub fn select_service_clusters(
@@ -181,8 +219,9 @@ pub fn select_service_clusters(
     let policy = view.policy(namespace, selecting, &service.id);
     // A single pod is no set of which a subset could be named.
     let rules = policy.as_ref().filter(|_| !service.is_pod);
-    let subsets: Vec<_> =
-        rules.map(|id| view.destination_rule_set(id).subsets.keys().cloned().collect()).unwrap_or_default();
+    let subsets =
+        |id| view.destination_rule_set(id).subsets.keys().take(view.subsets_kept(id)).cloned().collect();
+    let subsets: Vec<SubsetName> = rules.map(subsets).unwrap_or_default();
     let mut clusters = Vec::new();
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
         for subset in std::iter::once(None).chain(subsets.iter().cloned().map(Some)) {

@@ -1,6 +1,6 @@
 //! Gateway tables: what a class of gateway proxies serves (istio-semantics "Gateway").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub(crate) fn select_gateways(view: &dyn View, labels: &BTreeMap<String, String>
 pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let mut builders: BTreeMap<Arc<str>, TableBuilder> = BTreeMap::new();
     let selecting = selecting(view, class);
+    // In how many more virtual hosts of all tables each rule may stand.
+    let mut room: HashMap<ObjectId, usize> = HashMap::new();
     for gateway in select_gateways(view, &class.labels) {
         let reference = GatewayRef::Named(gateway.id.clone());
         for server in &gateway.servers {
@@ -58,7 +60,8 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             });
             builder.gateways.insert(gateway.id.clone());
             for rule in view.bound_rules(&class.namespace, &reference).iter() {
-                builder.add(rule, server, class, &reference);
+                let room = room.entry(rule.id.clone()).or_insert(rule.virtual_hosts);
+                builder.add(rule, server, class, &reference, room);
             }
             // DIVERGES: Istio keeps the namespace in such a host, so that a redirect of `ns/a.com` is for nobody.
             if server.https_redirect {
@@ -97,7 +100,14 @@ impl TableBuilder {
     ///
     /// DIVERGES: Istio appends its routes twice. The second ones are never reached, unless the rule says
     /// which gateways or ports they are for.
-    fn add(&mut self, rule: &RuleHead, server: &Server, class: &ProxyClass, gateway: &GatewayRef) {
+    fn add(
+        &mut self,
+        rule: &RuleHead,
+        server: &Server,
+        class: &ProxyClass,
+        gateway: &GatewayRef,
+        room: &mut usize,
+    ) {
         let client = RouteClient {
             kind: ProxyKind::Router,
             namespace: class.namespace.clone(),
@@ -111,7 +121,7 @@ impl TableBuilder {
             .filters
             .iter()
             .any(|f| filter_passes(f, gateway, server.port, &client.namespace, &client.labels));
-        if !applies {
+        if !applies || *room == 0 {
             return;
         }
         // A port left out is the called one, so another server's number can mean another cluster.
@@ -123,6 +133,10 @@ impl TableBuilder {
             RouteSource::Service(..) | RouteSource::Unknown(_) => false,
         };
         for host in intersection(server, rule) {
+            if *room == 0 {
+                return;
+            }
+            *room -= 1;
             let spec = self.host(&host, server.port);
             spec.require_tls |= server.https_redirect;
             spec.order = rule.order;

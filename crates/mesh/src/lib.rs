@@ -30,7 +30,7 @@ mod virtual_host;
 
 pub use captured::{select_captured_listeners, select_captured_tables};
 pub use classes::{resolve_class, select_mentioned_labels};
-pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters};
+pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters, select_subsets_kept};
 pub use endpoints::{merge_endpoints, select_members};
 pub use localities::select_place_labels;
 pub use manifest::{Manifest, bind_manifest};
@@ -46,4 +46,3 @@ pub use services::{
 };
 pub use target::resolve_target;
 pub use view::{Index, Inputs, View};
-pub use virtual_host::bind_virtual_host;

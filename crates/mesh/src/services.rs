@@ -29,7 +29,7 @@ pub(crate) fn resolve_hidden_service(
     namespace: &Arc<str>,
     host: &Hostname,
 ) -> Option<Arc<ServiceHead>> {
-    let nobody = Visibility::Namespaces(BTreeSet::new());
+    let nobody = Visibility::Namespaces(Arc::default());
     candidates(view, host)
         .into_iter()
         .filter(|id| id.namespace == *namespace)
@@ -53,7 +53,7 @@ pub fn resolve_service(
 }
 
 /// Every object that defines `host`.
-fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
+pub(crate) fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
     let mut ids = view.ids(&Index::EntryHost(host.clone()));
     let domain = view.settings().cluster_domain.to_ascii_lowercase();
     let suffix = if domain.is_empty() { domain } else { format!(".svc.{domain}") };

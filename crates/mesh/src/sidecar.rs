@@ -1,5 +1,6 @@
 //! Sidecar tables: one for each HTTP port of any visible service (istio-semantics "Sidecar virtual hosts").
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         owners: WildcardOwners::new(&rules),
         settings: view.settings(),
         rules: &rules,
+        room: rules.iter().map(|rule| Cell::new(rule.virtual_hosts)).collect(),
     };
     let mut by_port: BTreeMap<PortNumber, Vec<&ServiceHead>> = BTreeMap::new();
     for service in services.iter().filter(|s| !matches!(s.resolution, Resolution::Alias(_))) {
@@ -153,6 +155,8 @@ struct Mesh<'a> {
     owners: WildcardOwners<'a>,
     rules: &'a [Arc<RuleHead>],
     settings: Arc<Settings>,
+    /// In how many more virtual hosts of all tables each rule may stand; beyond them its hosts are as if it did not name them.
+    room: Vec<Cell<usize>>,
 }
 
 impl Mesh<'_> {
@@ -175,7 +179,7 @@ impl Mesh<'_> {
                 true => true,
                 false => port.get() == LITERAL_PORT && !self.names_a_service(&self.rules[*rule]),
             };
-            if services.is_empty() && literal() {
+            if services.is_empty() && literal() && self.takes_room(*rule) {
                 table.push(host, port, vec![host.to_string()], source.clone());
             }
             for service in services {
@@ -214,7 +218,7 @@ impl Mesh<'_> {
             for host in rule.hosts() {
                 let mut services = Vec::new();
                 if let Some(service) = by_host.get(host) {
-                    if !self.counts(index, service) {
+                    if !self.counts(index, service) || !self.takes_room(index) {
                         continue;
                     }
                     services.push(*service);
@@ -222,9 +226,10 @@ impl Mesh<'_> {
                     let covered = |s: &&&ServiceHead| !s.is_pod && s.id.host.subset_of(host);
                     let mut covered = callable.iter().filter(covered).copied().peekable();
                     let any = covered.peek().is_some();
-                    services.extend(
-                        covered.filter(|s| self.owners.owner(s, |rule| self.counts(rule, s)) == Some(index)),
-                    );
+                    services.extend(covered.filter(|s| {
+                        self.owners.owner(s, |rule| self.counts(rule, s)) == Some(index)
+                            && self.takes_room(index)
+                    }));
                     // All that it covers is other rules': it stands for these services, not for itself.
                     if any && services.is_empty() {
                         continue;
@@ -234,6 +239,15 @@ impl Mesh<'_> {
             }
         }
         bound
+    }
+
+    /// Whether a rule may stand in one more virtual host.
+    fn takes_room(&self, rule: usize) -> bool {
+        self.room.get(rule).is_some_and(|room| {
+            let left = room.get();
+            room.set(left.saturating_sub(1));
+            left > 0
+        })
     }
 
     /// Whether a rule counts for calls of this class to a service.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use umbra_ir::{
     BarePods, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet,
     ForeignRules, GatewayHead, GatewayRef, Hostname, Kind, NamespaceDestinationRules, ObjectId, PodHead,
-    PortNumber, ProxyClass, ProxyKind, RouteList, RouteRefs, RouteSource, RuleHead, Rules, Scope,
-    ServiceHead, ServiceId, Settings, Shares, TargetProblem, TargetQuery,
+    PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead,
+    ServiceId, Settings, Shares, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -62,6 +62,8 @@ pub trait View: Inputs {
     fn namespace_destination_rules(&self, namespace: &Arc<str>) -> Arc<NamespaceDestinationRules>;
     /// Merged DestinationRules.
     fn destination_rule_set(&self, id: &DestinationRuleSetId) -> Arc<DestinationRuleSet>;
+    /// How many of their subsets are clusters at sidecars whether rules name them or not.
+    fn subsets_kept(&self, id: &DestinationRuleSetId) -> usize;
     /// Every service a namespace sees, one for each host, in order of age.
     fn visible_services(&self, namespace: &Arc<str>) -> Arc<Vec<Arc<ServiceHead>>>;
     /// Those of them whose host a wildcard covers.
@@ -90,8 +92,6 @@ pub trait View: Inputs {
     fn endpoints(&self, service: &ServiceId, port: &PortNumber) -> Arc<EndpointSet>;
     /// The ready endpoints of a cluster: those of the port that the subset selects.
     fn members(&self, cluster: &ClusterRef) -> Arc<EndpointSet>;
-    /// Routes bound for some client.
-    fn routes(&self, source: &RouteSource) -> Arc<RouteList>;
     /// The tables of a class.
     fn scope(&self, class: &ProxyClass) -> Arc<Scope>;
     /// What bound routes refer to.

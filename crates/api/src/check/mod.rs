@@ -1,6 +1,7 @@
 //! Verdicts on parts of an object, shared by validation (which says what is wrong) and translation (which
 //! leaves it out), so that the two cannot disagree.
 
+pub mod budget;
 pub mod cors;
 pub mod fault;
 pub mod headers;

@@ -3,7 +3,7 @@
 //! Built on the parser's events, not on its serde front end, since strictness needs what that drops: where a
 //! key stands, whether a scalar was quoted, which key is written twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 4_000_000;
 /// The most nodes that the aliases of one document may repeat: an alias bomb ends here.
 const MAX_ALIASED: usize = 100_000;
+/// The most keys that the merge keys (`<<`) of one document may look at: maps that merge maps that merge maps pass the same
+/// keys on again and again.
+const MAX_MERGED: usize = 200_000;
 
 /// The text is not YAML, or more than we are willing to read.
 #[derive(Clone, Debug)]
@@ -85,6 +88,7 @@ struct Loader {
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
     aliased: usize,
+    merged: usize,
     root: Option<Tree>,
 }
 
@@ -153,8 +157,12 @@ impl Loader {
         let value = match frame.content {
             Content::List(items) => Value::List(items),
             Content::Map { mut entries, merges, .. } => {
-                for merge in merges {
-                    self.merge(&mut entries, merge)?;
+                if !merges.is_empty() {
+                    let mut keys: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+                    self.spend_merged(keys.len(), frame.at)?;
+                    for merge in merges {
+                        self.merge(&mut entries, &mut keys, merge)?;
+                    }
                 }
                 Value::Map(entries)
             }
@@ -204,22 +212,33 @@ impl Loader {
         self.add(tree, 0)
     }
 
-    /// `<<: *other` and `<<: [*one, *two]`: keys that are not there yet.
-    fn merge(&mut self, entries: &mut Vec<Entry>, merge: Tree) -> Result<(), SyntaxError> {
+    /// `<<: *other` and `<<: [*one, *two]`: keys that are not there yet. `keys` are those that are.
+    fn merge(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        keys: &mut HashSet<String>,
+        merge: Tree,
+    ) -> Result<(), SyntaxError> {
         match merge.value {
             Value::Map(other) => {
-                for entry in other {
-                    if !entries.iter().any(|e| e.key == entry.key) {
-                        entries.push(entry);
-                    }
-                }
+                self.spend_merged(other.len(), merge.at)?;
+                entries.extend(other.into_iter().filter(|entry| keys.insert(entry.key.clone())));
                 Ok(())
             }
             Value::List(items) if items.iter().all(|i| matches!(i.value, Value::Map(_))) => {
-                items.into_iter().try_for_each(|item| self.merge(entries, item))
+                self.spend_merged(items.len(), merge.at)?;
+                items.into_iter().try_for_each(|item| self.merge(entries, keys, item))
             }
             _ => Err(error("<< merges maps only".to_owned(), merge.at)),
         }
+    }
+
+    fn spend_merged(&mut self, keys: usize, at: Position) -> Result<(), SyntaxError> {
+        self.merged += keys;
+        if self.merged > MAX_MERGED {
+            return Err(error(format!("merge keys (<<) look at more than {MAX_MERGED} keys"), at));
+        }
+        Ok(())
     }
 
     fn count(&mut self, at: Position) -> Result<(), SyntaxError> {

@@ -14,6 +14,7 @@ mod traffic_policy;
 mod unreachable;
 mod virtual_service;
 
+use std::collections::HashSet;
 use std::fmt::Display;
 
 use umbra_ir::{Code, Diagnostic, MirrorPlace, ObjectId, PortNumber, Severity};
@@ -149,11 +150,13 @@ impl Report {
 
     /// `exportTo`: namespaces, `.`, `*` and, where `none` is allowed, `~`.
     fn export_to(&mut self, entries: &[String], none: bool) {
+        let mut seen = HashSet::new();
         for (index, entry) in entries.iter().enumerate() {
             let field = format!("spec.exportTo[{index}]");
+            let repeated = !seen.insert(entry);
             if entry.is_empty() {
                 self.add(Code::InvalidExportTo, field, "an empty entry means no namespace; it has no effect");
-            } else if entries[..index].contains(entry) {
+            } else if repeated {
                 self.add_as(
                     Severity::Warning,
                     Code::InvalidExportTo,

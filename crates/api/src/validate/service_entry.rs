@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::Report;
 use umbra_ir::Code;
+use umbra_ir::budget::{ENTRY_ENDPOINTS, ENTRY_PORTS};
 
+use crate::check::budget::EntryBudget;
 use crate::check::check_host;
 use crate::read::path::join;
 use crate::types::service_entry::{Resolution, ServiceEntrySpec, WorkloadEntry};
@@ -25,6 +27,7 @@ pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
             report.check(field, check_host(host), "the host is left out");
         }
     }
+    budget(report, spec);
     resolution(report, spec);
     report.export_to(&spec.export_to, true);
     ports(report, spec);
@@ -36,6 +39,41 @@ pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
         if dns && address.contains('/') && !address.ends_with("/32") && !address.ends_with("/128") {
             let message = "a block of addresses goes with resolution NONE or STATIC only; it has no effect";
             report.add(Code::ConflictingFields, format!("spec.addresses[{index}]"), message);
+        }
+    }
+}
+
+/// Each host has all ports, and each port of each host all endpoints.
+fn budget(report: &mut Report, spec: &ServiceEntrySpec) {
+    let budget = EntryBudget::of(spec);
+    let (hosts, ports) = (spec.hosts.len(), spec.ports.len());
+    if budget.ports < ports {
+        let message =
+            format!("{ports} ports, more than {ENTRY_PORTS}; the first {} of them are served", budget.ports);
+        report.add(Code::OverBudget, "spec.ports", message);
+    }
+    if budget.hosts < hosts {
+        let message = format!(
+            "{hosts} hosts of {} ports are {} clusters, more than the {ENTRY_PORTS} that one object may come to; the first {} hosts are served, the others are left out",
+            budget.ports,
+            hosts * budget.ports,
+            budget.hosts
+        );
+        report.add(Code::OverBudget, "spec.hosts", message);
+    }
+    let clusters = budget.hosts * budget.ports;
+    for (field, count, what) in [
+        ("spec.endpoints", spec.endpoints.len(), "endpoints"),
+        ("spec.addresses", spec.addresses.len(), "addresses"),
+        ("spec.subjectAltNames", spec.subject_alt_names.len(), "names"),
+    ] {
+        if count > budget.each {
+            let message = format!(
+                "{count} {what} for each of {clusters} ports of hosts are {}, more than the {ENTRY_ENDPOINTS} that one object may come to; the first {} are used, the others are left out",
+                count * clusters,
+                budget.each
+            );
+            report.add(Code::OverBudget, field, message);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! VirtualService: hosts, gateways, kinds of rules.
 
+use umbra_ir::budget::MIRRORS;
 use umbra_ir::{Code, Hostname};
 
 use super::{Report, http_route, unreachable};
+use crate::check::budget::{kept_mirrors, written_mirrors};
 use crate::check::check_host;
+use crate::types::http_route::HttpRoute;
 use crate::types::virtual_service::VirtualServiceSpec;
 
 pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
@@ -25,7 +28,22 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
     for (index, rule) in spec.http.iter().enumerate() {
         http_route::validate(report, index, rule, spec.hosts.is_empty());
     }
+    mirrors(report, &spec.http);
     unreachable::validate(report, &spec.http);
+}
+
+/// Each match of a rule has all of its mirrors.
+fn mirrors(report: &mut Report, rules: &[HttpRoute]) {
+    for ((index, rule), kept) in rules.iter().enumerate().zip(kept_mirrors(rules)) {
+        let written = written_mirrors(rule);
+        if kept < written {
+            let message = format!(
+                "the mirrors of all routes of this object are more than {MIRRORS}, the most that one object may have: of this rule's {written} mirrors for {} routes the first {kept} are served, the others copy nothing",
+                rule.matches.len().max(1)
+            );
+            report.add(Code::OverBudget, format!("spec.http[{index}].mirrors"), message);
+        }
+    }
 }
 
 /// A VirtualService without hosts is a delegate: only other VirtualServices give its rules an effect, and only such as have

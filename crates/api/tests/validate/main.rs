@@ -106,6 +106,51 @@ fn a_large_body() {
     assert!(body((1 << 20) + 1).contains("the rule is left out"));
 }
 
+/// What multiplies is told with its counts, and with what happens instead.
+#[test]
+fn what_multiplies_is_told() {
+    let list = |n: usize, item: &str| {
+        (0..n).map(|i| item.replace('N', &i.to_string())).collect::<Vec<_>>().join(", ")
+    };
+    let entry = |hosts, ports, endpoints| {
+        format!(
+            "hosts: [{}]\nresolution: STATIC\nports: [{}]\nendpoints: [{}]",
+            list(hosts, "hN.com"),
+            list(ports, "{number: 1N, name: http-N, protocol: HTTP}"),
+            list(endpoints, "{address: 10.0.0.1}")
+        )
+    };
+    let mirrors = |rules, count| {
+        let targets = list(count, "{destination: {host: mN}}");
+        let rule = "{match: [{uri: {prefix: /N}}], route: [{destination: {host: a}}], mirrors: [TARGETS]}";
+        format!("hosts: [a]\nhttp: [{}]", list(rules, rule).replace("TARGETS", &targets))
+    };
+    for (kind, spec, want) in [
+        ("ServiceEntry", entry(100, 20, 32), vec![]),
+        (
+            "ServiceEntry",
+            entry(200, 20, 40),
+            vec![
+                "spec.endpoints: 40 endpoints for each of 2040 ports of hosts are 81600, more than the 65536 that one object may come to; the first 32 are used, the others are left out",
+                "spec.hosts: 200 hosts of 20 ports are 4000 clusters, more than the 2048 that one object may come to; the first 102 hosts are served, the others are left out",
+            ],
+        ),
+        ("VirtualService", mirrors(4, 1000), vec![]),
+        (
+            "VirtualService",
+            mirrors(5, 1000),
+            vec![
+                "spec.http[4].mirrors: the mirrors of all routes of this object are more than 4096, the most that one object may have: of this rule's 1000 mirrors for 1 routes the first 96 are served, the others copy nothing",
+            ],
+        ),
+    ] {
+        let found = complaints(&object(kind, &spec)).into_iter().filter(|d| d.code == Code::OverBudget);
+        let mut found: Vec<String> = found.map(|d| format!("{}: {}", d.field, d.message)).collect();
+        found.sort();
+        assert_eq!(found, want, "{kind}");
+    }
+}
+
 /// Every code of reading and judging one object (those before the first about objects together) is one that somebody can
 /// get, here or in the tests of reading.
 #[test]
@@ -119,7 +164,7 @@ fn every_code_is_shown() {
     }
     for code in Code::ALL.iter().take_while(|code| **code != Code::HostNotFound) {
         let elsewhere = reading.contains(&format!(" {code} "))
-            || [Code::BodyTooLarge, Code::MoreDiagnostics].contains(code);
+            || [Code::BodyTooLarge, Code::MoreDiagnostics, Code::OverBudget].contains(code);
         assert!(shown.contains(code) || elsewhere, "nobody shows {code}");
     }
 }

@@ -2,23 +2,25 @@
 
 mod computed;
 mod manifest;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_envoy::{Built, EncodedVirtualHost, RuntimeLayer};
+use umbra_envoy::{Built, EncodedRoutes, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
     BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, DestinationRuleSet,
     DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Listener,
     MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode,
-    RouteList, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead,
-    ServiceId, Shares, TargetProblem, TargetQuery, VirtualHostSpec,
+    RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead, ServiceId, Shares,
+    TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
 
 use computed::computed;
 pub(crate) use manifest::Manifest;
+pub(crate) use routes::Routes;
 
 use crate::front;
 use crate::input::{Input, InputId, indexes};
@@ -61,6 +63,8 @@ computed! {
             as listener_port = umbra_core::resolve_listener_port(view, namespace, labels, *number);
         /// Where a VirtualService applies.
         2 RuleHead(id: ObjectId) -> Option<Arc<RuleHead>>, as rule_head = front::rule_head(view, id);
+        /// How many subsets of DestinationRules are clusters whether rules name them or not.
+        2 SubsetsKept(id: DestinationRuleSetId) -> usize, as subsets_kept = umbra_mesh::select_subsets_kept(view, id);
         /// The ready endpoints of a service port.
         2 Endpoints(service: ServiceId, port: PortNumber) -> Arc<EndpointSet>, as endpoints
             = Arc::new(front::endpoints(view, service, *port));
@@ -89,7 +93,7 @@ computed! {
             = umbra_mesh::resolve_target(view, query);
         /// The ready endpoints of a cluster.
         4 Members(cluster: ClusterRef) -> Arc<EndpointSet>, as members
-            = Arc::new(umbra_mesh::select_members(view, cluster));
+            = umbra_mesh::select_members(view, cluster);
         /// Those of a namespace's services whose host a wildcard covers.
         4 ServicesUnder(namespace: Arc<str>, wildcard: Hostname) -> Arc<Vec<Arc<ServiceHead>>>, as services_under
             = Arc::new(umbra_mesh::select_services_under(view, namespace, wildcard));
@@ -110,18 +114,18 @@ computed! {
             = Arc::new(umbra_mesh::select_captured_tables(view, namespace, selecting, *ipv6));
         /// The tables of a class.
         7 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
-        /// Routes bound for a client.
-        8 Routes(source: RouteSource) -> Arc<RouteList>, as routes
-            = Arc::new(noted(umbra_mesh::bind_routes(view, source), &mut notes));
-        /// What those routes refer to.
-        9 Refs(source: RouteSource) -> Arc<RouteRefs>, as refs = Arc::new(view.routes(source).refs());
+        /// What routes refer to.
+        9 Refs(source: RouteSource) -> Arc<RouteRefs>, as refs = view.routes(source).refs.clone();
     }
     own {
+        /// Routes bound for a client, encoded.
+        8 Routes(source: RouteSource) -> Routes, as routes
+            = Routes::new(&noted(umbra_mesh::bind_routes(view, source), &mut notes));
         /// The class of a proxy, with or without RTDS.
         5 Class(node: ProxyNode, rtds: RuntimeForms) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
         /// An encoded virtual host.
         9 VirtualHost(spec: Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost>, as virtual_host
-            = Arc::new(umbra_envoy::build_virtual_host(&umbra_mesh::bind_virtual_host(view, spec)));
+            = Arc::new(umbra_envoy::build_virtual_host(spec, &encoded_routes(view, spec)));
         /// The names of a class's resources.
         11 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
             = Arc::new(Manifest::new(class, &umbra_mesh::bind_manifest(view, class)));
@@ -159,7 +163,7 @@ computed! {
         10 HostsTable(name: Arc<str>) named Route name.clone() => Some(umbra_envoy::build_hosts_table(name));
         /// Such a virtual host.
         10 Host(table: Arc<str>, spec: Arc<VirtualHostSpec>) named VirtualHost umbra_envoy::host_name(table, &spec.name)
-            => Some(umbra_envoy::build_host(table, &umbra_mesh::bind_virtual_host(view, spec)));
+            => Some(umbra_envoy::build_host(table, spec, &encoded_routes(view, spec)));
         /// A layer of the runtime: the shares of these mirrors, each with the rule that says it.
         10 Runtime(layer: RuntimeLayer, members: Arc<[(RuntimeKey, ObjectId)]>) named Runtime layer.to_string().into()
             => Some(umbra_envoy::build_runtime(*layer, &umbra_mesh::bind_runtime(view, members)));
@@ -182,6 +186,10 @@ fn resource(resource_type: ResourceType, built: Option<Built>) -> Option<Arc<Res
         let requires: Vec<_> = requires.into_iter().map(required).collect();
         Arc::new(Resource::new(resource_type, name, body, requires).with_exclusive(exclusive))
     })
+}
+
+fn encoded_routes(view: &EngineView<'_, '_>, spec: &VirtualHostSpec) -> Vec<Arc<EncodedRoutes>> {
+    spec.sources.iter().map(|source| view.routes(source).encoded).collect()
 }
 
 fn route_table(view: &EngineView<'_, '_>, class: &ProxyClass, name: &Arc<str>) -> Option<Built> {

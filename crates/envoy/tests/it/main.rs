@@ -14,8 +14,8 @@ mod tables;
 use std::sync::Arc;
 
 use serde_json::Value;
-use umbra_envoy::{EncodedVirtualHost, build_route_configuration, build_virtual_host};
-use umbra_ir::{Route, VirtualHost};
+use umbra_envoy::{EncodedVirtualHost, build_route_configuration, build_routes, build_virtual_host};
+use umbra_ir::{Route, RouteList, RouteOrder, VirtualHostSpec};
 use umbra_proto::{json::to_json, type_url};
 
 /// A resource as Envoy's JSON.
@@ -25,13 +25,14 @@ fn json(url: &str, body: &[u8]) -> Value {
 
 /// One virtual host around `routes`, encoded.
 fn encoded(routes: Vec<Route>) -> Arc<EncodedVirtualHost> {
-    let host = VirtualHost {
+    let host = VirtualHostSpec {
         name: "httpbin:8000".to_owned(),
         domains: vec!["httpbin".to_owned(), "httpbin.default".to_owned()],
-        routes,
+        sources: Vec::new(),
+        order: RouteOrder::CatchAllsLast,
         require_tls: false,
     };
-    Arc::new(build_virtual_host(&host))
+    Arc::new(build_virtual_host(&host, &[Arc::new(build_routes(&RouteList { routes }))]))
 }
 
 /// One route as it stands in a table.

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
 use umbra_envoy::{
-    Requirement, RuntimeLayer, build_load_assignment, build_route_configuration, build_runtime,
+    Requirement, RuntimeLayer, build_load_assignment, build_route_configuration, build_routes, build_runtime,
     build_virtual_host,
 };
 use umbra_ir::{
-    Endpoint, LoadAssignment, MirrorHost, Role, RouteAction, RuntimeFraction, RuntimeKey, TargetCluster,
-    VirtualHost,
+    Endpoint, LoadAssignment, MirrorHost, Role, RouteAction, RouteList, RouteOrder, RuntimeFraction,
+    RuntimeKey, TargetCluster, VirtualHostSpec,
 };
 use umbra_proto::envoy::config::route::v3::RouteConfiguration;
 use umbra_proto::type_url;
@@ -98,19 +98,22 @@ fn a_virtual_host_in_full_and_what_its_table_requires() {
     mirrored.targets.push(target("v3", 1));
     mirrored.targets[0].cluster = TargetCluster::Unknown("outbound|1||gone".into());
     mirrored.mirrors.push(mirror(half(), MirrorHost::Suffix));
-    let host = VirtualHost {
+    let host = VirtualHostSpec {
         name: "httpbin:8000".to_owned(),
         domains: vec!["httpbin".to_owned()],
-        routes: vec![route(RouteAction::Forward(mirrored)), route(RouteAction::Forward(forward()))],
+        sources: Vec::new(),
+        order: RouteOrder::CatchAllsLast,
         require_tls: true,
     };
+    let routes = vec![route(RouteAction::Forward(mirrored)), route(RouteAction::Forward(forward()))];
+    let routes = Arc::new(build_routes(&RouteList { routes }));
     let host_name = "httpbin.default.svc.cluster.local";
     let names =
         ["mirror|8000|v2|", "outbound|1||gone", "outbound|8000|v1|", "outbound|8000|v3|"].map(|name| {
             Arc::from(if name.ends_with('|') { format!("{name}{host_name}") } else { name.to_owned() })
         });
-    let encoded = Arc::new(build_virtual_host(&host));
-    assert_eq!(encoded.clusters, names, "the one that does not exist too: equal bodies require the same");
+    let encoded = Arc::new(build_virtual_host(&host, &[routes]));
+    assert_eq!(*encoded.clusters, names, "the one that does not exist too: equal bodies require the same");
     let table = build_route_configuration("8000", &[encoded.clone(), encoded]);
     assert_eq!((&*table.name, table.requires), ("8000", names.map(Requirement::Cluster).to_vec()));
     let got = json(type_url::ROUTE, &table.body);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use umbra_ir::{
     Code, Diagnostic, GatewayRef, Hostname, ObjectId, Placed, PortNumber, ProxyKind, Resolution, RouteClient,
-    RuleHead, ServiceHead,
+    RuleHead, Rules, ServiceHead,
 };
 
+use super::budget::{report_surplus, report_virtual_hosts};
 use super::ownership::report_foreign_host;
 use super::targets::{Caller, report_rule};
 use crate::{Report, View};
@@ -20,15 +21,16 @@ use crate::sidecar::LITERAL_PORT;
 /// Says what is to be said of routing rules: of their hosts, their gateways, and every target as each caller means it.
 pub fn report_rules(view: &dyn View, id: &ObjectId, report: &mut Report) {
     let (Some(head), Some(rules)) = (view.rule_head(id), view.rules(id)) else { return };
+    report_surplus(&head, &rules, report);
     let mut callers = Vec::new();
     for gateway in &head.gateways {
         match &gateway.value {
             GatewayRef::Mesh => {
-                callers.extend(report_mesh(view, &head, report));
+                callers.extend(report_mesh(view, &head, &rules, report));
                 report_bare_pods(view, &head, report);
             }
             GatewayRef::Named(id) => {
-                callers.extend(report_at_gateway(view, &head, id, &gateway.field, report))
+                callers.extend(report_at_gateway(view, &head, &rules, id, &gateway.field, report))
             }
         }
     }
@@ -38,12 +40,17 @@ pub fn report_rules(view: &dyn View, id: &ObjectId, report: &mut Report) {
 }
 
 /// Says what is to be said of a VirtualService's hosts in the mesh, and returns those who call them there.
-fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Caller> {
+fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, report: &mut Report) -> Vec<Caller> {
     let namespace = &head.id.namespace;
     let mut called: BTreeSet<PortNumber> = BTreeSet::new();
     let named = |host: &Hostname| select_services_named(view, namespace, host);
+    let mut virtual_hosts = 0;
     for host in head.hosts() {
-        called.extend(named(host).iter().flat_map(|s| called_ports(view, namespace, s)));
+        for service in named(host).iter() {
+            let ports = called_ports(view, namespace, service);
+            virtual_hosts += ports.len();
+            called.extend(ports);
+        }
     }
     let names_none = head.hosts().all(|host| named(host).is_empty());
     for Placed { value: host, field } in &head.hosts {
@@ -65,6 +72,8 @@ fn report_mesh(view: &dyn View, head: &RuleHead, report: &mut Report) -> Vec<Cal
     if names_none {
         called.extend(PortNumber::new(LITERAL_PORT.into()));
     }
+    virtual_hosts += head.hosts().filter(|host| named(host).is_empty()).count() * called.len();
+    report_virtual_hosts(head, rules, "spec.hosts", virtual_hosts, report);
     let client = |port| client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
     called.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
 }
@@ -127,6 +136,7 @@ fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<Ob
 fn report_at_gateway(
     view: &dyn View,
     head: &RuleHead,
+    rules: &Rules,
     gateway: &ObjectId,
     field: &str,
     report: &mut Report,
@@ -142,8 +152,10 @@ fn report_at_gateway(
         let message = format!("{gateway} does not exist: the rules are not served there");
         return unserved(report, Code::GatewayNotFound, message);
     };
-    let admitting = gateway_head.servers.iter().filter(|server| !intersection(server, head).is_empty());
-    let ports: BTreeSet<PortNumber> = admitting.map(|server| server.port).collect();
+    let admitted = gateway_head.servers.iter().map(|server| (server.port, intersection(server, head).len()));
+    let admitted: Vec<_> = admitted.filter(|(_, hosts)| *hosts > 0).collect();
+    let ports: BTreeSet<PortNumber> = admitted.iter().map(|(port, _)| *port).collect();
+    report_virtual_hosts(head, rules, field, admitted.iter().map(|(_, hosts)| hosts).sum(), report);
     if ports.is_empty() {
         let message = format!(
             "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"

@@ -1,14 +1,15 @@
 //! What an object's author should know that only shows beside other objects. Computed for every object, also with no
 //! proxy connected.
 
+mod budget;
 mod hosts;
 mod ownership;
 mod ports;
 mod targets;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use umbra_ir::{Diagnostic, MirrorState, ObjectReport, Severity};
+use umbra_ir::{ClusterRef, Diagnostic, MirrorPlace, MirrorState, ObjectReport, Severity};
 
 pub use hosts::report_rules;
 pub use ownership::report_foreign_rules;
@@ -19,12 +20,15 @@ pub use ports::report_ports;
 pub struct Report {
     notes: BTreeSet<Diagnostic>,
     mirrors: Vec<MirrorState>,
+    /// Where each mirror stands in `mirrors`.
+    places: BTreeMap<MirrorPlace, usize>,
 }
 
 impl Report {
     /// With the mirrors as they are written, before any is looked up.
     pub fn new(mirrors: Vec<MirrorState>) -> Self {
-        Report { notes: BTreeSet::new(), mirrors }
+        let places = mirrors.iter().enumerate().map(|(index, state)| (state.place, index)).collect();
+        Report { notes: BTreeSet::new(), mirrors, places }
     }
 
     /// Takes a diagnostic in; one that is there already counts once.
@@ -32,12 +36,22 @@ impl Report {
         self.notes.insert(diagnostic);
     }
 
+    /// Notes a cluster that a mirror comes to, with its ready endpoints.
+    fn mirror_goes_to(&mut self, place: MirrorPlace, cluster: ClusterRef, endpoints: usize) {
+        let index = self.places.get(&place);
+        if let Some(state) = index.and_then(|index| self.mirrors.get_mut(*index)) {
+            state.clusters.insert(cluster, endpoints);
+        }
+    }
+
     /// All that was found, each mirror with the worst that is said about it.
     pub fn finish(mut self) -> ObjectReport {
-        for mirror in &mut self.mirrors {
-            let about = self.notes.iter().filter(|note| note.severity != Severity::Info);
-            let about = about.filter(|note| note.mirror == Some(mirror.place));
-            mirror.problem = about.min_by_key(|note| note.severity).cloned();
+        for note in self.notes.iter().filter(|note| note.severity != Severity::Info) {
+            let index = note.mirror.and_then(|place| self.places.get(&place));
+            let Some(mirror) = index.and_then(|index| self.mirrors.get_mut(*index)) else { continue };
+            if mirror.problem.as_ref().is_none_or(|worst| note.severity < worst.severity) {
+                mirror.problem = Some(note.clone());
+            }
         }
         ObjectReport { diagnostics: self.notes.into_iter().collect(), mirrors: self.mirrors }
     }

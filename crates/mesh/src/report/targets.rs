@@ -42,10 +42,10 @@ pub(super) fn report_rule(
         return;
     }
     for caller in if meant.is_empty() { callers.iter().collect() } else { meant } {
-        let mut all = Report { mirrors: std::mem::take(&mut report.mirrors), ..Report::default() };
-        report_targets(view, id, rule, &caller.client, &mut all);
-        report.mirrors = all.mirrors;
-        report.notes.extend(all.notes.into_iter().filter(|d| d.code != Code::PortAmbiguous));
+        let before = std::mem::take(&mut report.notes);
+        report_targets(view, id, rule, &caller.client, report);
+        let found = std::mem::replace(&mut report.notes, before);
+        report.notes.extend(found.into_iter().filter(|d| d.code != Code::PortAmbiguous));
     }
 }
 
@@ -109,9 +109,7 @@ fn report_mirror(
         );
         notes.push(Diagnostic::new(Code::NoEndpoints, id, field, message));
     }
-    if let Some(state) = report.mirrors.iter_mut().find(|state| state.key == mirror.key) {
-        state.clusters.insert(cluster.with_role(Role::Mirror), endpoints);
-    }
+    report.mirror_goes_to(mirror.place, cluster.with_role(Role::Mirror), endpoints);
     notes
 }
 
