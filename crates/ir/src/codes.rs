@@ -172,7 +172,8 @@ codes! {
     FileTooLarge = error("A file is larger than 64 MiB; what it held before stays.");
     FolderUnreadable = error("A folder cannot be listed; everything below it stays as it was.");
     FolderTwice = warning("Two paths lead to the same folder (a loop of links, for example); it is read once.");
-    FileEmpty = warning("A file has become empty, which looks like an unfinished write; its objects stay until it is deleted.");
+    FolderNotEntered = warning("A link leads out of the folder to where it is not followed, or too deep; what was read there before stays.");
+    FileEmpty = warning("A file has become empty, comments aside, which looks like an unfinished write; its objects stay until it is deleted.");
     KeptLastGood = warning("What stays in force instead of a version that cannot be understood, or is out of reach.");
     DuplicateObject = warning("The same object stands in two places; the message says which counts.");
 }

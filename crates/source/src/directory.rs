@@ -1,6 +1,6 @@
 //! The core: what files say, turned into changes and diagnostics. No IO, no clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use umbra_api::{Change, Located, Object};
@@ -11,6 +11,9 @@ use crate::problem;
 
 /// Where an object stands: the document it was read from.
 pub type Place = Arc<Located<Object>>;
+
+/// A file that lacks so many objects, and half or more of all that it had, is doubted.
+const MANY: usize = 10;
 
 /// What the files say now, as a state machine: feed it with readings, then ask what changed.
 ///
@@ -91,6 +94,17 @@ impl Directory {
         }
         self.replace(path, &file.objects, &next);
         self.files.insert(path.clone(), File { objects: next, diagnostics, missing: false });
+    }
+
+    /// How many of the objects of `path` a reading of it does not have any more, and how many there are, if that is much: a
+    /// writer may be in the middle of it.
+    pub(crate) fn would_lose(&self, path: &str, reading: &Reading) -> Option<(usize, usize)> {
+        let file = self.files.get(path).filter(|_| reading.ok && !reading.nameless)?;
+        let named: HashSet<ObjectId> = reading.objects.iter().map(|place| place.value.id()).collect();
+        let lost = file.objects.keys().filter(|id| !named.contains(*id) && !reading.refused.contains(id));
+        let elsewhere = |id: &&ObjectId| self.holders.get(*id).is_some_and(|paths| paths.len() > 1);
+        let (lost, all) = (lost.filter(|id| !elsewhere(id)).count(), file.objects.len());
+        (lost >= MANY && lost * 2 >= all).then_some((lost, all))
     }
 
     /// Notes that `path` is not there at the moment: its objects stay, unless another file has them too.

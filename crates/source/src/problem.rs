@@ -54,11 +54,23 @@ pub(crate) fn folder_again(path: &str, first: &str) -> Diagnostic {
     )
 }
 
+pub(crate) fn not_followed(path: &str, why: &str) -> Diagnostic {
+    let message = format!("is not entered: {why}; objects read from files in it stay as they are");
+    Diagnostic::of_file(Code::FolderNotEntered, path, message)
+}
+
+pub(crate) fn doubted(path: &str, lost: usize, all: usize, seconds: u64) -> Diagnostic {
+    let message = format!(
+        "{lost} of its {all} objects are not in it any more, which looks like an unfinished write: they stay until it has been so for {seconds} seconds"
+    );
+    Diagnostic::of_file(Code::KeptLastGood, path, message)
+}
+
 pub(crate) fn emptied(path: &str) -> Diagnostic {
     Diagnostic::of_file(
         Code::FileEmpty,
         path,
-        "has become empty, which looks like an unfinished write; delete the file to take its objects away"
+        "has become empty (comments are nothing), which looks like an unfinished write; delete the file to take its objects away"
             .to_owned(),
     )
 }

@@ -34,9 +34,9 @@ impl Reading {
         Reading { diagnostics: vec![diagnostic], ..Reading::default() }
     }
 
-    /// What `text` says. A file that is empty, but had objects, counts as not written to its end.
+    /// What `text` says. A file that says nothing, but had objects, counts as not written to its end.
     pub fn parse(text: &str, path: &str, had_objects: bool) -> Self {
-        if had_objects && text.trim().is_empty() {
+        if had_objects && text.lines().all(is_nothing) {
             return Reading::nothing(problem::emptied(path));
         }
         let parsed = umbra_api::parse_documents(text, path);
@@ -58,6 +58,14 @@ impl Reading {
             Err(diagnostic) => Reading::nothing(*diagnostic),
         }
     }
+}
+
+/// Whether a line of YAML says nothing: it is blank, a comment, or between documents.
+fn is_nothing(line: &str) -> bool {
+    let line = line.trim_start_matches('\u{feff}').trim();
+    line.is_empty()
+        || line.starts_with('#')
+        || line.starts_with("---") && is_nothing(line.trim_start_matches('-'))
 }
 
 /// The bytes of a regular file of bearable size.

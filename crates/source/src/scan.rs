@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::directory::{Directory, Update};
+use crate::problem;
 use crate::reading::{self, Reading};
 use crate::walk::{self, Identity, Signature};
 
@@ -17,6 +18,9 @@ pub(crate) const QUIET: Duration = Duration::from_secs(1);
 /// How long a file must stay away of which an event said that it was deleted: who replaces a file by deleting it and
 /// creating it anew (`git checkout`) does both at once, but may be interrupted in between.
 pub(crate) const SWAP: Duration = Duration::from_millis(20);
+
+/// How long a file must stay as it is that has lost many of its objects: its writer may be in the middle of it.
+pub(crate) const DOUBT: Duration = Duration::from_secs(3);
 
 /// What events told since the last look.
 #[derive(Clone, Default, Debug)]
@@ -47,6 +51,15 @@ struct Seen {
     /// Since when it has not been there, and for how long it must stay away.
     missing: Option<(Instant, Duration)>,
     objects: bool,
+    /// The content read last lacks many objects, and does not count yet.
+    doubt: Option<Doubt>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: Instant,
+    lost: usize,
+    all: usize,
 }
 
 /// What one look gave.
@@ -75,7 +88,7 @@ impl Scanner {
     /// Looks at the folder. What events told counts at once, a deletion after [`SWAP`]; whatever else changed is read,
     /// or taken as deleted, when it has been quiet.
     pub(crate) fn look(&mut self, now: Instant, told: &Told) -> Scan {
-        let listing = walk::walk(&self.root);
+        let mut listing = walk::walk(&self.root);
         let mut again: Option<Instant> = None;
         let mut wait = |until: Instant| again = Some(again.map_or(until, |earlier| earlier.min(until)));
         for (name, (path, signature)) in &listing.files {
@@ -86,14 +99,16 @@ impl Scanner {
                 waiting: None,
                 missing: None,
                 objects: false,
+                doubt: None,
             });
             seen.missing = None;
             self.directory.keep(name);
-            if !done {
-                if seen.read == Some(*signature) {
-                    seen.waiting = None;
-                    continue;
-                }
+            let as_it_was = seen.read == Some(*signature);
+            if !done && as_it_was && !seen.is_confirmed(now) {
+                seen.waiting = None;
+                continue;
+            }
+            if !done && !as_it_was {
                 let since = match seen.waiting {
                     Some((waiting, since)) if waiting == *signature => since,
                     _ => now,
@@ -104,7 +119,13 @@ impl Scanner {
                     continue;
                 }
             }
-            seen.take(name, path, *signature, &mut self.directory);
+            seen.take(name, path, *signature, now, &mut self.directory);
+        }
+        for (name, seen) in &self.seen {
+            if let Some(Doubt { since, lost, all }) = seen.doubt.filter(|_| !seen.is_confirmed(now)) {
+                listing.problems.push(problem::doubted(name, lost, all, DOUBT.as_secs()));
+                wait(since + DOUBT);
+            }
         }
         let unknown = |name: &str| listing.unknown.iter().any(|part| Path::new(name).starts_with(part));
         let absent: Vec<_> =
@@ -129,7 +150,19 @@ impl Scanner {
 }
 
 impl Seen {
-    fn take(&mut self, name: &Arc<str>, path: &Path, signature: Signature, directory: &mut Directory) {
+    /// Whether what was doubted has been so for long enough.
+    fn is_confirmed(&self, now: Instant) -> bool {
+        self.doubt.is_some_and(|doubt| now >= doubt.since + DOUBT)
+    }
+
+    fn take(
+        &mut self,
+        name: &Arc<str>,
+        path: &Path,
+        signature: Signature,
+        now: Instant,
+        directory: &mut Directory,
+    ) {
         // The signature is older than the content, never newer: what is written meanwhile shows next time.
         let bytes = reading::bytes(path, name);
         let mut hasher = DefaultHasher::new();
@@ -137,8 +170,14 @@ impl Seen {
         let content = hasher.finish();
         let known = self.read.is_some() && self.content == content;
         (self.read, self.waiting, self.content) = (Some(signature), None, content);
-        if !known {
-            let reading = Reading::of(bytes, name, self.objects);
+        let confirmed = known && self.is_confirmed(now);
+        if known && !confirmed {
+            return;
+        }
+        let reading = Reading::of(bytes, name, self.objects);
+        let lost = directory.would_lose(name, &reading).filter(|_| !confirmed);
+        self.doubt = lost.map(|(lost, all)| Doubt { since: now, lost, all });
+        if self.doubt.is_none() {
             self.objects |= !reading.objects.is_empty();
             directory.read(name, reading);
         }

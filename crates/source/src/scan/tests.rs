@@ -226,3 +226,97 @@ fn a_touched_file_costs_nothing() {
     let scan = world.scanner.look(world.now, &Told { finished: vec![path], ..Told::default() });
     assert!(scan.update.changes.is_empty() && scan.update.places.is_empty());
 }
+
+#[test]
+fn links_that_lead_out_are_followed_a_bounded_way() {
+    let far = tempfile::tempdir().unwrap();
+    let below = |n: usize| far.path().join("f/".repeat(n));
+    fs::create_dir_all(below(8)).unwrap();
+    for n in 0..8 {
+        fs::write(below(n).join("a.yaml"), namespace(&format!("far-{n}"))).unwrap();
+    }
+    let mut world = World::new();
+    world.write("near/a.yaml", &namespace("near"));
+    symlink(far.path(), world.path("far")).unwrap();
+    assert_eq!(world.first(), "+far-0 +far-1 +far-2 +far-3 +far-4 +near FolderNotEntered");
+    fs::remove_file(world.path("far")).unwrap();
+    assert_eq!(world.told(&[], &["far"]), "");
+    assert_eq!(world.poll(1000), "-far-0 -far-1 -far-2 -far-3 -far-4");
+    // What is a circle, what is without end.
+    for target in ["/", "/proc", "/proc/self", "/sys", "..", "/dev"] {
+        symlink(target, world.path("out")).unwrap();
+        assert_eq!(world.poll(0), "FolderNotEntered", "{target}");
+        fs::remove_file(world.path("out")).unwrap();
+    }
+    // What is not the kernel's, but large.
+    for n in 0..10_001 {
+        fs::write(far.path().join(format!("{n}.txt")), "").unwrap();
+    }
+    symlink(far.path(), world.path("far")).unwrap();
+    assert_eq!(world.poll(0), "FolderNotEntered");
+    symlink("far", world.path("again")).unwrap();
+    assert_eq!(world.poll(5000), "FolderNotEntered FolderTwice");
+}
+
+/// A file that holds so many.
+fn namespaces(count: usize) -> String {
+    (0..count).map(|n| format!("---\n{}", namespace(&format!("n{n:02}")))).collect()
+}
+
+#[test]
+fn many_objects_do_not_go_at_one_word() {
+    let second = 1000;
+    for (before, after, doubted) in [
+        (20, namespaces(10), true),
+        (20, namespaces(11), false),
+        (10, "apiVersion: v1\nkind: Secret\n".to_owned(), true),
+        (9, "apiVersion: v1\nkind: Secret\n".to_owned(), false),
+        (30, namespaces(15), true),
+        (30, namespaces(16), false),
+    ] {
+        let mut world = World::new();
+        world.write("a.yaml", &namespaces(before));
+        world.first();
+        world.write("a.yaml", &after);
+        let gone = |said: String| said.matches('-').count();
+        let said = world.finished(&["a.yaml"]);
+        if !doubted {
+            assert!(gone(said) > 0, "{before} to {after:.20}");
+            continue;
+        }
+        assert_eq!(said, "KeptLastGood", "{before} to {after:.20}");
+        assert_eq!(world.again, Some(world.now + DOUBT));
+        // Touched, and told again: no new word.
+        assert_eq!(world.poll(2 * second), "KeptLastGood");
+        assert_eq!(world.finished(&["a.yaml"]), "KeptLastGood");
+        assert!(gone(world.poll(second)) > 0, "{before} to {after:.20}: it means it");
+        assert_eq!((world.poll(second), world.again), (String::new(), None));
+    }
+}
+
+#[test]
+fn a_file_that_is_written_in_two_steps_loses_nothing() {
+    let mut world = World::new();
+    world.write("a.yaml", &namespaces(20));
+    world.write("b.yaml", &namespace("b"));
+    world.first();
+    world.write("a.yaml", &namespaces(3));
+    assert_eq!(world.finished(&["a.yaml"]), "KeptLastGood");
+    // Another half is another state: the time begins anew.
+    assert_eq!(world.poll(2900), "KeptLastGood");
+    world.write("a.yaml", &namespaces(5));
+    assert_eq!(world.finished(&["a.yaml"]), "KeptLastGood");
+    assert_eq!(world.poll(2900), "KeptLastGood");
+    world.write("a.yaml", &namespaces(21));
+    assert_eq!(world.finished(&["a.yaml"]), "+n20");
+    // Nothing but comments is nothing.
+    for text in ["", "# written by a tool\n", "---\n# a\n--- # b\n\n"] {
+        world.write("a.yaml", text);
+        world.write("b.yaml", text);
+        assert_eq!(world.finished(&["a.yaml", "b.yaml"]), "FileEmpty KeptLastGood FileEmpty KeptLastGood");
+        assert_eq!(world.poll(60_000), "FileEmpty KeptLastGood FileEmpty KeptLastGood");
+    }
+    fs::remove_file(world.path("b.yaml")).unwrap();
+    assert_eq!(world.told(&[], &["b.yaml"]), "FileEmpty KeptLastGood");
+    assert_eq!(world.poll(1000), "-b FileEmpty KeptLastGood");
+}
