@@ -156,6 +156,7 @@ codes! {
     DelegateNotFound = warning("A rule delegates to a VirtualService that does not exist, has hosts, or is not exported to it: the rule is left out.");
     DelegateConflict = warning("A delegate's rule asks for requests that the rule which delegates to it does not admit: it is left out there.");
     DelegateUnused = warning("A VirtualService without hosts to which no rule delegates; it has no effect.");
+    DiffersFromIstio = info("Istio does otherwise here, and requests get something else; the message says what (setting `istioCompatible`).");
     HostNotAdmitted = warning("No HTTP server of the Gateway admits any of the hosts; the rules are not served there.").istio("IST0132");
     DuplicateSubset = warning("An older DestinationRule already defines the subset; this definition is not used.");
     DuplicatePolicy = warning("An older DestinationRule already sets the policy of the host; this one is not used.");

@@ -107,6 +107,8 @@ pub struct DestinationRuleEntry {
     pub visibility: Visibility,
     /// `workloadSelector`: the labels of the clients that it is for; empty: all.
     pub selector: BTreeMap<String, String>,
+    /// `exportTo` as written, which is what Istio compares.
+    pub export_to: BTreeSet<String>,
 }
 
 /// The DestinationRules of a namespace by host pattern, oldest first.

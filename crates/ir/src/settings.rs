@@ -23,6 +23,9 @@ pub struct Settings {
     pub host_ownership: HostOwnership,
     /// How virtual hosts reach proxies that can take them as resources of their own.
     pub route_tables: RouteTables,
+    /// Do as Istio does where umbra does otherwise and requests get something else: a destination without a port on a
+    /// sidecar, DestinationRules with different `exportTo`.
+    pub istio_compatible: bool,
     /// Access logs of every listener; `None`: none.
     pub access_log: Option<AccessLog>,
 }
@@ -88,6 +91,7 @@ impl Default for Settings {
             outbound_policy: OutboundPolicy::default(),
             host_ownership: HostOwnership::default(),
             route_tables: RouteTables::default(),
+            istio_compatible: false,
             access_log: None,
         }
     }

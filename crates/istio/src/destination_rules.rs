@@ -40,7 +40,9 @@ pub fn select_namespace_destination_rules(
             None => Visibility::resolve(rule.spec.export_to.iter().map(String::as_str), namespace),
         };
         let selector = rule.spec.workload_selector.as_ref().map(|it| it.match_labels.clone());
-        let entry = DestinationRuleEntry { id, visibility, selector: selector.unwrap_or_default() };
+        let export_to = rule.spec.export_to.iter().cloned().collect();
+        let entry =
+            DestinationRuleEntry { id, visibility, selector: selector.unwrap_or_default(), export_to };
         rules.push((rule.meta.created_seconds(), host, entry));
     }
     rules.sort_by(|a, b| (a.0, &a.2.id).cmp(&(b.0, &b.2.id)));

@@ -60,6 +60,13 @@ pub fn report_destination_rule(
     let Some(selector) = selector else { return };
     let entries: Vec<DestinationRuleEntry> =
         all.filter(|entry| entry.selector == selector).cloned().collect();
+    report_kept_apart(view, id, &entries, report);
+    // Those that are kept apart take nothing from one another.
+    let own = entries.iter().find(|own| own.id == *id).cloned();
+    let beside = |entry: &DestinationRuleEntry| {
+        !view.settings().istio_compatible || own.as_ref().is_none_or(|own| own.export_to == entry.export_to)
+    };
+    let entries: Vec<DestinationRuleEntry> = entries.into_iter().filter(beside).collect();
     let set = umbra_ir::DestinationRuleSetId(entries.iter().map(|e| e.id.clone()).collect());
     let merged = view.destination_rule_set(&set);
     let (kept, all) = (view.subsets_kept(&set), merged.subsets.len());
@@ -88,6 +95,23 @@ pub fn report_destination_rule(
     }
     report_policy_owner(view, id, rule, &entries, report);
     report_tls(view, id, rule, report);
+}
+
+/// Rules for one host with different `exportTo`: Istio never makes one of them.
+fn report_kept_apart(view: &impl View, id: &ObjectId, entries: &[DestinationRuleEntry], report: &mut Report) {
+    let Some(own) = entries.iter().find(|entry| entry.id == *id) else { return };
+    let Some(other) = entries.iter().rfind(|entry| entry.export_to != own.export_to) else { return };
+    let here = match view.settings().istio_compatible {
+        true => "and so does umbra (istioCompatible)",
+        false => {
+            "here all that the client sees are merged, the oldest first (set istioCompatible for the other)"
+        }
+    };
+    let message = format!(
+        "{} is for the same host and has another exportTo: Istio keeps such rules apart, and of those that a client sees the newest alone counts; {here}",
+        other.id
+    );
+    report.insert(Diagnostic::new(Code::DiffersFromIstio, id, "spec.exportTo", message));
 }
 
 /// Of several rules for one host only the oldest rule's policy counts.

@@ -14,6 +14,7 @@ mod endpoints;
 mod filter;
 mod gateways;
 mod hashing;
+mod istio_policy;
 mod localities;
 mod manifest;
 mod ownership;

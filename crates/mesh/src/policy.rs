@@ -8,6 +8,7 @@ use umbra_ir::{
     ServiceId, Visibility, service_host,
 };
 
+use crate::istio_policy::select_as_istio;
 use crate::view::View;
 
 /// The DestinationRules that apply to `service` for a client in `client`: the client's namespace, then the
@@ -16,7 +17,8 @@ use crate::view::View;
 ///
 /// DIVERGES: rules that the client cannot see are passed over before the most specific host is chosen, and
 /// all visible rules of that host are merged, whatever else they are exported to (istiod lets an invisible
-/// rule hide a visible one, and keeps rules with different `exportTo` apart).
+/// rule hide a visible one, and keeps rules with different `exportTo` apart), unless the setting `istioCompatible` asks
+/// for that.
 ///
 /// Rules with a `workloadSelector` are for those clients of their namespace that carry its labels, and where one is, it
 /// stands in place of the rules for everybody. DIVERGES: one that selects other clients hides and changes nothing (in
@@ -49,6 +51,9 @@ fn by_host(
     own: &Arc<str>,
     host: &Hostname,
 ) -> Option<DestinationRuleSetId> {
+    if view.settings().istio_compatible {
+        return select_as_istio(view, client, selecting, own, host);
+    }
     let root = view.settings().root_namespace.clone();
     let selects =
         |entry: &DestinationRuleEntry| entry.selector.iter().all(|(k, v)| selecting.get(k) == Some(v));

@@ -304,17 +304,26 @@ fn with_hash(view: &dyn View, forward: Forward) -> Forward {
 }
 
 /// How a client asks for a destination of a rule.
-pub(crate) fn query(vs: &ObjectId, destination: &umbra_ir::Destination, client: &RouteClient) -> TargetQuery {
+pub(crate) fn query(
+    view: &dyn View,
+    vs: &ObjectId,
+    destination: &umbra_ir::Destination,
+    client: &RouteClient,
+) -> TargetQuery {
     let prefer = match client.kind {
         ProxyKind::Sidecar => client.namespace.clone(),
         // A gateway serves many namespaces: the rule's own comes first.
         ProxyKind::Router => vs.namespace.clone(),
     };
+    let mut destination = destination.clone();
+    if client.kind == ProxyKind::Sidecar && view.settings().istio_compatible {
+        destination.port.get_or_insert(client.port);
+    }
     TargetQuery {
         namespace: client.namespace.clone(),
         selecting: client.selecting.clone(),
         prefer,
-        destination: destination.clone(),
+        destination,
         called: client.port,
     }
 }
@@ -326,7 +335,7 @@ pub(crate) fn mirror_target(
     mirror: &MirrorRule,
     client: &RouteClient,
 ) -> Result<ClusterRef, TargetProblem> {
-    let cluster = view.target(&query(vs, &mirror.destination, client))?;
+    let cluster = view.target(&query(view, vs, &mirror.destination, client))?;
     if goes_where_called(view, &cluster) {
         return Err(TargetProblem::NoAddressOfCopy(cluster.service.host.clone()));
     }
@@ -344,7 +353,7 @@ pub(crate) fn destination_target(
     destination: &umbra_ir::Destination,
     client: &RouteClient,
 ) -> Result<ClusterRef, TargetProblem> {
-    let cluster = view.target(&query(vs, destination, client))?;
+    let cluster = view.target(&query(view, vs, destination, client))?;
     if client.kind == ProxyKind::Router && goes_where_called(view, &cluster) {
         return Err(TargetProblem::NoAddressAtGateway(cluster.service.host.clone()));
     }
@@ -365,7 +374,7 @@ fn bind_target(
             if !destination.destination.host.as_str().is_empty() {
                 diagnostics.push(broken_destination(vs, &destination.field, &problem));
             }
-            TargetCluster::Unknown(unknown_cluster(&query(vs, &destination.destination, client)))
+            TargetCluster::Unknown(unknown_cluster(&query(view, vs, &destination.destination, client)))
         }
     };
     Target {

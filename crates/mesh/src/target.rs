@@ -17,7 +17,8 @@ const MAX_ALIASES: usize = 4;
 /// Follows a destination to its service, port and subset.
 ///
 /// Without a port: the service's only port; of several the called one, if the service has it (design,
-/// "Istio semantics"; DIVERGES: the same on sidecars and gateways).
+/// "Istio semantics"; DIVERGES: the same on sidecars and gateways, unless the setting `istioCompatible` made the called
+/// port of it before).
 pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef, TargetProblem> {
     let mut host = query.destination.host.clone();
     let mut service = lookup(view, query, &host)?;

@@ -99,6 +99,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
     observe: true                 # count what becomes of copies and of their originals
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
   hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services
+  istioCompatible: false          # true: as Istio where a destination names no port, and DestinationRules differ in exportTo
   routeTables: plain              # or hosts: virtual hosts as resources of their own, for Envoys of 1.37 and later
   gatewayTopology: {{numTrustedProxies: 0}}   # proxies before every gateway whose x-forwarded-* are believed
   accessLog: {{path: \"\", format: json}}   # e.g. /dev/stdout; empty: none; format json or text

@@ -1,8 +1,9 @@
 //! `umbra.yaml` at work: reloads, access logs; and what umbra says when Envoy refuses.
 
+use umbra_testkit::client::Ask;
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::world::World;
-use umbra_tests::manifests::{rules, to_v1, web};
+use umbra_tests::manifests::{self, all, rules, to_v1, web};
 
 use super::{WEB, get, wait_routes, wait_share, web_with};
 
@@ -227,5 +228,57 @@ spec:
                 .await;
         }
         world.assert_clean().await;
+    });
+}
+
+/// A destination without a port whose service has another one than the called; and DestinationRules that differ in whom
+/// they are for, of which both are merged, or the newer counts.
+#[test]
+fn as_istio_where_asked() {
+    let rule = |name: &str, created: &str, export: &str, subset: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}, namespace: default, creationTimestamp: '{created}T00:00:00Z'}}\nspec:\n  host: web\n  exportTo: [{export}]\n  subsets: [{{name: {subset}, labels: {{version: {subset}}}}}]\n"
+        )
+    };
+    let subsets = |export: &str| {
+        all(&[rule("older", "2024-01-01", "'*'", "v1"), rule("newer", "2024-01-02", export, "v2")])
+    };
+    let http = "- match: [{uri: {prefix: /other}}]
+  route: [{destination: {host: other}}]
+- match: [{uri: {prefix: /v1}}]
+  route: [{destination: {host: web, subset: v1}}]
+- route: [{destination: {host: web, subset: v2}}]
+";
+    isolated(async {
+        let objects = web();
+        let (services, _) = objects.rsplit_once("---\n").expect("the subsets come last");
+        let other = all(&[
+            manifests::service("default", "other", &[("http", 9000, 8080)]),
+            manifests::pod("default", "other", "a", "127.0.1.9", true),
+        ]);
+        let rules = manifests::rules("web", "web", http);
+        let files = [
+            ("web.yaml", services),
+            ("other.yaml", &other),
+            ("rules.yaml", &rules),
+            ("subsets.yaml", &subsets("default")),
+        ];
+        let mut world = web_with(&files, "istioCompatible: false\n").await;
+        world.start_echo("other", "127.0.1.9:8080");
+        for (compatible, statuses) in
+            [(false, [200, 200, 200]), (true, [503, 503, 200]), (false, [200, 200, 200])]
+        {
+            world.write_config(&format!("istioCompatible: {compatible}\n"));
+            for (path, status) in ["/other", "/v1", "/"].into_iter().zip(statuses) {
+                world.wait_status(WEB, &Ask::get("web:8000", path), status).await;
+            }
+        }
+        // To the letter the same: they are one, in both.
+        world.write("subsets.yaml", &subsets("'*'"));
+        world.write_config("istioCompatible: true\n");
+        world.wait_status(WEB, &Ask::get("web:8000", "/other"), 503).await;
+        for path in ["/v1", "/"] {
+            world.wait_status(WEB, &Ask::get("web:8000", path), 200).await;
+        }
     });
 }

@@ -1,8 +1,8 @@
 //! What is said about the destinations and mirrors of a rule.
 
 use umbra_ir::{
-    ClusterRef, Code, Diagnostic, ForwardRule, MirrorRule, ObjectId, Protocol, Role, RouteClient, Rule,
-    RuleAction,
+    ClusterRef, Code, Destination, Diagnostic, ForwardRule, MirrorRule, ObjectId, Protocol, ProxyKind, Role,
+    RouteClient, Rule, RuleAction,
 };
 
 use crate::clusters::{protocol_of, speaks_as_client};
@@ -60,7 +60,9 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
             Err(problem) => say(rule, true, broken_destination(id, &destination.field, &problem), report),
             Ok(cluster) => {
                 let note = plaintext(view, id, &destination.field, &cluster);
-                note.into_iter().for_each(|note| say(rule, true, note, report));
+                let other =
+                    other_port(view, id, &destination.field, &destination.destination, &cluster, client);
+                note.into_iter().chain(other).for_each(|note| say(rule, true, note, report));
             }
         }
     }
@@ -101,6 +103,7 @@ fn report_mirror(
     let mut notes: Vec<_> = plaintext(view, id, &field, cluster).into_iter().collect();
     notes.extend(not_hashed(view, id, &field, cluster));
     notes.extend(as_http1(view, id, &field, forward, cluster, client));
+    notes.extend(other_port(view, id, &field, &mirror.destination, cluster, client));
     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
     if endpoints == 0 {
         let message = format!(
@@ -111,6 +114,26 @@ fn report_mirror(
     }
     report.mirror_goes_to(mirror.place, cluster.with_role(Role::Mirror), endpoints);
     notes
+}
+
+/// Where a sidecar of Istio's would look for a port that the destination does not have.
+fn other_port(
+    view: &dyn View,
+    id: &ObjectId,
+    field: &str,
+    destination: &Destination,
+    cluster: &ClusterRef,
+    client: &RouteClient,
+) -> Option<Diagnostic> {
+    let inferred = destination.port.is_none() && cluster.port != client.port;
+    if client.kind != ProxyKind::Sidecar || !inferred || view.settings().istio_compatible {
+        return None;
+    }
+    let message = format!(
+        "no port is written, so that {}, the only one of {}, is meant; sidecars of Istio's take the called port {}, which it does not have: there requests get 503, and copies are lost (write the port, or set istioCompatible)",
+        cluster.port, cluster.spelling, client.port
+    );
+    Some(Diagnostic::new(Code::DiffersFromIstio, id, field, message))
 }
 
 /// Istio sends it all the same, and says nothing.
@@ -143,7 +166,7 @@ fn as_http1(
     } else {
         let targets = forward.destinations.iter();
         let original = targets
-            .filter_map(|d| view.target(&query(id, &d.destination, client)).ok())
+            .filter_map(|d| view.target(&query(view, id, &d.destination, client)).ok())
             .find(speaks_http2)?;
         if speaks_http2(cluster) {
             return None;

@@ -63,6 +63,9 @@ impl Config {
         if let Some(ownership) = options.host_ownership.take() {
             settings.host_ownership = ownership.into();
         }
+        if let Some(compatible) = options.istio_compatible.take() {
+            settings.istio_compatible = compatible;
+        }
         if let Some(tables) = options.route_tables.take() {
             settings.route_tables = tables.into();
         }
@@ -102,6 +105,7 @@ gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 hostOwnership: consent
 routeTables: hosts
+istioCompatible: true
 accessLog: {path: /dev/stdout, format: text}
 injection: {concurrency: 7, includeOutboundIPRanges: 10.0.0.0/8}
 dir: manifests
@@ -125,6 +129,7 @@ dir: manifests
             outbound_policy: OutboundPolicy::RegistryOnly,
             host_ownership: HostOwnership::Consent,
             route_tables: RouteTables::Hosts,
+            istio_compatible: true,
             access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
         };
         assert_eq!(config.settings, settings);

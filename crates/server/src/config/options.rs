@@ -137,6 +137,8 @@ pub struct Options {
     #[arg(skip)]
     pub(crate) route_tables: Option<mesh::Tables>,
     #[arg(skip)]
+    pub(crate) istio_compatible: Option<bool>,
+    #[arg(skip)]
     pub(crate) access_log: Option<mesh::Log>,
     #[arg(skip)]
     pub(crate) injection: Option<umbra_inject::settings::Settings>,
