@@ -51,7 +51,7 @@ fn each_mistake_names_its_object_and_field() {
         ("mirror: {host: web, subset: v9}", "warning", "mirror", "v9"),
         ("mirror: {host: nobody}", "warning", "mirror", "nobody"),
         ("mirorr: {host: web}", "warning", "mirorr", "mirror"),
-        ("fault: {abort: {httpStatus: 500, percentage: {value: 1}}}", "warning", "fault", "not acted on"),
+        ("fault: {abort: {httpStatus: 999, percentage: {value: 1}}}", "error", "fault", "answers 503"),
     ] {
         let (found, code) = diagnostics(&all(&[web(), rules("web", "web", &to_v1(rule))]));
         let hit = found.iter().find(|d| d["field"].as_str().is_some_and(|f| f.contains(field)));
