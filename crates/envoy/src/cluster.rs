@@ -45,7 +45,7 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
             healthy_panic_threshold: Some(Percent { value: min_health(cluster) }),
             locality_config_specifier: cluster
                 .locality_weighted
-                .then(|| LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
+                .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
             ..Default::default()
         }),
         typed_extension_protocol_options: http_options::protocol_options(cluster, tls.as_ref()),
