@@ -47,7 +47,6 @@ pub(crate) fn classify(api_version: &str, kind: &str) -> Class {
 fn other(group: &str, kind: &str) -> Class {
     let consequence = match (group, kind) {
         (ISTIO_GROUP, "Sidecar") => "every proxy sees every visible service",
-        (ISTIO_GROUP, "WorkloadEntry") => "no service gets it as an endpoint",
         (ISTIO_GROUP, "WorkloadGroup") => "no workload is registered by it",
         (ISTIO_GROUP, "EnvoyFilter") => "no configuration is patched by it",
         (ISTIO_GROUP, "ProxyConfig") => "no proxy is configured by it",

@@ -52,7 +52,7 @@ pub use types::http_route::{
     Destination, HeaderOperations, Headers, HttpMatch, HttpMirrorPolicy, HttpRoute, HttpRouteDestination,
     PortSelector, StringMatch,
 };
-pub use types::object::{DestinationRule, Gateway, Meta, Object, ServiceEntry, VirtualService};
+pub use types::object::{DestinationRule, Gateway, Meta, Object, ServiceEntry, VirtualService, Workload};
 pub use types::scalar::{Base64, Double, Duration, NotADuration, Percent};
 pub use types::service_entry::{
     Location, Resolution, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry, WorkloadSelector,

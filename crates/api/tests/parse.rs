@@ -74,9 +74,9 @@ fn documents() {
             &["2:7 warning UnknownKind : ~did you mean VirtualService?"],
         ),
         (
-            "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: x}\n",
+            "apiVersion: networking.istio.io/v1\nkind: WorkloadGroup\nmetadata: {name: x}\n",
             &[],
-            &["2:7 warning NotActedOn : WorkloadEntry x: accepted, not acted on yet"],
+            &["2:7 warning NotActedOn : WorkloadGroup x: accepted, not acted on yet"],
         ),
         ("apiVersion: v1\nkind: Service\n", &[], &["1:1 error NoIdentity metadata.name: ~is missing"]),
         (

@@ -65,10 +65,12 @@ pub(crate) fn endpoints(view: &(impl View + Objects), service: &ServiceId, port:
             Object::Service(object) => umbra_core::service_endpoints(view, object, &service.host, port),
             Object::ServiceEntry(entry) if entry.spec.workload_selector.is_some() => {
                 let selection = umbra_istio::entry_selection(entry, port);
-                let of = |(labels, port)| {
+                let pods = |(labels, port)| {
                     umbra_core::selected_endpoints(view, &entry.meta.namespace, labels, port)
                 };
-                selection.map(of).unwrap_or_default()
+                let mut endpoints = selection.map(pods).unwrap_or_default();
+                endpoints.extend(umbra_istio::workload_endpoints(view, entry, port));
+                endpoints
             }
             Object::ServiceEntry(entry) => umbra_istio::entry_endpoints(entry, &service.host, port),
             _ => Vec::new(),

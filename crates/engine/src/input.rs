@@ -69,6 +69,13 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
             all.dedup();
             all
         }
+        Object::WorkloadEntry(workload) => {
+            let by_label = umbra_istio::workload_labels(workload).into_iter();
+            by_label
+                .map(|(k, v)| Index::WorkloadsWithLabel(meta.namespace.clone(), k.into(), v.into()))
+                .chain([kind])
+                .collect()
+        }
         Object::EndpointSlice(slice) => {
             slice.service.iter().map(|s| Index::SlicesOf(meta.namespace.clone(), s.clone())).collect()
         }

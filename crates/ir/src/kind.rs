@@ -91,6 +91,8 @@ kinds! {
     ServiceEntry = istio("serviceentries", "se");
     /// `networking.istio.io` Gateway.
     Gateway = istio("gateways", "gw");
+    /// `networking.istio.io` WorkloadEntry. Nothing that is live on a proxy by itself: ServiceEntries take it as an endpoint.
+    WorkloadEntry = KindFacts { status: false, ..istio("workloadentries", "we") };
     /// core Service.
     Service = KindFacts { reported: true, ..kubernetes("", "services") };
     /// `discovery.k8s.io` EndpointSlice.

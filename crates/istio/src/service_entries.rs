@@ -230,23 +230,35 @@ pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber
         let itself = WorkloadEntry { address: address.into(), ..Default::default() };
         return entry_endpoint(&itself, &port.name, target).into_iter().collect();
     }
-    let usable = |e: &&WorkloadEntry| {
-        !e.address.is_empty()
-            && !e.address.starts_with("unix:")
-            && (dns || e.address.parse::<IpAddr>().is_ok())
+    let usable = endpoints.iter().filter(|written| is_usable(entry, written));
+    usable.filter_map(|e| entry_endpoint(e, &port.name, target)).collect()
+}
+
+/// Whether an endpoint can be reached as the entry's resolution says.
+pub(crate) fn is_usable(entry: &ServiceEntry, endpoint: &WorkloadEntry) -> bool {
+    let by_name = match entry.spec.resolution {
+        umbra_api::Resolution::Static => false,
+        umbra_api::Resolution::Dns | umbra_api::Resolution::DnsRoundRobin => true,
+        umbra_api::Resolution::None | umbra_api::Resolution::DynamicDns => return false,
     };
-    endpoints.iter().filter(usable).filter_map(|e| entry_endpoint(e, &port.name, target)).collect()
+    let address = endpoint.address.as_str();
+    !address.is_empty() && !address.starts_with("unix:") && (by_name || address.parse::<IpAddr>().is_ok())
+}
+
+/// The name of a port of an entry, and the port of endpoints that say none of their own.
+pub(crate) fn port_of(entry: &ServiceEntry, number: PortNumber) -> Option<(&str, u32)> {
+    let port = entry.spec.ports.iter().find(|p| p.number == u32::from(number.get()))?;
+    Some((&port.name, if port.target_port == 0 { port.number } else { port.target_port }))
 }
 
 /// Whose endpoints a ServiceEntry takes by labels, and the port there; `None`: it selects nobody.
 pub fn entry_selection(entry: &ServiceEntry, number: PortNumber) -> Option<(&BTreeMap<String, String>, u16)> {
     let selector = entry.spec.workload_selector.as_ref()?;
-    let port = entry.spec.ports.iter().find(|p| p.number == u32::from(number.get()))?;
-    let target = if port.target_port == 0 { port.number } else { port.target_port };
+    let (_, target) = port_of(entry, number)?;
     Some((&selector.labels, u16::try_from(target).ok().filter(|p| *p != 0)?))
 }
 
-fn entry_endpoint(written: &WorkloadEntry, port_name: &str, target: u32) -> Option<Endpoint> {
+pub(crate) fn entry_endpoint(written: &WorkloadEntry, port_name: &str, target: u32) -> Option<Endpoint> {
     let port = written.ports.get(port_name).copied().filter(|p| *p != 0).unwrap_or(target);
     let locality = if written.locality.is_empty() {
         Locality::from_labels(&written.labels).unwrap_or_default()

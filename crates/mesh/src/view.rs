@@ -32,6 +32,8 @@ pub enum Index {
     BarePods(Arc<str>),
     /// Pods of a namespace that carry this label.
     PodsWithLabel(Arc<str>, Arc<str>, Arc<str>),
+    /// WorkloadEntries of a namespace that carry this label.
+    WorkloadsWithLabel(Arc<str>, Arc<str>, Arc<str>),
 }
 
 /// What is not computed: settings, and which objects there are.

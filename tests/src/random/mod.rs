@@ -16,7 +16,7 @@ mod text;
 pub use bootstrap::bootstrap;
 pub use check::check_output;
 pub use core::{endpoint_slice, node, pod, service};
-pub use policies::{destination_rule, gateway, service_entry};
+pub use policies::{destination_rule, gateway, service_entry, workload_entry};
 pub use rules::virtual_service;
 pub use script::{Op, Output, World, object, output, proxy, script, settings};
 pub use tape::Tape;

@@ -262,9 +262,22 @@ pub fn service_entry(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
         ),
         ("exportTo", t.maybe(4, |t| t.list(2, |t| t.pick(EXPORTS)).into())),
         ("subjectAltNames", t.maybe(6, |_| json!(["spiffe://a/c"]))),
-        ("workloadSelector", t.maybe(12, |_| json!({"labels": {"app": "web"}}))),
+        ("workloadSelector", t.maybe(4, |t| json!({"labels": t.map(1, LABELS, VALUES)}))),
     ]);
     istio("ServiceEntry", metadata, spec)
+}
+
+/// A WorkloadEntry.
+pub fn workload_entry(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
+    let metadata = meta(t, namespace, name);
+    let spec = fields([
+        ("address", Some(t.pick(&["10.0.0.7", "up.example.com", "unix:///x", "", "fd00::7"]).into())),
+        ("ports", t.maybe(3, |t| json!({t.pick(PORT_NAMES): t.pick(PORTS)}))),
+        ("labels", t.maybe(2, |t| t.map(2, LABELS, VALUES))),
+        ("locality", t.maybe(4, |t| t.pick(&["r1/z1", ""]).into())),
+        ("weight", t.maybe(3, |t| t.pick(&[1, 0, 7]).into())),
+    ]);
+    istio("WorkloadEntry", metadata, spec)
 }
 
 /// A Gateway.

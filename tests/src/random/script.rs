@@ -20,7 +20,7 @@ use super::core::pick_name;
 use super::policies::namespace;
 use super::{
     Tape, check_output, destination_rule, endpoint_slice, gateway, node, pod, service, service_entry,
-    virtual_service,
+    virtual_service, workload_entry,
 };
 
 /// How many proxies can be connected at a time.
@@ -92,6 +92,7 @@ pub fn object(t: &mut Tape<'_>) -> Value {
         "ServiceEntry",
         "EndpointSlice",
         "Gateway",
+        "WorkloadEntry",
         "Node",
     ]);
     let ns = namespace(t);
@@ -104,6 +105,7 @@ pub fn object(t: &mut Tape<'_>) -> Value {
         "ServiceEntry" => service_entry(t, ns, name),
         "EndpointSlice" => endpoint_slice(t, ns, name),
         "Gateway" => gateway(t, ns, name),
+        "WorkloadEntry" => workload_entry(t, ns, name),
         _ => node(t, name),
     }
 }

@@ -158,6 +158,12 @@ fn an_entry_can_select_pods() {
         wait_served(&world, &["v1", "v2"]).await;
         world.write("pods.yaml", &pods(false));
         wait_served(&world, &["v1"]).await;
+        // A machine that is no Pod.
+        let spec = "address: 127.0.1.3\nlabels: {app: old}\n";
+        world.write("vm.yaml", &umbra_tests::manifests::istio("WorkloadEntry", "default", "vm", spec));
+        wait_served(&world, &["v1", "v3"]).await;
+        world.remove("vm.yaml");
+        wait_served(&world, &["v1"]).await;
         world.assert_clean().await;
     });
 }

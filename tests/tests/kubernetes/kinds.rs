@@ -49,6 +49,29 @@ spec:
     )
 }
 
+/// vm.example, on machines that are no Pods.
+const MACHINES: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: vm}
+spec:
+  hosts: [vm.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 8002, name: http, protocol: HTTP, targetPort: 8080}]
+  workloadSelector: {labels: {kind: machine}}
+";
+
+/// Such a machine, at this address.
+fn machine(address: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1beta1
+kind: WorkloadEntry
+metadata: {{name: vm}}
+spec: {{address: {address}, labels: {{kind: machine}}}}
+"
+    )
+}
+
 /// Waits until a request through an Envoy is answered by this version; `-` is a refusal of any kind.
 async fn wait_answer(mesh: &Mesh, proxy: &str, port: u16, host: &str, server: &str) {
     let ask = Ask::get(host, "/");
@@ -96,6 +119,14 @@ fn every_kind_comes_changes_and_goes() {
         }
         cluster.kubectl(&["delete", "serviceentry", "ext"]);
         wait_answer(&mesh, "client", 8001, "ext.example:8001", "-").await;
+
+        cluster.apply(MACHINES);
+        for version in ["v2", "v1"] {
+            cluster.apply(&machine(&address(version)));
+            wait_answer(&mesh, "client", 8002, "vm.example:8002", version).await;
+        }
+        cluster.kubectl(&["delete", "workloadentry", "vm"]);
+        wait_answer(&mesh, "client", 8002, "vm.example:8002", "-").await;
 
         // A Service goes and comes: its own requests have nowhere to go meanwhile, others do not notice.
         cluster.apply(&service("second", "web"));

@@ -1,4 +1,4 @@
-//! Custom resource definitions of the four Istio kinds, from the Rust types.
+//! Custom resource definitions of the Istio kinds, from the Rust types.
 //!
 //! Group, names, versions and the status subresource are Istio's, so that objects written for Istio apply
 //! unchanged. Nothing is defaulted: Flagger compares what it reads with what it wrote, and would loop.
@@ -12,7 +12,7 @@ mod tests;
 use serde_json::{Value, json};
 use umbra_ir::{Kind, KindFacts};
 
-use crate::{DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec};
+use crate::{DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntry};
 
 /// What a definition has of its own.
 struct Definition {
@@ -25,7 +25,7 @@ const ACCEPTED: (&str, &str, &str) =
     ("Accepted", r#".status.conditions[?(@.type=="Accepted")].status"#, "string");
 const AGE: (&str, &str, &str) = ("Age", ".metadata.creationTimestamp", "date");
 
-const DEFINITIONS: [Definition; 4] = [
+const DEFINITIONS: [Definition; 5] = [
     Definition {
         kind: Kind::VirtualService,
         columns: &[
@@ -49,6 +49,7 @@ const DEFINITIONS: [Definition; 4] = [
         ],
     },
     Definition { kind: Kind::Gateway, columns: &[("Selector", ".spec.selector", "string"), ACCEPTED, AGE] },
+    Definition { kind: Kind::WorkloadEntry, columns: &[("Address", ".spec.address", "string"), AGE] },
 ];
 
 /// The definitions (`apiextensions.k8s.io/v1` CustomResourceDefinition), as they are installed.
@@ -95,6 +96,7 @@ fn served(definition: &Definition, version: &str) -> Value {
         }
         Kind::DestinationRule => schema::of::<DestinationRuleSpec>(),
         Kind::ServiceEntry => schema::of::<ServiceEntrySpec>(),
+        Kind::WorkloadEntry => schema::of::<WorkloadEntry>(),
         _ => schema::of::<GatewaySpec>(),
     };
     let columns = definition.columns.iter();

@@ -8,7 +8,7 @@ use umbra_ir::{Kind, ObjectId};
 use super::core::{EndpointSlice, Namespace, Node, Pod, Service};
 use super::destination_rule::DestinationRuleSpec;
 use super::gateway::GatewaySpec;
-use super::service_entry::ServiceEntrySpec;
+use super::service_entry::{ServiceEntrySpec, WorkloadEntry};
 use super::virtual_service::VirtualServiceSpec;
 
 /// The part of Kubernetes' ObjectMeta that changes what an object means.
@@ -69,6 +69,11 @@ istio_object! {
     Gateway { GatewaySpec }
 }
 
+istio_object! {
+    /// `networking.istio.io` WorkloadEntry: one endpoint that ServiceEntries select by labels.
+    Workload { WorkloadEntry }
+}
+
 /// Any object that umbra reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
@@ -81,6 +86,8 @@ pub enum Object {
     ServiceEntry(ServiceEntry),
     /// `networking.istio.io` Gateway.
     Gateway(Gateway),
+    /// `networking.istio.io` WorkloadEntry.
+    WorkloadEntry(Workload),
     /// core Service.
     Service(Service),
     /// `discovery.k8s.io` EndpointSlice.
@@ -101,6 +108,7 @@ impl Object {
             Object::DestinationRule(_) => Kind::DestinationRule,
             Object::ServiceEntry(_) => Kind::ServiceEntry,
             Object::Gateway(_) => Kind::Gateway,
+            Object::WorkloadEntry(_) => Kind::WorkloadEntry,
             Object::Service(_) => Kind::Service,
             Object::EndpointSlice(_) => Kind::EndpointSlice,
             Object::Pod(_) => Kind::Pod,
@@ -116,6 +124,7 @@ impl Object {
             Object::DestinationRule(o) => &o.meta,
             Object::ServiceEntry(o) => &o.meta,
             Object::Gateway(o) => &o.meta,
+            Object::WorkloadEntry(o) => &o.meta,
             Object::Service(o) => &o.meta,
             Object::EndpointSlice(o) => &o.meta,
             Object::Pod(o) => &o.meta,

@@ -33,6 +33,7 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         Object::DestinationRule(o) => destination_rule::validate(&mut report, &o.spec),
         Object::ServiceEntry(o) => service_entry::validate(&mut report, &o.spec),
         Object::Gateway(o) => gateway::validate(&mut report, &o.spec),
+        Object::WorkloadEntry(o) => service_entry::validate_workload(&mut report, &o.meta.labels, &o.spec),
         // Kubernetes validates its own kinds.
         Object::Service(_)
         | Object::EndpointSlice(_)

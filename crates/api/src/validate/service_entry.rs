@@ -181,16 +181,7 @@ pub(super) fn protocol(report: &mut Report, field: &str, protocol: &str) {
 }
 
 fn validate_endpoint(report: &mut Report, path: &str, endpoint: &WorkloadEntry, spec: &ServiceEntrySpec) {
-    const LEFT_OUT: &str = "the endpoint is left out";
-    let address = format!("{path}.address");
-    if endpoint.address.is_empty() {
-        report.add(Code::InvalidAddress, address, format!("an address is missing; {LEFT_OUT}"));
-    } else if endpoint.address.starts_with("unix:") {
-        report.not_acted_on(address, &format!("sockets of the Unix domain; {LEFT_OUT}"));
-    } else if spec.resolution == Resolution::Static && endpoint.address.parse::<IpAddr>().is_err() {
-        let message = format!("resolution STATIC takes IP addresses only; {LEFT_OUT}");
-        report.add(Code::InvalidAddress, address, message);
-    }
+    validate_address(report, path, endpoint, spec.resolution == Resolution::Static);
     for (name, number) in &endpoint.ports {
         let field = join(&format!("{path}.ports"), name);
         if !spec.ports.iter().any(|p| p.name == *name) {
@@ -200,6 +191,41 @@ fn validate_endpoint(report: &mut Report, path: &str, endpoint: &WorkloadEntry, 
             report.port(field, *number, LEFT_OUT);
         }
     }
+    unused(report, path, endpoint);
+}
+
+/// What is left out is the endpoint.
+const LEFT_OUT: &str = "the endpoint is left out";
+
+fn validate_address(report: &mut Report, path: &str, endpoint: &WorkloadEntry, by_ip: bool) {
+    let address = format!("{path}.address");
+    if endpoint.address.is_empty() {
+        report.add(Code::InvalidAddress, address, format!("an address is missing; {LEFT_OUT}"));
+    } else if endpoint.address.starts_with("unix:") {
+        report.not_acted_on(address, &format!("sockets of the Unix domain; {LEFT_OUT}"));
+    } else if by_ip && endpoint.address.parse::<IpAddr>().is_err() {
+        let message = format!("resolution STATIC takes IP addresses only; {LEFT_OUT}");
+        report.add(Code::InvalidAddress, address, message);
+    }
+}
+
+/// A WorkloadEntry: what ServiceEntries make of it is theirs to say.
+pub(super) fn validate_workload(
+    report: &mut Report,
+    labels: &std::collections::BTreeMap<String, String>,
+    workload: &WorkloadEntry,
+) {
+    validate_address(report, "spec", workload, false);
+    if labels.is_empty() && workload.labels.is_empty() {
+        report.add(Code::EmptyBlock, "spec.labels", "no labels: no ServiceEntry can select it");
+    }
+    for (name, number) in &workload.ports {
+        report.port(join("spec.ports", name), *number, LEFT_OUT);
+    }
+    unused(report, "spec", workload);
+}
+
+fn unused(report: &mut Report, path: &str, endpoint: &WorkloadEntry) {
     for (field, value, consequence) in [
         ("network", &endpoint.network, "every endpoint is taken to be reachable directly"),
         ("serviceAccount", &endpoint.service_account, "nobody's identity is verified"),

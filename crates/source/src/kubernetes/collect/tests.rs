@@ -92,7 +92,7 @@ async fn kinds_that_are_missing_at_the_start_count_as_empty() {
     assert_eq!(next(&mut cluster).await.as_deref(), Some("+a"));
     assert_eq!(
         states(&cluster),
-        "VirtualService absent, DestinationRule absent, ServiceEntry absent, Gateway absent"
+        "VirtualService absent, DestinationRule absent, ServiceEntry absent, Gateway absent, WorkloadEntry absent"
     );
     server.now(&[]);
     assert_eq!(next(&mut cluster).await, None, "they are there now, and empty");
