@@ -182,7 +182,10 @@ proptest! {
         prop_assert_eq!(world.settle().recomputed, 0);
         let before = world.output();
         for mut manifest in manifests {
-            if manifest["apiVersion"].as_str().is_some_and(|v| v.starts_with("networking.istio.io/")) {
+            // A WorkloadEntry's labels are those of its endpoint.
+            let rule = manifest["kind"] != "WorkloadEntry";
+            let istio = manifest["apiVersion"].as_str().is_some_and(|v| v.starts_with("networking.istio.io/"));
+            if rule && istio {
                 manifest["metadata"]["labels"] = serde_json::json!({"app.kubernetes.io/managed-by": "Helm"});
                 manifest["metadata"]["annotations"] = serde_json::json!({"note": "x"});
                 world.put(&manifest);
