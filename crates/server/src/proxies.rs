@@ -1,16 +1,20 @@
 //! The proxies that are connected, and how far each has come: what `/debug/proxies` shows.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
+use tracing::warn;
 use umbra_ir::{ProxyNode, RuntimeForms};
 use umbra_xds::{ResourceType, Session, SessionEvent, Snapshot, TypeStatus, Variant};
 
 use crate::identity::Admission;
 use crate::metrics::{ByProxy, ByType, Metrics};
+use crate::pace::{Comings, Pace};
+use crate::words::one_line;
 
 /// One connected proxy: who it is, and its session. The session's lock is held for the length of one call,
 /// never across an await.
@@ -30,6 +34,7 @@ pub struct Proxy {
     pub counts: bool,
     /// As whom it has proven itself: its ServiceAccount.
     pub account: Option<String>,
+    pace: OnceLock<Pace>,
     live: Mutex<Live>,
 }
 
@@ -153,7 +158,17 @@ impl Proxy {
         let live =
             Live { session: Session::new(variant), rtds: RuntimeForms::NONE, counters: BTreeMap::new() };
         let connected = Timestamp::now();
-        Proxy { id, node_id, node, peer, connected, counts: true, account: None, live: Mutex::new(live) }
+        Proxy {
+            id,
+            node_id,
+            node,
+            peer,
+            connected,
+            counts: true,
+            account: None,
+            pace: OnceLock::new(),
+            live: Mutex::new(live),
+        }
     }
 
     /// The same with what its stream was admitted by.
@@ -162,6 +177,11 @@ impl Proxy {
         self.counts = admission.counts;
         self.account = admission.proven.as_ref().map(|it| format!("{}/{}", it.namespace, it.account));
         self
+    }
+
+    /// Whether it keeps pace.
+    pub fn pace(&self) -> &Pace {
+        self.pace.get_or_init(Pace::default)
     }
 
     /// Calls something of the session.
@@ -262,7 +282,7 @@ impl TypeView {
         };
         let last_nack = status.last_nack.map(|nack| NackView {
             at: counters.last_nack,
-            message: nack.message,
+            message: one_line(&nack.message),
             resources: nack.resources.into_iter().map(|(name, _)| name).collect(),
             generation: nack.generation,
         });
@@ -288,6 +308,7 @@ pub struct Proxies {
     table: Mutex<BTreeMap<u64, Arc<Proxy>>>,
     metrics: Arc<Metrics>,
     answers: watch::Sender<u64>,
+    comings: Mutex<Comings>,
 }
 
 /// A proxy's place in the table; dropping it takes the proxy out.
@@ -300,11 +321,18 @@ pub struct Entry {
 impl Proxies {
     /// An empty table.
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Proxies { table: Mutex::default(), metrics, answers: watch::Sender::default() })
+        let (table, answers, comings) = (Mutex::default(), watch::Sender::default(), Mutex::default());
+        Arc::new(Proxies { table, metrics, answers, comings })
     }
 
     /// Enters a proxy.
     pub fn enter(self: &Arc<Self>, proxy: Arc<Proxy>) -> Entry {
+        let name = proxy.name();
+        let (steady, said) = lock(&self.comings).note(&name, Instant::now());
+        if said {
+            warn!(proxy = name, "the proxy comes and goes: it counts in statuses and gates when it stays");
+        }
+        let _ = proxy.pace.set(Pace::from(steady));
         lock(&self.table).insert(proxy.id, proxy.clone());
         self.metrics.proxies.get_or_create(&ByProxy { kind: proxy.node.kind.as_str() }).inc();
         Entry { proxy, proxies: self.clone() }

@@ -141,6 +141,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let peers = peers(options).map_err(usage)?;
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
     let mode = options.identity().map_err(usage)?;
+    let laggard_patience = options.laggard_patience().map_err(usage)?;
     let (most, max_age) = (options.drain().map_err(usage)?, options.max_age().map_err(usage)?);
     let xds_listener = bind("--xds", options.xds()).await?;
     let mut made_for = None;
@@ -246,6 +247,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         observed: observed.clone(),
         shutdown: shutdown.clone(),
         drain: drain.clone(),
+        laggard_patience,
         max_age,
     };
     let stop = Stop {

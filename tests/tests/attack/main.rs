@@ -9,6 +9,7 @@
 mod client;
 mod drain;
 mod flood;
+mod gates;
 mod http;
 mod memory;
 mod slots;

@@ -169,7 +169,7 @@ async fn proxies_are_listed_and_watched() {
     answer(&mut client, received, Some("bad\nroute")).await;
     let seen = watch.until("a rejection", |all| routes(&all[0]) == Some(State::Rejected)).await;
     let rejected = seen[0].types.iter().find(|it| it.r#type == "rds").expect("routes");
-    assert_eq!(rejected.nack_message, "bad\nroute");
+    assert_eq!(rejected.nack_message, "bad route");
     assert!(rejected.nacked_generation > 0 && rejected.nacked.is_some(), "{rejected:?}");
     assert_eq!(rejected.rejected, ["8001", "9999"]);
 

@@ -40,7 +40,8 @@ impl Unloaded {
         let patience = Patience::default();
         let observed = Observed::new(engine.clone());
         let drain = Drain::new(shutdown.clone(), Duration::ZERO, proxies.clone());
-        let (engine_too, proxies_too, max_age) = (engine.clone(), proxies.clone(), None);
+        let (engine_too, proxies_too) = (engine.clone(), proxies.clone());
+        let (laggard_patience, max_age) = (None, None);
         let ads = Ads {
             engine: engine_too,
             proxies: proxies_too,
@@ -49,6 +50,7 @@ impl Unloaded {
             patience,
             observed,
             drain,
+            laggard_patience,
             max_age,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

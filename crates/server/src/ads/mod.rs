@@ -111,6 +111,8 @@ pub struct Ads {
     pub shutdown: CancellationToken,
     /// When those that are open end.
     pub drain: Drain,
+    /// How long a proxy may leave responses unanswered before it no longer holds a gate; `None`: for ever.
+    pub laggard_patience: Option<Duration>,
     /// About how long a stream may stay; `None`: as long as it likes.
     pub max_age: Option<Duration>,
 }

@@ -26,6 +26,7 @@ use crate::crowd::{Asking, Hold};
 use crate::identity::{Gate, Refusal};
 use crate::metrics::ByReason;
 use crate::proxies::{Proxy, variant_name};
+use crate::words;
 
 /// Between the end of a stream and that of its connection, where the proxy is to make another one.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -346,7 +347,23 @@ impl<W: Wire> Driver<'_, W> {
                     None => std::future::pending().await,
                 }
             };
+            let pace = proxy.pace().next(ads.laggard_patience);
+            let paced = async {
+                match pace {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             let step = tokio::select! {
+                () = paced => {
+                    if proxy.pace().turn(Instant::now(), ads.laggard_patience) {
+                        let why = "it has not answered for as long as --laggard-patience";
+                        warn!(proxy = proxy.node_id, peer = proxy.peer, why, "the proxy no longer holds gates");
+                    }
+                    // Answers about liveness are other ones now.
+                    ads.proxies.answered();
+                    Ok(())
+                }
                 () = &mut shutdown => Err(End::Shutdown),
                 () = &mut closed => Err(End::Client),
                 request = requests.message() => match request {
@@ -387,7 +404,10 @@ impl<W: Wire> Driver<'_, W> {
         }
     }
 
-    async fn request(&mut self, request: W::Request, start: Instant) -> Result<(), End> {
+    async fn request(&mut self, mut request: W::Request, start: Instant) -> Result<(), End> {
+        if let Some(words) = W::words(&mut request) {
+            words::keep(words);
+        }
         let output = self.proxy.with_session(|session| session.on_request(request, start.elapsed()));
         self.send(output.map_err(End::Fault)?).await
     }
@@ -408,7 +428,13 @@ impl<W: Wire> Driver<'_, W> {
         }
         let is_answer =
             |event: &SessionEvent| matches!(event, SessionEvent::Ack { .. } | SessionEvent::Nack { .. });
-        if output.events.iter().any(is_answer) {
+        let answers = output.events.iter().any(is_answer);
+        self.proxy.pace().note(
+            self.proxy.with_session(|session| session.is_behind()),
+            answers,
+            Instant::now(),
+        );
+        if answers {
             self.ads.proxies.answered();
         }
         self.converge();
@@ -439,7 +465,7 @@ impl<W: Wire> Driver<'_, W> {
             }
             SessionEvent::Nack { resource_type, message, names, generation } => {
                 let names = listed(names);
-                warn!(proxy, r#type = %resource_type, generation, names, envoy = message.as_str(), "NACK: the proxy keeps what it had");
+                warn!(proxy, r#type = %resource_type, generation, names, envoy = words::one_line(message), "NACK: the proxy keeps what it had");
             }
             SessionEvent::Lag { resource_type, names, waiting_for } => {
                 let (names, waiting_for) = (listed(names), listed(waiting_for));

@@ -18,6 +18,9 @@ pub(crate) trait Wire: 'static {
     /// The type asked for, and the names it adds.
     fn asks(request: &Self::Request) -> (&str, &[String]);
 
+    /// What it says of a response that it refuses.
+    fn words(request: &mut Self::Request) -> Option<&mut String>;
+
     /// The layers of the runtime that it asks for.
     fn runtime_forms(request: &Self::Request) -> RuntimeForms {
         let (type_url, names) = Self::asks(request);
@@ -43,6 +46,10 @@ impl Wire for Sotw {
     fn asks(request: &DiscoveryRequest) -> (&str, &[String]) {
         (&request.type_url, &request.resource_names)
     }
+
+    fn words(request: &mut DiscoveryRequest) -> Option<&mut String> {
+        request.error_detail.as_mut().map(|it| &mut it.message)
+    }
 }
 
 /// Incremental.
@@ -58,5 +65,9 @@ impl Wire for Delta {
 
     fn asks(request: &DeltaDiscoveryRequest) -> (&str, &[String]) {
         (&request.type_url, &request.resource_names_subscribe)
+    }
+
+    fn words(request: &mut DeltaDiscoveryRequest) -> Option<&mut String> {
+        request.error_detail.as_mut().map(|it| &mut it.message)
     }
 }

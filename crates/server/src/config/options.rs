@@ -91,6 +91,9 @@ pub struct Options {
     /// How long a proxy stays before it may find another replica, a tenth more or less; 0s: as long as it likes [default: 30m]
     #[arg(long, env = "UMBRA_MAX_AGE", value_name = "DURATION")]
     pub max_age: Option<String>,
+    /// How long a proxy may leave what it was sent unanswered before it no longer holds a gate, such as 2m [default: none, it always does]
+    #[arg(long, env = "UMBRA_LAGGARD_PATIENCE", value_name = "DURATION")]
+    pub laggard_patience: Option<String>,
     /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, and what --api serves [default: 127.0.0.1:15014]
     #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
     pub admin: Option<String>,
@@ -208,6 +211,16 @@ impl Options {
         let age = duration(self.max_age.as_deref().unwrap_or(DEFAULT_MAX_AGE));
         age.map(|age| Some(age).filter(|age| !age.is_zero()))
             .ok_or("--max-age: expected a duration such as 30m, or 0s")
+    }
+
+    /// `--laggard-patience`; `None`: it has no end.
+    ///
+    /// # Errors
+    /// It is no duration, or none at all.
+    pub fn laggard_patience(&self) -> Result<Option<Duration>, &'static str> {
+        let Some(text) = &self.laggard_patience else { return Ok(None) };
+        let patience = duration(text).filter(|patience| !patience.is_zero());
+        patience.map(Some).ok_or("--laggard-patience: expected a duration such as 2m")
     }
 
     /// `--log`, or what it is otherwise.
