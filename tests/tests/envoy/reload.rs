@@ -5,9 +5,9 @@ use std::time::Duration;
 use umbra_testkit::client::{Client, Tally};
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::net::Net;
-use umbra_tests::manifests::to_v1;
+use umbra_tests::manifests::{rules, to_v1};
 
-use super::{WEB, get, set_rules, wait_routes, wait_share, web};
+use super::{WEB, get, set_rules, wait_routes, wait_share, web, web_with};
 
 const TO_V2: &str = "mirror: {host: web, subset: v2}";
 
@@ -27,6 +27,29 @@ fn a_file_that_does_not_parse_keeps_its_last_good_objects() {
             let tally = world.send(WEB, &get(), 50).await;
             assert!(tally.all_ok(50) && world.echo("v2").count() == 50, "{broken:?}: {:?}", world.counts());
             world.remove("marker.yaml");
+        }
+        set_rules(&world, &to_v1("mirror: {host: web, subset: v3}"));
+        wait_share(&world, "|v3|web", 1_000_000).await;
+        world.assert_clean().await;
+    });
+}
+
+/// A proxy that is sent away for its age comes back on another connection, and its requests know nothing of it.
+#[test]
+fn a_proxy_that_has_been_here_for_long_comes_back() {
+    isolated(async {
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let world = web_with(&[("rules.yaml", &rule)], "maxAge: 1s\n").await;
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        let gone = async || {
+            let metrics = world.umbra().get("/metrics").await.unwrap_or_default();
+            let line =
+                metrics.lines().find_map(|l| l.strip_prefix("umbra_streams_closed_total{reason=\"age\"} "));
+            line.and_then(|count| count.parse::<u32>().ok()).unwrap_or_default()
+        };
+        while gone().await < 3 {
+            let tally = world.send(WEB, &get(), 20).await;
+            assert!(tally.all_ok(20), "{tally:?}");
         }
         set_rules(&world, &to_v1("mirror: {host: web, subset: v3}"));
         wait_share(&world, "|v3|web", 1_000_000).await;

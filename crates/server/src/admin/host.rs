@@ -16,19 +16,21 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
     match asked.into_iter().all(is_here) {
         true => next.run(request).await,
         false => {
-            let text =
-                "ask by an address such as 127.0.0.1, or as localhost; other names may be somebody else's\n";
+            let text = "ask by an address such as 127.0.0.1, or as localhost; names with dots may be somebody else's\n";
             (StatusCode::FORBIDDEN, text).into_response()
         }
     }
 }
 
-/// Whether nobody else can make this `HOST[:PORT]` lead somewhere: an address, `localhost`, or below that (RFC 6761, 6.3).
+/// Whether nobody elsewhere can make this `HOST[:PORT]` lead somewhere: an address, `localhost` or below that (RFC 6761, 6.3), or
+/// a name without a dot, which no public name is.
 fn is_here(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
     let address = name.trim_start_matches('[').trim_end_matches(']');
-    address.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    address.parse::<IpAddr>().is_ok()
+        || name.ends_with(".localhost")
+        || (!name.is_empty() && !name.contains('.'))
 }
 
 #[cfg(test)]
@@ -47,7 +49,8 @@ mod tests {
             ("evil.example", false),
             ("localhost.evil.example:15014", false),
             ("127.0.0.1.evil.example", false),
-            ("umbra", false),
+            ("umbra:15014", true),
+            (".", false),
             ("evil@127.0.0.1 x", false),
             ("", false),
         ] {
