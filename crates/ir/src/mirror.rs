@@ -57,6 +57,8 @@ pub struct MirrorState {
     pub key: RuntimeKey,
     /// Its fraction; `None`: not a percentage, so that nothing is mirrored.
     pub share: Option<RuntimeFraction>,
+    /// Somebody has stopped it: its fraction is 0, whatever is written.
+    pub stopped: bool,
     /// What it comes to, with the number of ready endpoints; several when it names no port and callers use
     /// several. Empty: broken, or nobody can call the rule.
     pub clusters: BTreeMap<ClusterRef, usize>,

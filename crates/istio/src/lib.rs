@@ -23,6 +23,7 @@ mod outliers;
 mod report;
 mod rules;
 mod service_entries;
+mod stop;
 mod workloads;
 
 pub use delegates::select_delegates;
@@ -30,7 +31,7 @@ pub use destination_rules::{merge_destination_rules, select_namespace_destinatio
 pub use gateways::resolve_gateway_head;
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};
-pub use report::{list_mirrors, report_delegation, report_destination_rule};
+pub use report::{list_mirrors, report_delegation, report_destination_rule, report_stop};
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
 pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};
 pub use workloads::{workload_endpoints, workload_labels};

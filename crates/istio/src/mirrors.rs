@@ -8,6 +8,7 @@ use umbra_ir::{Destination, MirrorPlace, RuntimeFraction, RuntimeKey};
 use crate::delegates::ServedRule;
 use crate::matches::{fingerprint, usable_matches};
 use crate::names::{resolve_destination, resolve_spelling};
+use crate::stop::Stop;
 
 /// One mirror of one rule.
 pub(crate) struct WrittenMirror {
@@ -25,6 +26,8 @@ pub(crate) struct WrittenMirror {
     pub(crate) key: RuntimeKey,
     /// Its fraction; `None`: not a percentage, so the mirror is left out.
     pub(crate) share: Option<RuntimeFraction>,
+    /// Stopped by an annotation: its fraction is 0, whatever is written.
+    pub(crate) stopped: bool,
 }
 
 /// Every mirror of a VirtualService's rules that names a destination, `mirror` before `mirrors`; as many as it may have.
@@ -34,6 +37,7 @@ pub(crate) fn written_mirrors(
     domain: &str,
 ) -> Vec<WrittenMirror> {
     let namespace = &vs.meta.namespace;
+    let stop = Stop::of(vs);
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let mut mirrors = Vec::new();
     let kept = umbra_api::kept_mirrors(rules.iter().map(|served| &*served.rule));
@@ -63,6 +67,9 @@ pub(crate) fn written_mirrors(
             if *nth > 1 {
                 key.push_str(&format!("/{nth}"));
             }
+            let key = RuntimeKey::new(key);
+            let stopped = stop.stops(&written.name, &key);
+            let share = RuntimeFraction::from_percent(percent);
             mirrors.push(WrittenMirror {
                 place: MirrorPlace {
                     rule: served.index,
@@ -76,8 +83,9 @@ pub(crate) fn written_mirrors(
                 }),
                 host: named.host.clone(),
                 destination,
-                key: RuntimeKey::new(key),
-                share: RuntimeFraction::from_percent(percent),
+                key,
+                share: if stopped { share.map(|_| RuntimeFraction::NONE) } else { share },
+                stopped,
             });
         }
     }

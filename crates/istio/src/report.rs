@@ -15,6 +15,7 @@ use umbra_mesh::{Report, View, select_services_named};
 use crate::delegates::served_rules;
 use crate::mirrors::written_mirrors;
 use crate::names::resolve_host;
+use crate::stop::{STOP, Stop};
 
 pub use delegation::report_delegation;
 
@@ -30,10 +31,33 @@ pub fn list_mirrors(objects: &impl Objects, vs: &VirtualService, domain: &str) -
         port: mirror.destination.port,
         key: mirror.key,
         share: mirror.share,
+        stopped: mirror.stopped,
         clusters: BTreeMap::new(),
         problem: None,
     };
     written_mirrors(vs, &served_rules(objects, vs, domain), domain).into_iter().map(state).collect()
+}
+
+/// What is said about the annotation that stops mirrors: somebody may rely on it.
+pub fn report_stop(
+    objects: &impl Objects,
+    id: &ObjectId,
+    vs: &VirtualService,
+    domain: &str,
+    report: &mut Report,
+) {
+    let stop = Stop::of(vs);
+    if stop.is_empty() {
+        return;
+    }
+    let mirrors = written_mirrors(vs, &served_rules(objects, vs, domain), domain);
+    for name in stop.unknown(mirrors.iter().map(|mirror| (mirror.route.as_str(), &mirror.key))) {
+        let message = format!(
+            "{name:?} is neither \"all\", nor the name of a rule that has mirrors, nor a mirror's runtime key: it stops none"
+        );
+        let field = format!("metadata.annotations[{STOP}]");
+        report.insert(Diagnostic::new(Code::UnknownStop, id, field, message));
+    }
 }
 
 /// What is said about a DestinationRule beside others of its host, and about TLS that cannot be given.

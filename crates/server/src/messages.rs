@@ -110,6 +110,7 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
             message: problem.message.clone(),
         }),
         observed,
+        stopped: state.stopped,
     }
 }
 

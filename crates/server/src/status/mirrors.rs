@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) name: String,
     /// Host, port and subset.
     pub(super) target: String,
-    /// Such as `10%`, or `off`.
+    /// Such as `10%`, `off`, or `stopped`.
     pub(super) share: String,
     /// Ready endpoints; `None`: it leads nowhere.
     pub(super) endpoints: Option<usize>,
@@ -36,6 +36,7 @@ impl Line {
             name: if subset.is_empty() { host.clone() } else { subset.clone() },
             target: format!("{host}{port}{of}"),
             share: match mirror.share {
+                _ if mirror.stopped => "stopped".to_owned(),
                 Some(RuntimeFraction::NONE) => "off".to_owned(),
                 Some(share) => share.to_string(),
                 None => "no share".to_owned(),
@@ -131,6 +132,12 @@ mod tests {
                 Some((2, 3)),
                 "v2 10%, v3 off live 2/3",
                 format!("True Ready {ready}; v3 off to web subset v3: 1 endpoint"),
+            ),
+            (
+                "v2:stopped:3",
+                Some((2, 3)),
+                "v2 stopped live 2/3",
+                "True Ready v2 stopped to web subset v2: 3 endpoints".to_owned(),
             ),
             (
                 "v2:10%:0:NoEndpoints",

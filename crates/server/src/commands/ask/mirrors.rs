@@ -106,7 +106,7 @@ fn cells(mirror: &Mirror, wide: bool, live: &str) -> Vec<String> {
         name.to_owned(),
         mirror.route.clone(),
         mirror.target.clone(),
-        share(mirror.parts_per_million),
+        if mirror.stopped { "stopped".to_owned() } else { share(mirror.parts_per_million) },
         seen(mirror.observed.as_ref()),
         errors(mirror.observed.as_ref()),
         lost(mirror.observed.as_ref()),
