@@ -52,9 +52,9 @@ test: tools build ## Every tier of tests, with the real Envoy, and on a real Kub
 	@$(BUILD_GO) || [ -z "$$REQUIRE_APISERVER" ]
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
 
-attack: ## Clients that mean harm, the long ones too, against a release build: what others are served meanwhile, and what stays
+attack: ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays
 	$(CARGO) build --release --package umbra-server --bin umbra
-	UMBRA_ATTACK=long UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
+	UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes

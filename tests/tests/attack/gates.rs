@@ -29,8 +29,9 @@ async fn what_a_proxy_says_is_one_short_line() {
     let told = || async { victim.get("/debug/proxies").await.filter(|all| all.contains("so live on 3")) };
     let told = wait::until(PATIENCE, told).await.unwrap_or_else(|| panic!("{}", victim.process.tail()));
     assert!(told.len() < 10_000 && !told.contains("\\n") && told.contains("(truncated)"), "{}", told.len());
-    let log = victim.process.log();
-    let line = log.lines().find(|line| line.contains("NACK")).expect("a line");
+    let logged =
+        || async { victim.process.log().lines().find(|line| line.contains("NACK")).map(str::to_owned) };
+    let line = wait::until(PATIENCE, logged).await.expect("a line");
     assert!(line.len() < 2_000 && line.contains("so live on 3"), "{}", line.len());
 }
 
