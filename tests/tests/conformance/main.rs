@@ -14,4 +14,5 @@ mod order;
 mod reconnect;
 mod runtime;
 mod script;
+mod statistics;
 mod watching;

@@ -55,9 +55,7 @@ impl Receiver {
         // Before a byte is read. The semaphore is never closed.
         let _turn = self.readers.acquire().await;
         self.observed.refresh().await;
-        if let Some(connection) = &connection {
-            self.observed.heard(connection.peer);
-        }
+        self.observed.heard();
         let mut service =
             MetricsServiceServer::new(self.observed.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         match tower::Service::call(&mut service, request).await {

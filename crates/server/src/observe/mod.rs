@@ -8,8 +8,6 @@ mod names;
 mod prometheus;
 mod table;
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,11 +29,8 @@ pub(crate) use table::{Counted, Observation};
 
 /// How often it is looked which mirrors there are.
 const REFRESH: Duration = Duration::from_secs(1);
-/// A proxy that has sent nothing for so long sends nothing: it does every five seconds.
+/// When no proxy has sent anything for so long, none does: it would every five seconds.
 const SILENT: Duration = Duration::from_secs(30);
-/// Proxies that are remembered to have sent something.
-const MAX_SENDERS: usize = 20_000;
-
 /// What the proxies of this replica have counted. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -52,15 +47,15 @@ struct State {
     known: Option<(u64, Instant)>,
     /// Nothing is to be counted.
     off: bool,
-    /// When the other end of a connection last sent something.
-    senders: HashMap<SocketAddr, Instant>,
+    /// When a proxy last sent something.
+    heard: Option<Instant>,
 }
 
 impl Observed {
     /// Nothing yet, of the mirrors that `engine` has.
     pub fn new(engine: EngineHandle) -> Self {
         let born = (Instant::now(), Timestamp::now());
-        let state = State { table: Table::new(born.0), known: None, off: false, senders: HashMap::new() };
+        let state = State { table: Table::new(born.0), known: None, off: false, heard: None };
         Observed { engine, state: Arc::new(Mutex::new(state)), born }
     }
 
@@ -93,16 +88,9 @@ impl Observed {
         state.known = Some((generation, now));
     }
 
-    /// Notes that the proxy at the other end of a connection sends.
-    pub(crate) fn heard(&self, peer: SocketAddr) {
-        let mut state = self.lock();
-        if state.senders.len() >= MAX_SENDERS && !state.senders.contains_key(&peer) {
-            state.senders.retain(|_, last| last.elapsed() < SILENT);
-            if state.senders.len() >= MAX_SENDERS {
-                return;
-            }
-        }
-        state.senders.insert(peer, Instant::now());
+    /// Notes that a proxy sends.
+    pub(crate) fn heard(&self) {
+        self.lock().heard = Some(Instant::now());
     }
 
     fn take(&self, request: &ExportMetricsServiceRequest) {
@@ -117,8 +105,7 @@ impl Observed {
     /// What is known of a mirror; `None`: nobody counts.
     pub(crate) fn of(&self, key: &RuntimeKey) -> Option<Observation> {
         let mut state = self.lock();
-        let anybody = state.senders.values().any(|last| last.elapsed() < SILENT);
-        if state.off || !anybody {
+        if state.off || state.heard.is_none_or(|last| last.elapsed() >= SILENT) {
             return None;
         }
         state.table.observation(key, Instant::now())
