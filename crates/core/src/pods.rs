@@ -55,10 +55,13 @@ pub fn select_bare_namespaces(view: &(impl View + Objects)) -> BTreeMap<Arc<str>
 }
 
 /// The label keys that the selectors of a namespace's Services mention.
-pub fn select_selected_labels(view: &(impl View + Objects), namespace: &Arc<str>) -> BTreeSet<String> {
+pub fn select_selected_labels(
+    view: &(impl View + Objects),
+    namespace: &Arc<str>,
+) -> BTreeSet<(String, String)> {
     let services = view.ids(&Index::InNamespace(Kind::Service, namespace.clone())).into_iter();
     let selectors = services.filter_map(|id| match &*view.object(&id)? {
-        Object::Service(service) => Some(service.spec.selector.keys().cloned().collect::<Vec<_>>()),
+        Object::Service(service) => Some(service.spec.selector.clone()),
         _ => None,
     });
     selectors.flatten().collect()

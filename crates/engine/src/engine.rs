@@ -41,7 +41,14 @@ pub struct Settled {
     pub diagnostics_changed: bool,
     /// How many keys were computed.
     pub recomputed: u64,
+    /// How many classes of proxies are new.
+    pub classes_made: usize,
+    /// How many proxies wait for a class that is still to be made.
+    pub waiting: usize,
 }
+
+/// How many classes a turn makes. Each is a walk over all that it sees, so that every one more is time that changes wait.
+const CLASSES_A_TURN: usize = 1;
 
 struct Proxy {
     node: ProxyNode,
@@ -62,7 +69,7 @@ pub struct Engine {
     proxies: BTreeMap<ProxyId, Proxy>,
     /// Proxies by the key of their class.
     by_key: BTreeMap<Key, BTreeSet<ProxyId>>,
-    /// Proxies to be put into a class at the next settle.
+    /// Proxies to be put into a class at the next turn.
     unclassed: BTreeSet<ProxyId>,
     classes: Classes,
     reaches: Reaches,
@@ -183,15 +190,40 @@ impl Engine {
         }
     }
 
-    /// Computes what the changes since the last time have touched and derives new snapshots.
+    /// Computes all that the changes since the last time have touched and derives new snapshots, for all proxies.
+    pub fn settle(&mut self) -> Settled {
+        let mut all = self.turn();
+        let mut snapshots: BTreeMap<_, _> = std::mem::take(&mut all.snapshots).into_iter().collect();
+        while all.waiting > 0 {
+            let next = self.turn();
+            snapshots.extend(next.snapshots);
+            all.diagnostics_changed |= next.diagnostics_changed;
+            all.recomputed += next.recomputed;
+            all.classes_made += next.classes_made;
+            (all.generation, all.waiting) = (next.generation, next.waiting);
+        }
+        all.snapshots = snapshots.into_iter().collect();
+        all
+    }
+
+    /// Whether a proxy waits for a class that is still to be made.
+    pub fn is_waiting(&self, id: ProxyId) -> bool {
+        self.unclassed.contains(&id)
+    }
+
+    /// A part of [`Engine::settle`]: all changes for the classes that there are, or else one new class. While
+    /// [`Settled::waiting`] is not 0, more turns follow; changes that came meanwhile go first in the next.
     ///
     /// In rounds: what class each proxy is in, then what each class holds, then the contents. Each round asks
     /// for more and ends when nothing new is asked.
-    pub fn settle(&mut self) -> Settled {
+    pub fn turn(&mut self) -> Settled {
         let mut settled = Settled::default();
+        let may_make = if self.dirty && self.classes.len() > 0 { 0 } else { CLASSES_A_TURN };
         let mut pending = Pending::default();
         let mut updated: BTreeSet<ProxyId> = BTreeSet::new();
         let mut touched: BTreeMap<Diagnostic, bool> = BTreeMap::new();
+        // Proxies whose class is new, and not of this turn.
+        let mut waiting: BTreeSet<ProxyId> = BTreeSet::new();
         if self.dirty || !self.unclassed.is_empty() {
             self.generation += 1;
         }
@@ -217,6 +249,12 @@ impl Engine {
                 }
             }
             for id in std::mem::take(&mut self.unclassed) {
+                let new = self.needs_class(id);
+                if new && settled.classes_made == may_make {
+                    waiting.insert(id);
+                    continue;
+                }
+                settled.classes_made += usize::from(new);
                 more |= self.reclass(id, &mut pending);
                 updated.insert(id);
             }
@@ -224,6 +262,8 @@ impl Engine {
                 break;
             }
         }
+        settled.waiting = waiting.len();
+        self.unclassed = waiting;
         let memo = &self.memo;
         let published = self.classes.publish(self.generation, pending, |key| resource_of(memo, key));
         for class in published {
@@ -247,6 +287,15 @@ impl Engine {
             self.memo.release(key);
         }
         !added.is_empty() || !removed.is_empty()
+    }
+
+    /// Whether a proxy's class is one that does not exist yet.
+    fn needs_class(&self, id: ProxyId) -> bool {
+        let Some(proxy) = self.proxies.get(&id) else { return false };
+        match self.memo.value(&proxy.key()).as_deref() {
+            Some(Value::Class(class)) => self.classes.get(class).is_none(),
+            _ => false,
+        }
     }
 
     /// Puts a proxy into its class; true when something new has to be computed for it.

@@ -39,16 +39,17 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
     let meta = object.meta();
     let kind = Index::Kind(object.kind());
     match &**object {
+        Object::Gateway(_) => vec![kind],
         Object::VirtualService(vs) => {
             let delegates = umbra_istio::select_delegates(vs).into_iter().map(Index::DelegatesTo);
-            std::iter::once(kind).chain(delegates).collect()
+            let own = Index::InNamespace(Kind::VirtualService, meta.namespace.clone());
+            [kind, own].into_iter().chain(delegates).collect()
         }
-        Object::Gateway(_) => vec![kind],
         Object::DestinationRule(_) => {
             vec![kind, Index::InNamespace(Kind::DestinationRule, meta.namespace.clone())]
         }
         Object::ServiceEntry(entry) => {
-            let mut all = vec![kind];
+            let mut all = vec![kind, Index::InNamespace(Kind::ServiceEntry, meta.namespace.clone())];
             all.extend(entry.spec.hosts.iter().map(|h| Index::EntryHost(Hostname::new(h))));
             all.extend(umbra_istio::list_addresses(entry).map(Index::Address));
             all.sort();

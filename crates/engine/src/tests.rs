@@ -1,6 +1,7 @@
 //! The engine as a whole: what is published, and how much work that takes.
 
 mod budgets;
+mod classes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -118,15 +118,15 @@ pub struct NamespaceDestinationRules(pub BTreeMap<Hostname, Vec<DestinationRuleE
 impl NamespaceDestinationRules {
     /// Those of a client's labels that some rule of its namespace selects by.
     pub fn selecting(&self, labels: &BTreeMap<String, String>) -> Arc<BTreeMap<String, String>> {
-        let keys: BTreeSet<&String> = self.selector_keys().collect();
+        let keys: BTreeSet<&String> = self.selectors().map(|(key, _)| key).collect();
         Arc::new(
             labels.iter().filter(|(k, _)| keys.contains(k)).map(|(k, v)| (k.clone(), v.clone())).collect(),
         )
     }
 
-    /// The label keys that rules select clients by.
-    pub fn selector_keys(&self) -> impl Iterator<Item = &String> {
-        self.0.values().flatten().flat_map(|entry| entry.selector.keys())
+    /// The labels that rules select clients by.
+    pub fn selectors(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.values().flatten().flat_map(|entry| &entry.selector)
     }
 }
 

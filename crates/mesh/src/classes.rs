@@ -11,7 +11,7 @@ use crate::view::{Index, View};
 
 /// The class of a proxy: only what changes its configuration.
 pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> ProxyClass {
-    let keys = view.mentioned_labels(&node.kind, &node.namespace);
+    let mentioned = view.mentioned_labels(&node.kind, &node.namespace);
     let compared = view.place_labels();
     let pod = node.pod.as_ref().and_then(|name| {
         // Its own word counts before its Pod's.
@@ -42,8 +42,8 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
     ProxyClass {
         place,
         kind: node.kind,
-        namespace: node.namespace.clone(),
-        labels: Arc::new(own.into_iter().filter(|(key, _)| keys.contains(key)).collect()),
+        namespace: view.class_namespace(&node.namespace),
+        labels: Arc::new(own.into_iter().filter(|label| mentioned.contains(label)).collect()),
         rtds,
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
         trusted_proxies,
@@ -57,23 +57,28 @@ pub(crate) fn selecting(view: &dyn View, class: &ProxyClass) -> Arc<BTreeMap<Str
     view.namespace_destination_rules(&class.namespace).selecting(&class.labels)
 }
 
-/// The label keys that can change what a proxy gets: `sourceLabels`; selectors of DestinationRules; at gateways also Gateway selectors and,
-/// for port translation, the selectors of the namespace's Services.
-pub fn select_mentioned_labels(view: &dyn View, kind: ProxyKind, namespace: &Arc<str>) -> BTreeSet<String> {
-    let mut keys = BTreeSet::new();
+/// The labels that can change what a proxy gets: `sourceLabels`; selectors of DestinationRules; at gateways also Gateway selectors and, for port
+/// translation, the selectors of the namespace's Services. With their values: all other values come to the same.
+pub fn select_mentioned_labels(
+    view: &dyn View,
+    kind: ProxyKind,
+    namespace: &Arc<str>,
+) -> BTreeSet<(String, String)> {
+    let pair = |(key, value): (&String, &String)| (key.clone(), value.clone());
+    let mut labels = BTreeSet::new();
     for id in view.ids(&Index::Kind(Kind::VirtualService)) {
         if let Some(head) = view.rule_head(&id) {
-            keys.extend(head.mentioned_labels.iter().cloned());
+            labels.extend(head.filters.iter().flat_map(|filter| &filter.source_labels).map(pair));
         }
     }
-    keys.extend(view.namespace_destination_rules(namespace).selector_keys().cloned());
+    labels.extend(view.namespace_destination_rules(namespace).selectors().map(pair));
     if kind == ProxyKind::Router {
         for id in view.ids(&Index::Kind(Kind::Gateway)) {
             if let Some(head) = view.gateway_head(&id) {
-                keys.extend(head.selector.keys().cloned());
+                labels.extend(head.selector.iter().map(pair));
             }
         }
-        keys.extend(view.selected_labels(namespace).iter().cloned());
+        labels.extend(view.selected_labels(namespace).iter().cloned());
     }
-    keys
+    labels
 }

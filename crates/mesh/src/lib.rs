@@ -17,6 +17,7 @@ mod hashing;
 mod istio_policy;
 mod localities;
 mod manifest;
+mod namespaces;
 mod ownership;
 mod policy;
 mod report;
@@ -35,6 +36,7 @@ pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters, 
 pub use endpoints::{merge_endpoints, select_members};
 pub use localities::select_place_labels;
 pub use manifest::{Manifest, bind_manifest};
+pub use namespaces::{resolve_class_namespace, select_named_namespaces};
 pub use ownership::{select_foreign_rules, select_foreign_rules_of};
 pub use policy::resolve_policy;
 pub use report::{Report, report_foreign_rules, report_ports, report_rules};

@@ -125,8 +125,8 @@ pub trait View: Inputs {
     fn bare_pods(&self, namespace: &Arc<str>) -> Option<Arc<BarePods>>;
     /// The namespaces with such Pods.
     fn bare_namespaces(&self) -> Arc<BTreeMap<Arc<str>, Arc<BarePods>>>;
-    /// The label keys that the selectors of a namespace's Services mention.
-    fn selected_labels(&self, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
+    /// The labels that the selectors of a namespace's Services ask for.
+    fn selected_labels(&self, namespace: &Arc<str>) -> Arc<BTreeSet<(String, String)>>;
     /// The port that a gateway of a namespace with these labels binds for a server's number.
     fn listener_port(
         &self,
@@ -136,6 +136,10 @@ pub trait View: Inputs {
     ) -> PortNumber;
     /// The label keys that failover compares clients and endpoints by; `None`: no rule asks where a client is.
     fn place_labels(&self) -> Option<Arc<BTreeSet<String>>>;
-    /// The label keys that selectors for this kind of proxy mention.
-    fn mentioned_labels(&self, kind: &ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<String>>;
+    /// The namespaces that are named by what others export to them or ask of them.
+    fn named_namespaces(&self) -> Arc<BTreeSet<Arc<str>>>;
+    /// The namespace that stands for a proxy's own in its class.
+    fn class_namespace(&self, namespace: &Arc<str>) -> Arc<str>;
+    /// The labels that selectors for this kind of proxy ask for.
+    fn mentioned_labels(&self, kind: &ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<(String, String)>>;
 }

@@ -98,7 +98,8 @@ enum Question {
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
     Mirrors(oneshot::Sender<Option<AllMirrors>>),
-    Settled(oneshot::Sender<()>),
+    /// Waits until this proxy is in its class.
+    Settled(ProxyId, oneshot::Sender<()>),
 }
 
 /// Those who left. Whoever leaves cannot wait for room in the queue; there are no more of them than have connected.
@@ -257,6 +258,8 @@ struct Owner {
     /// Files or places changed, so diagnostics may read otherwise.
     relocate: bool,
     work: bool,
+    /// Proxies wait for classes that are to be made: turns follow without a command.
+    waiting: bool,
     questions: Vec<Question>,
 }
 
@@ -278,19 +281,31 @@ impl Owner {
             loaded: false,
             relocate: false,
             work: false,
+            waiting: false,
             questions: Vec::new(),
         }
     }
 
     fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        while let Some(command) = inbox.blocking_recv() {
-            self.take(command);
-            while let Ok(command) = inbox.try_recv() {
+        loop {
+            if !self.waiting {
+                let Some(command) = inbox.blocking_recv() else { return };
                 self.take(command);
             }
+            loop {
+                match inbox.try_recv() {
+                    Ok(command) => self.take(command),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
             self.part();
-            if self.loaded && std::mem::take(&mut self.work) {
-                self.settle();
+            if self.loaded && (std::mem::take(&mut self.work) || self.waiting) {
+                // Changes reach the proxies that are there before a new class is made, and one is made in any case: neither
+                // many changes nor many new classes keep the others waiting.
+                if self.settle() == 0 && self.waiting {
+                    self.settle();
+                }
             }
             self.answer();
         }
@@ -335,7 +350,7 @@ impl Owner {
             }
             Command::Rtds(id, forms, reply) => {
                 self.engine.set_rtds(id, forms);
-                self.questions.push(Question::Settled(reply));
+                self.questions.push(Question::Settled(id, reply));
             }
             Command::Gone => {}
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
@@ -431,9 +446,11 @@ impl Owner {
         }
     }
 
-    fn settle(&mut self) {
+    /// One turn of the engine, and how many new classes it made.
+    fn settle(&mut self) -> usize {
         let start = Instant::now();
-        let settled = self.engine.settle();
+        let settled = self.engine.turn();
+        self.waiting = settled.waiting > 0;
         let took = start.elapsed();
         self.metrics.settled(took, settled.recomputed, settled.generation);
         debug!(
@@ -465,6 +482,7 @@ impl Owner {
         let (ready, cluster) = (true, self.cluster.clone());
         let published = Published { ready, generation: settled.generation, objects, diagnostics, cluster };
         self.publish.send_replace(published);
+        settled.classes_made
     }
 
     fn diagnose(&mut self) {
@@ -487,7 +505,11 @@ impl Owner {
                     let mirrors = self.engine.observes().then(|| self.engine.mirrors());
                     let _ = reply.send(mirrors);
                 }
-                Question::Settled(reply) => drop(reply.send(())),
+                // Before the first load nobody is in a class, and nobody waits for that.
+                Question::Settled(id, reply) if self.loaded && self.engine.is_waiting(id) => {
+                    self.questions.push(Question::Settled(id, reply));
+                }
+                Question::Settled(_, reply) => drop(reply.send(())),
             }
         }
     }

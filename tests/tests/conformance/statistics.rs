@@ -1,9 +1,9 @@
 //! Where proxies send what they counted: who may, and how much.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Endpoint;
@@ -14,7 +14,7 @@ use umbra_proto::opentelemetry::proto::metrics::v1::{
     AggregationTemporality, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data,
     number_data_point::Value,
 };
-use umbra_server::ads::{Ads, Patience};
+use umbra_server::ads::{Ads, Drain, Limits, Patience};
 use umbra_server::engine_task::EngineHandle;
 use umbra_server::identity::Gate;
 use umbra_server::metrics::Metrics;
@@ -40,12 +40,23 @@ async fn check(gate: Gate, count: usize, want: Code) {
     thread.start_alone();
     let (proxies, observed) = (Proxies::new(metrics.clone()), Observed::new(engine.clone()));
     let (patience, shutdown) = (Patience::default(), CancellationToken::new());
-    let ads = Ads { engine, proxies, metrics, patience, observed: observed.clone(), shutdown };
+    let drain = Drain::new(shutdown.clone(), Duration::ZERO, proxies.clone());
+    let (laggard_patience, max_age) = (None, None);
+    let ads = Ads {
+        engine,
+        proxies,
+        metrics,
+        patience,
+        observed: observed.clone(),
+        shutdown,
+        drain,
+        laggard_patience,
+        max_age,
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let what = format!("{gate:?} {count}");
-    let slots = Arc::new(Semaphore::new(10));
-    tokio::spawn(ads.serve(listener, None, gate, slots, CancellationToken::new()));
+    tokio::spawn(ads.serve(listener, None, gate, Limits::default(), CancellationToken::new()));
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let answer = MetricsServiceClient::new(channel).export(message(count)).await;
     assert_eq!(answer.map_or_else(|status| status.code(), |_| Code::Ok), want, "{what}");

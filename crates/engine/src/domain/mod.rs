@@ -49,8 +49,8 @@ computed! {
             = umbra_mesh::select_place_labels(view).map(Arc::new);
         /// What of a Pod changes what its proxy gets.
         1 PodHead(pod: ObjectId) -> Option<Arc<PodHead>>, as pod_head = umbra_core::resolve_pod_head(view, pod);
-        /// The label keys that the selectors of a namespace's Services mention.
-        1 SelectedLabels(namespace: Arc<str>) -> Arc<BTreeSet<String>>, as selected_labels
+        /// The labels that the selectors of a namespace's Services ask for.
+        1 SelectedLabels(namespace: Arc<str>) -> Arc<BTreeSet<(String, String)>>, as selected_labels
             = Arc::new(umbra_core::select_selected_labels(view, namespace));
         /// The Pods of a namespace that should have a sidecar and have none.
         1 BarePods(namespace: Arc<str>) -> Option<Arc<BarePods>>, as bare_pods
@@ -82,9 +82,15 @@ computed! {
         /// The service that a host means: client namespace, preferred namespace, host.
         3 Resolve(namespace: Arc<str>, prefer: Arc<str>, host: Hostname) -> Option<Arc<ServiceHead>>, as resolve
             = umbra_mesh::resolve_service(view, namespace, prefer, host);
-        /// The label keys that selectors mention.
-        3 Mentioned(kind: ProxyKind, namespace: Arc<str>) -> Arc<BTreeSet<String>>, as mentioned_labels
+        /// The labels that selectors ask for.
+        3 Mentioned(kind: ProxyKind, namespace: Arc<str>) -> Arc<BTreeSet<(String, String)>>, as mentioned_labels
             = Arc::new(umbra_mesh::select_mentioned_labels(view, *kind, namespace));
+        /// The namespaces that others export to or ask for.
+        3 NamedNamespaces() -> Arc<BTreeSet<Arc<str>>>, as named_namespaces
+            = Arc::new(umbra_mesh::select_named_namespaces(view));
+        /// The namespace that stands for a proxy's own in its class.
+        4 ClassNamespace(namespace: Arc<str>) -> Arc<str>, as class_namespace
+            = umbra_mesh::resolve_class_namespace(view, namespace);
         /// The DestinationRules that apply to a service for a client's namespace.
         3 Policy(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, service: ServiceId) -> Option<DestinationRuleSetId>,
             as policy = umbra_mesh::resolve_policy(view, namespace, selecting, service);
