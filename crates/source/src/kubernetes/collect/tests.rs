@@ -160,7 +160,8 @@ async fn only_what_is_in_scope_is_asked_for() {
              /apis/networking.istio.io/v1/destinationrules labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/gateways labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/serviceentries labelSelector=tier%3Dweb
-             /apis/networking.istio.io/v1/virtualservices labelSelector=tier%3Dweb",
+             /apis/networking.istio.io/v1/virtualservices labelSelector=tier%3Dweb
+             /apis/networking.istio.io/v1/workloadentries labelSelector=tier%3Dweb",
         ),
         (
             scope(&["b", "a", "b"], None),
@@ -174,10 +175,12 @@ async fn only_what_is_in_scope_is_asked_for() {
              /apis/networking.istio.io/v1/namespaces/a/gateways
              /apis/networking.istio.io/v1/namespaces/a/serviceentries
              /apis/networking.istio.io/v1/namespaces/a/virtualservices
+             /apis/networking.istio.io/v1/namespaces/a/workloadentries
              /apis/networking.istio.io/v1/namespaces/b/destinationrules
              /apis/networking.istio.io/v1/namespaces/b/gateways
              /apis/networking.istio.io/v1/namespaces/b/serviceentries
-             /apis/networking.istio.io/v1/namespaces/b/virtualservices",
+             /apis/networking.istio.io/v1/namespaces/b/virtualservices
+             /apis/networking.istio.io/v1/namespaces/b/workloadentries",
         ),
     ] {
         let server = Server::new(&[]);
