@@ -40,7 +40,10 @@ pub fn select_namespace_destination_rules(
             None => Visibility::resolve(rule.spec.export_to.iter().map(String::as_str), namespace),
         };
         let selector = rule.spec.workload_selector.as_ref().map(|it| it.match_labels.clone());
-        let export_to = rule.spec.export_to.iter().cloned().collect();
+        let export_to = match &rule.spec.workload_selector {
+            Some(_) => [".".to_owned()].into(),
+            None => rule.spec.export_to.iter().cloned().collect(),
+        };
         let entry =
             DestinationRuleEntry { id, visibility, selector: selector.unwrap_or_default(), export_to };
         rules.push((rule.meta.created_seconds(), host, entry));
