@@ -28,6 +28,15 @@ pub const ENTRY_ENDPOINTS: usize = 65_536;
 /// The most clusters that the subsets of a DestinationRule may be for the ports of all services that its host means.
 pub const SUBSET_CLUSTERS: usize = 4096;
 
+/// A VirtualService whose routes are no more than this counts as any other such.
+const SMALL: usize = 4 << 10;
+
+/// In how many virtual hosts of a class a VirtualService may stand whose routes on one host are of this size. Rules that people
+/// write are small: none of their edits changes it, so that an edit concerns the hosts of its rule alone.
+pub fn virtual_hosts(size: usize) -> usize {
+    if size <= SMALL { ROUTES_ON_VIRTUAL_HOSTS >> 10 } else { fits_about(ROUTES_ON_VIRTUAL_HOSTS, size) }
+}
+
 /// How often something of `size` fits into `budget`, at least once.
 pub fn fits(budget: usize, size: usize) -> usize {
     (budget / size.max(1)).max(1)
@@ -41,6 +50,13 @@ pub fn fits_about(budget: usize, size: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_rules_stand_in_as_many_hosts_as_others() {
+        for (size, want) in [(0, 65_536), (4096, 65_536), (4097, 8192), (2 << 20, 32), (1 << 30, 1)] {
+            assert_eq!(virtual_hosts(size), want, "{size}");
+        }
+    }
 
     #[test]
     fn what_fits() {

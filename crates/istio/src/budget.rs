@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use umbra_ir::budget::ROUTES_ON_A_HOST;
-use umbra_ir::{Rule, RuleMatch, Surplus};
+use umbra_ir::{RouteFilters, Rule, RuleMatch, Surplus};
 
 /// What every route has, whatever is written.
 const ROUTE: usize = 128;
@@ -41,7 +41,8 @@ pub(crate) fn keep_routes(rules: Vec<Rule>) -> (Vec<Rule>, usize, Option<Surplus
     };
     let mut kept = Vec::with_capacity(rules.len());
     for mut rule in rules {
-        let each = ROUTE + size_of(&rule.action) + size_of(&rule.headers) + size_of(&rule.filters);
+        let filters = if rule.filters == RouteFilters::default() { 0 } else { size_of(&rule.filters) };
+        let each = ROUTE + size_of(&rule.action) + size_of(&rule.headers) + filters;
         let mut fits = |condition: Option<&RuleMatch>| {
             let size = each + condition.map_or(0, size_of);
             // What comes later is left out too, however small it is: nothing may overtake what stood before it.

@@ -9,7 +9,7 @@ use umbra_api::{
     HttpDirectResponse, HttpRedirect, HttpRoute, HttpRouteDestination, Objects, RedirectPort as WrittenPort,
     RuleFate, VirtualService,
 };
-use umbra_ir::budget::{ROUTES_ON_HOSTS, ROUTES_ON_VIRTUAL_HOSTS, fits, fits_about};
+use umbra_ir::budget::{ROUTES_ON_HOSTS, fits, virtual_hosts};
 use umbra_ir::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
     PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort, RouteFilters, RouteOrder, Rule,
@@ -69,7 +69,7 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
         delegates: rules.rules.iter().filter_map(|rule| rule.delegate.clone()).collect(),
         order: RouteOrder::CatchAllsLast,
         hosts_left_out,
-        virtual_hosts: fits_about(ROUTES_ON_VIRTUAL_HOSTS, rules.size),
+        virtual_hosts: virtual_hosts(rules.size),
     }
 }
 

@@ -29,8 +29,8 @@ fn namespaces_without_objects_share_a_class() {
         engine.connect(ProxyId(id), sidecar(namespace), true);
     }
     engine.settle();
-    // Of each node its class, of each namespace what stands for it and which labels count: nothing of what is served.
-    assert_eq!((engine.class_count(), engine.sizes().keys), (2, one + 4 * 3));
+    // Of each node its class, of each namespace what stands for it, its rules and which labels count: nothing of what is served.
+    assert_eq!((engine.class_count(), engine.sizes().keys), (2, one + 4 * 4));
     let rule = |spec: &str| {
         format!(
             "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: more, namespace: z}}\nspec: {{hosts: [x.com], {spec}}}\n"
