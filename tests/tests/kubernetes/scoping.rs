@@ -62,8 +62,10 @@ fn a_role_in_one_namespace_is_enough() {
         cluster.kubectl(&["create", "namespace", "shop"]);
         cluster.kubectl(&["create", "namespace", "other"]);
         let chart = paths::workspace().join("deploy/chart").display().to_string();
-        let scope =
-            ["--set", "replicas=1,gateway.enabled=false,watchNamespaces={shop},watchSelector=tier=web"];
+        let scope = [
+            "--set",
+            "replicas=1,gateway.enabled=false,watchNamespaces={shop},watchSelector=tier=web,identity=none",
+        ];
         let install = [&["install", "umbra", &chart, "-n", HOME, "--create-namespace"], &scope[..]].concat();
         cluster.admin().helm(&install).unwrap_or_else(|e| panic!("{e:#}"));
         let roles = cluster.kubectl(&["get", "clusterroles,clusterrolebindings", "-o", "name"]);

@@ -76,6 +76,7 @@ async fn mirrors_as_columns_and_as_json() {
             "clusters": [{"name": "mirror|8000|v2|web.default.svc.cluster.local", "readyEndpoints": 1}],
             "total": 0,
             "live": 0,
+            "stopped": false,
         })
     );
     for args in [&["mirrors", "-n", "elsewhere"][..], &["proxies"]] {

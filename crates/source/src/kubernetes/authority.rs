@@ -96,8 +96,7 @@ pub fn keep_certificate(
         kept,
         make,
     };
-    let name = keeper.kept.owner;
-    (pair, Work::task(name, keeper.run(leadership, publish)))
+    (pair, Work::task("own certificate", keeper.run(leadership, publish)))
 }
 
 struct Keeper {
