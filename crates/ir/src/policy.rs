@@ -111,6 +111,13 @@ pub struct DestinationRuleEntry {
     pub export_to: BTreeSet<String>,
 }
 
+impl DestinationRuleEntry {
+    /// Whether it is there for a client with these labels: whom a `workloadSelector` does not select, for him it is not.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
 /// The DestinationRules of a namespace by host pattern, oldest first.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct NamespaceDestinationRules(pub BTreeMap<Hostname, Vec<DestinationRuleEntry>>);

@@ -20,14 +20,11 @@ pub(crate) fn select_as_istio(
     host: &Hostname,
 ) -> Option<DestinationRuleSetId> {
     let root = view.settings().root_namespace.clone();
-    // Whom a `workloadSelector` does not select, for him it is not there.
-    let selects =
-        |entry: &DestinationRuleEntry| entry.selector.iter().all(|(k, v)| selecting.get(k) == Some(v));
-    let covers = |entry: &DestinationRuleEntry| entry.visibility.covers(client) && selects(entry);
+    let covers = |entry: &DestinationRuleEntry| entry.visibility.covers(client) && entry.selects(selecting);
     let private = |entry: &DestinationRuleEntry| covers(entry) && entry.visibility != Visibility::All;
     let exported = |namespace: &Arc<str>| {
         let rules = view.namespace_destination_rules(namespace);
-        choose(&rules, host, client, &|entry| selects(entry) && !is_private(entry, namespace))
+        choose(&rules, host, client, &|entry| entry.selects(selecting) && !is_private(entry, namespace))
     };
     let rules = view.namespace_destination_rules(client);
     let first = match *client == root {

@@ -55,9 +55,7 @@ fn by_host(
         return select_as_istio(view, client, selecting, own, host);
     }
     let root = view.settings().root_namespace.clone();
-    let selects =
-        |entry: &DestinationRuleEntry| entry.selector.iter().all(|(k, v)| selecting.get(k) == Some(v));
-    let visible = |entry: &DestinationRuleEntry| entry.visibility.covers(client) && selects(entry);
+    let visible = |entry: &DestinationRuleEntry| entry.visibility.covers(client) && entry.selects(selecting);
     // In the root namespace itself only its private rules come first; exported ones are everyone's last resort.
     let private = |entry: &DestinationRuleEntry| visible(entry) && entry.visibility != Visibility::All;
     let first = if *client == root {
