@@ -36,11 +36,13 @@ check: ## The fast loop: formats, lints, and all tests that start no other progr
 build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
 
+# jemalloc is built for one size of pages and runs with smaller ones too: on aarch64 kernels have up to 64 KiB.
+BUILD_STATIC = $(if $(filter aarch64-%,$(HOST)),JEMALLOC_SYS_WITH_LG_PAGE=16) \
+  CARGO_TARGET_$(HOST_VARIABLE)_RUSTFLAGS='-C target-feature=+crt-static' \
+  $(CARGO) build --release --locked --target $(HOST)
+
 static: ## Build umbra as one static binary (release) into target/static: what the container image is made of
-	@# jemalloc is built for one size of pages and runs with smaller ones too: on aarch64 kernels have up to 64 KiB.
-	$(if $(filter aarch64-%,$(HOST)),JEMALLOC_SYS_WITH_LG_PAGE=16) \
-	CARGO_TARGET_$(HOST_VARIABLE)_RUSTFLAGS='-C target-feature=+crt-static' \
-	  $(CARGO) build --release --locked --target $(HOST) --package umbra-server --bin umbra
+	$(BUILD_STATIC) --package umbra-server --bin umbra
 	@mkdir -p $(TARGET)/static
 	@cp $(TARGET)/$(HOST)/release/umbra $(TARGET)/static/umbra
 
@@ -52,25 +54,22 @@ test: tools build ## Every tier of tests, with the real Envoy, and on a real Kub
 	@$(BUILD_GO) || [ -z "$$REQUIRE_APISERVER" ]
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
 
-attack: ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays
-	$(CARGO) build --release --package umbra-server --bin umbra
-	UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
+attack: static ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays
+	UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes
 
-scale: tools controlplane ## Print the figures of docs/performance.md that need an API server (release build, a quiet machine); needs Go
-	$(CARGO) build --release --package umbra-server --bin umbra
-	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/release/umbra $(CARGO) test --package umbra-tests --test kubernetes scale::
+scale: tools controlplane static ## Print the figures of docs/performance.md that need an API server (release build, a quiet machine); needs Go
+	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test kubernetes scale::
 
 # S, M or C: how large. ARGS: what else `umbra-load bench --help` knows.
 SCENARIO ?= S
 ARGS ?=
 
-bench: ## Print what changes cost with many proxies (release build): SCENARIO=S (100 proxies), M (1000), C (5000), ARGS=...
-	$(CARGO) build --release --package umbra-server --bin umbra
-	$(CARGO) build --release --package umbra-load --bin umbra-load
-	$(TARGET)/release/umbra-load bench --scenario $(SCENARIO) $(ARGS)
+bench: static ## Print what changes cost with many proxies (release build): SCENARIO=S (100 proxies), M (1000), C (5000), ARGS=...
+	$(BUILD_STATIC) --package umbra-load --bin umbra-load
+	$(TARGET)/$(HOST)/release/umbra-load bench --scenario $(SCENARIO) $(ARGS)
 
 figures: ## Renew the tables of docs/performance.md that `make bench` gives: ten minutes on a quiet machine
 	$(MAKE) bench SCENARIO=S ARGS='--renew docs/performance.md'
