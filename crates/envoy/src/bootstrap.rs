@@ -3,6 +3,7 @@
 mod names;
 mod observe;
 mod ready;
+mod statistics;
 mod token;
 
 pub use token::{BootstrapToken, token_secret_json};
@@ -155,6 +156,7 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
         static_resources: Some(StaticResources { clusters, listeners, ..Default::default() }),
         layered_runtime: Some(LayeredRuntime { layers: runtime_layers(options.runtime_digits) }),
         typed_dns_resolver_config: Some(names::resolver()),
+        stats_config: Some(statistics::config()),
         stats_sinks: options.observe.then(observe::sink).into_iter().collect(),
         // A cluster that nobody has called yet has no statistics: a proxy sees thousands of clusters and calls a few
         // (docs/performance.md has the figures).

@@ -272,3 +272,39 @@ fn who_does_not_want_to_know_is_not_told() {
         world.wait_for("routes without a name for statistics", without).await;
     });
 }
+
+/// `deploy/monitoring/envoy.rules.yaml` reads what Envoy tells Prometheus by its own names: each is there, with hosts and rules as labels and
+/// none in a metric's name.
+#[test]
+fn what_the_proxies_tell_prometheus_has_hosts_as_labels() {
+    isolated(async {
+        let world = all_to_v2().await;
+        const SENT: usize = 20;
+        assert!(world.send(WEB, &get(), SENT).await.all_ok(SENT));
+        wait_seen(&world, SENT).await;
+        let told = world.proxy("client").get("/stats/prometheus").await.expect("statistics");
+        let file = umbra_testkit::paths::workspace().join("deploy/monitoring/envoy.rules.yaml");
+        let rules = std::fs::read_to_string(file).expect("the rules");
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+        let read = rules
+            .split(word)
+            .filter(|w| w.starts_with("envoy_cluster_upstream") || w.starts_with("envoy_vhost"));
+        let cluster = "envoy_cluster_name=\"mirror|8000|v2|web.default.svc.cluster.local\"";
+        let route = "envoy_virtual_host=\"web.default.svc.cluster.local:8000\",envoy_route=\"default/web/";
+        let mut names = 0;
+        for name in read {
+            let label = if name.contains("_vhost_") { route } else { cluster };
+            let found = |line: &str| {
+                line.starts_with(name) && line[name.len()..].starts_with('{') && line.contains(label)
+            };
+            assert!(told.lines().any(found), "{name}{{{label}}}\n{told}");
+            names += 1;
+        }
+        assert!(names >= 10, "{rules}");
+        let metric = |line: &str| line.split(['{', ' ']).next().unwrap_or_default().to_owned();
+        let metrics = told.lines().filter(|line| !line.starts_with('#')).map(metric);
+        let hosts: Vec<_> =
+            metrics.filter(|name| name.contains("svc_cluster") || name.contains("_127_")).collect();
+        assert!(hosts.is_empty(), "{hosts:?}");
+    });
+}

@@ -8,6 +8,7 @@ mod dump;
 mod hostile;
 mod inject;
 mod log;
+mod monitoring;
 mod serve;
 mod validate;
 mod vital;

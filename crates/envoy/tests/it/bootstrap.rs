@@ -46,6 +46,8 @@ fn a_sidecar_in_delta() {
                 }),
             ),
             ("/deferredStatOptions", json!({"enableDeferredCreationStats": true})),
+            ("/statsConfig/useAllDefaultTags", json!(false)),
+            ("/statsConfig/statsTags/0/tagName", json!("envoy.cluster_name")),
             ("/dynamicResources/ldsConfig", ads.clone()),
             ("/dynamicResources/cdsConfig", ads),
             ("/layeredRuntime/layers", json!(layers)),
