@@ -46,7 +46,6 @@ pub(crate) fn classify(api_version: &str, kind: &str) -> Class {
 /// Kinds that are not ours but stand where an author may expect an effect.
 fn other(group: &str, kind: &str) -> Class {
     let consequence = match (group, kind) {
-        (ISTIO_GROUP, "Sidecar") => "every proxy sees every visible service",
         (ISTIO_GROUP, "WorkloadGroup") => "no workload is registered by it",
         (ISTIO_GROUP, "EnvoyFilter") => "no configuration is patched by it",
         (ISTIO_GROUP, "ProxyConfig") => "no proxy is configured by it",

@@ -20,6 +20,7 @@ mod validate;
 pub use change::Change;
 pub use check::budget::{EntryBudget, kept_mirrors};
 pub use check::cors::{allowed_origins, check_cors_word, check_origin, max_age_seconds};
+pub use check::egress::{check_egress_host, judge_egress};
 pub use check::fault::{check_fault, delay_percent, grpc_status};
 pub use check::headers::{
     check_header_name, check_header_op, check_header_remove, check_header_value, check_text, is_authority,
@@ -52,10 +53,16 @@ pub use types::http_route::{
     Destination, HeaderOperations, Headers, HttpMatch, HttpMirrorPolicy, HttpRoute, HttpRouteDestination,
     PortSelector, StringMatch,
 };
-pub use types::object::{DestinationRule, Gateway, Meta, Object, ServiceEntry, VirtualService, Workload};
+pub use types::object::{
+    DestinationRule, Gateway, Meta, Object, ServiceEntry, Sidecar, VirtualService, Workload,
+};
 pub use types::scalar::{Base64, Double, Duration, NotADuration, Percent};
 pub use types::service_entry::{
     Location, Resolution, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry, WorkloadSelector,
+};
+pub use types::sidecar::{
+    CaptureMode, EgressListener, IngressListener, OutboundMode, OutboundTrafficPolicy, SidecarPort,
+    SidecarSpec,
 };
 pub use types::traffic_policy::*;
 pub use types::virtual_service::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use umbra_api::{Object, Objects};
 use umbra_ir::{
     Endpoint, EndpointSet, GatewayHead, ObjectId, ObjectReport, PortNumber, RuleHead, Rules, ServiceHead,
-    ServiceId, Shares,
+    ServiceId, Shares, SidecarHead,
 };
 use umbra_mesh::{Report, View};
 
@@ -44,6 +44,14 @@ pub(crate) fn rule_head(view: &(impl View + Objects), id: &ObjectId) -> Option<A
 pub(crate) fn gateway_head(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<GatewayHead>> {
     match &*view.object(id)? {
         Object::Gateway(gateway) => Some(Arc::new(umbra_istio::resolve_gateway_head(id, gateway))),
+        _ => None,
+    }
+}
+
+/// What a Sidecar says of the proxies that it is for.
+pub(crate) fn sidecar_head(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<SidecarHead>> {
+    match &*view.object(id)? {
+        Object::Sidecar(sidecar) => Some(Arc::new(umbra_istio::resolve_sidecar_head(id, sidecar))),
         _ => None,
     }
 }
@@ -108,6 +116,7 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
                 |number: PortNumber| entry.spec.ports.iter().any(|p| p.number == u32::from(number.get()));
             umbra_mesh::report_ports(view, id, own, &mut report);
         }
+        Object::Sidecar(_) => umbra_mesh::report_sidecar(view, id, &mut report),
         _ => {}
     }
     report.finish()

@@ -48,6 +48,7 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
         Object::DestinationRule(_) => {
             vec![kind, Index::InNamespace(Kind::DestinationRule, meta.namespace.clone())]
         }
+        Object::Sidecar(_) => vec![kind, Index::InNamespace(Kind::Sidecar, meta.namespace.clone())],
         Object::ServiceEntry(entry) => {
             let mut all = vec![kind, Index::InNamespace(Kind::ServiceEntry, meta.namespace.clone())];
             all.extend(entry.spec.hosts.iter().map(|h| Index::EntryHost(Hostname::new(h))));

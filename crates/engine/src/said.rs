@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use umbra_ir::{DestinationRuleSet, EndpointSet, GatewayHead, RuleHead, Rules, ServiceHead, Shares};
+use umbra_ir::{
+    DestinationRuleSet, EndpointSet, GatewayHead, RuleHead, Rules, ServiceHead, Shares, SidecarHead,
+};
 
 use crate::domain::{Key, Value};
 use crate::memo::Memo;
@@ -28,6 +30,9 @@ pub struct Said {
     pub shares: BTreeMap<String, Arc<Shares>>,
     /// What gateways serve.
     pub gateways: BTreeMap<String, Arc<GatewayHead>>,
+    /// What Sidecars say of their proxies.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sidecars: BTreeMap<String, Arc<SidecarHead>>,
     /// DestinationRules, merged: those of one host, by their names.
     pub policies: BTreeMap<String, Arc<DestinationRuleSet>>,
 }
@@ -56,6 +61,9 @@ impl Said {
                 }
                 (Key::GatewayHead(id), Value::GatewayHead(Some(head))) => {
                     said.gateways.insert(id.to_string(), head.clone());
+                }
+                (Key::SidecarHead(id), Value::SidecarHead(Some(head))) => {
+                    said.sidecars.insert(id.to_string(), head.clone());
                 }
                 (Key::DestinationRuleSet(ids), Value::DestinationRuleSet(set)) => {
                     let ids: Vec<_> = ids.0.iter().map(ToString::to_string).collect();

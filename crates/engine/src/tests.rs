@@ -2,6 +2,7 @@
 
 mod budgets;
 mod classes;
+mod sidecars;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub enum Interception {
 }
 
 /// What becomes of captured connections for which nothing is known (Istio's `outboundTrafficPolicy.mode`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize)]
 pub enum OutboundPolicy {
     /// `ALLOW_ANY`: they go where they wanted to go.
     #[default]

@@ -135,7 +135,7 @@ codes! {
     UnknownProtocol = error("A word that is no protocol; it is detected.");
     MissingName = warning("A port without a name; Istio refuses it.");
     NoServers = error("A Gateway without servers; it has no effect.");
-    ShortHost = warning("A short name as a Gateway's host; Istio refuses it.");
+    ShortHost = warning("A short name as a host of a Gateway or Sidecar; Istio refuses it.");
     Deprecated = info("A field that has a better successor.").istio("IST0002");
     MoreDiagnostics = error("An object with so many problems that not all are shown.");
     OverBudget = error("Parts of the object multiply beyond what one object may come to; what is left out is named.");
@@ -152,6 +152,7 @@ codes! {
     UnknownStop = warning("The annotation `umbra.io/stop` names a mirror that there is not: it stops none.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.");
+    SidecarConflict = warning("An older Sidecar is for the same proxies; this one has no effect.").istio("IST0111");
     AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: captured sidecars send connections to the one that the message names.");
     GatewayNotFound = warning("The Gateway does not exist; the rules are not served there.").istio("IST0101");
     DelegateNotFound = warning("A rule delegates to a VirtualService that does not exist, has hosts, or is not exported to it: the rule is left out.");

@@ -93,6 +93,8 @@ kinds! {
     Gateway = istio("gateways", "gw");
     /// `networking.istio.io` WorkloadEntry. Nothing that is live on a proxy by itself: ServiceEntries take it as an endpoint.
     WorkloadEntry = KindFacts { status: false, ..istio("workloadentries", "we") };
+    /// `networking.istio.io` Sidecar. Nothing that is live on a proxy by itself: it says what its proxies see.
+    Sidecar = KindFacts { status: false, ..istio("sidecars", "") };
     /// core Service.
     Service = KindFacts { reported: true, ..kubernetes("", "services") };
     /// `discovery.k8s.io` EndpointSlice.

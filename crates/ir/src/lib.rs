@@ -13,6 +13,7 @@ mod cluster;
 mod codes;
 mod diagnostic;
 mod filters;
+mod imports;
 mod kind;
 mod locality;
 mod mirror;
@@ -40,6 +41,7 @@ pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol
 pub use codes::{Code, CodeFacts};
 pub use diagnostic::{Diagnostic, Severity};
 pub use filters::{AbortStatus, Cors, Fault, FaultAbort, FaultDelay, RouteFilters};
+pub use imports::{Egress, EgressHost, EgressNamespace, EgressPort, Imported, Imports, SidecarHead};
 pub use kind::{ISTIO_GROUP, Kind, KindFacts};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorPlace, MirrorState, ObjectReport};

@@ -93,6 +93,8 @@ pub struct ProxyClass {
     pub route_tables: RouteTables,
     /// Where it is, where some policy asks for that.
     pub place: Option<Arc<ClientPlace>>,
+    /// The Sidecar that says what it can call; `None`: every visible service.
+    pub sidecar: Option<ObjectId>,
 }
 
 /// What of a Gateway decides where it applies.

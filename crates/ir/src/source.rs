@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    ClusterRef, GatewayRef, MirrorShare, ObjectId, OutboundPolicy, PortNumber, ProxyKind, Route, RouteAction,
-    RuntimeKey, ServiceId, TargetCluster,
+    ClusterRef, GatewayRef, Hostname, MirrorShare, ObjectId, OutboundPolicy, PortNumber, ProxyKind, Route,
+    RouteAction, RuntimeKey, ServiceId, TargetCluster,
 };
 
 /// What of a client changes the routes it gets.
@@ -23,6 +23,8 @@ pub struct RouteClient {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Those of its labels that DestinationRules of its namespace select by.
     pub selecting: Arc<BTreeMap<String, String>>,
+    /// Hosts that mean a service of this other namespace to it, by its Sidecar.
+    pub chosen: Arc<BTreeMap<Hostname, Arc<str>>>,
     /// It gets fractions by RTDS.
     pub rtds: bool,
 }

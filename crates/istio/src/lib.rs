@@ -23,6 +23,7 @@ mod outliers;
 mod report;
 mod rules;
 mod service_entries;
+mod sidecars;
 mod stop;
 mod workloads;
 
@@ -34,4 +35,5 @@ pub use node::{NodeError, parse_node};
 pub use report::{list_mirrors, report_delegation, report_destination_rule, report_stop};
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
 pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};
+pub use sidecars::resolve_sidecar_head;
 pub use workloads::{workload_endpoints, workload_labels};

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    CapturedListener, ClientTls, Kind, Onward, OutboundPolicy, PortNumber, Protocol, Resolution, Role,
-    ServiceHead, ServicePort,
+    CapturedListener, ClientTls, Kind, ObjectId, Onward, OutboundPolicy, PortNumber, Protocol, Resolution,
+    Role, ServiceHead, ServicePort,
 };
 
 use crate::view::View;
@@ -26,24 +26,36 @@ pub fn select_captured_listeners(
     view: &dyn View,
     namespace: &Arc<str>,
     selecting: &Arc<BTreeMap<String, String>>,
+    sidecar: &Option<ObjectId>,
     ipv6: bool,
 ) -> Vec<CapturedListener> {
-    let policy = view.settings().outbound_policy;
+    let imports = view.imports(namespace, sidecar);
+    let policy = imports.outbound_policy;
     let mut builder = Builder { policy, ipv6, listeners: BTreeMap::new() };
     if let Some(port) = PortNumber::new(ENTRANCE.into()) {
         builder.add(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port, None).entrance = true;
     }
-    for service in view.visible_services(namespace).iter().filter(|service| !service.is_pod) {
-        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-            match &service.resolution {
-                Resolution::Alias(_) => {}
-                _ if !has_address_of_its_own(port) => builder.share(port.number),
-                Resolution::Unsupported(_) => {}
-                Resolution::Static
-                | Resolution::Dns
-                | Resolution::DnsRoundRobin
-                | Resolution::Original(_) => builder.serve(view, (namespace, selecting), service, port),
+    for listener in imports.listeners.iter().filter(|listener| !listener.port.called) {
+        for service in listener.services.iter().filter(|service| !service.is_pod) {
+            let mine = |port: &&ServicePort| imports.is_serving(listener, port.number);
+            let ports = service.ports.iter().filter(mine);
+            for port in ports.filter(|port| port.protocol != Protocol::Udp) {
+                match &service.resolution {
+                    Resolution::Alias(_) => {}
+                    _ if !has_address_of_its_own(port) => builder.share(port.number),
+                    Resolution::Unsupported(_) => {}
+                    Resolution::Static
+                    | Resolution::Dns
+                    | Resolution::DnsRoundRobin
+                    | Resolution::Original(_) => builder.serve(view, (namespace, selecting), service, port),
+                }
             }
+        }
+        if let Some((number, protocol)) = listener.port.number
+            && protocol.is_http()
+            && imports.is_serving(listener, number)
+        {
+            builder.share(number);
         }
     }
     builder.listeners.into_values().collect()
@@ -60,9 +72,10 @@ pub fn select_captured_tables(
     view: &dyn View,
     namespace: &Arc<str>,
     selecting: &Arc<BTreeMap<String, String>>,
+    sidecar: &Option<ObjectId>,
     ipv6: bool,
 ) -> BTreeSet<Arc<str>> {
-    let listeners = view.captured_listeners(namespace, selecting, &ipv6);
+    let listeners = view.captured_listeners(namespace, selecting, sidecar, &ipv6);
     listeners.iter().filter_map(|listener| listener.routes.clone()).collect()
 }
 

@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClientPlace, Kind, Locality, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables, RuntimeForms,
+    ClientPlace, Kind, Locality, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables, RuleHead,
+    RuntimeForms,
 };
 
 use crate::view::{Index, View};
 
 /// The class of a proxy: only what changes its configuration.
 pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> ProxyClass {
-    let mentioned = view.mentioned_labels(&node.kind, &node.namespace);
+    let namespace = view.class_namespace(&node.namespace);
+    let sidecars = match node.kind {
+        ProxyKind::Sidecar => view.sidecars(&node.namespace),
+        ProxyKind::Router => Arc::default(),
+    };
     let compared = view.place_labels();
     let pod = node.pod.as_ref().and_then(|name| {
         // Its own word counts before its Pod's.
@@ -23,6 +28,10 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
     });
     let pod = pod.unwrap_or_default();
     let own = node.labels.clone().unwrap_or_else(|| pod.labels.clone());
+    let fits = |asked: &BTreeMap<String, String>| asked.iter().all(|(k, v)| own.get(k) == Some(v));
+    let sidecar = sidecars.iter().find(|(_, asked)| asked.as_ref().is_none_or(fits));
+    let sidecar = sidecar.map(|(id, _)| id.clone());
+    let mentioned = view.mentioned_labels(&node.kind, &namespace, &sidecar);
     let trusted_proxies = match node.kind {
         ProxyKind::Sidecar => 0,
         ProxyKind::Router => {
@@ -42,12 +51,13 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
     ProxyClass {
         place,
         kind: node.kind,
-        namespace: view.class_namespace(&node.namespace),
+        namespace,
         labels: Arc::new(own.into_iter().filter(|label| mentioned.contains(label)).collect()),
         rtds,
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
         trusted_proxies,
         interception: node.interception,
+        sidecar,
         route_tables: if node.takes_hosts { view.settings().route_tables } else { RouteTables::Plain },
     }
 }
@@ -57,18 +67,27 @@ pub(crate) fn selecting(view: &dyn View, class: &ProxyClass) -> Arc<BTreeMap<Str
     view.namespace_destination_rules(&class.namespace).selecting(&class.labels)
 }
 
-/// The labels that can change what a proxy gets: `sourceLabels`; selectors of DestinationRules; at gateways also Gateway selectors and, for port
+/// The labels that can change what a proxy gets: `sourceLabels` of rules that it sees; selectors of DestinationRules; at gateways also Gateway selectors and, for port
 /// translation, the selectors of the namespace's Services. With their values: all other values come to the same.
 pub fn select_mentioned_labels(
     view: &dyn View,
     kind: ProxyKind,
     namespace: &Arc<str>,
+    sidecar: Option<&ObjectId>,
 ) -> BTreeSet<(String, String)> {
     let pair = |(key, value): (&String, &String)| (key.clone(), value.clone());
     let mut labels = BTreeSet::new();
-    for id in view.ids(&Index::Kind(Kind::VirtualService)) {
-        if let Some(head) = view.rule_head(&id) {
-            labels.extend(head.filters.iter().flat_map(|filter| &filter.source_labels).map(pair));
+    let mut add_rule = |head: &RuleHead| {
+        labels.extend(head.filters.iter().flat_map(|filter| &filter.source_labels).map(pair));
+    };
+    match sidecar {
+        Some(sidecar) => {
+            let imports = view.imports(namespace, &Some(sidecar.clone()));
+            imports.listeners.iter().flat_map(|it| it.rules.iter()).for_each(|head| add_rule(head));
+        }
+        None => {
+            let ids = view.ids(&Index::Kind(Kind::VirtualService));
+            ids.iter().filter_map(|id| view.rule_head(id)).for_each(|head| add_rule(&head));
         }
     }
     labels.extend(view.namespace_destination_rules(namespace).selectors().map(pair));

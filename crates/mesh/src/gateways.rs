@@ -115,6 +115,7 @@ impl TableBuilder {
             port: server.port,
             labels: mentioned(rule, &class.labels),
             selecting: self.selecting.clone(),
+            chosen: Arc::default(),
             rtds: class.rtds.any(),
         };
         let applies = rule

@@ -38,16 +38,20 @@ fn with_hosts(mut listener: CapturedListener) -> CapturedListener {
     listener
 }
 
-/// Sidecars get every visible service, gateways what their routes name; both the mirror clusters of their
+/// Sidecars get every service that they can call, gateways what their routes name; both the mirror clusters of their
 /// routes, and the load assignments of all of these.
 pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let scope = view.scope(class);
     let selecting = selecting(view, class);
     let mut clusters: BTreeSet<ClusterRef> = BTreeSet::new();
     if class.kind == ProxyKind::Sidecar {
-        for service in view.visible_services(&class.namespace).iter() {
-            let own = view.service_clusters(&class.namespace, &selecting, &service.id);
-            clusters.extend(own.iter().cloned());
+        let imports = view.imports(&class.namespace, &class.sidecar);
+        for listener in &imports.listeners {
+            for service in listener.services.iter() {
+                let own = view.service_clusters(&class.namespace, &selecting, &service.id);
+                let served = own.iter().filter(|cluster| imports.is_serving(listener, cluster.port));
+                clusters.extend(served.cloned());
+            }
         }
     }
     for source in scope.sources() {
@@ -55,7 +59,7 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     }
     let (mut captured, mut built_in): (Arc<Vec<_>>, &[_]) = Default::default();
     if let Interception::Redirect { ipv6 } = class.interception {
-        captured = view.captured_listeners(&class.namespace, &selecting, &ipv6);
+        captured = view.captured_listeners(&class.namespace, &selecting, &class.sidecar, &ipv6);
         if class.route_tables == RouteTables::Hosts {
             captured = Arc::new(captured.iter().cloned().map(with_hosts).collect());
         }

@@ -69,7 +69,7 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
     let query = TargetQuery {
         namespace: client.namespace.clone(),
         selecting: client.selecting.clone(),
-        prefer: client.namespace.clone(),
+        prefer: client.chosen.get(&head.id.host).unwrap_or(&client.namespace).clone(),
         destination: umbra_ir::Destination {
             host: head.id.host.clone(),
             port: Some(client.port),
@@ -311,7 +311,7 @@ pub(crate) fn query(
     client: &RouteClient,
 ) -> TargetQuery {
     let prefer = match client.kind {
-        ProxyKind::Sidecar => client.namespace.clone(),
+        ProxyKind::Sidecar => client.chosen.get(&destination.host).unwrap_or(&client.namespace).clone(),
         // A gateway serves many namespaces: the rule's own comes first.
         ProxyKind::Router => vs.namespace.clone(),
     };

@@ -52,15 +52,13 @@ pub fn select_bound_rules(view: &dyn View, namespace: &Arc<str>, gateway: &Gatew
         .filter_map(|id| view.rule_head(id))
         .filter(|head| head.is_bound_to(gateway) && head.visibility.covers(namespace))
         .collect();
-    heads.sort_by(|a, b| {
-        (bucket(a, namespace), a.created, &a.id.name, &a.id.namespace).cmp(&(
-            bucket(b, namespace),
-            b.created,
-            &b.id.name,
-            &b.id.namespace,
-        ))
-    });
+    heads.sort_by(|a, b| order_of_rules(a, namespace).cmp(&order_of_rules(b, namespace)));
     heads
+}
+
+/// The precedence of rules for clients in `namespace`.
+pub(crate) fn order_of_rules<'a>(head: &'a RuleHead, namespace: &Arc<str>) -> (u8, i64, &'a str, &'a str) {
+    (bucket(head, namespace), head.created, &head.id.name, &head.id.namespace)
 }
 
 /// 0: restricted and of this namespace; 1: restricted and exported to it; 2: public.

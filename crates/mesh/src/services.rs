@@ -10,7 +10,10 @@ use crate::view::{Index, View};
 /// Which of two services for one host a client in `prefer` means: Kubernetes over ServiceEntry, then its own
 /// namespace, then one that is exported to some namespaces before one for all, then the older, then by namespace and
 /// name (istio `servicesExportedToNamespace`, whose services of one host are equal but for their namespace).
-fn precedence<'a>(head: &'a ServiceHead, prefer: &str) -> (bool, bool, bool, i64, &'a str, &'a str) {
+pub(crate) fn precedence<'a>(
+    head: &'a ServiceHead,
+    prefer: &str,
+) -> (bool, bool, bool, i64, &'a str, &'a str) {
     let object = &head.id.object;
     (
         object.kind != Kind::Service,

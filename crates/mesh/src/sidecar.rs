@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayRef, Hostname, Interception, Listener, OutboundPolicy, PortNumber, ProxyClass, ProxyKind,
-    Resolution, RouteClient, RouteOrder, RouteSource, RuleHead, Scope, ServiceHead, Settings, Table,
-    VirtualHostSpec,
+    GatewayRef, Hostname, Imported, Imports, Interception, Listener, ObjectId, OutboundPolicy, PortNumber,
+    ProxyClass, ProxyKind, Resolution, RouteClient, RouteOrder, RouteSource, RuleHead, Scope, ServiceHead,
+    Settings, Table, VirtualHostSpec,
 };
 
 use crate::classes::selecting;
@@ -22,55 +22,60 @@ pub(crate) const LITERAL_PORT: u16 = 80;
 
 /// What every sidecar of a class gets.
 pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
-    let services = view.visible_services(&class.namespace);
-    let rules = view.bound_rules(&class.namespace, &GatewayRef::Mesh);
-    let mesh = Mesh {
-        class,
-        selecting: selecting(view, class),
-        domain: view.settings().cluster_domain.to_ascii_lowercase(),
-        aliases: aliases(&services),
-        alias_services: services
-            .iter()
-            .filter(|s| matches!(s.resolution, Resolution::Alias(_)))
-            .cloned()
-            .collect(),
-        hosts: services.iter().map(|s| s.id.host.clone()).collect(),
-        owners: WildcardOwners::new(&rules),
-        settings: view.settings(),
-        rules: &rules,
-        room: rules.iter().map(|rule| Cell::new(rule.virtual_hosts)).collect(),
+    let imports = view.imports(&class.namespace, &class.sidecar);
+    let selecting = selecting(view, class);
+    let captured = match class.interception {
+        Interception::None => None,
+        Interception::Redirect { ipv6 } => {
+            Some(view.captured_tables(&class.namespace, &selecting, &class.sidecar, &ipv6))
+        }
     };
+    // In how many more virtual hosts of all tables each rule may stand.
+    let all = imports.listeners.iter().flat_map(|listener| listener.rules.iter());
+    let room: HashMap<&ObjectId, Cell<usize>> =
+        all.map(|rule| (&rule.id, Cell::new(rule.virtual_hosts))).collect();
+    let mut scope = Scope::default();
+    for listener in &imports.listeners {
+        let mesh = Mesh::new(view, class, &selecting, &imports, listener, &room);
+        let captured = captured.as_ref().filter(|_| !listener.port.called);
+        for (port, services) in services_by_port(&imports, listener) {
+            let name: Arc<str> = port.to_string().into();
+            if captured.is_some_and(|asked| !asked.contains(&name)) {
+                continue;
+            }
+            let own = captured.is_none().then(|| Listener {
+                kind: ProxyKind::Sidecar,
+                address: listener.port.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                port,
+                route_config: name.clone(),
+                trusted_proxies: 0,
+            });
+            let mut hosts = mesh.virtual_hosts(port, &services);
+            if own.is_none() {
+                hosts.push(unknown_hosts(imports.outbound_policy));
+            }
+            scope.tables.insert(name, Arc::new(Table { listener: own, gateways: BTreeSet::new(), hosts }));
+        }
+    }
+    scope
+}
+
+/// The services of an egress with HTTP on each port that it serves; its own port, though it be without any.
+fn services_by_port<'a>(
+    imports: &Imports,
+    listener: &'a Imported,
+) -> BTreeMap<PortNumber, Vec<&'a ServiceHead>> {
     let mut by_port: BTreeMap<PortNumber, Vec<&ServiceHead>> = BTreeMap::new();
-    for service in services.iter().filter(|s| !matches!(s.resolution, Resolution::Alias(_))) {
+    if let Some((number, _)) = listener.port.number.filter(|(_, protocol)| protocol.is_http()) {
+        by_port.entry(number).or_default();
+    }
+    for service in listener.services.iter().filter(|s| !matches!(s.resolution, Resolution::Alias(_))) {
         for port in service.ports.iter().filter(|p| p.protocol.is_http()) {
             by_port.entry(port.number).or_default().push(service);
         }
     }
-    let captured = match class.interception {
-        Interception::None => None,
-        Interception::Redirect { ipv6 } => {
-            Some(view.captured_tables(&class.namespace, &mesh.selecting, &ipv6))
-        }
-    };
-    let tables = by_port.into_iter().filter_map(|(port, services)| {
-        let name: Arc<str> = port.to_string().into();
-        if captured.as_ref().is_some_and(|asked| !asked.contains(&name)) {
-            return None;
-        }
-        let listener = captured.is_none().then(|| Listener {
-            kind: ProxyKind::Sidecar,
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port,
-            route_config: name.clone(),
-            trusted_proxies: 0,
-        });
-        let mut hosts = mesh.virtual_hosts(port, &services);
-        if listener.is_none() {
-            hosts.push(unknown_hosts(view.settings().outbound_policy));
-        }
-        Some((name, Arc::new(Table { listener, gateways: BTreeSet::new(), hosts })))
-    });
-    Scope { tables: tables.collect(), ..Scope::default() }
+    by_port.retain(|port, _| imports.is_serving(listener, *port));
+    by_port
 }
 
 /// The virtual host for every Host that has none of its own: a captured request has somewhere that it wanted to go.
@@ -142,11 +147,13 @@ struct Bound<'a> {
     source: RouteSource,
 }
 
-/// What all tables of a class share.
+/// What all tables of a class share, or those of a port of which its Sidecar says more.
 struct Mesh<'a> {
     class: &'a ProxyClass,
     /// What DestinationRules select the class's proxies by.
-    selecting: Arc<BTreeMap<String, String>>,
+    selecting: &'a Arc<BTreeMap<String, String>>,
+    /// Which of several services its Sidecar chose.
+    chosen: &'a Arc<BTreeMap<Hostname, Arc<str>>>,
     domain: String,
     aliases: HashMap<Hostname, Vec<Hostname>>,
     /// The ExternalName Services themselves.
@@ -156,10 +163,35 @@ struct Mesh<'a> {
     rules: &'a [Arc<RuleHead>],
     settings: Arc<Settings>,
     /// In how many more virtual hosts of all tables each rule may stand; beyond them its hosts are as if it did not name them.
-    room: Vec<Cell<usize>>,
+    room: &'a HashMap<&'a ObjectId, Cell<usize>>,
 }
 
-impl Mesh<'_> {
+impl<'a> Mesh<'a> {
+    fn new(
+        view: &dyn View,
+        class: &'a ProxyClass,
+        selecting: &'a Arc<BTreeMap<String, String>>,
+        imports: &'a Imports,
+        listener: &'a Imported,
+        room: &'a HashMap<&'a ObjectId, Cell<usize>>,
+    ) -> Self {
+        let Imported { services, rules, .. } = listener;
+        let is_alias = |s: &&Arc<ServiceHead>| matches!(s.resolution, Resolution::Alias(_));
+        Mesh {
+            class,
+            selecting,
+            chosen: &imports.chosen,
+            domain: view.settings().cluster_domain.to_ascii_lowercase(),
+            aliases: aliases(services),
+            alias_services: services.iter().filter(is_alias).cloned().collect(),
+            hosts: services.iter().map(|s| s.id.host.clone()).collect(),
+            owners: WildcardOwners::new(rules),
+            settings: view.settings(),
+            rules,
+            room,
+        }
+    }
+
     fn virtual_hosts(&self, port: PortNumber, services: &[&ServiceHead]) -> Vec<Arc<VirtualHostSpec>> {
         let listened: HashSet<&Hostname> = services.iter().map(|s| &s.id.host).collect();
         let stands_for_one = |s: &&Arc<ServiceHead>| match &s.resolution {
@@ -243,7 +275,8 @@ impl Mesh<'_> {
 
     /// Whether a rule may stand in one more virtual host.
     fn takes_room(&self, rule: usize) -> bool {
-        self.room.get(rule).is_some_and(|room| {
+        let room = self.rules.get(rule).and_then(|rule| self.room.get(&rule.id));
+        room.is_some_and(|room| {
             let left = room.get();
             room.set(left.saturating_sub(1));
             left > 0
@@ -265,6 +298,7 @@ impl Mesh<'_> {
             port,
             labels,
             selecting: self.selecting.clone(),
+            chosen: self.chosen.clone(),
             rtds: self.class.rtds.any(),
         }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use umbra_ir::{
     BarePods, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet,
-    ForeignRules, GatewayHead, GatewayRef, Hostname, Kind, NamespaceDestinationRules, ObjectId, PodHead,
-    PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead,
-    ServiceId, Settings, Shares, TargetProblem, TargetQuery,
+    ForeignRules, GatewayHead, GatewayRef, Hostname, Imports, Kind, NamespaceDestinationRules, ObjectId,
+    PodHead, PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead,
+    ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -60,6 +60,13 @@ pub trait View: Inputs {
     fn service_heads(&self, object: &ObjectId) -> Arc<Vec<Arc<ServiceHead>>>;
     /// Where a Gateway applies.
     fn gateway_head(&self, gateway: &ObjectId) -> Option<Arc<GatewayHead>>;
+    /// What a Sidecar says of the proxies that it is for.
+    fn sidecar_head(&self, sidecar: &ObjectId) -> Option<Arc<SidecarHead>>;
+    /// The Sidecars from which the proxies of a namespace have theirs, with the labels that each asks for; the first that
+    /// fits counts.
+    fn sidecars(&self, namespace: &Arc<str>) -> Arc<Vec<(ObjectId, Option<BTreeMap<String, String>>)>>;
+    /// What proxies of a namespace with this Sidecar can call.
+    fn imports(&self, namespace: &Arc<str>, sidecar: &Option<ObjectId>) -> Arc<Imports>;
     /// The DestinationRules of a namespace by host pattern.
     fn namespace_destination_rules(&self, namespace: &Arc<str>) -> Arc<NamespaceDestinationRules>;
     /// Merged DestinationRules.
@@ -110,6 +117,7 @@ pub trait View: Inputs {
         &self,
         namespace: &Arc<str>,
         selecting: &Arc<BTreeMap<String, String>>,
+        sidecar: &Option<ObjectId>,
         ipv6: &bool,
     ) -> Arc<Vec<CapturedListener>>;
     /// The names of the route configurations that those ask for.
@@ -117,6 +125,7 @@ pub trait View: Inputs {
         &self,
         namespace: &Arc<str>,
         selecting: &Arc<BTreeMap<String, String>>,
+        sidecar: &Option<ObjectId>,
         ipv6: &bool,
     ) -> Arc<BTreeSet<Arc<str>>>;
     /// What of a Pod changes what its proxy gets; `None`: it is not known.
@@ -140,6 +149,11 @@ pub trait View: Inputs {
     fn named_namespaces(&self) -> Arc<BTreeSet<Arc<str>>>;
     /// The namespace that stands for a proxy's own in its class.
     fn class_namespace(&self, namespace: &Arc<str>) -> Arc<str>;
-    /// The labels that selectors for this kind of proxy ask for.
-    fn mentioned_labels(&self, kind: &ProxyKind, namespace: &Arc<str>) -> Arc<BTreeSet<(String, String)>>;
+    /// The labels that selectors for this kind of proxy, with this Sidecar, ask for.
+    fn mentioned_labels(
+        &self,
+        kind: &ProxyKind,
+        namespace: &Arc<str>,
+        sidecar: &Option<ObjectId>,
+    ) -> Arc<BTreeSet<(String, String)>>;
 }

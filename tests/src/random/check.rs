@@ -119,7 +119,7 @@ fn check_clusters(snapshot: &Snapshot, mirror: &MirrorSettings) {
             let end = common.and_then(|c| c.max_stream_duration.as_ref());
             assert!(end.is_some_and(|d| d.seconds > 0 || d.nanos > 0), "{name}: a copy may take for ever");
         } else {
-            assert!(name.starts_with("outbound|"), "{name}");
+            assert!(name.starts_with("outbound|") || name.starts_with("direct|"), "{name}");
         }
     }
     let sent: BTreeSet<String> = snapshot.map(ResourceType::Endpoint).keys().map(|n| n.to_string()).collect();

@@ -10,6 +10,7 @@ mod core;
 mod policies;
 mod rules;
 mod script;
+mod sidecars;
 mod tape;
 mod text;
 
@@ -19,5 +20,6 @@ pub use core::{endpoint_slice, node, pod, service};
 pub use policies::{destination_rule, gateway, service_entry, workload_entry};
 pub use rules::virtual_service;
 pub use script::{Op, Output, World, object, output, proxy, script, settings};
+pub use sidecars::sidecar;
 pub use tape::Tape;
 pub use text::{change_percentages, mangle, manifest, turn_readiness};

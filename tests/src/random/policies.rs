@@ -9,7 +9,7 @@ use super::tape::{Tape, fields};
 const DURATIONS: &[&str] = &["1s", "0s", "250ms", "-1s", "315576000000s", "1ns"];
 const NUMBERS: &[i32] = &[1, 0, -1, 100, i32::MAX];
 
-fn istio(kind: &str, metadata: Value, spec: Value) -> Value {
+pub(super) fn istio(kind: &str, metadata: Value, spec: Value) -> Value {
     json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec})
 }
 

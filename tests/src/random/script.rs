@@ -20,7 +20,7 @@ use super::core::pick_name;
 use super::policies::namespace;
 use super::{
     Tape, check_output, destination_rule, endpoint_slice, gateway, node, pod, service, service_entry,
-    virtual_service, workload_entry,
+    sidecar, virtual_service, workload_entry,
 };
 
 /// How many proxies can be connected at a time.
@@ -93,6 +93,7 @@ pub fn object(t: &mut Tape<'_>) -> Value {
         "EndpointSlice",
         "Gateway",
         "WorkloadEntry",
+        "Sidecar",
         "Node",
     ]);
     let ns = namespace(t);
@@ -105,6 +106,7 @@ pub fn object(t: &mut Tape<'_>) -> Value {
         "ServiceEntry" => service_entry(t, ns, name),
         "EndpointSlice" => endpoint_slice(t, ns, name),
         "Gateway" => gateway(t, ns, name),
+        "Sidecar" => sidecar(t, ns, name),
         "WorkloadEntry" => workload_entry(t, ns, name),
         _ => node(t, name),
     }

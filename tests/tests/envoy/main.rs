@@ -25,6 +25,7 @@ mod reload;
 mod routing;
 mod sampling;
 mod settings;
+mod sidecars;
 mod stop;
 mod tls;
 mod updates;

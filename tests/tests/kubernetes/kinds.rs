@@ -61,6 +61,20 @@ spec:
   workloadSelector: {labels: {kind: machine}}
 ";
 
+/// Proxies of `default` can call these Services of theirs, and nobody else.
+fn only(services: &[&str]) -> String {
+    let hosts: Vec<String> =
+        services.iter().map(|name| format!("./{name}.default.svc.cluster.local")).collect();
+    format!(
+        "apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: only}}
+spec: {{egress: [{{hosts: [{}]}}]}}
+",
+        hosts.join(", ")
+    )
+}
+
 /// Such a machine, at this address.
 fn machine(address: &str) -> String {
     format!(
@@ -130,6 +144,13 @@ fn every_kind_comes_changes_and_goes() {
 
         // A Service goes and comes: its own requests have nowhere to go meanwhile, others do not notice.
         cluster.apply(&service("second", "web"));
+        mesh.wait_status("client", 8000, &Ask::get("second:8000", "/"), 200).await;
+        // A Sidecar says what can be called.
+        for (host, status) in [("web", 404), ("second", 200), ("web", 404)] {
+            cluster.apply(&only(&["web", host]));
+            mesh.wait_status("client", 8000, &Ask::get("second:8000", "/"), status).await;
+        }
+        cluster.kubectl(&["delete", "sidecar", "only"]);
         mesh.wait_status("client", 8000, &Ask::get("second:8000", "/"), 200).await;
         cluster.kubectl(&["delete", "service", "second"]);
         mesh.wait_status("client", 8000, &Ask::get("second:8000", "/"), 404).await;

@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod cors;
+pub mod egress;
 pub mod fault;
 pub mod headers;
 pub mod matching;

@@ -12,7 +12,9 @@ mod tests;
 use serde_json::{Value, json};
 use umbra_ir::{Kind, KindFacts};
 
-use crate::{DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, VirtualServiceSpec, WorkloadEntry};
+use crate::{
+    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec, VirtualServiceSpec, WorkloadEntry,
+};
 
 /// What a definition has of its own.
 struct Definition {
@@ -25,7 +27,7 @@ const ACCEPTED: (&str, &str, &str) =
     ("Accepted", r#".status.conditions[?(@.type=="Accepted")].status"#, "string");
 const AGE: (&str, &str, &str) = ("Age", ".metadata.creationTimestamp", "date");
 
-const DEFINITIONS: [Definition; 5] = [
+const DEFINITIONS: [Definition; 6] = [
     Definition {
         kind: Kind::VirtualService,
         columns: &[
@@ -50,6 +52,7 @@ const DEFINITIONS: [Definition; 5] = [
     },
     Definition { kind: Kind::Gateway, columns: &[("Selector", ".spec.selector", "string"), ACCEPTED, AGE] },
     Definition { kind: Kind::WorkloadEntry, columns: &[("Address", ".spec.address", "string"), AGE] },
+    Definition { kind: Kind::Sidecar, columns: &[AGE] },
 ];
 
 /// The definitions (`apiextensions.k8s.io/v1` CustomResourceDefinition), as they are installed.
@@ -61,6 +64,7 @@ fn definition(definition: &Definition) -> Value {
     let kind = definition.kind;
     // The first version is the one that is stored.
     let KindFacts { group, versions, plural, short, .. } = *kind.facts();
+    let short: Vec<&str> = Some(short).filter(|name| !name.is_empty()).into_iter().collect();
     let versions: Vec<Value> = versions.iter().map(|version| served(definition, version)).collect();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -78,7 +82,7 @@ fn definition(definition: &Definition) -> Value {
                 "kind": kind.as_str(),
                 "listKind": format!("{kind}List"),
                 "plural": plural,
-                "shortNames": [short],
+                "shortNames": short,
                 "singular": kind.as_str().to_ascii_lowercase(),
             },
             "scope": "Namespaced",
@@ -97,6 +101,7 @@ fn served(definition: &Definition, version: &str) -> Value {
         Kind::DestinationRule => schema::of::<DestinationRuleSpec>(),
         Kind::ServiceEntry => schema::of::<ServiceEntrySpec>(),
         Kind::WorkloadEntry => schema::of::<WorkloadEntry>(),
+        Kind::Sidecar => schema::of::<SidecarSpec>(),
         _ => schema::of::<GatewaySpec>(),
     };
     let columns = definition.columns.iter();

@@ -13,7 +13,9 @@ use super::tree::Tree;
 use crate::types::core::{
     ContainerPort, Endpoint, EndpointPort, EndpointSlice, Namespace, Node, Pod, Service, ServiceSpec,
 };
-use crate::types::object::{DestinationRule, Gateway, Meta, Object, ServiceEntry, VirtualService, Workload};
+use crate::types::object::{
+    DestinationRule, Gateway, Meta, Object, ServiceEntry, Sidecar, VirtualService, Workload,
+};
 
 /// The label by which a slice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -142,6 +144,9 @@ pub(crate) fn read(tree: &mut Tree, id: &ObjectId) -> Read {
         }),
         Kind::WorkloadEntry => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
             Object::WorkloadEntry(Workload { meta, spec: raw.spec })
+        }),
+        Kind::Sidecar => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
+            Object::Sidecar(Box::new(Sidecar { meta, spec: raw.spec }))
         }),
         Kind::Service => typed(tree, id, Rules::Core, |meta, raw: Envelope<ServiceSpec>| {
             Object::Service(Service { meta, spec: raw.spec })

@@ -8,5 +8,6 @@ pub mod http_route;
 pub mod object;
 pub mod scalar;
 pub mod service_entry;
+pub mod sidecar;
 pub mod traffic_policy;
 pub mod virtual_service;

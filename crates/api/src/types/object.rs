@@ -9,6 +9,7 @@ use super::core::{EndpointSlice, Namespace, Node, Pod, Service};
 use super::destination_rule::DestinationRuleSpec;
 use super::gateway::GatewaySpec;
 use super::service_entry::{ServiceEntrySpec, WorkloadEntry};
+use super::sidecar::SidecarSpec;
 use super::virtual_service::VirtualServiceSpec;
 
 /// The part of Kubernetes' ObjectMeta that changes what an object means.
@@ -73,6 +74,10 @@ istio_object! {
     /// `networking.istio.io` WorkloadEntry: one endpoint that ServiceEntries select by labels.
     Workload { WorkloadEntry }
 }
+istio_object! {
+    /// `networking.istio.io` Sidecar: what the proxies of some workloads can call.
+    Sidecar { SidecarSpec }
+}
 
 /// Any object that umbra reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +93,8 @@ pub enum Object {
     Gateway(Gateway),
     /// `networking.istio.io` WorkloadEntry.
     WorkloadEntry(Workload),
+    /// `networking.istio.io` Sidecar.
+    Sidecar(Box<Sidecar>),
     /// core Service.
     Service(Service),
     /// `discovery.k8s.io` EndpointSlice.
@@ -109,6 +116,7 @@ impl Object {
             Object::ServiceEntry(_) => Kind::ServiceEntry,
             Object::Gateway(_) => Kind::Gateway,
             Object::WorkloadEntry(_) => Kind::WorkloadEntry,
+            Object::Sidecar(_) => Kind::Sidecar,
             Object::Service(_) => Kind::Service,
             Object::EndpointSlice(_) => Kind::EndpointSlice,
             Object::Pod(_) => Kind::Pod,
@@ -125,6 +133,7 @@ impl Object {
             Object::ServiceEntry(o) => &o.meta,
             Object::Gateway(o) => &o.meta,
             Object::WorkloadEntry(o) => &o.meta,
+            Object::Sidecar(o) => &o.meta,
             Object::Service(o) => &o.meta,
             Object::EndpointSlice(o) => &o.meta,
             Object::Pod(o) => &o.meta,

@@ -10,6 +10,7 @@ mod gateway;
 mod http_route;
 mod outliers;
 mod service_entry;
+mod sidecar;
 mod traffic_policy;
 mod unreachable;
 mod virtual_service;
@@ -34,6 +35,7 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         Object::ServiceEntry(o) => service_entry::validate(&mut report, &o.spec),
         Object::Gateway(o) => gateway::validate(&mut report, &o.spec),
         Object::WorkloadEntry(o) => service_entry::validate_workload(&mut report, &o.meta.labels, &o.spec),
+        Object::Sidecar(o) => sidecar::validate(&mut report, &o.spec),
         // Kubernetes validates its own kinds.
         Object::Service(_)
         | Object::EndpointSlice(_)

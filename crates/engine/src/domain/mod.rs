@@ -10,10 +10,10 @@ use std::sync::Arc;
 use umbra_envoy::{Built, EncodedRoutes, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
     BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, DestinationRuleSet,
-    DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Listener,
-    MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode,
-    RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead, ServiceId, Shares,
-    TargetProblem, TargetQuery, VirtualHostSpec,
+    DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports,
+    Listener, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind,
+    ProxyNode, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead,
+    ServiceId, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -39,6 +39,11 @@ computed! {
             = Arc::new(front::service_heads(view, id));
         /// Where a Gateway applies.
         1 GatewayHead(id: ObjectId) -> Option<Arc<GatewayHead>>, as gateway_head = front::gateway_head(view, id);
+        /// What a Sidecar says.
+        1 SidecarHead(id: ObjectId) -> Option<Arc<SidecarHead>>, as sidecar_head = front::sidecar_head(view, id);
+        /// The Sidecars from which the proxies of a namespace have theirs.
+        2 Sidecars(namespace: Arc<str>) -> Arc<Vec<(ObjectId, Option<BTreeMap<String, String>>)>>, as sidecars
+            = Arc::new(umbra_mesh::select_sidecars(view, namespace));
         /// The DestinationRules of a namespace.
         1 NamespaceDestinationRules(namespace: Arc<str>) -> Arc<NamespaceDestinationRules>, as namespace_destination_rules
             = Arc::new(umbra_istio::select_namespace_destination_rules(view, namespace));
@@ -83,8 +88,9 @@ computed! {
         3 Resolve(namespace: Arc<str>, prefer: Arc<str>, host: Hostname) -> Option<Arc<ServiceHead>>, as resolve
             = umbra_mesh::resolve_service(view, namespace, prefer, host);
         /// The labels that selectors ask for.
-        3 Mentioned(kind: ProxyKind, namespace: Arc<str>) -> Arc<BTreeSet<(String, String)>>, as mentioned_labels
-            = Arc::new(umbra_mesh::select_mentioned_labels(view, *kind, namespace));
+        6 Mentioned(kind: ProxyKind, namespace: Arc<str>, sidecar: Option<ObjectId>) -> Arc<BTreeSet<(String, String)>>,
+            as mentioned_labels
+            = Arc::new(umbra_mesh::select_mentioned_labels(view, *kind, namespace, sidecar.as_ref()));
         /// The namespaces that others export to or ask for.
         3 NamedNamespaces() -> Arc<BTreeSet<Arc<str>>>, as named_namespaces
             = Arc::new(umbra_mesh::select_named_namespaces(view));
@@ -103,6 +109,9 @@ computed! {
         /// Those of a namespace's services whose host a wildcard covers.
         4 ServicesUnder(namespace: Arc<str>, wildcard: Hostname) -> Arc<Vec<Arc<ServiceHead>>>, as services_under
             = Arc::new(umbra_mesh::select_services_under(view, namespace, wildcard));
+        /// What proxies of a namespace with a Sidecar, or none, can call.
+        5 Imports(namespace: Arc<str>, sidecar: Option<ObjectId>) -> Arc<Imports>, as imports
+            = Arc::new(umbra_mesh::select_imports(view, namespace, sidecar.as_ref()));
         /// The ports on which sidecars of a namespace listen for HTTP.
         4 ListenedPorts(namespace: Arc<str>) -> Arc<BTreeSet<PortNumber>>, as listened_ports
             = Arc::new(umbra_mesh::select_listened_ports(view, namespace));
@@ -111,67 +120,67 @@ computed! {
             as service_clusters
             = Arc::new(umbra_mesh::select_service_clusters(view, namespace, selecting, service));
         /// The listeners of captured sidecars of a namespace, with and without IPv6.
-        5 CapturedListeners(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, ipv6: bool) -> Arc<Vec<CapturedListener>>,
+        6 CapturedListeners(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, sidecar: Option<ObjectId>, ipv6: bool) -> Arc<Vec<CapturedListener>>,
             as captured_listeners
-            = Arc::new(umbra_mesh::select_captured_listeners(view, namespace, selecting, *ipv6));
+            = Arc::new(umbra_mesh::select_captured_listeners(view, namespace, selecting, sidecar, *ipv6));
         /// The tables that those ask for.
-        6 CapturedTables(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, ipv6: bool) -> Arc<BTreeSet<Arc<str>>>,
+        7 CapturedTables(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, sidecar: Option<ObjectId>, ipv6: bool) -> Arc<BTreeSet<Arc<str>>>,
             as captured_tables
-            = Arc::new(umbra_mesh::select_captured_tables(view, namespace, selecting, *ipv6));
+            = Arc::new(umbra_mesh::select_captured_tables(view, namespace, selecting, sidecar, *ipv6));
         /// The tables of a class.
-        7 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
+        8 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
         /// What routes refer to.
-        9 Refs(source: RouteSource) -> Arc<RouteRefs>, as refs = view.routes(source).refs.clone();
+        10 Refs(source: RouteSource) -> Arc<RouteRefs>, as refs = view.routes(source).refs.clone();
     }
     own {
         /// Routes bound for a client, encoded.
-        8 Routes(source: RouteSource) -> Routes, as routes
+        9 Routes(source: RouteSource) -> Routes, as routes
             = Routes::new(&noted(umbra_mesh::bind_routes(view, source), &mut notes));
         /// The class of a proxy, with or without RTDS.
-        5 Class(node: ProxyNode, rtds: RuntimeForms) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
+        7 Class(node: ProxyNode, rtds: RuntimeForms) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
         /// An encoded virtual host.
-        9 VirtualHost(spec: Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost>, as virtual_host
+        10 VirtualHost(spec: Arc<VirtualHostSpec>) -> Arc<EncodedVirtualHost>, as virtual_host
             = Arc::new(umbra_envoy::build_virtual_host(spec, &encoded_routes(view, spec)));
         /// The names of a class's resources.
-        11 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
+        12 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
             = Arc::new(Manifest::new(class, &umbra_mesh::bind_manifest(view, class)));
         /// What becomes of an object's mirrors, and all that is to be said about it.
-        12 Report(id: ObjectId) -> Arc<Vec<MirrorState>>, as report = {
+        13 Report(id: ObjectId) -> Arc<Vec<MirrorState>>, as report = {
                 let report = front::report(view, id);
                 Arc::new(noted((report.mirrors, report.diagnostics), &mut notes))
             };
     }
     resources {
         /// A cluster.
-        10 Cluster(cluster: ClusterRef, kind: ProxyKind, place: Option<Arc<ClientPlace>>)
+        11 Cluster(cluster: ClusterRef, kind: ProxyKind, place: Option<Arc<ClientPlace>>)
             named Cluster umbra_envoy::cluster_name(cluster)
             => umbra_mesh::bind_cluster(view, cluster, *kind, place.as_deref())
                 .map(|cluster| umbra_envoy::build_cluster(&cluster));
         /// A load assignment.
-        10 LoadAssignment(cluster: ClusterRef, place: Option<Arc<ClientPlace>>)
+        11 LoadAssignment(cluster: ClusterRef, place: Option<Arc<ClientPlace>>)
             named Endpoint umbra_envoy::load_assignment_name(cluster)
             => Some(umbra_envoy::build_load_assignment(
                 &umbra_mesh::bind_load_assignment(view, cluster, place.as_deref())
             ));
         /// A listener.
-        10 Listener(listener: Listener) named Listener umbra_envoy::listener_name(listener)
+        11 Listener(listener: Listener) named Listener umbra_envoy::listener_name(listener)
             => Some(umbra_envoy::build_listener(listener, view.settings().access_log.as_ref()));
         /// A listener of a captured sidecar.
-        10 CapturedListener(listener: CapturedListener) named Listener umbra_envoy::captured_listener_name(listener)
+        11 CapturedListener(listener: CapturedListener) named Listener umbra_envoy::captured_listener_name(listener)
             => Some(umbra_envoy::build_captured_listener(listener, view.settings().access_log.as_ref()));
         /// A cluster that no service is behind.
-        10 BuiltInCluster(cluster: BuiltInCluster) named Cluster cluster.name().into()
+        11 BuiltInCluster(cluster: BuiltInCluster) named Cluster cluster.name().into()
             => Some(umbra_envoy::build_built_in_cluster(*cluster));
         /// A route configuration.
-        10 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
+        11 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
             => route_table(view, class, name);
         /// A route configuration whose virtual hosts are resources of their own.
-        10 HostsTable(name: Arc<str>) named Route name.clone() => Some(umbra_envoy::build_hosts_table(name));
+        11 HostsTable(name: Arc<str>) named Route name.clone() => Some(umbra_envoy::build_hosts_table(name));
         /// Such a virtual host.
-        10 Host(table: Arc<str>, spec: Arc<VirtualHostSpec>) named VirtualHost umbra_envoy::host_name(table, &spec.name)
+        11 Host(table: Arc<str>, spec: Arc<VirtualHostSpec>) named VirtualHost umbra_envoy::host_name(table, &spec.name)
             => Some(umbra_envoy::build_host(table, spec, &encoded_routes(view, spec)));
         /// A layer of the runtime: the shares of these mirrors, each with the rule that says it.
-        10 Runtime(layer: RuntimeLayer, members: Arc<[(RuntimeKey, ObjectId)]>) named Runtime layer.to_string().into()
+        11 Runtime(layer: RuntimeLayer, members: Arc<[(RuntimeKey, ObjectId)]>) named Runtime layer.to_string().into()
             => Some(umbra_envoy::build_runtime(*layer, &umbra_mesh::bind_runtime(view, members)));
     }
 }

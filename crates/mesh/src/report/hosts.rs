@@ -174,6 +174,7 @@ fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: Port
         port,
         labels: Arc::default(),
         selecting: Arc::default(),
+        chosen: Arc::default(),
         rtds: true,
     }
 }

@@ -5,6 +5,7 @@ mod budget;
 mod hosts;
 mod ownership;
 mod ports;
+mod sidecars;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use umbra_ir::{ClusterRef, Diagnostic, MirrorPlace, MirrorState, ObjectReport, S
 pub use hosts::report_rules;
 pub use ownership::report_foreign_rules;
 pub use ports::report_ports;
+pub use sidecars::report_sidecar;
 
 /// What is to be said about one object, while it is collected.
 #[derive(Default)]

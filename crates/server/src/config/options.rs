@@ -52,7 +52,7 @@ pub struct Options {
     /// Read only these namespaces of the cluster, and neither Namespaces nor Nodes: Roles are enough
     #[arg(long, env = "UMBRA_WATCH_NAMESPACES", value_name = "NS,...", value_delimiter = ',')]
     pub watch_namespaces: Option<Vec<String>>,
-    /// Read only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries and Gateways with these labels
+    /// Read only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries, Gateways and Sidecars with these labels
     #[arg(long, env = "UMBRA_WATCH_SELECTOR", value_name = "LABELS")]
     pub watch_selector: Option<String>,
     /// Keep the cluster's last good state in this folder, to serve when the API server is away at the start [default: none]

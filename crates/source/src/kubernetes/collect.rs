@@ -30,7 +30,7 @@ pub struct Scope {
     /// Only these namespaces; empty: all. When there are any, neither Namespaces nor Nodes are read, so that
     /// a Role in each of them is enough.
     pub namespaces: Vec<Arc<str>>,
-    /// Only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries and Gateways with these labels, as for
+    /// Only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries, Gateways and Sidecars with these labels, as for
     /// `kubectl --selector`. Services, EndpointSlices and Pods are not limited: they don't carry the labels of rules.
     pub selector: Option<String>,
 }

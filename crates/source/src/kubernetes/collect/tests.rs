@@ -92,7 +92,7 @@ async fn kinds_that_are_missing_at_the_start_count_as_empty() {
     assert_eq!(next(&mut cluster).await.as_deref(), Some("+a"));
     assert_eq!(
         states(&cluster),
-        "VirtualService absent, DestinationRule absent, ServiceEntry absent, Gateway absent, WorkloadEntry absent"
+        "VirtualService absent, DestinationRule absent, ServiceEntry absent, Gateway absent, WorkloadEntry absent, Sidecar absent"
     );
     server.now(&[]);
     assert_eq!(next(&mut cluster).await, None, "they are there now, and empty");
@@ -160,6 +160,7 @@ async fn only_what_is_in_scope_is_asked_for() {
              /apis/networking.istio.io/v1/destinationrules labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/gateways labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/serviceentries labelSelector=tier%3Dweb
+             /apis/networking.istio.io/v1/sidecars labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/virtualservices labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/workloadentries labelSelector=tier%3Dweb",
         ),
@@ -174,11 +175,13 @@ async fn only_what_is_in_scope_is_asked_for() {
              /apis/networking.istio.io/v1/namespaces/a/destinationrules
              /apis/networking.istio.io/v1/namespaces/a/gateways
              /apis/networking.istio.io/v1/namespaces/a/serviceentries
+             /apis/networking.istio.io/v1/namespaces/a/sidecars
              /apis/networking.istio.io/v1/namespaces/a/virtualservices
              /apis/networking.istio.io/v1/namespaces/a/workloadentries
              /apis/networking.istio.io/v1/namespaces/b/destinationrules
              /apis/networking.istio.io/v1/namespaces/b/gateways
              /apis/networking.istio.io/v1/namespaces/b/serviceentries
+             /apis/networking.istio.io/v1/namespaces/b/sidecars
              /apis/networking.istio.io/v1/namespaces/b/virtualservices
              /apis/networking.istio.io/v1/namespaces/b/workloadentries",
         ),
