@@ -223,13 +223,17 @@ fn every_dependency_has_its_reason() {
 
 #[test]
 fn every_diagnostic_is_documented() {
+    // What each means, then what helps.
     let documented: Vec<_> = rows("docs/diagnostics.md", "| code | meaning |");
-    let codes = Code::ALL.iter().map(|code| (code.to_string(), code.facts().meaning.to_owned()));
+    let meanings = Code::ALL.iter().map(|code| (code.to_string(), code.facts().meaning.to_owned()));
+    let remedies = Code::ALL.iter().map(|code| (code.to_string(), code.remedy().to_owned()));
     assert_eq!(
         documented,
-        codes.collect::<Vec<_>>(),
+        meanings.chain(remedies).collect::<Vec<_>>(),
         "docs/diagnostics.md on the left, the program on the right"
     );
+    let silent: Vec<_> = Code::ALL.iter().filter(|code| code.remedy().is_empty()).collect();
+    assert!(silent.is_empty(), "no remedy: {silent:?}");
 }
 
 #[test]

@@ -45,8 +45,13 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
             let own = Index::InNamespace(Kind::VirtualService, meta.namespace.clone());
             [kind, own].into_iter().chain(delegates).collect()
         }
-        Object::DestinationRule(_) => {
-            vec![kind, Index::InNamespace(Kind::DestinationRule, meta.namespace.clone())]
+        Object::DestinationRule(rule) => {
+            let own = Index::InNamespace(Kind::DestinationRule, meta.namespace.clone());
+            let subsets = umbra_istio::list_subsets(rule).map(|(host, name)| Index::SubsetOf(host, name));
+            let mut all: Vec<Index> = [kind, own].into_iter().chain(subsets).collect();
+            all.sort();
+            all.dedup();
+            all
         }
         Object::Sidecar(_) => vec![kind, Index::InNamespace(Kind::Sidecar, meta.namespace.clone())],
         Object::ServiceEntry(entry) => {

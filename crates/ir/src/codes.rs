@@ -123,6 +123,7 @@ codes! {
     InvalidRetries = error("A retry policy that retries nothing, or a condition that Envoy doesn't know.");
     UnreachableRule = warning("Earlier rules take every request that this one would.").istio("IST0130");
     IneffectiveMatch = info("An earlier match takes every request that this one would.").istio("IST0131");
+    MirrorOfItself = info("A mirror's target is where the rule sends its requests: who serves one serves its copy, too.");
     InvalidSubset = error("A subset without a name, or with one that cannot be part of a cluster's.");
     DuplicateName = error("A name or number that is given twice; the message says which counts.");
     NegativeNumber = error("A negative limit; it counts as not set.");
@@ -143,7 +144,7 @@ codes! {
     // Objects together.
     HostNotFound = warning("No visible service is called that: a mirror is left out, a destination gets 503, a rule has no effect until there is one.").istio("IST0101").stops_copies();
     PortNotFound = warning("The service does not have the port: a mirror is left out, a destination gets 503.").stops_copies();
-    PortAmbiguous = warning("The service has several ports, none is named and none is the called one: a mirror is left out, a destination gets 503.").stops_copies();
+    PortAmbiguous = warning("The service has several ports, none is named and none is the called one: a mirror is left out, a destination gets 503.").istio("IST0112").stops_copies();
     SubsetNotFound = warning("No DestinationRule defines the subset: a mirror is left out, a destination gets 503.").istio("IST0101").stops_copies();
     UnsupportedDestination = warning("The destination is of a sort that cannot be sent to yet: a mirror is left out, a destination gets 503.").stops_copies();
     CopiesNotHashed = info("A mirror's target is chosen by what is not known of a copy; copies are spread over its endpoints.");
@@ -151,8 +152,11 @@ codes! {
     CopiesAsHttp1 = warning("Copies of HTTP/2 requests leave as HTTP/1.1, since the mirror's port does not say that it speaks HTTP/2.");
     UnknownStop = warning("The annotation `umbra.io/stop` names a mirror that there is not: it stops none.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();
-    HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.");
+    HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.").istio("IST0109");
     SidecarConflict = warning("An older Sidecar is for the same proxies; this one has no effect.").istio("IST0111");
+    UnboundRule = warning("No proxy takes the rule: its matches are for other gateways or ports than those by which its hosts are called.");
+    ShadowNotRouted = warning("Copies arrive at a gateway under a host with the suffix `-shadow` for which it has no rule: it answers them 404.").stops_copies();
+    EmptySubset = warning("A subset selects none of its host's ready endpoints; requests for it get 503.").istio("IST0173");
     AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: captured sidecars send connections to the one that the message names.");
     GatewayNotFound = warning("The Gateway does not exist; the rules are not served there.").istio("IST0101");
     DelegateNotFound = warning("A rule delegates to a VirtualService that does not exist, has hosts, or is not exported to it: the rule is left out.");

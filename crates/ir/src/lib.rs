@@ -25,6 +25,7 @@ mod place;
 mod policy;
 mod protocol;
 mod proxy;
+mod remedies;
 mod route;
 mod rule;
 mod runtime_forms;

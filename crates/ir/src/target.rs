@@ -56,15 +56,36 @@ pub enum TargetProblem {
     NotTcp(Hostname, PortNumber),
 }
 
-/// A DestinationRule that would define the subset, but another namespace's rules come before it.
+/// A DestinationRule that defines the subset all the same, and why it does not count.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hidden(pub Option<(ObjectId, ObjectId)>);
+pub enum Hidden {
+    /// There is none.
+    Nowhere,
+    /// Another namespace's rules, of which this is one, come before it.
+    Behind(ObjectId, ObjectId),
+    /// It is not exported to the namespace that calls.
+    NotExported(ObjectId),
+    /// It is for other clients of its namespace.
+    OtherClients(ObjectId),
+    /// It stands in a namespace whose rules do not count for this service.
+    Elsewhere(ObjectId),
+}
 
 impl std::fmt::Display for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            None => Ok(()),
-            Some((hider, hidden)) => write!(f, " ({hider} comes before {hidden}, which does, and hides it)"),
+        match self {
+            Hidden::Nowhere => Ok(()),
+            Hidden::Behind(hider, hidden) => {
+                write!(f, " ({hider} comes before {hidden}, which does, and hides it)")
+            }
+            Hidden::NotExported(rule) => {
+                write!(f, " ({rule} does, and is not exported to the namespace that calls)")
+            }
+            Hidden::OtherClients(rule) => write!(f, " ({rule} does, for other clients)"),
+            Hidden::Elsewhere(rule) => write!(
+                f,
+                " ({rule} does, but only rules of the caller's, the service's and the root namespace count)"
+            ),
         }
     }
 }

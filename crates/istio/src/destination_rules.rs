@@ -20,6 +20,14 @@ use crate::numbers::{duration, positive};
 use crate::outliers::resolve_outliers;
 use umbra_mesh::{Index, View};
 
+/// The subsets that a rule defines, each with the first label of its host: by these a rule is found that does not count
+/// where its author thinks it does. A wildcard has none.
+pub fn list_subsets(rule: &DestinationRule) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + '_ {
+    let label: Arc<str> = rule.spec.host.split('.').next().unwrap_or_default().to_ascii_lowercase().into();
+    let named = rule.spec.subsets.iter().filter(|_| !rule.spec.host.starts_with('*'));
+    named.map(move |subset| (label.clone(), subset.name.as_str().into()))
+}
+
 /// Collects the DestinationRules of a namespace.
 pub fn select_namespace_destination_rules(
     view: &(impl View + Objects),

@@ -28,7 +28,7 @@ mod stop;
 mod workloads;
 
 pub use delegates::select_delegates;
-pub use destination_rules::{merge_destination_rules, select_namespace_destination_rules};
+pub use destination_rules::{list_subsets, merge_destination_rules, select_namespace_destination_rules};
 pub use gateways::resolve_gateway_head;
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};

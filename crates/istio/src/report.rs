@@ -8,7 +8,8 @@ use std::sync::Arc;
 use umbra_api::{DestinationRule, Object, Objects, VirtualService};
 use umbra_ir::budget::SUBSET_CLUSTERS;
 use umbra_ir::{
-    ClientTls, Code, DestinationRuleEntry, Diagnostic, LeveledPolicy, MirrorState, ObjectId, Severity,
+    ClientTls, ClusterRef, Code, Destination, DestinationRuleEntry, Diagnostic, Hostname, LeveledPolicy,
+    MirrorState, ObjectId, Protocol, Severity, SubsetName, TargetQuery,
 };
 use umbra_mesh::{Report, View, select_services_named};
 
@@ -118,7 +119,51 @@ pub fn report_destination_rule(
         }
     }
     report_policy_owner(view, id, rule, &entries, report);
+    report_empty_subsets(view, id, rule, &host, report);
     report_tls(view, id, rule, report);
+}
+
+/// Subsets that are looked at: bounds the work on a long list.
+const MAX_LOOKED_AT: usize = 100;
+
+/// Subsets that none of the host's ready endpoints fits. Of a wildcard's hosts nobody expects that each has all.
+fn report_empty_subsets(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    rule: &DestinationRule,
+    host: &Hostname,
+    report: &mut Report,
+) {
+    let services = select_services_named(view, &id.namespace, host);
+    let Some(service) = services.first().filter(|_| !host.is_wildcard()) else { return };
+    let Some(port) = service.ports.iter().find(|port| port.protocol != Protocol::Udp) else { return };
+    for (index, subset) in rule.spec.subsets.iter().enumerate().take(MAX_LOOKED_AT) {
+        let Some(name) = SubsetName::new(&subset.name).filter(|_| !subset.labels.is_empty()) else {
+            continue;
+        };
+        let destination = Destination { host: host.clone(), port: Some(port.number), subset: Some(name) };
+        let query = TargetQuery {
+            namespace: id.namespace.clone(),
+            selecting: Arc::default(),
+            prefer: id.namespace.clone(),
+            destination,
+            called: port.number,
+        };
+        let Ok(cluster) = view.target(&query) else { continue };
+        let counts = cluster.policy.as_ref().is_some_and(|set| set.0.contains(id));
+        if !counts || !view.members(&cluster).0.is_empty() {
+            continue;
+        }
+        let all = view.members(&ClusterRef { subset: None, ..cluster }).0.len();
+        if all > 0 {
+            let message = format!(
+                "none of the {all} ready endpoints of {} has the labels of subset {}: requests for it get 503, and copies are dropped",
+                service.spelling, subset.name
+            );
+            let field = format!("spec.subsets[{index}].labels");
+            report.insert(Diagnostic::new(Code::EmptySubset, id, field, message));
+        }
+    }
 }
 
 /// Rules for one host with different `exportTo`: Istio never makes one of them.

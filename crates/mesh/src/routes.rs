@@ -398,7 +398,7 @@ fn bind_share(key: &RuntimeKey, rtds: bool, shares: Option<&Shares>) -> Option<M
 /// or nobody there would know it.
 ///
 /// DIVERGES: istiod never changes the host of a copy that leaves the mesh.
-fn mirror_host(view: &dyn View, cluster: &ClusterRef) -> MirrorHost {
+pub(crate) fn mirror_host(view: &dyn View, cluster: &ClusterRef) -> MirrorHost {
     let suffix = view.settings().mirror.shadow_suffix;
     let heads = view.service_heads(&cluster.service.object);
     let external = heads.iter().any(|h| h.id == cluster.service && h.external);

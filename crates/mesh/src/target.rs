@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClusterRef, DestinationRuleSetId, Hidden, Hostname, Protocol, Resolution, Role, ServiceHead, SubsetName,
-    TargetProblem, TargetQuery,
+    ClusterRef, DestinationRuleSetId, Hidden, Hostname, ObjectId, Protocol, Resolution, Role, ServiceHead,
+    SubsetName, TargetProblem, TargetQuery,
 };
 
 use crate::services::resolve_hidden_service;
-use crate::view::View;
+use crate::view::{Index, View};
 
 /// How many ExternalName Services may point at each other.
 const MAX_ALIASES: usize = 4;
@@ -64,7 +64,7 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
 }
 
 /// Looks for the subset in the rules of the service's own namespace, which the applied ones may hide: the
-/// first namespace with any match wins completely.
+/// first namespace with any match wins completely. Then anywhere: its author may have put it there by mistake.
 fn hidden_subset(
     view: &dyn View,
     query: &TargetQuery,
@@ -82,7 +82,43 @@ fn hidden_subset(
                 .subsets
                 .contains_key(subset)
     });
-    Hidden(hider.cloned().zip(owner.map(|entry| entry.id.clone())))
+    if let (Some(hider), Some(owner)) = (hider, owner) {
+        return Hidden::Behind(hider.clone(), owner.id.clone());
+    }
+    elsewhere(view, query, service, hider, subset).unwrap_or(Hidden::Nowhere)
+}
+
+/// A rule of any namespace that defines the subset for the service's host, and why it does not count.
+fn elsewhere(
+    view: &dyn View,
+    query: &TargetQuery,
+    service: &ServiceHead,
+    hider: Option<&ObjectId>,
+    subset: &SubsetName,
+) -> Option<Hidden> {
+    let host = &service.id.host;
+    let label: Arc<str> = host.as_str().split('.').next().unwrap_or_default().into();
+    let named = view.ids(&Index::SubsetOf(label, subset.as_str().into()));
+    let root = view.settings().root_namespace.clone();
+    let counting = [&query.namespace, &service.id.object.namespace, &root];
+    let reason = |id: &ObjectId| {
+        let rules = view.namespace_destination_rules(&id.namespace);
+        let entry = rules.0.get(host)?.iter().find(|entry| entry.id == *id)?;
+        let alone = DestinationRuleSetId(Arc::from([id.clone()]));
+        if !view.destination_rule_set(&alone).subsets.contains_key(subset) {
+            return None;
+        }
+        if !counting.contains(&&id.namespace) {
+            Some(Hidden::Elsewhere(id.clone()))
+        } else if !entry.visibility.covers(&query.namespace) {
+            Some(Hidden::NotExported(id.clone()))
+        } else if !entry.selector.is_empty() {
+            Some(Hidden::OtherClients(id.clone()))
+        } else {
+            hider.map(|hider| Hidden::Behind(hider.clone(), id.clone()))
+        }
+    };
+    named.iter().find_map(reason)
 }
 
 fn lookup(view: &dyn View, query: &TargetQuery, host: &Hostname) -> Result<Arc<ServiceHead>, TargetProblem> {

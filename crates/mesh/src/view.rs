@@ -22,6 +22,8 @@ pub enum Index {
     DelegatesTo(ObjectId),
     /// ServiceEntries that define this host.
     EntryHost(Hostname),
+    /// DestinationRules that define a subset of this name for a host whose first label is this.
+    SubsetOf(Arc<str>, Arc<str>),
     /// Services and ServiceEntries that write this virtual address.
     Address(IpAddr),
     /// Services by namespace and name, both in lower case: host names compare without case.

@@ -217,6 +217,7 @@ fn mirrors(report: &mut Report, path: &str, index: usize, rule: &HttpRoute, merg
     report.about_mirror(MirrorPlace { rule: index, delegated: None, entry: None }, |report| {
         mirror(report, path, rule)
     });
+    own_mirrors(report, index, rule);
     if rule.mirror.is_some() && !rule.mirrors.is_empty() {
         let message =
             "beside mirror: both are served here, but Istio's admission check refuses the combination";
@@ -226,6 +227,21 @@ fn mirrors(report: &mut Report, path: &str, index: usize, rule: &HttpRoute, merg
         let path = format!("{path}.mirrors[{entry}]");
         let place = MirrorPlace { rule: index, delegated: None, entry: Some(entry) };
         report.about_mirror(place, |report| mirrors_entry(report, &path, written));
+    }
+}
+
+/// Mirrors that aim where the rule sends everything.
+fn own_mirrors(report: &mut Report, index: usize, rule: &HttpRoute) {
+    let [only] = rule.route.as_slice() else { return };
+    let Some(destination) = &only.destination else { return };
+    let written = rule.mirror.iter().map(|mirror| (None, mirror));
+    let listed = rule.mirrors.iter().enumerate();
+    let all = written.chain(listed.filter_map(|(entry, it)| Some((Some(entry), it.destination.as_ref()?))));
+    for (entry, _) in all.filter(|(_, mirror)| *mirror == destination) {
+        let place = MirrorPlace { rule: index, delegated: None, entry };
+        let message =
+            "the mirror is where the rule sends its requests: whoever serves one serves its copy, too";
+        report.about_mirror(place, |report| report.add(Code::MirrorOfItself, place.entry_field(), message));
     }
 }
 

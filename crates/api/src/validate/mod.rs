@@ -20,6 +20,7 @@ use std::fmt::Display;
 
 use umbra_ir::{Code, Diagnostic, MirrorPlace, ObjectId, PortNumber, Severity};
 
+use crate::check::headers::quote;
 use crate::check::{Problem, check_duration, host_before_port};
 use crate::types::object::Object;
 use crate::types::scalar::Duration;
@@ -147,6 +148,9 @@ impl Report {
         if let Some(name) = host_before_port(host) {
             let message =
                 format!("no request is for it, since hosts are compared without ports; write {name}");
+            self.add_as(Severity::Warning, Code::InvalidHost, field, message);
+        } else if host.len() > 1 && host[1..].contains('*') {
+            let message = format!("a * counts at the beginning alone; no request is for {}", quote(host));
             self.add_as(Severity::Warning, Code::InvalidHost, field, message);
         }
     }

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use super::Report;
-use umbra_ir::Code;
 use umbra_ir::budget::{ENTRY_ENDPOINTS, ENTRY_PORTS};
+use umbra_ir::{Code, Severity};
 
 use crate::check::budget::EntryBudget;
 use crate::check::check_host;
+use crate::check::headers::quote;
 use crate::read::path::join;
 use crate::types::service_entry::{Resolution, ServiceEntrySpec, WorkloadEntry};
 
@@ -39,6 +40,41 @@ pub(super) fn validate(report: &mut Report, spec: &ServiceEntrySpec) {
         if dns && address.contains('/') && !address.ends_with("/32") && !address.ends_with("/128") {
             let message = "a block of addresses goes with resolution NONE or STATIC only; it has no effect";
             report.add(Code::ConflictingFields, format!("spec.addresses[{index}]"), message);
+        } else if !is_network(address) {
+            let message =
+                format!("{} is neither an IP address nor a block of them; it has no effect", quote(address));
+            report.add(Code::InvalidAddress, format!("spec.addresses[{index}]"), message);
+        }
+    }
+    several_hosts(report, spec);
+}
+
+/// An IP address, or one with the length of its prefix.
+fn is_network(text: &str) -> bool {
+    let (address, length) = text.split_once('/').map_or((text, None), |(ip, length)| (ip, Some(length)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    length.is_none_or(|length| length.parse::<u32>().is_ok_and(|length| length <= most))
+}
+
+/// Bytes carry no host, so that nothing tells the hosts of one port apart.
+fn several_hosts(report: &mut Report, spec: &ServiceEntrySpec) {
+    if spec.hosts.len() < 2 || spec.resolution == Resolution::None {
+        return;
+    }
+    for (index, port) in spec.ports.iter().enumerate() {
+        let word = port.protocol.to_ascii_uppercase();
+        if matches!(word.as_str(), "TCP" | "MONGO" | "REDIS" | "MYSQL") {
+            let message = format!(
+                "{word} carries no host: connections to this port are not told apart, and those of all {} hosts go to one of them",
+                spec.hosts.len()
+            );
+            report.add_as(
+                Severity::Warning,
+                Code::ConflictingFields,
+                format!("spec.ports[{index}].protocol"),
+                message,
+            );
         }
     }
 }

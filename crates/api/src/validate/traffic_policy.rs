@@ -148,6 +148,8 @@ fn connection_pool(report: &mut Report, path: &str, pool: &ConnectionPoolSetting
             // In Istio the server's own sidecar takes the HTTP/2 and hands on HTTP/1.1; umbra puts no proxy there.
             let consequence = "requests go as the port says, HTTP/2 only to one that is called http2 or grpc";
             report.not_acted_on(format!("{path}.http.h2UpgradePolicy"), consequence);
+            let both = [("h2UpgradePolicy", true), ("useClientProtocol", http.use_client_protocol)];
+            report.one_of(&format!("{path}.http"), &both, "useClientProtocol counts");
         }
         if let Some(keepalive) = &http.http2_keep_alive {
             durations.push(("http.http2KeepAlive.interval", keepalive.interval, false));

@@ -102,7 +102,7 @@ const MAX_COMPARED: usize = 500;
 fn gateways(report: &mut Report, spec: &VirtualServiceSpec) {
     for (index, name) in spec.gateways.iter().enumerate() {
         let field = format!("spec.gateways[{index}]");
-        if name.is_empty() || name.starts_with('/') || name.ends_with('/') {
+        if name.is_empty() || name.starts_with('/') || name.ends_with('/') || name.matches('/').count() > 1 {
             let message =
                 "not the name of a gateway (name, namespace/name or mesh); the rules are not served there";
             report.add(Code::InvalidGatewayName, field, message);

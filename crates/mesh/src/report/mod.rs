@@ -5,6 +5,7 @@ mod budget;
 mod hosts;
 mod ownership;
 mod ports;
+mod shadows;
 mod sidecars;
 mod targets;
 

@@ -5,6 +5,7 @@ use umbra_ir::{
     RouteClient, Rule, RuleAction,
 };
 
+use super::shadows::unrouted_shadow;
 use crate::clusters::{protocol_of, speaks_as_client};
 use crate::filter::filter_may_pass;
 use crate::hashing::not_hashed;
@@ -35,6 +36,15 @@ pub(super) fn report_rule(
             || rule.matches.iter().any(|m| filter_may_pass(&m.filter, &client.gateway, client.port))
     };
     let meant: Vec<&Caller> = callers.iter().filter(means).collect();
+    if meant.is_empty() && !callers.is_empty() && callers.iter().all(|caller| caller.served) {
+        let message = "no proxy takes this rule: none of its matches is for a gateway and a port by which these hosts are called";
+        say(
+            rule,
+            true,
+            Diagnostic::new(Code::UnboundRule, id, format!("{}.match", rule.field), message),
+            report,
+        );
+    }
     for caller in meant.iter().filter(|caller| caller.served) {
         report_targets(view, id, rule, &caller.client, report);
     }
@@ -104,6 +114,7 @@ fn report_mirror(
     notes.extend(not_hashed(view, id, &field, cluster));
     notes.extend(as_http1(view, id, &field, forward, cluster, client));
     notes.extend(other_port(view, id, &field, &mirror.destination, cluster, client));
+    notes.extend(unrouted_shadow(view, id, &field, cluster));
     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
     if endpoints == 0 {
         let message = format!(
