@@ -323,22 +323,56 @@ pub enum CaptureBackend {
 }
 
 const VALIDATE_HELP: &str = "\
-Exit code: 0 nothing that is an error, 1 an error, 2 wrong usage (a path that cannot be read included).
+Several folders are several worlds: what one of them says does not count in another. Files, and standard input, belong to
+each of them. --together makes one world of all.
+Exit code: 0 nothing as bad as --fail-on says, 1 something that is, 2 wrong usage (a path that cannot be read included).
 What another object may still supply, such as an unknown host or subset, is a warning.";
 
 /// Arguments of `umbra validate`.
 #[derive(Debug, Args)]
 #[command(after_help = VALIDATE_HELP)]
 pub struct ValidateArgs {
-    /// Files and folders; - is standard input
+    /// Files and folders, each folder a world of its own; - is standard input
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// All folders are one world
+    #[arg(long, env = "UMBRA_TOGETHER", value_parser = BoolishValueParser::new())]
+    pub together: bool,
+    /// End with 1 when something is found that is at least so bad
+    #[arg(long, env = "UMBRA_FAIL_ON", value_name = "SEVERITY", default_value = "error")]
+    pub fail_on: FailOn,
     /// The settings file umbra.yaml; none is read otherwise
     #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Lines for people or JSON for tools
+    /// Lines for people, or one of the forms that tools read
     #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "text")]
-    pub output: Output,
+    pub output: ValidateOutput,
+}
+
+/// How findings are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ValidateOutput {
+    /// Lines for people, with what they are about
+    Text,
+    /// JSON for tools
+    Json,
+    /// SARIF 2.1.0, for code scanners
+    Sarif,
+    /// Annotations for a GitHub workflow's log
+    Github,
+}
+
+/// From which severity on `umbra validate` fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum FailOn {
+    /// Errors alone
+    Error,
+    /// Errors and warnings
+    Warning,
+    /// Whatever is found
+    Info,
+    /// Nothing
+    Never,
 }
 
 /// Arguments of `umbra dump`.

@@ -1,7 +1,9 @@
 //! Diagnostics on their way to people: with file and line, counted, logged once.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use tracing::{error, info, warn};
 use umbra_ir::{Diagnostic, ObjectId, Severity};
 use umbra_source::Place;
@@ -26,9 +28,32 @@ pub fn assemble(
         }
     });
     let mut all: Vec<Diagnostic> = placed.chain(files.iter().cloned()).collect();
-    all.sort_by(|a, b| (&a.file, a.line, a.column, a).cmp(&(&b.file, b.line, b.column, b)));
+    all.sort_by(by_place);
     all.dedup();
     all
+}
+
+/// The order in which people read: by file, then by line.
+pub fn by_place(a: &Diagnostic, b: &Diagnostic) -> Ordering {
+    (&a.file, a.line, a.column, a).cmp(&(&b.file, b.line, b.column, b))
+}
+
+/// A diagnostic as tools get it: with what its code says of every one of its sort.
+#[derive(Debug, Serialize)]
+pub struct Shown<'a> {
+    #[serde(flatten)]
+    diagnostic: &'a Diagnostic,
+    /// What helps.
+    remedy: &'static str,
+    /// Istio's code for the same finding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    istio: Option<&'static str>,
+}
+
+impl<'a> From<&'a Diagnostic> for Shown<'a> {
+    fn from(diagnostic: &'a Diagnostic) -> Self {
+        Shown { diagnostic, remedy: diagnostic.code.remedy(), istio: diagnostic.code.facts().istio }
+    }
 }
 
 /// How many there are of each sort.

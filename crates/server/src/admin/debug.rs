@@ -13,7 +13,7 @@ use umbra_ir::{Diagnostic, Kind, ObjectId};
 use umbra_xds::ResourceType;
 
 use super::Admin;
-use crate::diagnostics::severity_name;
+use crate::diagnostics::{Shown, severity_name};
 use crate::proxies::Proxy;
 use crate::resources;
 
@@ -75,7 +75,7 @@ pub(super) async fn diagnostics(State(admin): State<Admin>, Query(which): Query<
         which.severity.as_deref().is_none_or(|wanted| wanted == severity_name(d.severity))
             && d.object.as_ref().is_none_or(|id| which.wants(id))
     };
-    let diagnostics: Vec<_> = state.diagnostics.iter().filter(wanted).collect();
+    let diagnostics: Vec<_> = state.diagnostics.iter().filter(wanted).map(Shown::from).collect();
     Json(json!({ "diagnostics": diagnostics })).into_response()
 }
 
