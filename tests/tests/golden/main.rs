@@ -13,6 +13,7 @@
 
 mod case;
 mod compute;
+mod fields;
 mod invariants;
 mod ir;
 mod pages;
@@ -47,9 +48,10 @@ fn main() -> ExitCode {
     trials.push(Trial::test("every_field_not_acted_on_is_on_the_compatibility_page", || {
         Ok(pages::check_fields()?)
     }));
+    trials.push(Trial::test("every_field_is_in_the_table_and_in_a_case", || Ok(fields::check_table()?)));
     trials.push(Trial::test("there_are_enough_cases", || {
         let cases = folders().len();
-        if cases < 60 { Err(format!("only {cases} cases").into()) } else { Ok(()) }
+        if cases < 280 { Err(format!("only {cases} cases").into()) } else { Ok(()) }
     }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
