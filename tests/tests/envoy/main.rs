@@ -21,6 +21,7 @@ mod localities;
 mod observed;
 mod outliers;
 mod percentages;
+mod probes;
 mod reload;
 mod routing;
 mod sampling;
