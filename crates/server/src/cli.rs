@@ -45,6 +45,10 @@ pub enum Command {
     Proxies(AskArgs),
     /// List the mirrors of running replicas: target, share, endpoints, and on how many proxies each is live
     Mirrors(AskArgs),
+    /// Stop mirrors: their shares become 0 on all proxies at once, and stay so until they are resumed
+    Stop(StopArgs),
+    /// Let mirrors that were stopped go on
+    Resume(StopArgs),
     /// Print manifests with an Envoy in their Pods, for kubectl apply -f -
     #[command(alias = "kube-inject")]
     Inject(InjectArgs),
@@ -445,6 +449,56 @@ pub struct AskArgs {
     /// Columns for people, more of them, or JSON for tools
     #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "table")]
     pub output: AskOutput,
+}
+
+const STOP_HELP: &str = "\
+What to stop is written into the annotation umbra.io/stop of the VirtualService: with your own rights (whoever may patch
+it may stop its mirrors), or into its file with --dir. Then it is waited for all proxies. What is stopped stays so, also
+over a restart of umbra, until it is resumed.
+  umbra stop reviews                  every mirror of that VirtualService in the namespace of your kubeconfig
+  umbra stop shop/reviews/canary      those of its rule canary
+  umbra stop --all                    everything
+Exit code: 0 every proxy has taken it, 1 not every one, or it could not be written, 2 wrong usage.";
+
+/// Arguments of `umbra stop` and `umbra resume`.
+#[derive(Debug, Args)]
+#[command(after_help = STOP_HELP)]
+pub struct StopArgs {
+    /// What: NAME or NAMESPACE/NAME of a VirtualService, NAMESPACE/NAME/RULE for a rule of it that has a name, or the runtime
+    /// key of one mirror (KEY of `umbra mirrors -o wide`)
+    #[arg(value_name = "MIRROR", required_unless_present = "all")]
+    pub mirrors: Vec<String>,
+    /// Every VirtualService with mirrors, of --namespace or of all
+    #[arg(long, env = "UMBRA_ALL", conflicts_with = "mirrors", value_parser = BoolishValueParser::new())]
+    pub all: bool,
+    /// The namespace of names without one [default: that of the kubeconfig, with --dir default]
+    #[arg(short, long, env = "UMBRA_NAMESPACE", value_name = "NS")]
+    pub namespace: Option<String>,
+    /// How to reach the API server [default: as kubectl, KUBECONFIG or ~/.kube/config]
+    #[arg(long, env = "UMBRA_KUBECONFIG", value_name = "FILE", conflicts_with = "dir")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: its current one]
+    #[arg(long, env = "UMBRA_CONTEXT", value_name = "NAME", conflicts_with = "dir")]
+    pub context: Option<String>,
+    /// Write it into the files of this folder, which umbra serves, instead of a cluster
+    #[arg(long, env = "UMBRA_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where replicas listen, their --admin or --api, to be asked who has taken it; with --peers each knows all
+    #[arg(
+        short,
+        long,
+        env = "UMBRA_API_SERVER",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:15014"
+    )]
+    pub server: Vec<String>,
+    /// How long to wait for proxies; 0s: not at all
+    #[arg(long, env = "UMBRA_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    pub timeout: String,
+    /// Lines for people or JSON for tools
+    #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "text")]
+    pub output: Output,
 }
 
 /// How what replicas say is printed.

@@ -28,6 +28,7 @@ pub mod live;
 pub mod logging;
 mod messages;
 pub mod metrics;
+mod mirrors;
 pub mod observe;
 pub mod pace;
 pub mod peers;

@@ -34,6 +34,8 @@ pub struct ObjectLive {
     pub live: usize,
     /// Some of the others: those that refused it first, then by name.
     pub laggards: Vec<Laggard>,
+    /// Those of its mirrors that are stopped, sorted. An annotation says so, which no version counts.
+    pub stopped: Vec<RuntimeKey>,
 }
 
 /// A proxy on which an object is not live.
@@ -240,6 +242,10 @@ impl ObjectLive {
 
 fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
     let known = outcome.cluster.get(id).filter(|known| !known.in_file);
+    let mirrors = outcome.mirrors.get(id).into_iter().flat_map(|all| all.iter());
+    let mut stopped: Vec<RuntimeKey> =
+        mirrors.filter(|mirror| mirror.stopped).map(|mirror| mirror.key.clone()).collect();
+    stopped.sort();
     ObjectLive {
         object: id.clone(),
         generation: known.map_or(0, |known| known.in_force),
@@ -247,6 +253,7 @@ fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
         total: 0,
         live: 0,
         laggards: Vec::new(),
+        stopped,
     }
 }
 

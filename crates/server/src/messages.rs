@@ -1,7 +1,7 @@
 //! What the process knows, as messages of `umbra.v1`, and replicas' answers back.
 
 use jiff::Timestamp;
-use umbra_ir::{Interception, Kind, ObjectId, ProxyClass, ProxyKind};
+use umbra_ir::{Interception, Kind, ObjectId, ProxyClass, ProxyKind, RuntimeKey};
 use umbra_proto::google;
 use umbra_proto::umbra::v1;
 use umbra_proto::umbra::v1::type_status::State;
@@ -114,59 +114,6 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
     }
 }
 
-/// How many of a million requests were copied, by a mirror that should copy `share`; `None`: it cannot be known.
-pub(crate) fn seen(observed: &v1::Observed, share: Option<u32>) -> Option<f64> {
-    let copies = observed.copies as f64;
-    if observed.shared {
-        return (observed.wanted > 0.0).then_some(f64::from(share?) * copies / observed.wanted);
-    }
-    (observed.primaries > 0).then(|| 1e6 * copies / observed.primaries as f64)
-}
-
-/// Adds what another replica counted.
-pub(crate) fn add_observed(to: &mut v1::Observed, other: &v1::Observed, share: Option<u32>) {
-    let seconds = |it: &v1::Observed| it.since.map_or(i64::MAX, |since| since.seconds);
-    if seconds(other) < seconds(to) {
-        to.since = other.since;
-    }
-    to.primaries += other.primaries;
-    to.copies += other.copies;
-    to.wanted += other.wanted;
-    to.shared |= other.shared;
-    add_answers(&mut to.primary_answers, other.primary_answers.as_ref());
-    add_answers(&mut to.copy_answers, other.copy_answers.as_ref());
-    add_times(&mut to.primary_times, other.primary_times.as_ref());
-    add_times(&mut to.copy_times, other.copy_times.as_ref());
-    if let Some(more) = &other.lost {
-        let lost = to.lost.get_or_insert_default();
-        lost.no_endpoint += more.no_endpoint;
-        lost.overflow += more.overflow;
-        lost.refused += more.refused;
-        lost.timeout += more.timeout;
-        lost.reset += more.reset;
-    }
-    to.seen_per_million = seen(to, share);
-}
-
-fn add_answers(to: &mut Option<v1::Answers>, other: Option<&v1::Answers>) {
-    let (to, Some(more)) = (to.get_or_insert_default(), other) else { return };
-    to.informational += more.informational;
-    to.success += more.success;
-    to.redirection += more.redirection;
-    to.client_error += more.client_error;
-    to.server_error += more.server_error;
-}
-
-fn add_times(to: &mut Option<v1::Times>, other: Option<&v1::Times>) {
-    let (to, Some(more)) = (to.get_or_insert_default(), other) else { return };
-    to.sum += more.sum;
-    if to.bounds.is_empty() {
-        (to.bounds, to.counts) = (more.bounds.clone(), more.counts.clone());
-    } else if to.bounds == more.bounds {
-        to.counts.iter_mut().zip(&more.counts).for_each(|(to, more)| *to += more);
-    }
-}
-
 /// An object as `umbra.v1` names it.
 pub(crate) fn reference(id: &ObjectId) -> v1::ObjectReference {
     v1::ObjectReference {
@@ -197,6 +144,7 @@ pub(crate) fn liveness(live: &ObjectLive) -> v1::ObjectLiveness {
         total: count(live.total),
         live: count(live.live),
         laggards: laggards.collect(),
+        stopped: live.stopped.iter().map(|key| key.as_str().to_owned()).collect(),
     }
 }
 
@@ -214,6 +162,7 @@ pub(crate) fn object_live(message: v1::ObjectLiveness) -> Option<ObjectLive> {
         total: message.total as usize,
         live: message.live as usize,
         laggards: laggards.collect(),
+        stopped: message.stopped.into_iter().map(RuntimeKey::new).collect(),
     })
 }
 
@@ -239,6 +188,7 @@ mod tests {
             total: 3,
             live: 1,
             laggards: vec![laggard(None), laggard(Some("no"))],
+            stopped: vec![RuntimeKey::new("mirror/shop/web/r/|v2|web")],
         };
         assert_eq!(object_live(liveness(&live)), Some(live.clone()));
         let mut of_the_future = liveness(&live);

@@ -8,13 +8,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
-use umbra_ir::ObjectId;
+use umbra_ir::{ObjectId, RuntimeKey};
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
-use umbra_proto::umbra::v1::{ListObjectsRequest, ListObjectsResponse};
+use umbra_proto::umbra::v1::{ListMirrorsRequest, ListObjectsRequest, ListObjectsResponse, Mirror};
 
 use crate::engine_task::EngineHandle;
 use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive};
 use crate::messages;
+use crate::mirrors;
+use crate::observe::Observed;
 use crate::replica::Identity;
 
 /// How long the name of the replicas may take to resolve.
@@ -47,6 +49,7 @@ pub struct Peers {
     identity: Arc<Identity>,
     engine: EngineHandle,
     live: Live,
+    observed: Observed,
     /// `HOST:PORT`s, which together have the addresses of all replicas; empty: there is this one only.
     names: Vec<String>,
     channels: Mutex<BTreeMap<SocketAddr, UmbraClient<Channel>>>,
@@ -60,8 +63,14 @@ struct Answer {
 
 impl Peers {
     /// This replica and those behind `names` (`HOST:PORT`).
-    pub fn new(names: Vec<String>, identity: Identity, engine: EngineHandle, live: Live) -> Self {
-        Peers { identity: Arc::new(identity), engine, live, names, channels: Mutex::default() }
+    pub fn new(
+        names: Vec<String>,
+        identity: Identity,
+        engine: EngineHandle,
+        live: Live,
+        observed: Observed,
+    ) -> Self {
+        Peers { identity: Arc::new(identity), engine, live, observed, names, channels: Mutex::default() }
     }
 
     /// Who this replica is.
@@ -76,10 +85,42 @@ impl Peers {
 
     /// How far one has come.
     pub async fn object(&self, id: &ObjectId) -> PeerAnswer {
-        self.ask(Some(id)).await
+        self.ask(Some(std::slice::from_ref(id))).await
     }
 
-    async fn ask(&self, which: Option<&ObjectId>) -> PeerAnswer {
+    /// Every mirror, with what the proxies of all replicas that answer counted of it.
+    pub(crate) async fn mirrors(&self) -> Vec<Mirror> {
+        let (addresses, _) = self.addresses().await;
+        let others = join_all(addresses.iter().map(|address| self.ask_for_mirrors(*address)));
+        let (own, others) = tokio::join!(mirrors::list(&self.live, &self.observed, ""), others);
+        let mut answers: BTreeMap<String, Vec<Mirror>> = others.into_iter().flatten().collect();
+        answers.insert(self.identity.id.clone(), own.clone());
+        let mut all: BTreeMap<String, Mirror> = BTreeMap::new();
+        for mirror in answers.into_values().flatten() {
+            match all.get_mut(&mirror.id) {
+                Some(known) => mirrors::add(known, &mirror),
+                None => drop(all.insert(mirror.id.clone(), mirror)),
+            }
+        }
+        // What this replica does not have is old, or not to be judged yet.
+        own.into_iter().filter_map(|mirror| all.remove(&mirror.id)).collect()
+    }
+
+    /// Whether the settings say that nothing is to be counted.
+    pub(crate) fn observes_nothing(&self) -> bool {
+        self.observed.is_off()
+    }
+
+    /// The id of the replica at an address, and its mirrors.
+    async fn ask_for_mirrors(&self, address: SocketAddr) -> Result<(String, Vec<Mirror>), Status> {
+        let mut client = self.client(address)?;
+        let asked = client.list_mirrors(ListMirrorsRequest::default());
+        let answer = tokio::time::timeout(ANSWER, asked).await.map_err(late)??.into_inner();
+        Ok((answer.replica.unwrap_or_default().id, answer.mirrors))
+    }
+
+    /// Where the replicas are, and which name does not say so, and why.
+    async fn addresses(&self) -> (Vec<SocketAddr>, Vec<String>) {
         let mut silent = Vec::new();
         let mut addresses = Vec::new();
         for (name, found) in self.names.iter().zip(join_all(self.names.iter().map(|it| resolve(it))).await) {
@@ -90,14 +131,20 @@ impl Peers {
         }
         addresses.sort();
         addresses.dedup();
+        (addresses, silent)
+    }
+
+    /// How far these have come; `None`: all.
+    pub(crate) async fn ask(&self, which: Option<&[ObjectId]>) -> PeerAnswer {
+        let (addresses, mut silent) = self.addresses().await;
         let others = addresses.iter().map(|address| self.ask_one(*address, which));
         let (own, others) = tokio::join!(self.own(which), join_all(others));
         self.forget_all_but(&addresses);
         let (mut answers, mut mirrors) = (BTreeMap::new(), Mirrors::new());
+        let mut all = Vec::new();
         match own {
             Some(own) => {
-                let answer = Answer { replica: self.identity.name.clone(), objects: own.objects };
-                answers.insert(self.identity.id.clone(), answer);
+                all.push(Answer { replica: self.identity.name.clone(), objects: own.objects });
                 mirrors = own.mirrors;
             }
             None => silent.push(format!("{} (its first load is not done)", self.identity.name)),
@@ -111,26 +158,27 @@ impl Peers {
             }
         }
         silent.sort();
-        let replicas = answers.len() + silent.len();
-        let objects = merge(&answers.into_values().collect::<Vec<_>>());
+        all.extend(answers.into_values());
+        let (replicas, objects) = (all.len() + silent.len(), merge(&all));
         PeerAnswer { objects, silent, replicas, mirrors }
     }
 
     /// `None` before the first load.
-    async fn own(&self, which: Option<&ObjectId>) -> Option<ObjectsLive> {
+    async fn own(&self, which: Option<&[ObjectId]>) -> Option<ObjectsLive> {
         if !self.engine.published().ready {
             return None;
         }
-        Some(self.live.objects(which.map(std::slice::from_ref)).await)
+        Some(self.live.objects(which).await)
     }
 
     /// The id of the replica at an address, and what it says.
     async fn ask_one(
         &self,
         address: SocketAddr,
-        which: Option<&ObjectId>,
+        which: Option<&[ObjectId]>,
     ) -> Result<(String, Answer), Status> {
-        let request = ListObjectsRequest { objects: which.map(messages::reference).into_iter().collect() };
+        let objects = which.into_iter().flatten().map(messages::reference).collect();
+        let request = ListObjectsRequest { objects, all_replicas: false };
         let asked = async {
             let mut client = self.client(address)?;
             match client.list_objects(request.clone()).await {
@@ -141,9 +189,8 @@ impl Peers {
                 answer => answer,
             }
         };
-        let late = |_| Status::deadline_exceeded(format!("no answer within {ANSWER:?}"));
         let answer = tokio::time::timeout(ANSWER, asked).await.map_err(late)??;
-        let ListObjectsResponse { replica, objects } = answer.into_inner();
+        let ListObjectsResponse { replica, objects, .. } = answer.into_inner();
         let replica = replica.unwrap_or_default();
         let objects = objects.into_iter().filter_map(messages::object_live).collect();
         Ok((replica.id, Answer { replica: replica.name, objects }))
@@ -166,6 +213,10 @@ impl Peers {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels.retain(|address, _| addresses.contains(address));
     }
+}
+
+fn late<T>(_: T) -> Status {
+    Status::deadline_exceeded(format!("no answer within {ANSWER:?}"))
 }
 
 /// The connection broke; nothing is known about the request.
@@ -200,7 +251,7 @@ pub(crate) fn told(status: &Status) -> String {
     if last.is_empty() { format!("{:?}", status.code()) } else { last }
 }
 
-/// Adds up what replicas say.
+/// Adds up what replicas say; which mirrors are stopped is the first one's word.
 fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
     let mut all: BTreeMap<&ObjectId, ObjectLive> = BTreeMap::new();
     for object in answers.iter().flat_map(|answer| &answer.objects) {
@@ -211,11 +262,13 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
             total: 0,
             live: 0,
             laggards: Vec::new(),
+            stopped: Vec::new(),
         });
         merged.generation = merged.generation.max(object.generation);
         merged.newest = merged.newest.max(object.newest);
     }
     for (id, merged) in &mut all {
+        let mut stopped: Option<&Vec<RuntimeKey>> = None;
         for answer in answers {
             let Ok(at) = answer.objects.binary_search_by(|object| object.object.cmp(id)) else {
                 let words = Some("it has not seen the object yet".to_owned());
@@ -224,7 +277,13 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
             };
             let object = &answer.objects[at];
             merged.total += object.total;
-            if object.generation == merged.generation {
+            let same = object.generation == merged.generation;
+            if same && *stopped.get_or_insert(&object.stopped) != &object.stopped {
+                if object.total > 0 {
+                    let words = "other mirrors are stopped there".to_owned();
+                    merged.laggards.push(behind(answer, Some(words)));
+                }
+            } else if same {
                 merged.live += object.live;
                 merged.laggards.extend(object.laggards.iter().cloned());
             } else if object.total > 0 {
@@ -232,6 +291,7 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
                 merged.laggards.push(behind(answer, Some(words)));
             }
         }
+        merged.stopped = stopped.cloned().unwrap_or_default();
         merged.laggards.sort_by(Laggard::by_weight);
         merged.laggards.truncate(MAX_LAGGARDS);
     }
@@ -249,7 +309,7 @@ mod tests {
 
     use super::*;
 
-    /// Objects as `NAME GENERATION LIVE/TOTAL`, after the replica's name.
+    /// Objects as `NAME GENERATION LIVE/TOTAL`, or so with the key that is stopped behind it, after the replica's name.
     fn answer((replica, objects): &(&str, &[&str])) -> Answer {
         let one = |words: &&str| {
             let parts: Vec<&str> = words.split([' ', '/']).collect();
@@ -265,6 +325,7 @@ mod tests {
                 total,
                 live,
                 laggards: (live..total).map(laggard).collect(),
+                stopped: parts.get(4).map(|key| RuntimeKey::new(*key)).into_iter().collect(),
             }
         };
         Answer { replica: (*replica).to_owned(), objects: objects.iter().map(one).collect() }
@@ -294,6 +355,11 @@ mod tests {
         check(
             &[("a", &["x 4 2/2"]), ("b", &["x 3 2/2"]), ("c", &["x 3 0/0"])],
             &["x 4 2/4: every proxy of replica b"],
+        );
+        // Nor is one where other mirrors are stopped; which should be, the first one says.
+        check(
+            &[("a", &["x 4 2/2 key"]), ("b", &["x 4 2/2"]), ("c", &["x 4 1/1 key"]), ("d", &["x 4 0/0"])],
+            &["x 4 3/5: every proxy of replica b"],
         );
         // One that does not know the object may have proxies that it will reach.
         check(&[("a", &["x 1 1/1"]), ("b", &[])], &["x 1 1/1: every proxy of replica b"]);

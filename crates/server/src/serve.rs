@@ -193,7 +193,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let shutdown = CancellationToken::new();
     let observed = Observed::new(engine.clone());
     let (live, live_work) = Live::new(engine.clone(), proxies.clone());
-    let peers = Arc::new(Peers::new(peers, replica::Identity::new(), engine.clone(), live.clone()));
+    let peers =
+        Arc::new(Peers::new(peers, replica::Identity::new(), engine.clone(), live.clone(), observed.clone()));
     info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
     let (injection, injection_settings) = watch::channel(Arc::new(setup.config.injection.clone()));

@@ -56,6 +56,11 @@ pub(crate) async fn start(cluster: &Cluster) -> Mesh {
 /// As [`start`], with these further flags of umbra.
 pub(crate) async fn start_with(cluster: &Cluster, flags: &[&str]) -> Mesh {
     cluster.install_crds("istio");
+    start_copying(cluster, flags).await
+}
+
+/// As [`start_with`], with the CRDs that are there.
+pub(crate) async fn start_copying(cluster: &Cluster, flags: &[&str]) -> Mesh {
     let mesh = start_workloads(cluster, flags).await;
     cluster.apply(&(SUBSETS.to_owned() + &rule(100.0)));
     wait_share(&mesh, 100.0).await;

@@ -10,6 +10,7 @@ mod inject;
 mod log;
 mod monitoring;
 mod serve;
+mod stop;
 mod validate;
 mod vital;
 

@@ -56,8 +56,10 @@ impl Editor<'_> {
         old: &Map<String, Value>,
         new: &Map<String, Value>,
     ) -> bool {
-        if old.keys().any(|key| !new.contains_key(key)) {
-            return false;
+        for key in old.keys().filter(|key| !new.contains_key(*key)) {
+            if flow || new.is_empty() || !self.remove(entries, key) {
+                return false;
+            }
         }
         let anchors = &self.document.anchors;
         let written = |key: &str| {
@@ -92,6 +94,25 @@ impl Editor<'_> {
         }
         let Some(first) = entries.first() else { return false };
         self.insert_block(first.0.span.start, |indent| emit::block(&Value::Object(added.clone()), indent))
+    }
+
+    /// Takes an entry of a block out, with what stands behind it on its line. False when something else than blanks stands
+    /// before it.
+    fn remove(&mut self, entries: &[(Node, Node)], key: &str) -> bool {
+        let anchors = &self.document.anchors;
+        let is = |(it, _): &&(Node, Node)| key_text(it, anchors) == Some(Key::Text(key.to_owned()));
+        let Some((key, value)) = entries.iter().find(is) else { return false };
+        let start = self.line(key.span.start);
+        if !self.text[start..key.span.start].bytes().all(|b| b == b' ') {
+            return false;
+        }
+        let last = value.span.end.max(key.span.end);
+        let end = match self.text[..last].ends_with('\n') {
+            true => last,
+            false => self.text[last..].find('\n').map_or(self.text.len(), |end| last + end + 1),
+        };
+        self.edits.push((start..end, String::new()));
+        true
     }
 
     /// False when it cannot be done in place.

@@ -24,7 +24,7 @@ pub fn read(text: &str) -> Result<Value, SyntaxError> {
 }
 
 /// The text that means `new`, and is `text` wherever it may be. Things may be added in `new`: keys, and items before and
-/// behind those of a list.
+/// behind those of a list; and keys may be missing in it.
 ///
 /// # Errors
 /// `text` is no YAML.

@@ -32,6 +32,25 @@ fn wrap(
 }
 
 #[test]
+fn keys_that_go() {
+    let take = |key: &'static str| {
+        move |all: &mut Value| drop(all.pointer_mut("/a").unwrap().as_object_mut().unwrap().remove(key))
+    };
+    for (old, want) in [
+        ("a:\n  # about b\n  b: 1\n  x: all # why\n  c: 2\n", "a:\n  # about b\n  b: 1\n  c: 2\n"),
+        ("a:\n  x: all\n  b: 1\nc: 2\n", "a:\n  b: 1\nc: 2\n"),
+        ("a:\n  b: 1\n  x: all", "a:\n  b: 1\n"),
+        ("a:\n  x:\n    y: 1\n    z: 2\n  b: 1\n", "a:\n  b: 1\n"),
+        ("a:\n  x: |\n    y\n    z\n  b: 1\n", "a:\n  b: 1\n"),
+        ("a: {x: 1, b: 2} # c\n", "a: {\"b\":2} # c\n"),
+        // On the line of its list's dash: the map is written anew on one line.
+        ("a:\n  x: all\nc: 2\n", "a:\n  {}\nc: 2\n"),
+    ] {
+        check(old, take("x"), want);
+    }
+}
+
+#[test]
 fn keys() {
     for (old, want) in [
         ("a:\n  # about b\n  b: 1 # one\nc: 2\n", "a:\n  x: {}\n  # about b\n  b: 1 # one\nc: 2\n"),

@@ -37,6 +37,9 @@ struct Verdict {
     live: usize,
     total: usize,
     laggards: Vec<LaggardView>,
+    /// Runtime keys of those of its mirrors that are stopped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stopped: Vec<String>,
     /// Replicas that did not answer.
     silent: Vec<String>,
     message: String,
@@ -148,6 +151,7 @@ fn judge(id: &ObjectId, asked: Option<i64>, answer: PeerAnswer) -> (StatusCode, 
         resource: laggard.resource.clone(),
         words: laggard.words.clone(),
     });
+    let stopped = found.iter().flat_map(|object| &object.stopped);
     let verdict = Verdict {
         object: ObjectView {
             kind: id.kind.as_str(),
@@ -159,6 +163,7 @@ fn judge(id: &ObjectId, asked: Option<i64>, answer: PeerAnswer) -> (StatusCode, 
         live: found.as_ref().map_or(0, |object| object.live),
         total: found.as_ref().map_or(0, |object| object.total),
         laggards: laggards.collect(),
+        stopped: stopped.map(|key| key.as_str().to_owned()).collect(),
         silent,
         message,
     };
@@ -274,6 +279,7 @@ mod tests {
                     words: parts.get(4).map(|words| (*words).to_owned()),
                 })
                 .collect(),
+            stopped: Vec::new(),
         });
         let silent = silent.iter().map(|name| (*name).to_owned()).collect();
         let answer = PeerAnswer {
@@ -317,6 +323,7 @@ mod tests {
             total: 1,
             live: 0,
             laggards: vec![laggard],
+            stopped: Vec::new(),
         };
         let (_, verdict) =
             judge(&id, Some(7), PeerAnswer { objects: vec![object], replicas: 1, ..PeerAnswer::default() });

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use umbra_ir::ObjectId;
 use umbra_proto::umbra::v1::umbra_server::Umbra;
 use umbra_proto::umbra::v1::{
     ListMirrorsRequest, ListMirrorsResponse, ListObjectsRequest, ListObjectsResponse, ListProxiesRequest,
@@ -16,6 +17,7 @@ use super::watching::{self, Watched};
 use super::{ASKS_OF_ONE, Api, MAX_OBJECTS, MAX_WATCHES, WATCHES_OF_ONE};
 use crate::listen::InUse;
 use crate::messages;
+use crate::peers::PeerAnswer;
 
 /// A list takes milliseconds; the engine may be settling a large change before it answers.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -54,6 +56,15 @@ impl Api {
 
 /// Makes a list, in its turn.
 async fn in_time<T>(api: &Api, by: Option<InUse>, list: impl Future<Output = T>) -> Result<T, Status> {
+    in_turn(api, &api.lists, by, list).await
+}
+
+async fn in_turn<T>(
+    api: &Api,
+    turns: &Semaphore,
+    by: Option<InUse>,
+    list: impl Future<Output = T>,
+) -> Result<T, Status> {
     let _portion = match by {
         Some(by) => Some(api.asks_of.take(by.peer).ok_or_else(|| {
             Status::resource_exhausted(format!(
@@ -64,11 +75,16 @@ async fn in_time<T>(api: &Api, by: Option<InUse>, list: impl Future<Output = T>)
     };
     let answer = async {
         // The semaphore is never closed.
-        let _turn = api.lists.acquire().await;
+        let _turn = turns.acquire().await;
         list.await
     };
     let late = |_| Status::deadline_exceeded(format!("no answer within {ANSWER:?}"));
     tokio::time::timeout(ANSWER, answer).await.map_err(late)
+}
+
+/// What all replicas say, in its turn; those turns are the gates', which wait for other replicas too.
+async fn on_all(api: &Api, by: Option<InUse>, which: Option<&[ObjectId]>) -> Result<PeerAnswer, Status> {
+    in_turn(api, &api.gates, by, api.peers.ask(which)).await
 }
 
 fn in_use<T>(request: &Request<T>) -> Option<InUse> {
@@ -122,7 +138,7 @@ impl Umbra for Api {
     ) -> Result<Response<ListObjectsResponse>, Status> {
         self.check_ready()?;
         let by = in_use(&request);
-        let asked = request.into_inner().objects;
+        let ListObjectsRequest { objects: asked, all_replicas } = request.into_inner();
         if asked.len() > MAX_OBJECTS {
             let many = asked.len();
             return Err(Status::invalid_argument(format!("{many} objects, expected at most {MAX_OBJECTS}")));
@@ -130,8 +146,13 @@ impl Umbra for Api {
         // A kind that is unknown here is like an object that does not exist.
         let ids: Vec<_> = asked.iter().filter_map(messages::object_id).collect();
         let which = (!asked.is_empty()).then_some(ids.as_slice());
-        let found = in_time(self, by, self.live.objects(which)).await?;
-        let objects = found.objects.iter().map(messages::liveness).collect();
-        Ok(Response::new(ListObjectsResponse { replica: Some(self.replica()), objects }))
+        let (found, silent) = if all_replicas {
+            let answer = on_all(self, by, which).await?;
+            (answer.objects, answer.silent)
+        } else {
+            (in_time(self, by, self.live.objects(which)).await?.objects, Vec::new())
+        };
+        let objects = found.iter().map(messages::liveness).collect();
+        Ok(Response::new(ListObjectsResponse { replica: Some(self.replica()), objects, silent }))
     }
 }

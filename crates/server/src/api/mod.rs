@@ -3,7 +3,6 @@
 
 mod gate;
 mod grpc;
-mod observed;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -23,6 +22,7 @@ use crate::crowd::Portions;
 use crate::engine_task::EngineHandle;
 use crate::live::Live;
 use crate::messages;
+use crate::mirrors;
 use crate::observe::Observed;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
@@ -137,10 +137,6 @@ impl Api {
 
     /// Every mirror of a namespace (empty: of all), in the order of namespace, name and place.
     async fn list_mirrors(&self, namespace: &str) -> Vec<Mirror> {
-        self.observed.refresh().await;
-        let all = self.live.mirrors().await;
-        let wanted = all.iter().filter(|it| namespace.is_empty() || *it.rule.namespace == *namespace);
-        let one = |it| messages::mirror(it, observed::of(&self.observed, it));
-        wanted.map(one).collect()
+        mirrors::list(&self.live, &self.observed, namespace).await
     }
 }

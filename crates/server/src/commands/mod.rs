@@ -8,6 +8,7 @@ mod dump;
 mod inject;
 mod prepare;
 mod proxy;
+mod stop;
 mod validate;
 
 use std::io::Write;
@@ -46,6 +47,8 @@ pub fn run() -> ExitCode {
         Command::Dump(args) => dump(&args),
         Command::Proxies(args) => proxies(&args),
         Command::Mirrors(args) => mirrors(&args),
+        Command::Stop(args) => stop::stop(&args),
+        Command::Resume(args) => stop::resume(&args),
         Command::Inject(args) => inject(&args),
         Command::Prepare(args) => prepare(&args),
         Command::Capture(args) => capture(&args),

@@ -230,7 +230,7 @@ impl Options {
 }
 
 /// A duration as Istio writes it; `0s` is one here.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     text.parse::<umbra_api::Duration>().ok()?.to_std()
 }
 

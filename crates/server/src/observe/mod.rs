@@ -111,6 +111,11 @@ impl Observed {
         state.table.observation(key, Instant::now())
     }
 
+    /// Nothing is to be counted: the settings say so.
+    pub(crate) fn is_off(&self) -> bool {
+        self.lock().off
+    }
+
     fn counted(&self) -> Counted {
         self.lock().table.counted(prometheus::MAX_SHOWN)
     }

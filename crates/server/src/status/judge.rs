@@ -4,25 +4,46 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
-use umbra_source::kubernetes::{Condition, ConditionType, Reason, Status, Statuses};
+use umbra_source::kubernetes::{AllObserved, Condition, ConditionType, Reason, Said, Status, Statuses};
 
 use super::mirrors::{Line, mirrors_ready, summary};
+use super::observed::{Counted, observed};
 use super::programmed::{Liveness, programmed};
+use super::stopped::stopped;
 use crate::engine_task::{ClusterObject, ClusterObjects};
 use crate::live::Mirrors;
 
 /// Longer messages are cut: a status is no report, `/debug/diagnostics` has it all.
 pub(super) const MAX_MESSAGE: usize = 1024;
 
+/// What is known.
+pub(super) struct Facts<'a> {
+    pub(super) cluster: &'a ClusterObjects,
+    pub(super) diagnostics: &'a [Diagnostic],
+    pub(super) mirrors: &'a Mirrors,
+    pub(super) liveness: &'a Liveness,
+    pub(super) counted: &'a Counted,
+}
+
+/// What was said before: what the API server has, and what this replica wanted to say last.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) there: &'a AllObserved,
+    pub(super) wanted: &'a Statuses,
+}
+
+impl<'a> Before<'a> {
+    fn said(self, id: &ObjectId, kind: ConditionType) -> impl Iterator<Item = Said<'a>> {
+        let there = self.there.get(id).and_then(|is| is.said(kind));
+        there.into_iter().chain(self.wanted.get(id).and_then(|is| is.said(kind)))
+    }
+}
+
 /// The status of every object of the cluster.
-pub(super) fn statuses(
-    cluster: &ClusterObjects,
-    diagnostics: &[Diagnostic],
-    mirrors: &Mirrors,
-    liveness: &Liveness,
-) -> Statuses {
+pub(super) fn statuses(facts: &Facts<'_>, before: Before<'_>) -> Statuses {
+    let Facts { cluster, diagnostics, mirrors, liveness, counted } = facts;
     let mut about: BTreeMap<&ObjectId, Vec<&Diagnostic>> = BTreeMap::new();
-    for diagnostic in diagnostics {
+    for diagnostic in *diagnostics {
         if let Some(id) = &diagnostic.object {
             about.entry(id).or_default().push(diagnostic);
         }
@@ -40,7 +61,14 @@ pub(super) fn statuses(
             conditions.push(programmed(object, live, liveness));
             conditions.extend(mirrors_ready(&lines));
             let messages = messages(&worth(&about));
-            Status { generation: object.generation, conditions, mirrors: summary(&lines, counts), messages }
+            let mut mirrors = summary(&lines, counts);
+            let said = before.said(id, ConditionType::Observed);
+            let words = observed(&lines, id, (object.generation, &mirrors), counted, said);
+            conditions.extend(words.condition);
+            mirrors += &words.summary;
+            let said = before.said(id, ConditionType::Stopped);
+            conditions.extend(stopped(&lines, object.generation, (live, liveness), said));
+            Status { generation: object.generation, conditions, mirrors, messages }
         };
         (id.clone(), status)
     };
@@ -152,7 +180,15 @@ mod tests {
     fn check(diagnostics: &[&str], in_file: bool, want: &str) {
         let diagnostics: Vec<_> = diagnostics.iter().map(|words| diagnostic(words)).collect();
         let object = ClusterObject { generation: 7, in_force: 7, in_file, ..ClusterObject::default() };
-        let all = statuses(&[(id(), object)].into(), &diagnostics, &BTreeMap::new(), &Liveness::default());
+        let facts = Facts {
+            cluster: &[(id(), object)].into(),
+            diagnostics: &diagnostics,
+            mirrors: &BTreeMap::new(),
+            liveness: &Liveness::default(),
+            counted: &Counted::default(),
+        };
+        let before = Before { there: &AllObserved::new(), wanted: &Statuses::new() };
+        let all = statuses(&facts, before);
         let status = &all[&id()];
         let words = status
             .conditions

@@ -6,7 +6,7 @@ use umbra_source::kubernetes::{Condition, ConditionType, Reason};
 use super::judge::cut;
 
 /// A mirror as a status speaks of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Line {
     /// Its place, such as `spec.http[0].mirror`.
     pub(super) field: String,
@@ -16,6 +16,10 @@ pub(super) struct Line {
     pub(super) target: String,
     /// Such as `10%`, `off`, or `stopped`.
     pub(super) share: String,
+    /// It should copy something.
+    pub(super) asks: bool,
+    /// Somebody has stopped it.
+    pub(super) stopped: bool,
     /// Ready endpoints; `None`: it leads nowhere.
     pub(super) endpoints: Option<usize>,
     /// Code and words of what keeps it from copying.
@@ -41,6 +45,8 @@ impl Line {
                 Some(share) => share.to_string(),
                 None => "no share".to_owned(),
             },
+            stopped: mirror.stopped,
+            asks: endpoints.is_some() && mirror.share.is_some_and(|share| share != RuntimeFraction::NONE),
             endpoints,
             fault: fault.map(|problem| (problem.code, problem.message.clone())),
         }
@@ -63,7 +69,7 @@ impl Line {
 }
 
 /// How many mirrors a column has room for.
-const SHOWN: usize = 8;
+pub(super) const SHOWN: usize = 8;
 
 /// Every mirror, such as `v2 10%`, and what is wrong with it; then `live`, if a proxy can have any of them. Of too many,
 /// those with a fault come first and the rest are counted.
@@ -114,6 +120,8 @@ mod tests {
                 name: parts[0].to_owned(),
                 target: format!("web subset {}", parts[0]),
                 share: parts[1].to_owned(),
+                asks: !["off", "stopped"].contains(&parts[1]) && parts[2] != "-",
+                stopped: parts[1] == "stopped",
                 endpoints: parts[2].parse().ok(),
                 fault: parts.get(3).map(|code| (Code::find(code).unwrap(), "why".to_owned())),
             }

@@ -4,7 +4,10 @@
 
 mod judge;
 mod mirrors;
+mod observed;
 mod programmed;
+mod stopped;
+mod telling;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +22,8 @@ use crate::engine_task::Published;
 use crate::live::{Live, Mirrors};
 use crate::metrics::{ByResult, Metrics};
 use crate::peers::Peers;
+use judge::{Before, Facts};
+use observed::Counted;
 use programmed::Liveness;
 
 /// How long to wait for further changes before replicas are asked, and before statuses are computed: nobody reads
@@ -30,6 +35,10 @@ const ASK: Duration = Duration::from_secs(2);
 const ASK_OPEN: Duration = Duration::from_millis(500);
 /// Of all the time, one part in so many at most goes into asking.
 const EASE: u32 = 5;
+/// How often it is asked what was counted of mirrors.
+const COUNT: Duration = Duration::from_secs(10);
+/// Who counts has told by then: a proxy does every five seconds.
+const LONG: Duration = Duration::from_secs(60);
 /// How long proxies may take to connect after the start, before a status says that there are none.
 const WELCOME: Duration = Duration::from_secs(3);
 
@@ -54,6 +63,7 @@ pub(crate) async fn follow(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let (hear, said) = watch::channel(None);
+    let (note, counted) = watch::channel(Arc::default());
     let (send, wanted) = watch::channel(Arc::new(Statuses::new()));
     let (tell, tally) = watch::channel(Tally::default());
     let seat = leadership.clone();
@@ -63,8 +73,9 @@ pub(crate) async fn follow(
         }
         // Each goes on for ever.
         tokio::select! {
-            () = ask(live, peers, leadership.clone(), hear) => "asking the replicas",
-            () = compute(published, said, send) => "judging",
+            () = ask(live, peers.clone(), leadership.clone(), hear) => "asking the replicas",
+            () = count(peers, leadership.clone(), note) => "asking what was counted",
+            () = compute(published, (said, counted), observed.clone(), send) => "judging",
             () = write(server, leadership, observed, wanted, tell) => "writing",
             () = report(tally, metrics) => "counting",
         }
@@ -119,18 +130,48 @@ async fn ask(
     }
 }
 
+/// Asks every replica what its proxies have counted of mirrors, as long as this one writes.
+async fn count(peers: Arc<Peers>, mut leadership: Leadership, note: watch::Sender<Arc<Counted>>) {
+    let mut since: Option<Instant> = None;
+    loop {
+        if leadership.holds() {
+            let begun = *since.get_or_insert_with(Instant::now);
+            let (mirrors, off) = (peers.mirrors().await, peers.observes_nothing());
+            let now = jiff::Timestamp::now().as_second();
+            note.send_replace(Arc::new(Counted::new(mirrors, off, begun.elapsed() >= LONG, now)));
+        } else {
+            since = None;
+            note.send_replace(Arc::default());
+        }
+        tokio::select! {
+            () = leadership.changed(), if !leadership.holds() => {}
+            () = sleep(COUNT) => {}
+        }
+    }
+}
+
 /// What every status should say; nothing, as long as this replica does not ask.
 async fn compute(
     mut published: watch::Receiver<Published>,
-    mut said: watch::Receiver<Option<Arc<Said>>>,
+    (mut said, mut counted): (watch::Receiver<Option<Arc<Said>>>, watch::Receiver<Arc<Counted>>),
+    there: watch::Receiver<AllObserved>,
     send: watch::Sender<Arc<Statuses>>,
 ) {
     loop {
         let heard = said.borrow_and_update().clone();
         // Taken last: never older than what was said.
         let state = published.borrow_and_update().clone();
+        let figures = counted.borrow_and_update().clone();
         let now = heard.map_or(Statuses::new(), |said| {
-            judge::statuses(&state.cluster, &state.diagnostics, &said.mirrors, &said.liveness)
+            let facts = Facts {
+                cluster: &state.cluster,
+                diagnostics: &state.diagnostics,
+                mirrors: &said.mirrors,
+                liveness: &said.liveness,
+                counted: &figures,
+            };
+            let (there, wanted) = (there.borrow().clone(), send.borrow().clone());
+            judge::statuses(&facts, Before { there: &there, wanted: &wanted })
         });
         send.send_if_modified(|before| {
             let changed = **before != now;
@@ -142,6 +183,7 @@ async fn compute(
         tokio::select! {
             changed = published.changed() => if changed.is_err() { return },
             changed = said.changed() => if changed.is_err() { return },
+            changed = counted.changed() => if changed.is_err() { return },
         }
         sleep(PAUSE).await;
     }

@@ -52,12 +52,7 @@ pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all:
         };
         return condition(Reason::NOT_ACCEPTED, message);
     }
-    let named: Vec<String> = laggards.iter().take(NAMED).map(name).collect();
-    let more = total.saturating_sub(on).saturating_sub(named.len());
-    let mut named = named.join("; ");
-    if more > 0 {
-        named += &format!("; and {more} more");
-    }
+    let named = live.map_or_else(String::new, waiting_for);
     let rejected = laggards.first().is_some_and(Laggard::refused);
     if rejected {
         return condition(Reason::REJECTED, format!("{counts}: {named}"));
@@ -81,6 +76,17 @@ pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all:
         (total, live) if live >= total && laggards.is_empty() => condition(Reason::LIVE, counts),
         _ => condition(Reason::PENDING, format!("{counts}: waiting for {named}")),
     }
+}
+
+/// Some of the proxies that have not taken an object, and how many others there are.
+pub(super) fn waiting_for(live: &ObjectLive) -> String {
+    let named: Vec<String> = live.laggards.iter().take(NAMED).map(name).collect();
+    let more = live.total.saturating_sub(live.live).saturating_sub(named.len());
+    let mut named = named.join("; ");
+    if more > 0 {
+        named += &format!("; and {more} more");
+    }
+    named
 }
 
 fn name(laggard: &Laggard) -> String {
@@ -147,7 +153,15 @@ mod tests {
         let id = ObjectId::new(umbra_ir::Kind::Gateway, "shop", "door");
         let generation = words[0].parse().unwrap();
         let (total, live) = (total.parse().unwrap(), live.parse().unwrap());
-        let live = ObjectLive { object: id, generation, newest: generation, total, live, laggards };
+        let live = ObjectLive {
+            object: id,
+            generation,
+            newest: generation,
+            total,
+            live,
+            laggards,
+            stopped: Vec::new(),
+        };
         let all = Liveness { replicas, silent, ..Liveness::default() };
         let said = programmed(&object(7), Some(&live), &all);
         let got = format!("{} {}: {}", said.reason.holds.as_str(), said.reason.word, said.message);

@@ -29,6 +29,9 @@ pub enum ConnectError {
         /// What is wrong with it.
         source: Box<KubeconfigError>,
     },
+    /// Nobody named a kubeconfig, and there is none where kubectl looks for it.
+    #[error("cannot use your kubeconfig (KUBECONFIG, ~/.kube/config): {0}")]
+    Caller(Box<KubeconfigError>),
     /// Not in a pod, or in one without a service account token.
     #[error("no service account found: {0}; run umbra in a pod, or name a kubeconfig")]
     InCluster(#[from] kube::config::InClusterError),
@@ -57,12 +60,14 @@ impl ApiServer {
     /// # Errors
     /// The credentials cannot be found or used.
     pub async fn new(access: &Access) -> Result<Self, ConnectError> {
-        let mut config = match access {
-            Access::Kubeconfig(path) => kubeconfig(path).await.map_err(|source| {
-                ConnectError::Kubeconfig { path: path.clone(), source: Box::new(source) }
-            })?,
+        let config = match access {
+            Access::Kubeconfig(path) => kubeconfig(path, None).await?,
             Access::InCluster => Config::incluster()?,
         };
+        Self::connect(config)
+    }
+
+    pub(crate) fn connect(mut config: Config) -> Result<Self, ConnectError> {
         config.connect_timeout = Some(CONNECT);
         // Every request has a deadline and a way to try again of its own.
         config.read_timeout = None;
@@ -73,7 +78,18 @@ impl ApiServer {
     }
 }
 
-async fn kubeconfig(path: &Path) -> Result<Config, KubeconfigError> {
-    let file = Kubeconfig::read_from(path)?;
-    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await
+async fn kubeconfig(path: &Path, context: Option<&str>) -> Result<Config, ConnectError> {
+    let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+    let file = Kubeconfig::read_from(path).map_err(failed)?;
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(file, &options).await.map_err(failed)
+}
+
+/// As whom a person runs a verb: this kubeconfig, else that of `KUBECONFIG` or of the home folder, as kubectl does.
+pub(crate) async fn of_caller(path: Option<&Path>, context: Option<&str>) -> Result<Config, ConnectError> {
+    if let Some(path) = path {
+        return kubeconfig(path, context).await;
+    }
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    Config::from_kubeconfig(&options).await.map_err(|source| ConnectError::Caller(Box::new(source)))
 }

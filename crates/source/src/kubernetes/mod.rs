@@ -5,6 +5,7 @@
 //! Start reading at: [`watch_cluster`], then `cache.rs` (one watch, pure), `merge.rs` (files beside it, pure),
 //! then `hold.rs` (what waits after an outage, pure) and `listwatch.rs` (one watch as a task).
 
+mod annotate;
 mod authority;
 mod cache;
 mod collect;
@@ -24,6 +25,7 @@ mod review;
 mod status;
 mod told;
 
+pub use annotate::{AnnotateError, Annotations};
 pub use authority::{Kept, Made, Make, Pair, Told, keep_certificate};
 pub use collect::{Cluster, Scope, watch_cluster};
 pub use connect::{Access, ApiServer, ConnectError};
@@ -32,5 +34,5 @@ pub use kept::Keep;
 pub use lease::{Leadership, identity, take_part};
 pub use review::{Account, Review, Reviewer};
 pub use status::{
-    AllObserved, Condition, ConditionType, Observed, Reason, Status, Statuses, Tally, Truth, write,
+    AllObserved, Condition, ConditionType, Observed, Reason, Said, Status, Statuses, Tally, Truth, write,
 };

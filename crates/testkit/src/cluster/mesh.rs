@@ -3,7 +3,7 @@
 #![allow(clippy::panic, reason = "only tests call this, and to fail is its way to speak")]
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,6 +97,11 @@ impl Mesh {
         Ok(())
     }
 
+    /// Where umbra's admin interface is.
+    pub fn admin(&self) -> SocketAddr {
+        self.site.admin
+    }
+
     /// The answer of umbra's admin interface to `GET path`.
     ///
     /// # Errors
@@ -155,6 +160,20 @@ impl Mesh {
     #[track_caller]
     pub fn proxy(&self, name: &str) -> &EnvoyProcess {
         &self.proxies.get(name).unwrap_or_else(|| panic!("no Envoy {name}")).1
+    }
+
+    /// The Pod that an Envoy is beside.
+    ///
+    /// # Panics
+    /// When there is no such Envoy.
+    #[track_caller]
+    pub fn pod(&self, name: &str) -> &Arc<PodState> {
+        &self.proxies.get(name).unwrap_or_else(|| panic!("no Envoy {name}")).0
+    }
+
+    /// Kills an Envoy (SIGKILL); its Pod stays.
+    pub fn kill_proxy(&mut self, name: &str) {
+        self.proxies.remove(name);
     }
 
     /// The network of the Pod that the Envoy is beside.

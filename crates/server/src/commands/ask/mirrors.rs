@@ -5,11 +5,11 @@ use futures::stream::BoxStream;
 use tonic::Status;
 use tonic::transport::Channel;
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
-use umbra_proto::umbra::v1::{Answers, ListMirrorsRequest, Mirror, Observed, Replica, WatchMirrorsRequest};
+use umbra_proto::umbra::v1::{ListMirrorsRequest, Mirror, Observed, Replica, WatchMirrorsRequest};
 
 use super::table::printable;
 use super::watched::{Shown, Update, updates};
-use crate::messages::add_observed;
+use crate::mirrors::{self, percent};
 
 impl Shown for Mirror {
     const FIELD: &'static str = "mirrors";
@@ -44,16 +44,7 @@ impl Shown for Mirror {
     }
 
     fn add(&mut self, other: &Self) {
-        self.total += other.total;
-        self.live += other.live;
-        match (&mut self.observed, &other.observed) {
-            (Some(observed), Some(more)) => add_observed(observed, more, self.parts_per_million),
-            (observed @ None, Some(_)) => observed.clone_from(&other.observed),
-            (_, None) => {}
-        }
-        if self.problem.is_none() {
-            self.problem.clone_from(&other.problem);
-        }
+        mirrors::add(self, other);
     }
 
     fn sort(all: &mut [Self]) {
@@ -101,15 +92,16 @@ impl Shown for Mirror {
 
 fn cells(mirror: &Mirror, wide: bool, live: &str) -> Vec<String> {
     let (namespace, name) = place(mirror);
+    let observed = mirror.observed.as_ref();
     let mut cells = vec![
         namespace.to_owned(),
         name.to_owned(),
         mirror.route.clone(),
         mirror.target.clone(),
         if mirror.stopped { "stopped".to_owned() } else { share(mirror.parts_per_million) },
-        seen(mirror.observed.as_ref()),
-        errors(mirror.observed.as_ref()),
-        lost(mirror.observed.as_ref()),
+        observed.and_then(seen).unwrap_or_default(),
+        observed.and_then(mirrors::errors).map(percent).unwrap_or_default(),
+        observed.and_then(lost).unwrap_or_default(),
         endpoints(mirror),
         live.to_owned(),
         mirror.problem.as_ref().map_or(String::new(), |problem| problem.code.clone()),
@@ -136,42 +128,15 @@ fn share(millionths: Option<u32>) -> String {
 }
 
 /// What share was really copied; with `~` it is worked out from what several mirrors copied together.
-fn seen(observed: Option<&Observed>) -> String {
-    match observed.and_then(|it| Some((it, it.seen_per_million?))) {
-        Some((it, seen)) => format!("{}{}", if it.shared { "~" } else { "" }, percent(seen / 1e6)),
-        None => String::new(),
-    }
-}
-
-/// How many of the target's answers were 5xx.
-fn errors(observed: Option<&Observed>) -> String {
-    let answers = observed.and_then(|it| it.copy_answers.as_ref());
-    let Some(Answers { informational, success, redirection, client_error, server_error }) = answers else {
-        return String::new();
-    };
-    let all = informational + success + redirection + client_error + server_error;
-    if all > 0 { percent(*server_error as f64 / all as f64) } else { String::new() }
+fn seen(observed: &Observed) -> Option<String> {
+    let sign = if observed.shared { "~" } else { "" };
+    Some(format!("{sign}{}", percent(mirrors::seen(observed)?)))
 }
 
 /// How many copies got no whole answer.
-fn lost(observed: Option<&Observed>) -> String {
-    let lost = observed.filter(|it| it.copies > 0).and_then(|it| it.lost.as_ref());
-    lost.map_or(String::new(), |it| {
-        (it.no_endpoint + it.overflow + it.refused + it.timeout + it.reset).to_string()
-    })
-}
-
-/// Of a part of one: to three digits, and never to what it is not quite.
-fn percent(part: f64) -> String {
-    let percent = part * 100.0;
-    let digits = match percent {
-        it if it <= 0.0 || it >= 99.995 => 0,
-        it if it >= 99.95 => 2,
-        it if it >= 10.0 => 1,
-        it if it >= 0.01 => 2,
-        _ => 4,
-    };
-    format!("{percent:.digits$}%")
+fn lost(observed: &Observed) -> Option<String> {
+    let lost = mirrors::lost(observed);
+    (!lost.is_empty()).then(|| lost.into_iter().map(|(_, count)| count).sum::<u64>().to_string())
 }
 
 /// Of each cluster, when a mirror has several.
@@ -183,45 +148,6 @@ fn endpoints(mirror: &Mirror) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_as_people_read_them() {
-        for (part, text) in [
-            (0.0, "0%"),
-            (1.0, "100%"),
-            (0.99994, "99.99%"),
-            (0.248, "24.8%"),
-            (0.0021, "0.21%"),
-            (0.00001, "0.0010%"),
-            (1.04, "104%"),
-        ] {
-            assert_eq!(percent(part), text);
-        }
-    }
-
-    #[test]
-    fn replicas_count_together() {
-        let one = |primaries, copies, server_error| Observed {
-            primaries,
-            copies,
-            copy_answers: Some(Answers {
-                success: copies - server_error,
-                server_error,
-                ..Answers::default()
-            }),
-            ..Observed::default()
-        };
-        let mirror = |observed| Mirror { observed, parts_per_million: Some(250_000), ..Mirror::default() };
-        let mut all = mirror(None);
-        all.add(&mirror(Some(one(1000, 240, 0))));
-        all.add(&mirror(None));
-        all.add(&mirror(Some(one(1000, 260, 5))));
-        let observed = all.observed.as_ref();
-        assert_eq!([seen(observed), errors(observed), lost(observed)], ["25.0%", "1.00%", ""]);
-        let shared = Observed { shared: true, wanted: 400.0, seen_per_million: None, ..one(0, 0, 0) };
-        all.add(&mirror(Some(shared)));
-        assert_eq!(seen(all.observed.as_ref()), "~31.2%");
-    }
 
     #[test]
     fn shares_as_people_write_them() {

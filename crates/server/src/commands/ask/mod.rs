@@ -2,7 +2,7 @@
 
 mod mirrors;
 mod proxies;
-mod replicas;
+pub(super) mod replicas;
 mod table;
 mod watched;
 
@@ -25,14 +25,20 @@ pub(super) fn mirrors(args: &AskArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn ask<T: Shown>(args: &AskArgs) -> anyhow::Result<ExitCode> {
-    if let Some(wrong) = args.server.iter().find(|server| !is_address(server)) {
-        return Err(usage(format!("--server: {wrong:?} is not HOST:PORT, such as 127.0.0.1:15014")));
-    }
+    check_servers(&args.server)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(watched::show::<T>(args));
     // A name that does not resolve holds a thread.
     runtime.shutdown_background();
     result
+}
+
+/// Refuses what is no address of a replica.
+pub(super) fn check_servers(servers: &[String]) -> anyhow::Result<()> {
+    match servers.iter().find(|server| !is_address(server)) {
+        Some(wrong) => Err(usage(format!("--server: {wrong:?} is not HOST:PORT, such as 127.0.0.1:15014"))),
+        None => Ok(()),
+    }
 }
 
 fn is_address(server: &str) -> bool {

@@ -17,15 +17,15 @@ const ANSWER: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// What came of asking one address.
-pub(super) struct Asked<T> {
+pub(in crate::commands) struct Asked<T> {
     /// The address as a person would write it, with the name that led to it.
-    pub(super) address: String,
+    pub(in crate::commands) address: String,
     /// The answer, or why there is none.
-    pub(super) answer: Result<T, String>,
+    pub(in crate::commands) answer: Result<T, String>,
 }
 
 /// Asks every address behind `servers`, all at once; the order is that of the servers, then of the addresses.
-pub(super) async fn ask<T, F: Future<Output = Result<T, Status>>>(
+pub(in crate::commands) async fn ask<T, F: Future<Output = Result<T, Status>>>(
     servers: &[String],
     call: impl Fn(UmbraClient<Channel>) -> F,
 ) -> Vec<Asked<T>> {

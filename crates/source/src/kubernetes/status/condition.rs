@@ -36,12 +36,21 @@ pub enum ConditionType {
     Programmed,
     /// The mirrors of a VirtualService can copy; there is none without mirrors.
     MirrorsReady,
+    /// The mirrors of a VirtualService do copy; there is none where nobody asks for copies.
+    Observed,
+    /// Somebody has stopped mirrors of a VirtualService, and every proxy has taken it; there is none before that.
+    Stopped,
 }
 
 impl ConditionType {
     /// Every one, in the order in which they are listed.
-    pub const ALL: [ConditionType; 3] =
-        [ConditionType::Accepted, ConditionType::Programmed, ConditionType::MirrorsReady];
+    pub const ALL: [ConditionType; 5] = [
+        ConditionType::Accepted,
+        ConditionType::Programmed,
+        ConditionType::MirrorsReady,
+        ConditionType::Observed,
+        ConditionType::Stopped,
+    ];
 
     /// The `type` of the condition.
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +58,8 @@ impl ConditionType {
             ConditionType::Accepted => "Accepted",
             ConditionType::Programmed => "Programmed",
             ConditionType::MirrorsReady => "MirrorsReady",
+            ConditionType::Observed => "Observed",
+            ConditionType::Stopped => "Stopped",
         }
     }
 }
@@ -108,6 +119,32 @@ reasons! {
     READY = MirrorsReady True "Ready";
     /// No proxy can serve the rule that a mirror stands in.
     NOT_SERVED = MirrorsReady Unknown "NotServed";
+    /// Every mirror copies, and hardly a copy is lost.
+    COPYING = Observed True "Copying";
+    /// There were requests, and nothing was copied.
+    NOTHING_COPIED = Observed False "NothingCopied";
+    /// Less than half of what should be was copied.
+    FEWER_COPIED = Observed False "FewerCopied";
+    /// Copies are lost, most of them since the target had no endpoint that could be called.
+    LOST_NO_ENDPOINT = Observed False "LostNoEndpoint";
+    /// Most of them since too many were under way.
+    LOST_OVERFLOW = Observed False "LostOverflow";
+    /// Most of them for want of a connection.
+    LOST_REFUSED = Observed False "LostRefused";
+    /// Most of them since they took too long.
+    LOST_TIMEOUT = Observed False "LostTimeout";
+    /// Most of them since the target broke off.
+    LOST_RESET = Observed False "LostReset";
+    /// There were too few requests to tell.
+    TOO_FEW_REQUESTS = Observed Unknown "TooFewRequests";
+    /// Nobody tells what is copied.
+    NOT_OBSERVED = Observed Unknown "NotObserved";
+    /// Every proxy has taken it.
+    STOPPED = Stopped True "Stopped";
+    /// Some proxy has not answered yet.
+    STOPPING = Stopped False "Stopping";
+    /// None is any longer.
+    RESUMED = Stopped False "Resumed";
 }
 
 impl Reason {
@@ -139,6 +176,16 @@ impl EventReason {
     pub(crate) const REJECTED: Self = EventReason { warning: true, word: "Rejected" };
     /// Every proxy has taken it after that.
     pub(crate) const PROGRAMMED: Self = EventReason { warning: false, word: "Programmed" };
+    /// Requests come, and are not copied as they should be, or copies are lost.
+    pub(crate) const NOT_COPIED: Self = EventReason { warning: true, word: "NotCopied" };
+    /// They are again.
+    pub(crate) const COPYING: Self = EventReason { warning: false, word: "Copying" };
+    /// Somebody stops mirrors.
+    pub(crate) const STOPPING: Self = EventReason { warning: false, word: "Stopping" };
+    /// Every proxy has taken that.
+    pub(crate) const STOPPED: Self = EventReason { warning: false, word: "Stopped" };
+    /// They go on.
+    pub(crate) const RESUMED: Self = EventReason { warning: false, word: "Resumed" };
 
     /// What to tell when a condition turns: what it was before (`None`: it was not there, so the object is new, or umbra
     /// is), with its reason, and what it is now.
@@ -158,6 +205,12 @@ impl EventReason {
                 Some(Self::REJECTED)
             }
             (ConditionType::Programmed, Truth::True) if was_rejected => Some(Self::PROGRAMMED),
+            (ConditionType::Stopped, Truth::True) if !held => Some(Self::STOPPED),
+            (ConditionType::Stopped, _) if why == Some(now.word) || now.holds == Truth::True => None,
+            (ConditionType::Stopped, _) if now == Reason::STOPPING => Some(Self::STOPPING),
+            (ConditionType::Stopped, _) => Some(Self::RESUMED),
+            (ConditionType::Observed, Truth::False) if !failed => Some(Self::NOT_COPIED),
+            (ConditionType::Observed, Truth::True) if failed => Some(Self::COPYING),
             _ => None,
         }
     }
@@ -211,6 +264,11 @@ mod tests {
             EventReason::MIRRORS_READY,
             EventReason::REJECTED,
             EventReason::PROGRAMMED,
+            EventReason::NOT_COPIED,
+            EventReason::COPYING,
+            EventReason::STOPPING,
+            EventReason::STOPPED,
+            EventReason::RESUMED,
         ];
         let declared: Vec<_> = all.iter().map(|it| format!("{} {}", it.severity(), it.word)).collect();
         assert_eq!(shown.collect::<Vec<_>>(), declared);
@@ -251,6 +309,20 @@ mod tests {
             ("False/Rejected", Reason::REJECTED, ""),
             ("False/Rejected", Reason::LIVE, "Normal Programmed"),
             ("False/Pending", Reason::LIVE, ""),
+            ("", Reason::COPYING, ""),
+            ("", Reason::NOTHING_COPIED, "Warning NotCopied"),
+            ("Unknown/TooFewRequests", Reason::LOST_RESET, "Warning NotCopied"),
+            ("False/LostReset", Reason::NOTHING_COPIED, ""),
+            ("False/LostReset", Reason::COPYING, "Normal Copying"),
+            ("False/LostReset", Reason::NOT_OBSERVED, ""),
+            ("", Reason::STOPPING, "Normal Stopping"),
+            ("", Reason::STOPPED, "Normal Stopped"),
+            ("False/Stopping", Reason::STOPPING, ""),
+            ("False/Stopping", Reason::STOPPED, "Normal Stopped"),
+            ("True/Stopped", Reason::STOPPED, ""),
+            ("True/Stopped", Reason::RESUMED, "Normal Resumed"),
+            ("False/Resumed", Reason::RESUMED, ""),
+            ("False/Resumed", Reason::STOPPED, "Normal Stopped"),
         ] {
             let said = EventReason::of(before.split_once('/'), now);
             let said = said.map_or_else(String::new, |it| format!("{} {}", it.severity(), it.word));

@@ -42,6 +42,19 @@ pub struct Status {
     pub messages: Vec<Value>,
 }
 
+/// What was said by a condition before, and by its side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Said<'a> {
+    /// Why it held, or did not.
+    pub reason: &'a str,
+    /// For people.
+    pub message: &'a str,
+    /// The version (`metadata.generation`) of the object that it was about.
+    pub generation: i64,
+    /// The line about all mirrors.
+    pub mirrors: &'a str,
+}
+
 /// Every status that should be there.
 pub type Statuses = BTreeMap<ObjectId, Status>;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use umbra_ir::ObjectId;
 
-use super::{Condition, ConditionType, Observed, Reason, Status};
+use super::{Condition, ConditionType, Observed, Reason, Said, Status};
 use crate::Generations;
 
 /// How far what is there is from what should be.
@@ -45,6 +45,17 @@ impl Observed {
         let is = self.conditions().iter().find(|is| is["type"] == kind.as_str())?;
         Some((is["status"].as_str().unwrap_or_default(), is["reason"].as_str().unwrap_or_default()))
     }
+
+    /// What a condition says, if it is there.
+    pub fn said(&self, kind: ConditionType) -> Option<Said<'_>> {
+        let is = self.conditions().iter().find(|is| is["type"] == kind.as_str())?;
+        Some(Said {
+            reason: is["reason"].as_str().unwrap_or_default(),
+            message: is["message"].as_str().unwrap_or_default(),
+            generation: number(&is["observedGeneration"]).unwrap_or_default(),
+            mirrors: self.status["mirrors"].as_str().unwrap_or_default(),
+        })
+    }
 }
 
 /// Who owns fields of a list by type owns them one by one (`k:{"type":"Accepted"}`); of a list that is one value,
@@ -58,6 +69,17 @@ fn is_atomic(value: &Value) -> bool {
 }
 
 impl Status {
+    /// What a condition says, if it is there.
+    pub fn said(&self, kind: ConditionType) -> Option<Said<'_>> {
+        let is = self.conditions.iter().find(|is| is.reason.condition == kind)?;
+        Some(Said {
+            reason: is.reason.word,
+            message: &is.message,
+            generation: self.generation,
+            mirrors: &self.mirrors,
+        })
+    }
+
     /// How far `observed` is from this, apart from what others say there.
     pub(super) fn differs_from(&self, observed: &Observed) -> Difference {
         let there = observed.conditions();

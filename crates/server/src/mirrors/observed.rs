@@ -12,9 +12,17 @@ pub(super) fn of(observed: &Observed, mirror: &MirrorLive) -> Option<v1::Observe
     let observation = observed.of(&mirror.state.key)?;
     let since = observed.time(observation.since);
     let mut message = message(&observation, since);
-    message.seen_per_million =
-        crate::messages::seen(&message, mirror.share().map(|share| share.millionths()));
+    message.seen_per_million = seen_per_million(&message, mirror.share().map(|share| share.millionths()));
     Some(message)
+}
+
+/// How many of a million requests were copied, by a mirror that should copy `share`; `None`: it cannot be known.
+pub(super) fn seen_per_million(observed: &v1::Observed, share: Option<u32>) -> Option<f64> {
+    let copies = observed.copies as f64;
+    if observed.shared {
+        return (observed.wanted > 0.0).then_some(f64::from(share?) * copies / observed.wanted);
+    }
+    (observed.primaries > 0).then(|| 1e6 * copies / observed.primaries as f64)
 }
 
 fn message(observation: &Observation, since: Timestamp) -> v1::Observed {

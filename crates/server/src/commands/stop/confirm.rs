@@ -1,0 +1,198 @@
+//! Who has taken what was written: asked of the replicas until every proxy has, or patience ends.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use umbra_ir::{ObjectId, RuntimeKey};
+use umbra_istio::Stop;
+use umbra_proto::umbra::v1::{ListMirrorsRequest, ListObjectsRequest, Mirror};
+
+use crate::commands::ask::replicas::{self, Asked};
+use crate::live::ObjectLive;
+use crate::messages::{object_id, object_live, reference};
+
+/// From one question to the next.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Objects that one question may name.
+const MAX_OBJECTS: usize = 1000;
+/// Proxies that are named in words.
+const NAMED: usize = 3;
+
+/// How far one VirtualService has come.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Confirmed {
+    /// Proxies that have taken it, of how many.
+    pub(super) live: usize,
+    pub(super) total: usize,
+    /// Runtime keys of mirrors that are stopped.
+    pub(super) stopped: Vec<String>,
+    /// Proxies that have not taken it.
+    pub(super) laggards: Vec<String>,
+    /// What is missing, in words; `None`: nothing.
+    pub(super) why_not: Option<String>,
+}
+
+/// Waits until what the annotations say is in force everywhere; gives how far each has come.
+pub(super) async fn wait(
+    servers: &[String],
+    annotations: &BTreeMap<ObjectId, Option<String>>,
+    patience: Duration,
+) -> BTreeMap<ObjectId, Confirmed> {
+    let deadline = Instant::now() + patience;
+    let mut all: BTreeMap<ObjectId, Confirmed> = BTreeMap::new();
+    let mut heard = false;
+    loop {
+        let open: Vec<&ObjectId> =
+            annotations.keys().filter(|id| all.get(*id).is_none_or(|it| it.why_not.is_some())).collect();
+        if open.is_empty() {
+            return all;
+        }
+        for part in open.chunks(MAX_OBJECTS) {
+            match ask(servers, part, annotations).await {
+                Ok(now) => {
+                    heard = true;
+                    all.extend(now);
+                }
+                Err(why) => {
+                    let silent = |id: &&ObjectId| {
+                        let before = all.get(*id).cloned().unwrap_or_default();
+                        ((*id).clone(), Confirmed { why_not: Some(why.clone()), ..before })
+                    };
+                    let now: Vec<_> = part.iter().map(silent).collect();
+                    all.extend(now);
+                }
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Where nobody has ever answered, nobody will.
+        if left.is_zero() || !heard {
+            return all;
+        }
+        tokio::time::sleep(PAUSE.min(left)).await;
+    }
+}
+
+/// What all servers say of these together: nothing is confirmed that one of them denies.
+async fn ask(
+    servers: &[String],
+    ids: &[&ObjectId],
+    annotations: &BTreeMap<ObjectId, Option<String>>,
+) -> Result<BTreeMap<ObjectId, Confirmed>, String> {
+    let objects: Vec<_> = ids.iter().map(|id| reference(id)).collect();
+    let asked = replicas::ask(servers, |mut client| {
+        let request = ListObjectsRequest { objects: objects.clone(), all_replicas: true };
+        async move {
+            let mirrors = client.list_mirrors(ListMirrorsRequest::default()).await?.into_inner().mirrors;
+            Ok((mirrors, client.list_objects(request).await?.into_inner()))
+        }
+    });
+    let mut all: BTreeMap<ObjectId, Confirmed> = BTreeMap::new();
+    for Asked { address, answer } in asked.await {
+        let (mirrors, answer) = answer.map_err(|why| format!("no answer from {address}: {why}"))?;
+        let known: BTreeMap<ObjectId, ObjectLive> = answer
+            .objects
+            .into_iter()
+            .filter_map(object_live)
+            .map(|live| (live.object.clone(), live))
+            .collect();
+        for id in ids {
+            let annotation = annotations.get(*id).and_then(Option::as_deref);
+            let wanted = stopped(&mirrors, id, Stop::parse(annotation));
+            let now = judge(known.get(*id), id, &wanted, &answer.silent);
+            let worse = all.get(*id).is_some_and(|before| before.why_not.is_some());
+            if !worse {
+                all.insert((*id).clone(), now);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The mirrors of a VirtualService that an annotation stops, sorted.
+fn stopped(mirrors: &[Mirror], id: &ObjectId, stop: Stop<'_>) -> Vec<RuntimeKey> {
+    let of = |mirror: &&Mirror| mirror.rule.as_ref().and_then(object_id).as_ref() == Some(id);
+    let mut keys: Vec<RuntimeKey> = mirrors
+        .iter()
+        .filter(of)
+        .map(|mirror| (mirror.route.as_str(), RuntimeKey::new(mirror.runtime_key.as_str())))
+        .filter(|(rule, key)| stop.stops(rule, key))
+        .map(|(_, key)| key)
+        .collect();
+    keys.sort();
+    keys
+}
+
+fn judge(live: Option<&ObjectLive>, id: &ObjectId, wanted: &[RuntimeKey], silent: &[String]) -> Confirmed {
+    let Some(live) = live else {
+        let why = format!("umbra knows no {id}");
+        return Confirmed { why_not: Some(why), ..Confirmed::default() };
+    };
+    let laggards: Vec<String> = live
+        .laggards
+        .iter()
+        .map(|it| match &it.words {
+            Some(words) if it.resource.is_empty() => format!("{} ({words})", it.proxy),
+            Some(words) => format!("{} (rejected {}: {words})", it.proxy, it.resource),
+            None => format!("{} ({})", it.proxy, it.resource),
+        })
+        .collect();
+    let why_not = if live.stopped != wanted {
+        Some("umbra has not seen it yet".to_owned())
+    } else if !silent.is_empty() {
+        Some(format!("replicas that did not answer: {}", silent.join(", ")))
+    } else if live.live < live.total || !laggards.is_empty() {
+        let named = laggards.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+        let more = (live.total - live.live.min(live.total)).saturating_sub(laggards.len().min(NAMED));
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        Some(format!("{} of {} proxies have taken it; waiting for {named}{more}", live.live, live.total))
+    } else {
+        None
+    };
+    let stopped = live.stopped.iter().map(|key| key.as_str().to_owned()).collect();
+    Confirmed { live: live.live, total: live.total, stopped, laggards, why_not }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_ir::Kind;
+
+    use super::*;
+    use crate::live::Laggard;
+
+    #[test]
+    fn when_it_is_confirmed() {
+        let id = ObjectId::new(Kind::VirtualService, "shop", "web");
+        let key = RuntimeKey::new("mirror/shop/web/r/|v2|web");
+        let live = |live, total, stopped: &[&RuntimeKey]| ObjectLive {
+            object: id.clone(),
+            generation: 1,
+            newest: 1,
+            total,
+            live,
+            laggards: (live..total)
+                .map(|n| Laggard {
+                    proxy: format!("p{n}.shop"),
+                    resource: "rtds/umbra".to_owned(),
+                    words: None,
+                })
+                .collect(),
+            stopped: stopped.iter().map(|key| (*key).clone()).collect(),
+        };
+        for (known, silent, want) in [
+            (None, &[][..], "umbra knows no VirtualService shop/web"),
+            (Some(live(2, 2, &[])), &[], "umbra has not seen it yet"),
+            (Some(live(2, 2, &[&key])), &["b"], "replicas that did not answer: b"),
+            (
+                Some(live(1, 6, &[&key])),
+                &[],
+                "1 of 6 proxies have taken it; waiting for p1.shop (rtds/umbra); p2.shop (rtds/umbra); p3.shop (rtds/umbra); and 2 more",
+            ),
+            (Some(live(2, 2, &[&key])), &[], ""),
+            (Some(live(0, 0, &[&key])), &[], ""),
+        ] {
+            let silent: Vec<String> = silent.iter().map(|who| (*who).to_owned()).collect();
+            let got = judge(known.as_ref(), &id, std::slice::from_ref(&key), &silent);
+            assert_eq!(got.why_not.unwrap_or_default(), want);
+        }
+    }
+}

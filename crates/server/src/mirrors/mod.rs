@@ -1,0 +1,110 @@
+//! Every mirror with how far it has come and what became of its copies, of one replica and of several together.
+//!
+//! Start reading at: [`list`], then `figures.rs` (what people read).
+
+mod figures;
+mod observed;
+
+use umbra_proto::umbra::v1;
+
+use crate::live::Live;
+use crate::messages;
+use crate::observe::Observed;
+
+pub(crate) use figures::{errors, lost, percent, seen};
+
+/// Every mirror of a namespace (empty: of all) as this replica knows it, in the order of namespace, name and place.
+pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> Vec<v1::Mirror> {
+    observed.refresh().await;
+    let all = live.mirrors().await;
+    let wanted = all.iter().filter(|it| namespace.is_empty() || *it.rule.namespace == *namespace);
+    wanted.map(|it| messages::mirror(it, observed::of(observed, it))).collect()
+}
+
+/// Adds what another replica says of the same mirror.
+pub(crate) fn add(to: &mut v1::Mirror, other: &v1::Mirror) {
+    to.total += other.total;
+    to.live += other.live;
+    match (&mut to.observed, &other.observed) {
+        (Some(observed), Some(more)) => add_observed(observed, more, to.parts_per_million),
+        (observed @ None, Some(_)) => observed.clone_from(&other.observed),
+        (_, None) => {}
+    }
+    if to.problem.is_none() {
+        to.problem.clone_from(&other.problem);
+    }
+}
+
+fn add_observed(to: &mut v1::Observed, other: &v1::Observed, share: Option<u32>) {
+    let seconds = |it: &v1::Observed| it.since.map_or(i64::MAX, |since| since.seconds);
+    if seconds(other) < seconds(to) {
+        to.since = other.since;
+    }
+    to.primaries += other.primaries;
+    to.copies += other.copies;
+    to.wanted += other.wanted;
+    to.shared |= other.shared;
+    add_answers(&mut to.primary_answers, other.primary_answers.as_ref());
+    add_answers(&mut to.copy_answers, other.copy_answers.as_ref());
+    add_times(&mut to.primary_times, other.primary_times.as_ref());
+    add_times(&mut to.copy_times, other.copy_times.as_ref());
+    if let Some(more) = &other.lost {
+        let lost = to.lost.get_or_insert_default();
+        lost.no_endpoint += more.no_endpoint;
+        lost.overflow += more.overflow;
+        lost.refused += more.refused;
+        lost.timeout += more.timeout;
+        lost.reset += more.reset;
+    }
+    to.seen_per_million = observed::seen_per_million(to, share);
+}
+
+fn add_answers(to: &mut Option<v1::Answers>, other: Option<&v1::Answers>) {
+    let (to, Some(more)) = (to.get_or_insert_default(), other) else { return };
+    to.informational += more.informational;
+    to.success += more.success;
+    to.redirection += more.redirection;
+    to.client_error += more.client_error;
+    to.server_error += more.server_error;
+}
+
+fn add_times(to: &mut Option<v1::Times>, other: Option<&v1::Times>) {
+    let (to, Some(more)) = (to.get_or_insert_default(), other) else { return };
+    to.sum += more.sum;
+    if to.bounds.is_empty() {
+        (to.bounds, to.counts) = (more.bounds.clone(), more.counts.clone());
+    } else if to.bounds == more.bounds {
+        to.counts.iter_mut().zip(&more.counts).for_each(|(to, more)| *to += more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_proto::umbra::v1::{Answers, Mirror, Observed};
+
+    use super::*;
+
+    #[test]
+    fn replicas_count_together() {
+        let one = |primaries, copies, server_error| Observed {
+            primaries,
+            copies,
+            copy_answers: Some(Answers {
+                success: copies - server_error,
+                server_error,
+                ..Answers::default()
+            }),
+            ..Observed::default()
+        };
+        let mirror = |observed| Mirror { observed, parts_per_million: Some(250_000), ..Mirror::default() };
+        let mut all = mirror(None);
+        add(&mut all, &mirror(Some(one(1000, 240, 0))));
+        add(&mut all, &mirror(None));
+        add(&mut all, &mirror(Some(one(1000, 260, 5))));
+        let observed = all.observed.as_ref().expect("it is observed");
+        assert_eq!((seen(observed), errors(observed), lost(observed)), (Some(0.25), Some(0.01), Vec::new()));
+        let shared = Observed { shared: true, wanted: 400.0, seen_per_million: None, ..one(0, 0, 0) };
+        add(&mut all, &mirror(Some(shared)));
+        assert_eq!(seen(all.observed.as_ref().expect("it is observed")), Some(0.3125));
+    }
+}

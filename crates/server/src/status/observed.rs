@@ -1,0 +1,496 @@
+//! What really became of copies, as a status says it: an alarm where they are missing, and figures that are said anew only when
+//! what they mean has changed. Pure.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+
+use umbra_ir::{Kind, ObjectId};
+use umbra_proto::umbra::v1;
+use umbra_source::kubernetes::{Condition, Reason, Said, Truth};
+
+use super::mirrors::{Line, SHOWN};
+use super::telling::Telling;
+use crate::mirrors::{errors, lost, percent, seen};
+
+/// From so many copies that should be there on, it is no chance when there is none: once in half a billion.
+const ENOUGH: f64 = 20.0;
+/// From so many on, it is none when there is less than half of them.
+const PLENTY: f64 = 200.0;
+/// What part of them is too little, and what is enough again.
+const FEWER: (f64, f64) = (0.5, 0.7);
+/// What part of the copies may be lost, and with what it is well again.
+const LOST: (f64, f64) = (0.01, 0.005);
+/// Fewer copies than this are not worth an alarm.
+const LOST_COPIES: u64 = 10;
+/// The longest name of a mirror in the message: a host's may be long.
+const NAME: usize = 40;
+/// After so many seconds without a request it is said that there are none: before, another replica may just have begun to count.
+const SILENCE: i64 = 300;
+
+/// What proxies have counted, of every mirror.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Counted {
+    /// By VirtualService and place.
+    mirrors: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>>,
+    /// Why nobody counts, where that is known.
+    why_not: Option<&'static str>,
+    /// The time, as a Unix time in seconds.
+    now: i64,
+}
+
+impl Counted {
+    /// `off`: the settings say that nothing is to be observed. `long`: whoever counts would have told by now.
+    pub(super) fn new(mirrors: Vec<v1::Mirror>, off: bool, long: bool, now: i64) -> Self {
+        let mut all: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>> = BTreeMap::new();
+        for mirror in mirrors {
+            let (Some(rule), Some(observed)) = (mirror.rule, mirror.observed) else { continue };
+            let id = ObjectId::new(Kind::VirtualService, rule.namespace, rule.name);
+            all.entry(id).or_default().insert(mirror.field, observed);
+        }
+        let why_not = match (off, long) {
+            (true, _) => Some("mirror.observe is off"),
+            (false, true) => Some("no proxy tells what it counts"),
+            (false, false) => None,
+        };
+        Counted { mirrors: all, why_not, now }
+    }
+}
+
+/// What the counts of one mirror mean; the first is what is said of several.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+enum Sight {
+    Nothing {
+        wanted: u64,
+    },
+    Fewer,
+    /// What part, and by which reason most of them.
+    Lost {
+        part: f64,
+        why: usize,
+    },
+    Copies,
+    /// `settled`: for long enough to say that.
+    Few {
+        settled: bool,
+    },
+    /// Nobody counts.
+    Unseen,
+}
+
+/// Everything that the condition can say.
+const ALL: [Reason; 10] = [
+    Reason::COPYING,
+    Reason::NOTHING_COPIED,
+    Reason::FEWER_COPIED,
+    Reason::LOST_NO_ENDPOINT,
+    Reason::LOST_OVERFLOW,
+    Reason::LOST_REFUSED,
+    Reason::LOST_TIMEOUT,
+    Reason::LOST_RESET,
+    Reason::TOO_FEW_REQUESTS,
+    Reason::NOT_OBSERVED,
+];
+
+/// In the order of [`lost`].
+const LOST_REASONS: [Reason; 5] = [
+    Reason::LOST_NO_ENDPOINT,
+    Reason::LOST_OVERFLOW,
+    Reason::LOST_REFUSED,
+    Reason::LOST_TIMEOUT,
+    Reason::LOST_RESET,
+];
+
+impl Sight {
+    /// `alarmed`: it was said before that something is wrong.
+    fn of(observed: Option<&v1::Observed>, alarmed: bool, now: i64) -> Self {
+        let Some(observed) = observed else { return Sight::Unseen };
+        let (wanted, copies) = (wanted(observed), observed.copies);
+        if wanted >= ENOUGH && copies == 0 {
+            return Sight::Nothing { wanted: wanted as u64 };
+        }
+        let limit = |(enter, leave): (f64, f64)| if alarmed { leave } else { enter };
+        if wanted >= PLENTY && (copies as f64) < wanted * limit(FEWER) {
+            return Sight::Fewer;
+        }
+        let lost = lost(observed);
+        let all: u64 = lost.iter().map(|(_, count)| count).sum();
+        let part = all as f64 / copies.max(1) as f64;
+        if part >= limit(LOST) && (all >= LOST_COPIES || alarmed && all > 0) {
+            let most = lost.iter().enumerate().max_by_key(|(at, (_, count))| (*count, Reverse(*at)));
+            return Sight::Lost { part, why: most.map_or(0, |(at, _)| at) };
+        }
+        match copies {
+            0 => {
+                let since = observed.since.map_or(now, |since| since.seconds);
+                Sight::Few { settled: now - since >= SILENCE }
+            }
+            _ => Sight::Copies,
+        }
+    }
+
+    fn reason(self) -> Reason {
+        match self {
+            Sight::Nothing { .. } => Reason::NOTHING_COPIED,
+            Sight::Fewer => Reason::FEWER_COPIED,
+            Sight::Lost { why, .. } => LOST_REASONS[why.min(LOST_REASONS.len() - 1)],
+            Sight::Unseen => Reason::NOT_OBSERVED,
+            Sight::Few { .. } => Reason::TOO_FEW_REQUESTS,
+            Sight::Copies => Reason::COPYING,
+        }
+    }
+
+    /// Whether more may be known in a moment.
+    fn is_open(self, counted: &Counted) -> bool {
+        match self {
+            Sight::Unseen => counted.why_not.is_none(),
+            Sight::Few { settled } => !settled,
+            _ => false,
+        }
+    }
+}
+
+/// How many copies there should be at least. Of a request that nobody could answer Envoy makes none.
+fn wanted(observed: &v1::Observed) -> f64 {
+    let failed = observed.primary_answers.as_ref().map_or(0, |it| it.server_error);
+    let failed = failed as f64 / observed.primaries.max(1) as f64;
+    observed.wanted * (1.0 - failed.min(1.0))
+}
+
+/// A mirror that asks for copies, and what became of them.
+struct Looked<'a> {
+    line: &'a Line,
+    observed: Option<&'a v1::Observed>,
+    sight: Sight,
+}
+
+/// What is said of mirrors that ask for copies.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Words {
+    /// `None`: nobody asks for copies, or nothing can be said yet.
+    pub(super) condition: Option<Condition>,
+    /// Behind the line about all mirrors.
+    pub(super) summary: String,
+}
+
+/// What to say, after `said` was; `column` is what the line about all mirrors begins with.
+pub(super) fn observed<'a>(
+    lines: &[Line],
+    id: &ObjectId,
+    (generation, column): (i64, &str),
+    counted: &Counted,
+    said: impl Iterator<Item = Said<'a>>,
+) -> Words {
+    let said: Vec<Said<'_>> = said.filter(|said| said.generation == generation).collect();
+    let alarmed = said.first().is_some_and(|said| is_alarm(said.reason));
+    let known = counted.mirrors.get(id);
+    let looked: Vec<Looked<'_>> = lines
+        .iter()
+        .filter(|line| line.asks)
+        .map(|line| {
+            let observed = known.and_then(|all| all.get(&line.field));
+            Looked { line, observed, sight: Sight::of(observed, alarmed, counted.now) }
+        })
+        .collect();
+    let order = |a: &&Looked<'_>, b: &&Looked<'_>| a.sight.partial_cmp(&b.sight).unwrap_or(Ordering::Equal);
+    let Some(first) = looked.iter().min_by(order) else { return Words::default() };
+    let reason = first.sight.reason();
+    let open = looked.iter().any(|it| it.sight.is_open(counted));
+    let (exact, loose) = (all(&looked, |it| it.telling(counted)), all(&looked, |it| it.head()));
+    let holds = |said: &&Said<'_>| {
+        let waits = matches!(first.sight, Sight::Few { .. } | Sight::Unseen) || is_alarm(said.reason);
+        (open && waits && !is_alarm(reason.word) && loose.holds(said.message))
+            || (said.reason == reason.word && exact.holds(said.message))
+    };
+    if let Some(said) = said.iter().find(holds)
+        && let Some(reason) = ALL.into_iter().find(|it| it.word == said.reason)
+    {
+        let summary = said.mirrors.strip_prefix(column).filter(|it| it.is_empty() || it.starts_with(", "));
+        let summary = summary.map_or_else(|| summary_of(&looked), str::to_owned);
+        return Words { condition: Some(Condition { reason, message: said.message.to_owned() }), summary };
+    }
+    if first.sight == Sight::Unseen && open {
+        return Words::default();
+    }
+    Words { condition: Some(Condition { reason, message: exact.words() }), summary: summary_of(&looked) }
+}
+
+fn is_alarm(word: &str) -> bool {
+    ALL.into_iter().any(|it| it.word == word && it.holds == Truth::False)
+}
+
+/// As many as a message has room for, alarms first of too many.
+fn all(looked: &[Looked<'_>], one: impl Fn(&Looked<'_>) -> Telling) -> Telling {
+    let mut shown: Vec<&Looked<'_>> = looked.iter().collect();
+    if shown.len() > SHOWN {
+        shown.sort_by_key(|it| !is_alarm(it.sight.reason().word));
+        shown.truncate(SHOWN);
+    }
+    let mut text = Telling::default();
+    for (at, it) in shown.iter().enumerate() {
+        if at > 0 {
+            text = text.text("; ");
+        }
+        text.append(one(it));
+    }
+    match looked.len() - shown.len() {
+        0 => text,
+        more => text.text(format!("; and {more} more")),
+    }
+}
+
+impl Looked<'_> {
+    fn head(&self) -> Telling {
+        Telling::default().text(self.name()).nothing("")
+    }
+
+    /// Long names are cut: so many of them fit into a message.
+    fn name(&self) -> String {
+        let Line { name, share, .. } = self.line;
+        let end = (0..=NAME.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or_default();
+        format!("{} {share}: ", &name[..end])
+    }
+
+    fn telling(&self, counted: &Counted) -> Telling {
+        let text = Telling::default().text(self.name());
+        let (observed, lost) = match (self.sight, self.observed) {
+            (Sight::Nothing { wanted }, _) => {
+                return text.text("nothing copied where ").count(wanted).text(" copies should be");
+            }
+            (Sight::Few { .. }, _) => return text.nothing("too few requests to tell"),
+            (Sight::Unseen, _) | (_, None) => {
+                return match counted.why_not {
+                    Some(why) => text.text(why),
+                    None => text.nothing("not known yet"),
+                };
+            }
+            (Sight::Lost { part, why }, Some(observed)) => (observed, Some((part, why))),
+            (_, Some(observed)) => (observed, None),
+        };
+        let text = match seen(observed) {
+            Some(part) => text.text("seen ").percentage(part, observed.primaries).text(", "),
+            None => text,
+        };
+        let text = match errors(observed) {
+            Some(part) => text.percentage(part, observed.copies).text(" 5xx of "),
+            None => text.text("no answer to "),
+        };
+        let text = text.count(observed.copies).text(" copies");
+        match lost {
+            None => text,
+            Some((part, why)) => {
+                let why = LOST_REASONS[why.min(LOST_REASONS.len() - 1)].word;
+                text.text(", ").percentage(part, observed.copies).text(format!(" lost ({why})"))
+            }
+        }
+    }
+
+    /// In a few words, nothing where there is nothing to say.
+    fn short(&self) -> Option<String> {
+        let figures = |observed| {
+            let seen = seen(observed).map(percent);
+            let errors = errors(observed).map(|part| format!("{} 5xx", percent(part)));
+            let lost = match self.sight {
+                Sight::Lost { part, .. } => Some(format!("{} lost", percent(part))),
+                _ => None,
+            };
+            seen.into_iter().chain(errors).chain(lost).collect::<Vec<_>>().join(", ")
+        };
+        match self.sight {
+            Sight::Nothing { .. } => Some("nothing".to_owned()),
+            Sight::Few { .. } | Sight::Unseen => None,
+            _ => self.observed.map(figures).filter(|figures| !figures.is_empty()),
+        }
+    }
+}
+
+/// Such as `, seen 24.8%, 0.2% 5xx`; of several mirrors each with its name.
+fn summary_of(looked: &[Looked<'_>]) -> String {
+    if looked.len() > SHOWN {
+        return String::new();
+    }
+    let one = |it: &Looked<'_>| {
+        let short = it.short()?;
+        Some(if looked.len() == 1 { short } else { format!("{} {short}", it.line.name) })
+    };
+    let all: Vec<String> = looked.iter().filter_map(one).collect();
+    if all.is_empty() { String::new() } else { format!(", seen {}", all.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 10_000;
+
+    fn line(words: &str) -> Line {
+        let parts: Vec<&str> = words.split(' ').collect();
+        Line {
+            field: format!("spec.http[0].mirrors.{}", parts[0]),
+            name: parts[0].to_owned(),
+            share: parts[1].to_owned(),
+            asks: parts[1].ends_with('%'),
+            ..Line::default()
+        }
+    }
+
+    /// `REQUESTS WANTED COPIES ERRORS [LOST-TIMEOUT LOST-RESET [SINCE]]`.
+    fn counts(words: &str) -> Option<v1::Observed> {
+        let numbers: Vec<u64> = words.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        let [primaries, wanted, copies, server_error] = numbers[..].first_chunk::<4>().copied()?;
+        let at = |place: usize| numbers.get(place).copied().unwrap_or_default();
+        let lost = v1::Lost { timeout: at(4), reset: at(5), ..v1::Lost::default() };
+        let since = NOW - i64::try_from(at(6)).unwrap();
+        let success = copies.saturating_sub(server_error + at(4) + at(5));
+        Some(v1::Observed {
+            since: Some(umbra_proto::google::protobuf::Timestamp { seconds: since, nanos: 0 }),
+            primaries,
+            copies,
+            wanted: wanted as f64,
+            copy_answers: Some(v1::Answers { success, server_error, ..v1::Answers::default() }),
+            lost: Some(lost),
+            seen_per_million: (primaries > 0).then(|| 1e6 * copies as f64 / primaries as f64),
+            ..v1::Observed::default()
+        })
+    }
+
+    fn id() -> ObjectId {
+        ObjectId::new(Kind::VirtualService, "shop", "web")
+    }
+
+    /// A mirror as `NAME SHARE: COUNTS`; what was said before, as `REASON MESSAGE`; then what is said.
+    struct Case {
+        mirrors: Vec<&'static str>,
+        off: bool,
+        long: bool,
+        before: Option<(String, String)>,
+    }
+
+    impl Case {
+        fn new(mirrors: &[&'static str]) -> Self {
+            Case { mirrors: mirrors.to_vec(), off: false, long: false, before: None }
+        }
+
+        fn after(mut self, reason: &str, message: &str) -> Self {
+            self.before = Some((reason.to_owned(), message.to_owned()));
+            self
+        }
+
+        #[track_caller]
+        fn check(self, want: &str) {
+            let parts: Vec<(&str, &str)> =
+                self.mirrors.iter().map(|words| words.split_once(':').unwrap()).collect();
+            let lines: Vec<Line> = parts.iter().map(|(words, _)| line(words)).collect();
+            let told = parts.iter().zip(&lines).map(|((_, words), line)| v1::Mirror {
+                rule: Some(crate::messages::reference(&id())),
+                field: line.field.clone(),
+                observed: counts(words),
+                ..v1::Mirror::default()
+            });
+            let counted = Counted::new(told.collect(), self.off, self.long, NOW);
+            let said = self.before.iter().map(|(reason, message)| Said {
+                reason,
+                message,
+                generation: 7,
+                mirrors: "column, seen before",
+            });
+            let words = observed(&lines, &id(), (7, "column"), &counted, said);
+            let got = words.condition.map_or("nothing".to_owned(), |it| {
+                format!("{} {}: {}{}", it.reason.holds.as_str(), it.reason.word, it.message, words.summary)
+            });
+            assert_eq!(got, want, "{:?} after {:?}", self.mirrors, self.before);
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_counts() {
+        let all = "v2 25%: seen 24.8%, 0.20% 5xx of 2480 copies";
+        for (mirrors, want) in [
+            (&["v2 off:", "v3 stopped:"][..], "nothing"),
+            (&["v2 25%:"], "nothing"),
+            (&["v2 25%:10000 2500 2480 5"], &format!("True Copying: {all}, seen 24.8%, 0.20% 5xx")),
+            (&["v2 25%:0 0 0 0"], "Unknown TooFewRequests: v2 25%: too few requests to tell"),
+            (&["v2 25%:70 18 0 0"], "Unknown TooFewRequests: v2 25%: too few requests to tell"),
+            (
+                &["v2 25%:80 20 0 0"],
+                "False NothingCopied: v2 25%: nothing copied where 20 copies should be, seen nothing",
+            ),
+            (
+                &["v2 25%:1000 250 100 0"],
+                "False FewerCopied: v2 25%: seen 10.0%, 0% 5xx of 100 copies, seen 10.0%, 0% 5xx",
+            ),
+            (
+                &["v2 25%:10000 2500 2480 5 6 30"],
+                "False LostReset: v2 25%: seen 24.8%, 0.20% 5xx of 2480 copies, 1.45% lost (LostReset), \
+                 seen 24.8%, 0.20% 5xx, 1.45% lost",
+            ),
+            (&["v2 25%:10000 2500 2480 5 6 3"], &format!("True Copying: {all}, seen 24.8%, 0.20% 5xx")),
+            // The worst is the condition, one that copies is more than one that nobody calls.
+            (
+                &["v2 25%:10000 2500 2480 5", "v3 5%:0 0 0 0", "v4 off:"],
+                &format!("True Copying: {all}; v3 5%: too few requests to tell, seen v2 24.8%, 0.20% 5xx"),
+            ),
+            (
+                &["v2 25%:10000 2500 2480 5", "v3 5%:10000 500 0 0"],
+                &format!(
+                    "False NothingCopied: {all}; v3 5%: nothing copied where 500 copies should be, \
+                     seen v2 24.8%, 0.20% 5xx; v3 nothing"
+                ),
+            ),
+        ] {
+            Case::new(mirrors).check(want);
+        }
+        let unseen = |off, long| Case { off, long, ..Case::new(&["v2 25%:"]) };
+        unseen(true, false).check("Unknown NotObserved: v2 25%: mirror.observe is off");
+        unseen(false, true).check("Unknown NotObserved: v2 25%: no proxy tells what it counts");
+    }
+
+    /// Requests that nobody could answer are not copied.
+    #[test]
+    fn a_service_that_is_down_is_no_alarm() {
+        let mut observed = counts("1000 250 0 0").unwrap();
+        assert_eq!(Sight::of(Some(&observed), false, NOW), Sight::Nothing { wanted: 250 });
+        observed.primary_answers = Some(v1::Answers { server_error: 950, ..v1::Answers::default() });
+        assert_eq!(Sight::of(Some(&observed), false, NOW), Sight::Few { settled: false });
+    }
+
+    #[test]
+    fn what_was_said_is_kept_as_long_as_it_means_the_same() {
+        let copying = "v2 25%: seen 25%, 0% 5xx of 9 copies";
+        let kept = |reason: &str| format!("True {reason}: {copying}, seen before");
+        let case = |mirror| Case::new(&[mirror]);
+        case("v2 25%:10000 2500 2480 5").after("Copying", copying).check(&kept("Copying"));
+        case("v2 25%:10000 2500 2480 99")
+            .after("Copying", copying)
+            .check("True Copying: v2 25%: seen 24.8%, 3.99% 5xx of 2480 copies, seen 24.8%, 3.99% 5xx");
+        // A replica that has just begun to count, or to write, knows nothing yet.
+        case("v2 25%:0 0 0 0").after("Copying", copying).check(&kept("Copying"));
+        case("v2 25%:").after("Copying", copying).check(&kept("Copying"));
+        let unseen = Case { long: true, ..case("v2 25%:") };
+        unseen.after("Copying", copying).check("Unknown NotObserved: v2 25%: no proxy tells what it counts");
+        case("v2 25%:0 0 0 0 0 0 300")
+            .after("Copying", copying)
+            .check("Unknown TooFewRequests: v2 25%: too few requests to tell");
+        // Another share is another matter.
+        case("v2 30%:0 0 0 0")
+            .after("Copying", copying)
+            .check("Unknown TooFewRequests: v2 30%: too few requests to tell");
+        // An alarm ends well below where it began.
+        let lost = "v2 25%: seen 25%, 0% 5xx of 9 copies, 1.00% lost (LostTimeout)";
+        for (mirror, want) in [
+            ("v2 25%:4000 1000 1000 0 8", format!("False LostTimeout: {lost}, seen before")),
+            (
+                "v2 25%:4000 1000 1000 0 4",
+                "True Copying: v2 25%: seen 25.0%, 0% 5xx of 1000 copies, seen 25.0%, 0% 5xx".to_owned(),
+            ),
+            ("v2 25%:0 0 0 0", format!("False LostTimeout: {lost}, seen before")),
+        ] {
+            case(mirror).after("LostTimeout", lost).check(&want);
+        }
+        case("v2 25%:4000 1000 1000 0 8")
+            .check("True Copying: v2 25%: seen 25.0%, 0% 5xx of 1000 copies, seen 25.0%, 0% 5xx");
+        let nothing = "v2 25%: nothing copied where 20 copies should be";
+        case("v2 25%:1000 250 0 0")
+            .after("NothingCopied", nothing)
+            .check(&format!("False NothingCopied: {nothing}, seen before"));
+    }
+}
