@@ -314,7 +314,10 @@ async fn limits_hold() {
         }
     };
     tokio::time::timeout(PATIENCE, again).await.expect("room again");
-    let many = ListObjectsRequest { objects: vec![ObjectReference::default(); 1001] };
+    let many = ListObjectsRequest {
+        objects: vec![ObjectReference::default(); 1001],
+        ..ListObjectsRequest::default()
+    };
     assert_eq!(api.list_objects(many).await.expect_err("too many").code(), Code::InvalidArgument);
     let namespace = "x".repeat(2 << 20);
     let large = api.list_proxies(ListProxiesRequest { namespace }).await.expect_err("too large");
