@@ -18,7 +18,7 @@ pub mod types;
 mod validate;
 
 pub use change::Change;
-pub use check::budget::{EntryBudget, kept_mirrors};
+pub use check::budget::{EntryBudget, kept_mirrors, weight};
 pub use check::cors::{allowed_origins, check_cors_word, check_origin, max_age_seconds};
 pub use check::egress::{check_egress_host, judge_egress};
 pub use check::fault::{check_fault, delay_percent, grpc_status};

@@ -11,6 +11,7 @@ use umbra_xds::{Resource, Snapshot};
 use crate::classes::{Classes, Pending};
 use crate::domain::{Key, Manifest, Value};
 use crate::input::{Input, InputId, World};
+use crate::ledger::{Effect, Ledger};
 use crate::memo::Memo;
 use crate::reach::{ClassReach, Reaches};
 use crate::said::Said;
@@ -76,6 +77,9 @@ pub struct Engine {
     /// Each diagnostic with the number of keys that say it.
     diagnostics: BTreeMap<Diagnostic, usize>,
     counts: BTreeMap<Kind, usize>,
+    ledger: Ledger,
+    /// What was said of objects beyond their namespace's budget, and what is said instead since the last turn.
+    over_budget: Vec<(Vec<Diagnostic>, Vec<Diagnostic>)>,
     generation: u64,
     dirty: bool,
 }
@@ -97,9 +101,17 @@ impl Engine {
             reaches: Reaches::default(),
             diagnostics: BTreeMap::new(),
             counts: BTreeMap::new(),
+            ledger: Ledger::default(),
+            over_budget: Vec::new(),
             generation: 0,
             dirty: false,
         }
+    }
+
+    /// An engine where namespaces may come to so much.
+    #[cfg(test)]
+    pub(crate) fn with_namespace_budget(bytes: usize) -> Self {
+        Engine { ledger: Ledger::of(bytes), ..Engine::new(Options::default()) }
     }
 
     /// Replaces the operator's settings.
@@ -109,31 +121,44 @@ impl Engine {
         self.dirty |= self.memo.apply(&InputId::World, Some(input));
     }
 
-    /// Takes one change in; nothing is computed before [`Engine::settle`]. An equal object changes nothing.
+    /// Takes one change in; nothing is computed before [`Engine::settle`]. An equal object changes nothing. Objects beyond what
+    /// their namespace may come to are as if they were not there.
     pub fn apply(&mut self, change: Change) {
-        match change {
-            Change::Upsert(object) => {
-                let id = object.id();
-                let input = InputId::Object(id.clone());
-                let known = self.memo.store().get(&input).is_some();
-                self.dirty |= self.memo.apply(&input, Some(Arc::new(Input::Object(object))));
-                if !known {
-                    *self.counts.entry(id.kind).or_default() += 1;
-                    if id.kind.facts().reported {
-                        self.memo.demand(&Key::Report(id));
-                    }
-                }
+        let memo = &self.memo;
+        let counts = |id: &ObjectId| match memo.store().get(&InputId::Object(id.clone())).map(Arc::as_ref) {
+            Some(Input::Object(object)) => Some(object.clone()),
+            _ => None,
+        };
+        let Effect { now_in, now_out, said } = self.ledger.take(change, counts);
+        now_out.into_iter().for_each(|id| self.remove(id));
+        now_in.into_iter().for_each(|object| self.put(object));
+        if said.0 != said.1 {
+            self.dirty = true;
+            self.over_budget.push(said);
+        }
+    }
+
+    fn put(&mut self, object: Arc<Object>) {
+        let id = object.id();
+        let input = InputId::Object(id.clone());
+        let known = self.memo.store().get(&input).is_some();
+        self.dirty |= self.memo.apply(&input, Some(Arc::new(Input::Object(object))));
+        if !known {
+            *self.counts.entry(id.kind).or_default() += 1;
+            if id.kind.facts().reported {
+                self.memo.demand(&Key::Report(id));
             }
-            Change::Delete(id) => {
-                if self.memo.apply(&InputId::Object(id.clone()), None) {
-                    self.dirty = true;
-                    if let Some(count) = self.counts.get_mut(&id.kind) {
-                        *count -= 1;
-                    }
-                    if id.kind.facts().reported {
-                        self.memo.release(&Key::Report(id));
-                    }
-                }
+        }
+    }
+
+    fn remove(&mut self, id: ObjectId) {
+        if self.memo.apply(&InputId::Object(id.clone()), None) {
+            self.dirty = true;
+            if let Some(count) = self.counts.get_mut(&id.kind) {
+                *count -= 1;
+            }
+            if id.kind.facts().reported {
+                self.memo.release(&Key::Report(id));
             }
         }
     }
@@ -228,6 +253,9 @@ impl Engine {
             self.generation += 1;
         }
         self.dirty = false;
+        for (before, after) in std::mem::take(&mut self.over_budget) {
+            self.count_notes(&before, &after, &mut touched);
+        }
         loop {
             let round = self.memo.settle();
             settled.recomputed += round.recomputed;

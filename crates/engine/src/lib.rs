@@ -11,6 +11,7 @@ mod domain;
 mod engine;
 mod front;
 mod input;
+mod ledger;
 pub mod memo;
 mod reach;
 mod said;

@@ -28,6 +28,15 @@ pub const ENTRY_ENDPOINTS: usize = 65_536;
 /// The most clusters that the subsets of a DestinationRule may be for the ports of all services that its host means.
 pub const SUBSET_CLUSTERS: usize = 4096;
 
+/// The most that the rules, entries and gateways of one namespace may come to together: some hundred times what the largest of
+/// the meshes in `docs/performance.md` has in one, and several objects at their own budget.
+pub const NAMESPACE: usize = 256 << 20;
+
+/// What a cluster with its load assignment counts for in it, and what one of its endpoints.
+pub const CLUSTER: usize = 4 << 10;
+/// See [`CLUSTER`].
+pub const ENDPOINT: usize = 128;
+
 /// A VirtualService whose routes are no more than this counts as any other such.
 const SMALL: usize = 4 << 10;
 

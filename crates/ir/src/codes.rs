@@ -139,7 +139,7 @@ codes! {
     ShortHost = warning("A short name as a host of a Gateway or Sidecar; Istio refuses it.");
     Deprecated = info("A field that has a better successor.").istio("IST0002");
     MoreDiagnostics = error("An object with so many problems that not all are shown.");
-    OverBudget = error("Parts of the object multiply beyond what one object may come to; what is left out is named.");
+    OverBudget = error("Parts of the object multiply beyond what one object may come to, or the objects of its namespace beyond what one namespace may; what is left out is named.");
     NotActedOn = warning("A field that is understood and kept but has no effect yet.");
     // Objects together.
     HostNotFound = warning("No visible service is called that: a mirror is left out, a destination gets 503, a rule has no effect until there is one.").istio("IST0101").stops_copies();

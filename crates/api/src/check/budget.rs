@@ -1,8 +1,11 @@
-//! Which part of one object is served when its parts multiply beyond what one object may come to.
+//! Which part of one object is served when its parts multiply beyond what one object may come to, and how much it comes to.
 
-use umbra_ir::budget::{ENTRY_ENDPOINTS, ENTRY_PORTS, MIRRORS, fits};
+use std::fmt::{self, Debug, Write};
+
+use umbra_ir::budget::{CLUSTER, ENDPOINT, ENTRY_ENDPOINTS, ENTRY_PORTS, MIRRORS, ROUTES_ON_HOSTS, fits};
 
 use crate::types::http_route::HttpRoute;
+use crate::types::object::Object;
 use crate::types::service_entry::ServiceEntrySpec;
 
 /// How many mirrors of each rule are served, the first ones: every match of a rule has all of its mirrors.
@@ -42,10 +45,74 @@ impl EntryBudget {
     }
 }
 
+/// About how many bytes an object comes to, by what stands in it alone: what its namespace's budget counts. Objects that
+/// machines write by the number of Pods and Services count nothing: what there is of these, Kubernetes' quotas say.
+pub fn weight(object: &Object) -> usize {
+    match object {
+        Object::VirtualService(it) => {
+            let routes = size(&it.spec.http).saturating_mul(it.spec.hosts.len().max(1));
+            size(&it.spec) + routes.min(ROUTES_ON_HOSTS)
+        }
+        Object::DestinationRule(it) => size(&it.spec) + it.spec.subsets.len() * CLUSTER,
+        Object::ServiceEntry(it) => {
+            let EntryBudget { hosts, ports, each } = EntryBudget::of(&it.spec);
+            size(&it.spec) + hosts * ports * (CLUSTER + it.spec.endpoints.len().min(each) * ENDPOINT)
+        }
+        Object::Gateway(it) => size(&it.spec),
+        Object::WorkloadEntry(it) => size(&it.spec),
+        _ => 0,
+    }
+}
+
+/// How much stands in a value: in step with each of its fields, those of the future too.
+fn size(value: &impl Debug) -> usize {
+    struct Count(usize);
+    impl Write for Count {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 += text.len();
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // A count cannot fail.
+    let _ = write!(count, "{value:?}");
+    count.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::types::service_entry::ServiceEntryPort;
+
+    #[test]
+    fn an_object_weighs_what_it_comes_to() {
+        let weigh = |text: &str| {
+            let parsed = crate::parse_documents(text, "t.yaml");
+            weight(&parsed.objects[0].value)
+        };
+        let rule = |hosts: usize| {
+            let hosts: Vec<_> = (0..hosts).map(|n| format!("h{n}.com")).collect();
+            format!(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec: {{hosts: [{}], http: [{{route: [{{destination: {{host: b}}}}]}}]}}\n",
+                hosts.join(", ")
+            )
+        };
+        let entry = |ports: usize| {
+            let ports: Vec<_> = (1..=ports).map(|n| format!("{{number: {n}, name: p{n}}}")).collect();
+            format!(
+                "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: a}}\nspec: {{hosts: [a.com], ports: [{}]}}\n",
+                ports.join(", ")
+            )
+        };
+        let (one, many) = (weigh(&rule(1)), weigh(&rule(100)));
+        assert!(one < 8 << 10 && many > 50 * (one / 2), "{one}, {many}");
+        let (one, many) = (weigh(&entry(1)), weigh(&entry(100)));
+        assert!((CLUSTER..2 * CLUSTER).contains(&one) && many > 90 * CLUSTER, "{one}, {many}");
+        assert_eq!(
+            weigh("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n"),
+            0
+        );
+    }
 
     #[test]
     fn entries_multiply_up_to_a_point() {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use umbra_ir::{Code, ProxyKind, ProxyNode, RouteTables, Settings};
+use umbra_api::Change;
+use umbra_ir::{Code, Kind, ObjectId, ProxyKind, ProxyNode, RouteTables, Settings};
 use umbra_xds::ResourceType;
 
 use super::{apply, engine, sidecar};
@@ -148,4 +149,28 @@ fn routes_in_virtual_hosts_end_somewhere() {
         let said = engine.diagnostics();
         assert!(said.iter().any(|d| d.code == Code::OverBudget), "{about}: {said:?}");
     }
+}
+
+/// A namespace that comes to more than it may: those created last are left out and told so, and nobody else is concerned.
+#[test]
+fn a_namespace_ends_somewhere() {
+    let big = |n: usize| {
+        let text = entry(1, 20, 1).replace("e0.com", &format!("big{n}.com"));
+        text.replace("{name: big}", &format!("{{name: big{n}, namespace: heap}}"))
+    };
+    // Each is some 85 KiB.
+    let mut engine = Engine::with_namespace_budget(300 << 10);
+    engine.connect(ProxyId(1), sidecar("default"), true);
+    apply(&mut engine, &(OTHERS.to_owned() + &(0..5).map(big).collect::<String>()));
+    let out = |engine: &Engine| -> Vec<String> {
+        let said = engine.diagnostics();
+        let said = said.iter().filter(|note| note.code == Code::OverBudget);
+        said.filter_map(|note| note.object.as_ref().map(|id| id.name.to_string())).collect()
+    };
+    assert_eq!(out(&engine), ["big3", "big4"]);
+    assert_eq!(counts(&engine).0[1], 3 * 20 + 1, "clusters");
+    engine.apply(Change::Delete(ObjectId::new(Kind::ServiceEntry, "heap", "big0")));
+    engine.settle();
+    assert_eq!(out(&engine), ["big4"]);
+    assert_eq!(counts(&engine).0[1], 3 * 20 + 1, "clusters");
 }
