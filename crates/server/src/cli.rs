@@ -424,12 +424,13 @@ const ASK_HELP: &str = "\
 A replica knows the proxies that are connected to it: name all replicas, or a name with all their addresses, to see
 the whole mesh. From outside a cluster:
   kubectl -n umbra-system port-forward deployment/umbra 15014
+In one, as a ServiceAccount that may list VirtualServices (kubectl create token NAME --audience umbra > token):
+  umbra mirrors --server umbra-peers.umbra-system.svc:15013 --ca ca.crt --token-file token
 Exit code: 0 every replica answered, 1 one or all did not, 2 wrong usage.";
 
-/// Arguments of `umbra proxies` and `umbra mirrors`.
+/// How replicas are reached that are asked.
 #[derive(Debug, Args)]
-#[command(after_help = ASK_HELP)]
-pub struct AskArgs {
+pub struct DoorArgs {
     /// Where replicas listen, their --admin or --api; every address of a name is asked
     #[arg(
         short,
@@ -440,6 +441,23 @@ pub struct AskArgs {
         default_value = "127.0.0.1:15014"
     )]
     pub server: Vec<String>,
+    /// Connect over TLS and take only a certificate from these authorities (PEM): what an --api with --api-identity needs
+    #[arg(long, env = "UMBRA_API_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The name to ask for and to find in the certificate [default: the host of --server]
+    #[arg(long, env = "UMBRA_API_TLS_NAME", value_name = "NAME", requires = "ca")]
+    pub tls_name: Option<String>,
+    /// Prove who asks by the token of a ServiceAccount in this file, of audience umbra; needs --ca, since nobody else may read it on its way
+    #[arg(long, env = "UMBRA_API_TOKEN_FILE", value_name = "FILE", requires = "ca")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Arguments of `umbra proxies` and `umbra mirrors`.
+#[derive(Debug, Args)]
+#[command(after_help = ASK_HELP)]
+pub struct AskArgs {
+    #[command(flatten)]
+    pub door: DoorArgs,
     /// Only this namespace [default: all]
     #[arg(short, long, env = "UMBRA_NAMESPACE", value_name = "NS")]
     pub namespace: Option<String>,
@@ -483,16 +501,8 @@ pub struct StopArgs {
     /// Write it into the files of this folder, which umbra serves, instead of a cluster
     #[arg(long, env = "UMBRA_DIR", value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Where replicas listen, their --admin or --api, to be asked who has taken it; with --peers each knows all
-    #[arg(
-        short,
-        long,
-        env = "UMBRA_API_SERVER",
-        value_name = "HOST:PORT",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:15014"
-    )]
-    pub server: Vec<String>,
+    #[command(flatten)]
+    pub door: DoorArgs,
     /// How long to wait for proxies; 0s: not at all
     #[arg(long, env = "UMBRA_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     pub timeout: String,

@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -110,46 +111,45 @@ pub(crate) fn origin(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How much of something each address may have at once, so that one does not have it all. Clones share it.
+/// How much of something each may have at once (by [`origin`], or by name), so that one does not have it all. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Portions {
+pub(crate) struct Portions<K: Eq + Hash + Clone> {
     each: usize,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    taken: Arc<Mutex<HashMap<K, usize>>>,
 }
 
 /// A portion, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Portion {
-    of: Portions,
-    address: IpAddr,
+pub(crate) struct Portion<K: Eq + Hash + Clone> {
+    of: Portions<K>,
+    whose: K,
 }
 
-impl Portions {
-    /// So many for each address.
+impl<K: Eq + Hash + Clone> Portions<K> {
+    /// So many for each.
     pub(crate) fn new(each: usize) -> Self {
         Portions { each, taken: Arc::default() }
     }
 
-    /// One more; `None`: the address has all that it may have.
-    pub(crate) fn take(&self, address: IpAddr) -> Option<Portion> {
-        let address = origin(address);
+    /// One more; `None`: that one has all that it may have.
+    pub(crate) fn take(&self, whose: K) -> Option<Portion<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(address).or_default();
+        let count = taken.entry(whose.clone()).or_default();
         if *count >= self.each {
             return None;
         }
         *count += 1;
-        Some(Portion { of: self.clone(), address })
+        Some(Portion { of: self.clone(), whose })
     }
 }
 
-impl Drop for Portion {
+impl<K: Eq + Hash + Clone> Drop for Portion<K> {
     fn drop(&mut self) {
         let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.address) {
+        if let Some(count) = taken.get_mut(&self.whose) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.address);
+                taken.remove(&self.whose);
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod ads;
 pub mod api;
 mod apply;
 mod certificate;
+mod channel;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -1,5 +1,5 @@
-//! HTTP connections of both versions on one port, with deadlines: a client that dawdles must not keep a descriptor for
-//! ever, and many must not take them all from the proxies, nor from each other: see [`crate::crowd`].
+//! HTTP connections of both versions on one port, in plaintext or over TLS, with deadlines: a client that dawdles must not keep
+//! a descriptor for ever, and many must not take them all from the proxies, nor from each other: see [`crate::crowd`].
 
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -14,12 +14,15 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::crowd::{Crowd, Hold, Place, Room};
+use crate::tls::Identity;
 
 /// How patient an interface for people and tools is. Tests shorten it.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +57,36 @@ const WINDOW: u32 = 64 << 10;
 /// How often a quiet HTTP/2 connection is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
-/// An extension of every request: by whom, and a way to keep the connection beyond its usual time.
+/// A port.
+pub(crate) struct Port {
+    /// Its name, for those who tell of it.
+    pub(crate) name: &'static str,
+    /// Counts connections that gave way.
+    pub(crate) gave_way: Counter,
+    /// What clients are shown who begin TLS, beside those who do not; `None`: there is no TLS.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    /// In plaintext.
+    Plain,
+    /// Over TLS.
+    Tls {
+        /// From one who shows this umbra's own certificate.
+        replica: bool,
+    },
+}
+
+/// An extension of every request: by whom, how, and a way to keep the connection beyond its usual time.
 #[derive(Clone, Debug)]
 pub(crate) struct InUse {
     place: Arc<Place>,
     /// Who asks.
     pub(crate) peer: IpAddr,
+    /// How.
+    pub(crate) transport: Transport,
 }
 
 impl InUse {
@@ -79,18 +106,17 @@ pub(crate) struct Accepted {
     pub(crate) place: Arc<Place>,
 }
 
-/// Serves until `stop`, then ends each connection behind its present request. `port` and `gave_way` are for those who tell of
-/// it.
+/// Serves until `stop`, then ends each connection behind its present request.
 pub(crate) async fn serve(
-    (port, gave_way): (&'static str, Counter),
+    Port { name, gave_way, identity }: Port,
     listener: TcpListener,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let crowd = Crowd::new(port, Room::alone(limits.connections, limits.of_one, HELD), gave_way);
-    let serve = |accepted| Some(connection(accepted, router.clone(), limits, stop.clone()));
-    each(port, listener, crowd, stop.clone(), serve).await;
+    let crowd = Crowd::new(name, Room::alone(limits.connections, limits.of_one, HELD), gave_way);
+    let serve = |accepted| Some(connection(accepted, router.clone(), limits, identity.clone(), stop.clone()));
+    each(name, listener, crowd, stop.clone(), serve).await;
 }
 
 /// Serves each connection by itself, with as much room as a crowd has, until `stop`, then waits until all have ended. `None`: a
@@ -134,16 +160,24 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
     connections.wait().await;
 }
 
-async fn connection(accepted: Accepted, router: Router, limits: Limits, stop: CancellationToken) {
+async fn connection(
+    accepted: Accepted,
+    router: Router,
+    limits: Limits,
+    identity: Option<Identity>,
+    stop: CancellationToken,
+) {
     let Accepted { stream, peer, place } = accepted;
-    let version = tokio::select! {
-        version = tokio::time::timeout(limits.headers, sniff(&stream)) => version,
+    // Small messages go out at once.
+    let _ = stream.set_nodelay(true);
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(limits.headers, begin(stream, identity)) => begun,
         () = stop.cancelled() => return,
     };
     // A client that breaks off, or says nothing, is no event.
-    let Ok(Ok(version)) = version else { return };
+    let Ok(Ok(Begun { stream, version, transport })) = begun else { return };
     let service = {
-        let in_use = InUse { place: place.clone(), peer };
+        let in_use = InUse { place: place.clone(), peer, transport };
         service_fn(move |mut request: Request<Incoming>| {
             let asking = in_use.place.ask();
             request.extensions_mut().insert(in_use.clone());
@@ -154,8 +188,6 @@ async fn connection(accepted: Accepted, router: Router, limits: Limits, stop: Ca
             }
         })
     };
-    // Small messages go out at once.
-    let _ = stream.set_nodelay(true);
     let io = TokioIo::new(stream);
     match version {
         Version::Http1 => {
@@ -181,22 +213,63 @@ async fn connection(accepted: Accepted, router: Router, limits: Limits, stop: Ca
     }
 }
 
+/// What a request is read from and answered on.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection of which it is known what is spoken on it.
+struct Begun {
+    stream: Box<dyn Stream>,
+    version: Version,
+    transport: Transport,
+}
+
+/// Finds out what a client speaks, and greets it.
+async fn begin(stream: TcpStream, identity: Option<Identity>) -> std::io::Result<Begun> {
+    let version = match (sniff(&stream).await?, identity) {
+        (Opening::Http(version), _) => version,
+        (Opening::Tls, Some(identity)) => return handshake(stream, &identity).await,
+        // It will say that this is none.
+        (Opening::Tls, None) => Version::Http1,
+    };
+    Ok(Begun { stream: Box::new(stream), version, transport: Transport::Plain })
+}
+
+async fn handshake(stream: TcpStream, identity: &Identity) -> std::io::Result<Begun> {
+    // Until there is a certificate, clients come again.
+    let replicas = identity.replicas().ok_or(std::io::ErrorKind::ConnectionRefused)?;
+    let stream = TlsAcceptor::from(replicas.server.clone()).accept(stream).await?;
+    let session = stream.get_ref().1;
+    let replica = session.peer_certificates().is_some_and(|shown| replicas.are(shown));
+    let version = if session.alpn_protocol() == Some(b"h2") { Version::Http2 } else { Version::Http1 };
+    Ok(Begun { stream: Box::new(stream), version, transport: Transport::Tls { replica } })
+}
+
 enum Version {
     Http1,
     Http2,
 }
 
-/// What the client speaks: HTTP/2 with prior knowledge begins with `PRI` (RFC 9113, 3.4), no method of HTTP/1 does.
-async fn sniff(stream: &TcpStream) -> std::io::Result<Version> {
+/// What a connection begins with.
+enum Opening {
+    Http(Version),
+    Tls,
+}
+
+/// What the client speaks: a record of TLS begins with 22 (RFC 8446, 5.1), HTTP/2 with prior knowledge with `PRI` (RFC 9113,
+/// 3.4); no method of HTTP/1 does.
+async fn sniff(stream: &TcpStream) -> std::io::Result<Opening> {
     let mut start = [0; 3];
     loop {
         let seen = stream.peek(&mut start).await?;
         match &start[..seen] {
             [] => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            b"PRI" => return Ok(Version::Http2),
+            [22, ..] => return Ok(Opening::Tls),
+            b"PRI" => return Ok(Opening::Http(Version::Http2)),
             // It is there already, so that another look would not wait.
             b"P" | b"PR" => tokio::time::sleep(Duration::from_millis(10)).await,
-            _ => return Ok(Version::Http1),
+            _ => return Ok(Opening::Http(Version::Http1)),
         }
     }
 }
@@ -242,7 +315,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "here"));
         let stop = CancellationToken::new();
-        let port = ("test", Counter::default());
+        let port = Port { name: "test", gave_way: Counter::default(), identity: None };
         (address, stop.clone(), tokio::spawn(serve(port, listener, router, limits, stop)))
     }
 
@@ -302,7 +375,7 @@ mod tests {
             }),
         );
         let limits = Limits { lifetime: Duration::from_secs(2), ..Limits::default() };
-        let port = ("test", Counter::default());
+        let port = Port { name: "test", gave_way: Counter::default(), identity: None };
         let _served = tokio::spawn(serve(port, listener, router, limits, CancellationToken::new()));
         let ask = |path: &str| Request::get(format!("http://{address}{path}")).body(Body::empty()).unwrap();
         let (mut used, used_end) = connect(address).await;

@@ -1,6 +1,8 @@
 //! How far each object has come: which proxies of this replica it reaches (they are served something that comes of it),
 //! and on which of them it is live (they have taken all of that). What statuses, `umbra.v1` and `/v1/live` say.
 
+mod laggard;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,8 +18,8 @@ use crate::proxies::{Proxies, Proxy};
 use crate::supervise::blocking;
 use crate::words::one_line;
 
-/// Proxies that are named when an object is not live on them; the rest is counted.
-const MAX_LAGGARDS: usize = 8;
+pub use laggard::Laggard;
+pub(crate) use laggard::cap;
 
 /// How far one object has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,31 +36,10 @@ pub struct ObjectLive {
     pub live: usize,
     /// Some of the others: those that refused it first, then by name.
     pub laggards: Vec<Laggard>,
+    /// Some that have left it unanswered for longer than `--laggard-patience`: they are in no count.
+    pub excused: Vec<Laggard>,
     /// Those of its mirrors that are stopped, sorted. An annotation says so, which no version counts.
     pub stopped: Vec<RuntimeKey>,
-}
-
-/// A proxy on which an object is not live.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Laggard {
-    /// `POD.NAMESPACE` when its node id tells, else that id.
-    pub proxy: String,
-    /// A resource that it lacks, such as `rds/8000`; one that it refused before others.
-    pub resource: String,
-    /// Envoy's words, when it refused the resource.
-    pub words: Option<String>,
-}
-
-impl Laggard {
-    /// Whether its proxy refused the resource. Of a whole replica it is told why, without one.
-    pub fn refused(&self) -> bool {
-        self.words.is_some() && !self.resource.is_empty()
-    }
-
-    /// Who refused says more than who is slow, and must not be cut off.
-    pub(crate) fn by_weight(&self, other: &Self) -> std::cmp::Ordering {
-        (!self.refused(), self).cmp(&(!other.refused(), other))
-    }
 }
 
 /// One mirror, and how far it has come.
@@ -195,13 +176,17 @@ impl Live {
                 for proxy in &lagging {
                     match lacks(proxy, class, &needs) {
                         None => live.live += 1,
-                        // It had its time. The log has named it, and `/debug/proxies` shows what it lacks.
-                        Some(laggard) if !laggard.refused() && proxy.pace().is_excused() => live.total -= 1,
+                        // It had its time.
+                        Some(laggard) if !laggard.refused() && proxy.pace().is_excused() => {
+                            live.total -= 1;
+                            live.excused.push(laggard);
+                        }
                         Some(laggard) => live.laggards.push(laggard),
                     }
                 }
                 // Before the next class: a mass of proxies may lag.
-                live.cap();
+                cap(&mut live.laggards);
+                cap(&mut live.excused);
             }
         }
         found
@@ -232,14 +217,6 @@ fn layers_of(key: &RuntimeKey) -> impl Iterator<Item = RuntimeLayer> {
     (0..=RuntimeForms::MAX_DIGITS).map(|digits| RuntimeLayer::of(key, digits))
 }
 
-impl ObjectLive {
-    /// Keeps those laggards that say most.
-    fn cap(&mut self) {
-        self.laggards.sort_by(Laggard::by_weight);
-        self.laggards.truncate(MAX_LAGGARDS);
-    }
-}
-
 fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
     let known = outcome.cluster.get(id).filter(|known| !known.in_file);
     let mirrors = outcome.mirrors.get(id).into_iter().flat_map(|all| all.iter());
@@ -254,6 +231,7 @@ fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
         live: 0,
         laggards: Vec::new(),
         stopped,
+        excused: Vec::new(),
     }
 }
 

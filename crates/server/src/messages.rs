@@ -38,6 +38,7 @@ pub(crate) fn proxy(proxy: &Proxy, class: Option<&ProxyClass>, identity: &Identi
         generation: view.generation.unwrap_or_default(),
         acked_generation: view.acked_generation,
         types: types.collect(),
+        excused: proxy.pace().is_excused(),
     }
 }
 
@@ -132,36 +133,44 @@ pub(crate) fn object_id(reference: &v1::ObjectReference) -> Option<ObjectId> {
 
 /// How far an object is, as one replica tells another.
 pub(crate) fn liveness(live: &ObjectLive) -> v1::ObjectLiveness {
-    let laggards = live.laggards.iter().map(|laggard| v1::Laggard {
-        proxy: laggard.proxy.clone(),
-        resource: laggard.resource.clone(),
-        words: laggard.words.clone().unwrap_or_default(),
-    });
+    let laggards = |all: &[Laggard]| {
+        let one = |laggard: &Laggard| v1::Laggard {
+            proxy: laggard.proxy.clone(),
+            resource: laggard.resource.clone(),
+            words: laggard.words.clone().unwrap_or_default(),
+        };
+        all.iter().map(one).collect()
+    };
     v1::ObjectLiveness {
         object: Some(reference(&live.object)),
         generation: live.generation,
         newest_generation: live.newest,
         total: count(live.total),
         live: count(live.live),
-        laggards: laggards.collect(),
+        laggards: laggards(&live.laggards),
+        excused: laggards(&live.excused),
         stopped: live.stopped.iter().map(|key| key.as_str().to_owned()).collect(),
     }
 }
 
 /// The reverse of [`liveness`]; `None` for a kind that this version does not know.
 pub(crate) fn object_live(message: v1::ObjectLiveness) -> Option<ObjectLive> {
-    let laggards = message.laggards.into_iter().map(|laggard| Laggard {
-        proxy: laggard.proxy,
-        resource: laggard.resource,
-        words: Some(laggard.words).filter(|words| !words.is_empty()),
-    });
+    let laggards = |all: Vec<v1::Laggard>| {
+        let one = |laggard: v1::Laggard| Laggard {
+            proxy: laggard.proxy,
+            resource: laggard.resource,
+            words: Some(laggard.words).filter(|words| !words.is_empty()),
+        };
+        all.into_iter().map(one).collect()
+    };
     Some(ObjectLive {
         object: object_id(&message.object?)?,
         generation: message.generation,
         newest: message.newest_generation,
         total: message.total as usize,
         live: message.live as usize,
-        laggards: laggards.collect(),
+        laggards: laggards(message.laggards),
+        excused: laggards(message.excused),
         stopped: message.stopped.into_iter().map(RuntimeKey::new).collect(),
     })
 }
@@ -189,6 +198,7 @@ mod tests {
             live: 1,
             laggards: vec![laggard(None), laggard(Some("no"))],
             stopped: vec![RuntimeKey::new("mirror/shop/web/r/|v2|web")],
+            excused: vec![laggard(None)],
         };
         assert_eq!(object_live(liveness(&live)), Some(live.clone()));
         let mut of_the_future = liveness(&live);

@@ -108,6 +108,8 @@ pub struct Metrics {
     pub proxies: Family<ByProxy, Gauge>,
     /// `umbra_xds_identity`.
     pub identity: Family<ByMode, Gauge>,
+    /// `umbra_api_identity`.
+    pub api_identity: Family<ByMode, Gauge>,
     /// `umbra_streams_closed`.
     pub streams_closed: Family<ByReason, Counter>,
     /// `umbra_xds_pushes`.
@@ -215,6 +217,11 @@ impl Metrics {
             identity: on.one(
                 "xds_identity",
                 "Always 1; the label says what proxies have to prove",
+                Family::default(),
+            ),
+            api_identity: on.one(
+                "api_identity",
+                "Always 1 with --api; the label says what its callers have to prove",
                 Family::default(),
             ),
             streams_closed: on.one("streams_closed", "Streams that ended, by reason", Family::default()),

@@ -6,18 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tonic::transport::{Channel, Endpoint};
+use rustls::pki_types::{DnsName, ServerName};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 use umbra_ir::{ObjectId, RuntimeKey};
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 use umbra_proto::umbra::v1::{ListMirrorsRequest, ListObjectsRequest, ListObjectsResponse, Mirror};
 
+use crate::channel::{self, Secure};
 use crate::engine_task::EngineHandle;
-use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive};
+use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive, cap};
 use crate::messages;
 use crate::mirrors;
 use crate::observe::Observed;
 use crate::replica::Identity;
+use crate::tls;
 
 /// How long the name of the replicas may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(2);
@@ -26,8 +29,6 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 /// An answer about ten thousand objects has a few megabytes.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// Proxies that are named for one object; the rest is counted.
-const MAX_LAGGARDS: usize = 8;
 
 /// How far objects have come on the proxies of all replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Peers {
     observed: Observed,
     /// `HOST:PORT`s, which together have the addresses of all replicas; empty: there is this one only.
     names: Vec<String>,
+    /// What replicas show each other; `None`: nothing, and they are asked in plaintext.
+    certificate: Option<tls::Identity>,
     channels: Mutex<BTreeMap<SocketAddr, UmbraClient<Channel>>>,
 }
 
@@ -62,15 +65,17 @@ struct Answer {
 }
 
 impl Peers {
-    /// This replica and those behind `names` (`HOST:PORT`).
+    /// This replica and those behind `names` (`HOST:PORT`), which know each other by a `certificate` if there is one.
     pub fn new(
         names: Vec<String>,
+        certificate: Option<tls::Identity>,
         identity: Identity,
         engine: EngineHandle,
         live: Live,
         observed: Observed,
     ) -> Self {
-        Peers { identity: Arc::new(identity), engine, live, observed, names, channels: Mutex::default() }
+        let channels = Mutex::default();
+        Peers { identity: Arc::new(identity), engine, live, observed, names, certificate, channels }
     }
 
     /// Who this replica is.
@@ -201,9 +206,15 @@ impl Peers {
         if let Some(client) = channels.get(&address) {
             return Ok(client.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| Status::internal(error.to_string()))?;
-        let channel = endpoint.connect_timeout(CONNECT).connect_lazy();
+        let endpoint = channel::endpoint(address, CONNECT)?;
+        let channel = match self.certificate.clone() {
+            None => endpoint.connect_lazy(),
+            Some(certificate) => channel::over_tls(&endpoint, address, move || {
+                // Replicas know each other by what they show, not by a name.
+                let name = ServerName::DnsName(DnsName::try_from("umbra").ok()?);
+                Some(Secure { config: certificate.replicas()?.client, name })
+            }),
+        };
         let client = UmbraClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         channels.insert(address, client.clone());
         Ok(client)
@@ -263,6 +274,7 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
             live: 0,
             laggards: Vec::new(),
             stopped: Vec::new(),
+            excused: Vec::new(),
         });
         merged.generation = merged.generation.max(object.generation);
         merged.newest = merged.newest.max(object.newest);
@@ -277,6 +289,7 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
             };
             let object = &answer.objects[at];
             merged.total += object.total;
+            merged.excused.extend(object.excused.iter().cloned());
             let same = object.generation == merged.generation;
             if same && *stopped.get_or_insert(&object.stopped) != &object.stopped {
                 if object.total > 0 {
@@ -292,8 +305,8 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
             }
         }
         merged.stopped = stopped.cloned().unwrap_or_default();
-        merged.laggards.sort_by(Laggard::by_weight);
-        merged.laggards.truncate(MAX_LAGGARDS);
+        cap(&mut merged.laggards);
+        cap(&mut merged.excused);
     }
     all.into_values().collect()
 }
@@ -326,6 +339,7 @@ mod tests {
                 live,
                 laggards: (live..total).map(laggard).collect(),
                 stopped: parts.get(4).map(|key| RuntimeKey::new(*key)).into_iter().collect(),
+                excused: Vec::new(),
             }
         };
         Answer { replica: (*replica).to_owned(), objects: objects.iter().map(one).collect() }
@@ -366,6 +380,6 @@ mod tests {
         let many: Vec<String> = (0..3).map(|n| format!("r{n}")).collect();
         let many: Vec<(&str, &[&str])> = many.iter().map(|name| (name.as_str(), &["x 1 0/5"][..])).collect();
         let answers: Vec<_> = many.iter().map(answer).collect();
-        assert_eq!(merge(&answers)[0].laggards.len(), MAX_LAGGARDS);
+        assert_eq!(merge(&answers)[0].laggards.len(), 8);
     }
 }

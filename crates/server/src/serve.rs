@@ -24,7 +24,7 @@ use crate::crowd::Crowd;
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::failure::usage;
-use crate::identity::{Gate, IdentityMode, Tokens};
+use crate::identity::{CallerMode, Callers, Gate, IdentityMode, Rights, Tokens};
 use crate::injector::{self, Injector, InjectorOptions};
 use crate::listen;
 use crate::live::Live;
@@ -140,7 +140,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let tls_options = TlsOptions::choose(options).map_err(usage)?;
     let peers = peers(options).map_err(usage)?;
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
-    let mode = options.identity().map_err(usage)?;
+    let (mode, caller_mode) = (options.identity().map_err(usage)?, options.api_identity().map_err(usage)?);
     let laggard_patience = options.laggard_patience().map_err(usage)?;
     let (most, max_age) = (options.drain().map_err(usage)?, options.max_age().map_err(usage)?);
     let xds_listener = bind("--xds", options.xds()).await?;
@@ -181,6 +181,22 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let pods_as_endpoints = sources.pods_as_endpoints();
     let engine = Engine::new(umbra_engine::Options { settings, pods_as_endpoints });
     metrics.identity.get_or_create(&ByMode { mode: mode.as_str() }).set(1);
+    let callers = match (caller_mode, &cluster) {
+        // Who can reach a loopback address is on this machine, or in this Pod.
+        (CallerMode::Token, Some((server, _))) if api.is_some_and(|api| !api.ip().is_loopback()) => {
+            // Their questions do not wait behind those of proxies, nor the other way round.
+            let tokens = Tokens::new(server.reviewer(options.xds_audience()));
+            Callers::Asked { tokens, rights: Rights::new(server.rights_reviewer()) }
+        }
+        _ => Callers::Open,
+    };
+    if let Some(api) = api {
+        let mode = callers.mode();
+        metrics.api_identity.get_or_create(&ByMode { mode: mode.as_str() }).set(1);
+        if mode == CallerMode::None && !api.ip().is_loopback() {
+            warn!(%api, "whoever reaches --api is told everything; --api-identity token asks who it is");
+        }
+    }
     let gate = match (mode, &cluster) {
         (IdentityMode::Token, Some((server, _))) => {
             Gate::Token(Tokens::new(server.reviewer(options.xds_audience())))
@@ -193,8 +209,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let shutdown = CancellationToken::new();
     let observed = Observed::new(engine.clone());
     let (live, live_work) = Live::new(engine.clone(), proxies.clone());
+    let certificate = tls.as_ref().map(|(_, identity)| identity.clone());
+    // Where callers are asked, so are replicas.
+    let known_by = certificate.clone().filter(|_| caller_mode == CallerMode::Token);
+    let identity = replica::Identity::new();
     let peers =
-        Arc::new(Peers::new(peers, replica::Identity::new(), engine.clone(), live.clone(), observed.clone()));
+        Arc::new(Peers::new(peers, known_by, identity, engine.clone(), live.clone(), observed.clone()));
     info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
 
     let (injection, injection_settings) = watch::channel(Arc::new(setup.config.injection.clone()));
@@ -257,7 +277,6 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         http: CancellationToken::new(),
     };
     let allowances = Allowances::default();
-    let certificate = tls.as_ref().map(|(_, identity)| identity.clone());
     let room = descriptors::for_proxies(1 + usize::from(tls.is_some()));
     let mut proxies_on = |name, listener, identity, gate| {
         let crowd = Crowd::new(name, room.clone(), metrics.gave_way(name));
@@ -284,7 +303,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         metrics: metrics.clone(),
         observed,
         identity: mode,
-        certificate,
+        callers: api_listener.as_ref().map(|_| callers.mode()),
+        certificate: certificate.clone(),
         shutdown: shutdown.clone(),
     };
     if let (Some(listener), Some(pair)) = (injector_listener, certificates.injector) {
@@ -297,21 +317,21 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
             Ok(())
         });
     }
-    let mut people_on = |name, listener, router| {
-        let (port, limits) = ((name, metrics.gave_way(name)), listen::Limits::default());
-        let serve = listen::serve(port, listener, router, limits, stop.http.clone());
+    let mut people_on = |name, listener, router, identity| {
+        let port = listen::Port { name, gave_way: metrics.gave_way(name), identity };
+        let serve = listen::serve(port, listener, router, listen::Limits::default(), stop.http.clone());
         vital.task(name, async move {
             serve.await;
             Ok(())
         });
     };
     let from_here = admin.ip().is_loopback();
-    people_on(ADMIN, admin_listener, views.clone().router(asked.clone(), from_here));
+    people_on(ADMIN, admin_listener, views.clone().router(asked.clone(), from_here), None);
     if let Some(listener) = probe_listener {
-        people_on(PROBE, listener, views.probe_router());
+        people_on(PROBE, listener, views.probe_router(), None);
     }
     if let Some(listener) = api_listener {
-        people_on(API, listener, asked.router());
+        people_on(API, listener, asked.asking(callers).router(), certificate);
     }
     if let Some(fault) = setup.fault {
         fault.now.cancel();

@@ -36,6 +36,8 @@ pub struct ClusterSource {
     pub scope: Scope,
     /// Where its last good state outlives the process.
     pub keep: Option<Keep>,
+    /// How long a watch goes on before it lists all anew; `None`: without an end.
+    pub resync: Option<Duration>,
 }
 
 impl Sources {
@@ -65,7 +67,8 @@ impl Sources {
         if access.is_none() && keep.is_some() {
             return Err("--last-good is about a cluster: name one with --kubeconfig FILE or --in-cluster");
         }
-        Ok(Sources { dir, cluster: access.map(|access| ClusterSource { access, scope, keep }) })
+        let resync = options.resync()?;
+        Ok(Sources { dir, cluster: access.map(|access| ClusterSource { access, scope, keep, resync }) })
     }
 
     /// True when a Service without EndpointSlices gets its endpoints from Pods: nobody else makes slices.
@@ -94,7 +97,7 @@ impl Sources {
             let error = anyhow::Error::new(error).context(option);
             if unreadable { usage(words(&error)) } else { error }
         })?;
-        let watched = watch_cluster(&server, &cluster.scope, files, cluster.keep.clone());
+        let watched = watch_cluster(&server, &cluster.scope, files, cluster.keep.clone(), cluster.resync);
         let cluster = Some((server, watched.observed));
         let (updates, work) = (watched.updates, watched.work);
         Ok(Started { updates, health: Some(watched.health), cluster, work })

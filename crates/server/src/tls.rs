@@ -1,6 +1,8 @@
 //! The certificate that proxies are shown: read from files, read again when they change, never without one; or made by umbra
 //! itself, and awaited.
 
+mod replicas;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -23,6 +25,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::config::Options;
 use crate::metrics::Metrics;
 use crate::supervise::blocking;
+
+pub(crate) use self::replicas::Replicas;
 
 /// Files count when two looks in a row see the same: a certificate and its key may be replaced one after the other.
 const LOOK: Duration = Duration::from_millis(500);
@@ -112,6 +116,8 @@ struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_authority: Option<Vec<u8>>,
+    /// Who vouches for the certificate, where that is known.
+    authority: Option<Vec<u8>>,
 }
 
 impl Contents {
@@ -127,6 +133,7 @@ impl Contents {
                 .as_deref()
                 .map(|path| read("--tls-client-ca", path))
                 .transpose()?,
+            authority: None,
         })
     }
 
@@ -231,6 +238,8 @@ pub struct Identity {
     validity: Arc<RwLock<Option<Validity>>>,
     /// Who vouches for clients.
     authority: Arc<watch::Sender<Verifier>>,
+    /// Who is another replica; `None`: there is no certificate yet.
+    replicas: Arc<RwLock<Option<Replicas>>>,
 }
 
 /// The files of an identity that comes from files.
@@ -259,6 +268,7 @@ impl Identity {
         let contents = Contents::read(files)?;
         let config = contents.config()?;
         let (validity, authority) = (contents.validity(), watch::Sender::new(contents.verifier()?));
+        let replicas = Replicas::new(&contents, None)?;
         let follower = Follower { seen: None, judged: Ok(contents) };
         let follower = Arc::new(tokio::sync::Mutex::new(follower));
         Ok(Identity {
@@ -266,6 +276,7 @@ impl Identity {
             config: Arc::new(RwLock::new(config)),
             validity: Arc::new(RwLock::new(Some(validity))),
             authority: Arc::new(authority),
+            replicas: Arc::new(RwLock::new(Some(replicas))),
         })
     }
 
@@ -282,6 +293,7 @@ impl Identity {
             config: Arc::new(RwLock::new(Arc::new(config))),
             validity: Arc::default(),
             authority: Arc::new(watch::Sender::new(None)),
+            replicas: Arc::default(),
         })
     }
 
@@ -294,6 +306,11 @@ impl Identity {
     /// From when until when the certificate in force is good; `None`: there is none yet.
     pub(crate) fn validity(&self) -> Option<Validity> {
         *self.validity.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is another replica, and how the ports for them speak TLS; `None`: there is no certificate yet.
+    pub(crate) fn replicas(&self) -> Option<Replicas> {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until nobody vouches any more for the certificates that a client has shown, its own first.
@@ -313,6 +330,12 @@ impl Identity {
     fn renew(&self, config: Arc<ServerConfig>, contents: &Contents, before: Option<&Contents>) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         *self.validity.write().unwrap_or_else(PoisonError::into_inner) = Some(contents.validity());
+        let mut replicas = self.replicas.write().unwrap_or_else(PoisonError::into_inner);
+        // What the other port can use, this one can.
+        if let Ok(now) = Replicas::new(contents, replicas.as_ref()) {
+            *replicas = Some(now);
+        }
+        drop(replicas);
         if before.is_none_or(|before| before.client_authority != contents.client_authority)
             && let Ok(verifier) = contents.verifier()
         {
@@ -377,6 +400,7 @@ impl Identity {
                     certificate: pair.certificate.into_bytes(),
                     key: pair.key.into_bytes(),
                     client_authority: None,
+                    authority: Some(pair.authorities.into_bytes()),
                 };
                 let config = contents.config().map_err(|error| format!("{error:#}"));
                 self.take(config, Some(&contents), None, &metrics);

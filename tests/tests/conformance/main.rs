@@ -7,6 +7,7 @@
 
 mod answers;
 mod api;
+mod callers;
 mod client;
 mod edges;
 mod mesh;

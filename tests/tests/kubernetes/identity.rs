@@ -380,3 +380,69 @@ fn an_injected_pod_proves_who_it_is() {
         assert!(tally.all_ok(20) && tally.by("v1") == 20, "{tally:?}");
     });
 }
+
+/// Callers of the API are told what RBAC lets their ServiceAccounts read, by the program that people use.
+#[test]
+fn a_caller_is_told_what_it_may_read() {
+    on_cluster(|cluster| async move {
+        let (_, _) = world(&cluster).await;
+        cluster.apply(
+            "apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reads-rules, namespace: shop}
+rules: [{apiGroups: [networking.istio.io], resources: [virtualservices], verbs: [get, list]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reads-rules, namespace: shop}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reads-rules}
+subjects: [{kind: ServiceAccount, name: web, namespace: shop}]
+",
+        );
+        let (authority, issued) = tls(&cluster);
+        let file = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        let on = |port| SocketAddr::new(cluster.plane.site().xds.ip(), port).to_string();
+        let (xds, api) = (on(15012), on(15013));
+        let (certificate, key, ca) =
+            (file(&issued.certificate), file(&issued.key), file(&authority.certificate()));
+        let flags = [
+            ["--xds-tls", &xds],
+            ["--tls-cert", &certificate],
+            ["--tls-key", &key],
+            ["--api", &api],
+            ["--api-identity", "token"],
+        ];
+        let mesh = Mesh::start(&cluster, &cluster.admin(), flags.as_flattened()).await;
+        let mut mesh = mesh.unwrap_or_else(|e| panic!("{e:#}"));
+        let audience = ["--audience", "umbra"];
+        let (ours, theirs) =
+            (token(&cluster, "shop", "web", &audience), token(&cluster, "bank", "web", &audience));
+        let other = token(&cluster, "shop", "web", &[]);
+        let asked = |token: Option<&str>, more: &[&str]| {
+            let mut command = Command::new(paths::umbra().unwrap_or_else(|e| panic!("{e:#}")));
+            command.args(["mirrors", "--server", &api, "--ca", &ca]).args(more);
+            if let Some(token) = token {
+                let path = cluster.folder().join("caller");
+                std::fs::write(&path, token).expect("a file");
+                command.arg("--token-file").arg(path);
+            }
+            let out = command.output().expect("umbra mirrors");
+            String::from_utf8_lossy(&out.stderr).into_owned()
+        };
+        let missing = "list virtualservices.networking.istio.io";
+        for (title, token, more, part) in [
+            ("its own", Some(&ours), &["-n", "shop"][..], "there is no mirror".to_owned()),
+            ("another's", Some(&ours), &["-n", "bank"], format!("may not: {missing} in namespace \"bank\"")),
+            ("everybody's", Some(&ours), &[], format!("may not: {missing} in all namespaces")),
+            ("without a right", Some(&theirs), &["-n", "shop"], format!("may not: {missing} in namespace")),
+            ("another audience", Some(&other), &["-n", "shop"], "the token is refused".to_owned()),
+            ("without a token", None, &["-n", "shop"], "asks who you are".to_owned()),
+        ] {
+            let said = asked(token.map(String::as_str), more);
+            assert!(said.contains(&part), "{title}: {said}\n{}", mesh.log());
+        }
+        let ready = mesh.get("/readyz?verbose").await.expect("its state");
+        assert!(ready.contains("[+] callers of --api prove who they are by a token"), "{ready}");
+        mesh.kill_umbra();
+    });
+}

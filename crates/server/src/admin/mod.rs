@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 use crate::certificate::Certificates;
 use crate::engine_task::EngineHandle;
-use crate::identity::IdentityMode;
+use crate::identity::{CallerMode, IdentityMode};
 use crate::metrics::{self, Metrics};
 use crate::observe::Observed;
 use crate::proxies::Proxies;
@@ -41,6 +41,8 @@ pub struct Admin {
     pub observed: Observed,
     /// What proxies have to prove.
     pub identity: IdentityMode,
+    /// What callers of `--api` have to prove; `None`: there is no such port.
+    pub callers: Option<CallerMode>,
     /// What `--xds-tls` shows them.
     pub certificate: Option<tls::Identity>,
     /// Cancelled when the process should end.
@@ -127,12 +129,17 @@ async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Respons
         IdentityMode::Token => "[+] proxies prove who they are by a token\n",
         IdentityMode::Certificate => "[+] proxies prove who they are by a certificate\n",
     };
+    let callers = match admin.callers {
+        None => "",
+        Some(CallerMode::None) => "[!] --api tells everything to whoever reaches it (--api-identity none)\n",
+        Some(CallerMode::Token) => "[+] callers of --api prove who they are by a token\n",
+    };
     let certificate = admin.certificate.and_then(|it| it.validity()).map(describe).unwrap_or_default();
     (
         status,
         format!(
             "{} {loaded}
-{watches}{certificates}{identity}{certificate}{} {serving}
+{watches}{certificates}{identity}{callers}{certificate}{} {serving}
 ",
             sign(state.ready),
             sign(!leaving)

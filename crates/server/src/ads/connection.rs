@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -40,6 +40,11 @@ pub struct ConnectionInfo {
     /// What the client has shown, and who is asked about it.
     shown: Arc<OnceLock<Vec<CertificateDer<'static>>>>,
     identity: Option<Identity>,
+}
+
+/// Whose connection it is; of one without any, nobody's.
+pub(super) fn address(connection: Option<&ConnectionInfo>) -> IpAddr {
+    connection.map_or(IpAddr::from([0; 4]), |it| it.peer.ip())
 }
 
 impl ConnectionInfo {

@@ -14,8 +14,8 @@ use tonic::codegen::http::{Request, Response, header::AUTHORIZATION};
 use tonic::server::NamedService;
 use umbra_proto::opentelemetry::proto::collector::metrics::v1::metrics_service_server::MetricsServiceServer;
 
-use super::ConnectionInfo;
-use crate::identity::{Gate, Refusal};
+use super::connection::{self, ConnectionInfo};
+use crate::identity::Gate;
 use crate::observe::Observed;
 
 /// The largest message: a proxy's has at most 2000 numbers, a megabyte.
@@ -43,12 +43,9 @@ impl Receiver {
         let connection = request.extensions().get::<ConnectionInfo>().cloned();
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let leaf = connection.as_ref().and_then(ConnectionInfo::leaf);
-        let admitted = self.gate.admit(authorization.as_ref().map(|value| value.as_bytes()), leaf).await;
-        let admission = admitted.map_err(|refusal| match refusal {
-            Refusal::Unproven(why) => Status::unauthenticated(why),
-            Refusal::Foreign(why) => Status::permission_denied(why),
-            Refusal::Later(why) => Status::unavailable(why),
-        })?;
+        let authorization = authorization.as_ref().map(|value| value.as_bytes());
+        let admitted = self.gate.admit(authorization, leaf, connection::address(connection.as_ref())).await;
+        let admission = admitted.map_err(|refusal| refusal.status())?;
         if !admission.counts {
             return Err(Status::permission_denied("who has proven nothing counts nowhere"));
         }

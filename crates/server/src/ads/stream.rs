@@ -1,7 +1,6 @@
 //! One ADS stream: requests, snapshots and the clock into a session; its responses out.
 
 use std::marker::PhantomData;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use umbra_ir::{Kind, ObjectId};
 use umbra_xds::{Output, SessionError, SessionEvent, Snapshot, Variant};
 
 use super::allowance::Allowances;
-use super::connection::ConnectionInfo;
+use super::connection::{self, ConnectionInfo};
 use super::node;
 use super::requests::Requests;
 use super::responses::{Closed, Sender};
@@ -89,9 +88,7 @@ impl End {
     fn status(&self) -> Option<Status> {
         match self {
             End::Client | End::Shutdown | End::Expired | End::Age => None,
-            End::Unproven(Refusal::Unproven(text)) => Some(Status::unauthenticated(text.clone())),
-            End::Unproven(Refusal::Foreign(text)) => Some(Status::permission_denied(text.clone())),
-            End::Unproven(Refusal::Later(text)) => Some(Status::unavailable(text.clone())),
+            End::Unproven(refusal) => Some(refusal.status()),
             End::FirstRequest => {
                 Some(Status::deadline_exceeded("the stream was opened, and no request came in time"))
             }
@@ -136,10 +133,8 @@ pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor:
         }
         Err(end) => {
             match &end {
-                End::Refused(why)
-                | End::Unproven(Refusal::Unproven(why) | Refusal::Foreign(why) | Refusal::Later(why)) => {
-                    warn!(%peer, why, "proxy refused");
-                }
+                End::Refused(why) => warn!(%peer, why, "proxy refused"),
+                End::Unproven(refusal) => warn!(%peer, why = refusal.why(), "proxy refused"),
                 End::Malformed(status) => warn!(%peer, why = status.message(), "proxy refused"),
                 End::Full => warn!(%peer, "proxy refused: as many are connected as may"),
                 end => debug!(%peer, reason = end.reason(), "stream ended before its first request"),
@@ -217,14 +212,13 @@ struct Guest<W: Wire> {
 /// Finds out who asks, waits for the first request and understands it.
 async fn hello<W: Wire>(ads: &Ads, body: Body, visitor: &Visitor, peer: &str) -> Result<Guest<W>, End> {
     let leaf = visitor.connection.as_ref().and_then(ConnectionInfo::leaf);
+    let authorization = visitor.authorization.as_ref().map(HeaderValue::as_bytes);
+    let address = connection::address(visitor.connection.as_ref());
     let admission = tokio::select! {
-        admitted = visitor.gate.admit(visitor.authorization.as_ref().map(HeaderValue::as_bytes), leaf) => {
-            admitted.map_err(End::Unproven)?
-        }
+        admitted = visitor.gate.admit(authorization, leaf, address) => admitted.map_err(End::Unproven)?,
         () = ads.shutdown.cancelled() => return Err(End::Shutdown),
     };
     let limit = if admission.proven.is_some() { MAX_PROVEN_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
-    let address = visitor.connection.as_ref().map_or(IpAddr::from([0; 4]), |it| it.peer.ip());
     let allowance = visitor.allowances.of(address, admission.proven.is_some());
     let mut requests = Requests::new(body, limit, ads.patience.message, allowance);
     let mut first = tokio::select! {

@@ -1,5 +1,5 @@
 //! `/v1/live/KIND/NAMESPACE/NAME[?generation=G]`: may a canary tool go on? 200 when the object is live on every proxy
-//! that it reaches, else 409, and a body that says why.
+//! that it reaches, else 409, and a body that says why to those who may know.
 
 use std::time::Duration;
 
@@ -9,10 +9,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use umbra_ir::{Kind, ObjectId};
+use umbra_source::kubernetes::{Verb, Wish};
 
+use super::asker::Asker;
 use super::{ASKS_OF_ONE, Api};
+use crate::crowd::origin;
+use crate::identity::{Caller, Refusal};
 use crate::listen::InUse;
 use crate::live::{Laggard, ObjectLive};
 use crate::peers::PeerAnswer;
@@ -40,6 +44,9 @@ struct Verdict {
     /// Runtime keys of those of its mirrors that are stopped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stopped: Vec<String>,
+    /// Proxies that have left it unanswered for longer than `--laggard-patience`: they are not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excused: Vec<LaggardView>,
     /// Replicas that did not answer.
     silent: Vec<String>,
     message: String,
@@ -67,9 +74,10 @@ pub(super) async fn live(
     Path((kind, namespace, name)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
     by: Option<Extension<InUse>>,
+    Extension(asker): Extension<Asker>,
     body: Body,
 ) -> Response {
-    let portion = by.map(|Extension(by)| api.asks_of.take(by.peer));
+    let portion = by.map(|Extension(by)| api.asks_of.take(origin(by.peer)));
     if matches!(portion, Some(None)) {
         let message = format!("{ASKS_OF_ONE} questions of this address are not answered yet");
         return refuse(StatusCode::TOO_MANY_REQUESTS, message);
@@ -88,12 +96,53 @@ pub(super) async fn live(
             Ok(asked) => asked,
             Err(message) => return refuse(StatusCode::BAD_REQUEST, message),
         };
+    let told = match told(&asker, &Wish::one(Verb::Get, kind, namespace.as_str(), name.as_str())).await {
+        Ok(told) => told,
+        Err(refusal) => {
+            let status = match refusal {
+                Refusal::Unproven(_) => StatusCode::UNAUTHORIZED,
+                Refusal::Foreign(_) | Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+                Refusal::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            return refuse(status, refusal.why().to_owned());
+        }
+    };
     let id = ObjectId::new(kind, namespace, name);
     let Ok(_turn) = tokio::time::timeout(TURN, api.gates.acquire()).await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many ask at once".to_owned());
     };
     let (status, verdict) = judge(&id, generation, api.peers.object(&id).await);
-    (status, Json(verdict)).into_response()
+    match told {
+        Told::All => (status, Json(verdict)).into_response(),
+        Told::YesOrNo => (status, Json(bare(status == StatusCode::OK, verdict))).into_response(),
+    }
+}
+
+/// How much a caller is told.
+enum Told {
+    All,
+    /// Whoever reaches the port: canary tools know a path, and can mostly send no proof.
+    YesOrNo,
+}
+
+async fn told(asker: &Asker, wish: &Wish) -> Result<Told, Refusal> {
+    if *asker.who()? == Caller::Stranger {
+        return Ok(Told::YesOrNo);
+    }
+    asker.may(std::slice::from_ref(wish)).await.map(|()| Told::All)
+}
+
+/// Yes (1 of 1) or no (0 of 1), in the form of a whole verdict, so that what reads `live` of one reads it of the other.
+fn bare(yes: bool, verdict: Verdict) -> Value {
+    let message = if yes { "live" } else { "not live; who proves who they are is told why" };
+    let Verdict { object, generation, .. } = verdict;
+    json!({
+        "object": object,
+        "generation": generation,
+        "live": u8::from(yes),
+        "total": 1,
+        "message": message,
+    })
 }
 
 fn refuse(status: StatusCode, message: String) -> Response {
@@ -142,15 +191,12 @@ fn judge(id: &ObjectId, asked: Option<i64>, answer: PeerAnswer) -> (StatusCode, 
             Some(why) => why,
             None => {
                 status = StatusCode::OK;
-                format!("live on {} of {} proxies", object.live, object.total)
+                format!("live on {} of {} proxies{}", object.live, object.total, not_counted(object))
             }
         },
     };
-    let laggards = found.iter().flat_map(|object| &object.laggards).map(|laggard| LaggardView {
-        proxy: laggard.proxy.clone(),
-        resource: laggard.resource.clone(),
-        words: laggard.words.clone(),
-    });
+    let laggards = found.iter().flat_map(|object| &object.laggards).map(view);
+    let excused = found.iter().flat_map(|object| &object.excused).map(view);
     let stopped = found.iter().flat_map(|object| &object.stopped);
     let verdict = Verdict {
         object: ObjectView {
@@ -164,10 +210,22 @@ fn judge(id: &ObjectId, asked: Option<i64>, answer: PeerAnswer) -> (StatusCode, 
         total: found.as_ref().map_or(0, |object| object.total),
         laggards: laggards.collect(),
         stopped: stopped.map(|key| key.as_str().to_owned()).collect(),
+        excused: excused.collect(),
         silent,
         message,
     };
     (status, verdict)
+}
+
+/// Who is not waited for any more, if somebody is not.
+fn not_counted(object: &ObjectLive) -> String {
+    let first = object.excused.first();
+    first.map_or_else(String::new, |it| format!("; not counted, for want of an answer: {}", describe(it)))
+}
+
+fn view(laggard: &Laggard) -> LaggardView {
+    let Laggard { proxy, resource, words } = laggard.clone();
+    LaggardView { proxy, resource, words }
 }
 
 /// Why an object is not live; `None` when it is.
@@ -195,7 +253,7 @@ fn obstacle(object: &ObjectLive, asked: Option<i64>) -> Option<String> {
         return Some(format!("live on {live} of {total} proxies{named}"));
     }
     if *total == 0 {
-        return Some("no connected proxy gets anything of it".to_owned());
+        return Some(format!("no connected proxy gets anything of it{}", not_counted(object)));
     }
     None
 }
@@ -280,6 +338,7 @@ mod tests {
                 })
                 .collect(),
             stopped: Vec::new(),
+            excused: Vec::new(),
         });
         let silent = silent.iter().map(|name| (*name).to_owned()).collect();
         let answer = PeerAnswer {
@@ -313,6 +372,50 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_not_waited_for_is_named() {
+        let id = ObjectId::new(Kind::VirtualService, "shop", "web");
+        let slow = Laggard { proxy: "web-2.shop".to_owned(), resource: "rds/80".to_owned(), words: None };
+        let object = ObjectLive {
+            object: id.clone(),
+            generation: 7,
+            newest: 7,
+            total: 1,
+            live: 1,
+            laggards: Vec::new(),
+            excused: vec![slow],
+        };
+        let answer = PeerAnswer { objects: vec![object], replicas: 1, ..PeerAnswer::default() };
+        let (status, verdict) = judge(&id, None, answer);
+        let body = serde_json::to_value(verdict).unwrap();
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(body["excused"], json!([{"proxy": "web-2.shop", "resource": "rds/80"}]));
+        let named =
+            "live on 1 of 1 proxies; not counted, for want of an answer: web-2.shop has not taken rds/80 yet";
+        assert_eq!(body["message"], json!(named));
+    }
+
+    #[test]
+    fn a_stranger_is_told_yes_or_no() {
+        let id = ObjectId::new(Kind::VirtualService, "shop", "web");
+        let (_, verdict) = judge(&id, Some(7), PeerAnswer::default());
+        for (yes, live, message) in
+            [(true, 1, "live"), (false, 0, "not live; who proves who they are is told why")]
+        {
+            let again = judge(&id, verdict.generation, PeerAnswer::default()).1;
+            assert_eq!(
+                bare(yes, again),
+                json!({
+                    "object": {"kind": "VirtualService", "namespace": "shop", "name": "web"},
+                    "generation": 7,
+                    "live": live,
+                    "total": 1,
+                    "message": message,
+                })
+            );
+        }
+    }
+
+    #[test]
     fn the_body_is_for_tools() {
         let laggard = Laggard { proxy: "web-1.shop".to_owned(), resource: "rds/80".to_owned(), words: None };
         let id = ObjectId::new(Kind::VirtualService, "shop", "web");
@@ -324,6 +427,7 @@ mod tests {
             live: 0,
             laggards: vec![laggard],
             stopped: Vec::new(),
+            excused: Vec::new(),
         };
         let (_, verdict) =
             judge(&id, Some(7), PeerAnswer { objects: vec![object], replicas: 1, ..PeerAnswer::default() });

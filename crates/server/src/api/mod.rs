@@ -1,16 +1,19 @@
 //! `umbra.v1` over gRPC and `/v1/live` over HTTP, on one port: what tools and other replicas ask. It reads, and
-//! changes nothing.
+//! changes nothing. Who asks is found out before anything else, and what that caller may be told where it is known what is
+//! asked for.
 
+mod asker;
 mod gate;
 mod grpc;
 mod watching;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{any_service, get};
+use axum::{Router, middleware};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use umbra_engine::ClassReach;
@@ -20,6 +23,7 @@ use umbra_proto::umbra::v1::{Mirror, Proxy, Replica};
 
 use crate::crowd::Portions;
 use crate::engine_task::EngineHandle;
+use crate::identity::Callers;
 use crate::live::Live;
 use crate::messages;
 use crate::mirrors;
@@ -34,7 +38,7 @@ const MAX_REQUEST_BYTES: usize = 1 << 20;
 const MAX_OBJECTS: usize = 1000;
 /// Watches at once, of proxies and of mirrors together.
 const MAX_WATCHES: usize = 32;
-/// Of these, those of one address.
+/// Of these, those of one address, and those of one ServiceAccount.
 const WATCHES_OF_ONE: usize = 8;
 /// Questions of one address that are not answered yet.
 const ASKS_OF_ONE: usize = 128;
@@ -60,15 +64,17 @@ pub struct Api {
     pub observed: Observed,
     /// Cancelled when the process should end: watches end by themselves.
     pub shutdown: CancellationToken,
+    callers: Callers,
     watches: Arc<Semaphore>,
-    watches_of: Portions,
-    asks_of: Portions,
+    watches_of: Portions<IpAddr>,
+    watches_by: Portions<String>,
+    asks_of: Portions<IpAddr>,
     lists: Arc<Semaphore>,
     gates: Arc<Semaphore>,
 }
 
 impl Api {
-    /// Shows what these know.
+    /// Shows what these know, to whoever reaches it.
     pub fn new(
         engine: EngineHandle,
         proxies: Arc<Proxies>,
@@ -80,6 +86,7 @@ impl Api {
         let most = |permits| Arc::new(Semaphore::new(permits));
         let (watches, lists, gates) = (most(MAX_WATCHES), most(MAX_ASKS), most(MAX_ASKS));
         let (watches_of, asks_of) = (Portions::new(WATCHES_OF_ONE), Portions::new(ASKS_OF_ONE));
+        let watches_by = Portions::new(WATCHES_OF_ONE);
         let identity = peers.identity();
         Api {
             identity,
@@ -89,20 +96,29 @@ impl Api {
             peers,
             observed,
             shutdown,
+            callers: Callers::Open,
             watches,
             watches_of,
+            watches_by,
             asks_of,
             lists,
             gates,
         }
     }
 
+    /// The same for these callers alone.
+    pub fn asking(self, callers: Callers) -> Self {
+        Api { callers, ..self }
+    }
+
     /// The paths of the API, to be served beside others.
     pub fn routes(self) -> Router {
+        let callers = self.callers.clone();
         let grpc = UmbraServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
         Router::new()
             .route("/umbra.v1.Umbra/{method}", any_service(grpc))
             .route("/v1/live/{kind}/{namespace}/{name}", get(gate::live).post(gate::live))
+            .layer(middleware::from_fn_with_state(callers, asker::find))
             .with_state(self)
     }
 

@@ -2,14 +2,17 @@
 //! difference is made when the last was read.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::Status;
 use umbra_proto::umbra::v1::{Mirror, Proxy, Replica, WatchMirrorsResponse, WatchProxiesResponse};
+use umbra_source::kubernetes::Wish;
 
 use super::Api;
+use super::asker::Asker;
 use crate::crowd::{Hold, Portion};
 
 /// Entries of one message: below gRPC's usual limit of 4 MiB even with long lists of labels.
@@ -85,12 +88,21 @@ fn difference<T: Watched>(sent: &mut BTreeMap<String, T>, now: Vec<T>) -> Differ
     Difference { changed, removed: before.into_keys().collect() }
 }
 
-/// Serves one watch to its end.
+/// What a watch takes of what there is for all, as long as it goes on.
+pub(super) struct Kept {
+    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _of: Option<Portion<IpAddr>>,
+    pub(super) _by: Option<Portion<String>>,
+    pub(super) _hold: Option<Hold>,
+}
+
+/// Serves one watch to its end, which is that of the caller's right at the latest.
 pub(super) async fn run<T: Watched>(
     api: Api,
     namespace: String,
+    (asker, wish): (Asker, Wish),
     out: mpsc::Sender<Result<T::Update, Status>>,
-    _kept: (OwnedSemaphorePermit, Option<Portion>, Option<Hold>),
+    _kept: Kept,
 ) {
     let mut changes = api.live.changes();
     let mut sent = BTreeMap::new();
@@ -122,6 +134,9 @@ pub(super) async fn run<T: Watched>(
         () = out.closed() => {}
         () = api.shutdown.cancelled() => {
             let _ = out.try_send(Err(Status::unavailable("this replica shuts down")));
+        }
+        refusal = asker.lost(&wish) => {
+            let _ = out.try_send(Err(refusal.status()));
         }
     }
 }

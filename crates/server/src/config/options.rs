@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use serde::Deserialize;
 
 use super::mesh;
-use crate::identity::IdentityMode;
+use crate::identity::{CallerMode, IdentityMode};
 use crate::logging::LogFormat;
 
 /// Where `--xds` listens unless told otherwise.
@@ -21,6 +21,10 @@ const DEFAULT_ADMIN: &str = "127.0.0.1:15014";
 const DEFAULT_DRAIN: &str = "20s";
 /// What `--max-age` is unless told otherwise.
 const DEFAULT_MAX_AGE: &str = "30m";
+/// More often nobody needs it, and it would be most of what the API server has to do.
+const SHORTEST_RESYNC: Duration = Duration::from_secs(60);
+/// What `--resync` is unless told otherwise.
+const DEFAULT_RESYNC: &str = "30m";
 /// What `--log` is unless told otherwise.
 const DEFAULT_LOG: &str = "info";
 
@@ -61,6 +65,9 @@ pub struct Options {
     /// How old that may be, such as 90m [default: 24h]
     #[arg(long, env = "UMBRA_LAST_GOOD_MAX_AGE", value_name = "DURATION")]
     pub last_good_max_age: Option<String>,
+    /// How long a watch of the cluster goes on before it lists everything anew, a tenth more or less, so that what it was never told comes to light; 0s: never [default: 30m]
+    #[arg(long, env = "UMBRA_RESYNC", value_name = "DURATION")]
+    pub resync: Option<String>,
     /// Where proxies connect (plaintext gRPC) [default: 127.0.0.1:15010]
     #[arg(long, env = "UMBRA_XDS", value_name = "ADDR")]
     pub xds: Option<String>,
@@ -103,6 +110,9 @@ pub struct Options {
     /// umbra.v1 (gRPC) and /v1/live (HTTP), read-only, for canary tools and other replicas [default: none]
     #[arg(long, env = "UMBRA_API", value_name = "ADDR")]
     pub api: Option<String>,
+    /// What callers of that have to prove: none or token (over TLS, with the certificate of --xds-tls); never asked on a loopback address [default: none]
+    #[arg(long, env = "UMBRA_API_IDENTITY", value_name = "PROOF", hide_possible_values = true)]
+    pub api_identity: Option<CallerMode>,
     /// A name with the addresses of all replicas and the port of their --api, such as a headless Service's:
     /// statuses and /v1/live then count the proxies of all of them [default: none, this one only]
     #[arg(long, env = "UMBRA_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
@@ -182,9 +192,8 @@ impl Options {
     /// # Errors
     /// What vouches for proofs is not named.
     pub fn identity(&self) -> Result<IdentityMode, &'static str> {
-        let cluster = self.kubeconfig.is_some() || self.in_cluster.unwrap_or_default();
         match self.xds_identity.unwrap_or_default() {
-            IdentityMode::Token if !cluster => Err(
+            IdentityMode::Token if !self.has_cluster() => Err(
                 "--xds-identity token: an API server vouches for tokens: name it with --kubeconfig FILE or --in-cluster",
             ),
             IdentityMode::Certificate if self.tls_client_ca.is_none() => {
@@ -192,6 +201,27 @@ impl Options {
             }
             mode => Ok(mode),
         }
+    }
+
+    /// What callers of `--api` have to prove.
+    ///
+    /// # Errors
+    /// What vouches for proofs is not named, or what keeps them secret.
+    pub fn api_identity(&self) -> Result<CallerMode, &'static str> {
+        let mode = self.api_identity.unwrap_or_default();
+        match mode {
+            CallerMode::Token if !self.has_cluster() => Err(
+                "--api-identity token: an API server vouches for tokens: name it with --kubeconfig FILE or --in-cluster",
+            ),
+            CallerMode::Token if self.xds_tls.is_none() => Err(
+                "--api-identity token: a token is shown over TLS alone: --xds-tls and what belongs to it bring the certificate",
+            ),
+            mode => Ok(mode),
+        }
+    }
+
+    fn has_cluster(&self) -> bool {
+        self.kubeconfig.is_some() || self.in_cluster.unwrap_or_default()
     }
 
     /// `--drain`, or what it is otherwise.
@@ -211,6 +241,17 @@ impl Options {
         let age = duration(self.max_age.as_deref().unwrap_or(DEFAULT_MAX_AGE));
         age.map(|age| Some(age).filter(|age| !age.is_zero()))
             .ok_or("--max-age: expected a duration such as 30m, or 0s")
+    }
+
+    /// `--resync`, or what it is otherwise; `None`: never.
+    ///
+    /// # Errors
+    /// It is no duration, or so short that the API server would do nothing else.
+    pub fn resync(&self) -> Result<Option<Duration>, &'static str> {
+        let period = duration(self.resync.as_deref().unwrap_or(DEFAULT_RESYNC));
+        let long = period.filter(|period| period.is_zero() || *period >= SHORTEST_RESYNC);
+        long.map(|period| Some(period).filter(|period| !period.is_zero()))
+            .ok_or("--resync: expected a duration such as 30m, not below 1m, or 0s")
     }
 
     /// `--laggard-patience`; `None`: it has no end.
@@ -279,6 +320,7 @@ pub(crate) mod tests {
         let names: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
         match (&names[..], value(option).as_str()) {
             (_, "BOOL") => ["true", "false"].map(|word| (word.to_owned(), word.to_owned())),
+            (["none", "token"], _) => ["token", "none"].map(|word| (word.to_owned(), word.to_owned())),
             (["none", ..], _) => ["token", "certificate"].map(|word| (word.to_owned(), word.to_owned())),
             (["text", "json"], _) => ["text", "json"].map(|word| (word.to_owned(), word.to_owned())),
             ([], list) if list.starts_with('[') => {
@@ -337,6 +379,7 @@ pub(crate) mod tests {
             ("log-format", &format),
             ("drain", DEFAULT_DRAIN),
             ("max-age", DEFAULT_MAX_AGE),
+            ("resync", DEFAULT_RESYNC),
         ] {
             let option = declared().into_iter().find(|option| option.get_long() == Some(flag)).unwrap();
             let help = option.get_help().unwrap().to_string();
@@ -358,6 +401,15 @@ pub(crate) mod tests {
             assert_eq!(options.drain().map_err(option), drain, "{flags}");
             assert_eq!(options.max_age().map_err(option), age, "{flags}");
         }
+        for (flags, want) in [
+            ("", Ok(Some(30 * minute))),
+            ("resync=1m", Ok(Some(minute))),
+            ("resync=0s", Ok(None)),
+            ("resync=59s", Err(())),
+            ("resync=soon", Err(())),
+        ] {
+            assert_eq!(merged(flags, "").resync().map_err(drop), want, "{flags}");
+        }
     }
 
     #[test]
@@ -371,6 +423,15 @@ pub(crate) mod tests {
             ("xds-identity=certificate tls-client-ca=f", Some(IdentityMode::Certificate)),
         ] {
             assert_eq!(merged(flags, "").identity().ok(), want, "{flags}");
+        }
+        for (flags, want) in [
+            ("", Some(CallerMode::None)),
+            ("api-identity=none", Some(CallerMode::None)),
+            ("api-identity=token xds-tls=:1", None),
+            ("api-identity=token in-cluster", None),
+            ("api-identity=token in-cluster xds-tls=:1", Some(CallerMode::Token)),
+        ] {
+            assert_eq!(merged(flags, "").api_identity().ok(), want, "{flags}");
         }
     }
 }

@@ -1,23 +1,33 @@
 //! Who a proxy is, by what it can prove: a ServiceAccount's token that the API server vouches for, or a certificate with a
 //! SPIFFE identity. Where proof is asked for, a proxy's namespace, Pod and labels never come from what it says of itself.
 //!
-//! Start reading at: [`Gate::admit`] (before a byte of a stream's requests is read), then [`Admission::name`].
+//! Who asks `--api`, and what that caller may be told, is judged here too.
+//!
+//! Start reading at: [`Gate::admit`] (before a byte of a stream's requests is read), then [`Admission::name`]; for callers at
+//! [`Callers`].
 
 mod cache;
+mod callers;
 mod certificate;
 mod claims;
+mod rights;
 mod tokens;
+mod turns;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use tonic::Status;
 use umbra_ir::ProxyNode;
 use umbra_istio::{NodeError, parse_node};
 
+pub use callers::{Caller, Callers, Came};
 pub use certificate::Leaf;
+pub use rights::Rights;
 pub use tokens::Tokens;
 
 /// `--xds-identity`.
@@ -44,6 +54,27 @@ impl IdentityMode {
     }
 }
 
+/// `--api-identity`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallerMode {
+    /// Whoever reaches the port is told everything
+    #[default]
+    None,
+    /// A ServiceAccount's token of the audience of --xds-audience, over TLS; what it is told is what RBAC lets it read
+    Token,
+}
+
+impl CallerMode {
+    /// The word on the command line and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CallerMode::None => "none",
+            CallerMode::Token => "token",
+        }
+    }
+}
+
 /// What a proxy has proven.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proven {
@@ -64,8 +95,29 @@ pub enum Refusal {
     Unproven(String),
     /// It says that it is somebody else.
     Foreign(String),
+    /// It is known, and may not.
+    Forbidden(String),
     /// Nobody can say now; it may try again.
     Later(String),
+}
+
+impl Refusal {
+    /// Why, in words.
+    pub fn why(&self) -> &str {
+        let (Refusal::Unproven(why) | Refusal::Foreign(why) | Refusal::Forbidden(why) | Refusal::Later(why)) =
+            self;
+        why
+    }
+
+    /// What a client over gRPC is told.
+    pub fn status(&self) -> Status {
+        let why = self.why().to_owned();
+        match self {
+            Refusal::Unproven(_) => Status::unauthenticated(why),
+            Refusal::Foreign(_) | Refusal::Forbidden(_) => Status::permission_denied(why),
+            Refusal::Later(_) => Status::unavailable(why),
+        }
+    }
 }
 
 /// What a port asks of whoever connects.
@@ -92,7 +144,8 @@ pub struct Admission {
 }
 
 impl Gate {
-    /// Judges what a stream brings: the value of its `authorization`, and its connection's certificate.
+    /// Judges what a stream brings: the value of its `authorization`, and its connection's certificate; `from` is whose
+    /// connection that is.
     ///
     /// # Errors
     /// Why it is not served.
@@ -100,6 +153,7 @@ impl Gate {
         &self,
         authorization: Option<&[u8]>,
         leaf: Option<&Leaf>,
+        from: IpAddr,
     ) -> Result<Admission, Refusal> {
         let proven = match self {
             // Who shows an identity unasked has no other.
@@ -107,7 +161,7 @@ impl Gate {
                 let proven = leaf.and_then(|leaf| leaf.proven().ok());
                 return Ok(Admission { counts: *counts || proven.is_some(), proven });
             }
-            Gate::Token(tokens) => tokens.check(authorization).await?,
+            Gate::Token(tokens) => in_a_pod(tokens.check(authorization, from).await?)?,
             Gate::Certificate => {
                 let none = || Refusal::Unproven("no client certificate: this port asks for one".to_owned());
                 let proven = leaf.ok_or_else(none)?.proven().map_err(Refusal::Unproven)?;
@@ -161,6 +215,13 @@ impl Admission {
     }
 }
 
+/// A proxy is a Pod's: its labels are that Pod's.
+fn in_a_pod(proven: Proven) -> Result<Proven, Refusal> {
+    const FREE: &str =
+        "the token is bound to no Pod: a projected volume has one that is (serviceAccountToken)";
+    if proven.pod.is_none() { Err(Refusal::Unproven(FREE.to_owned())) } else { Ok(proven) }
+}
+
 /// Metadata with a namespace.
 fn placed(mut metadata: Value, namespace: &str) -> Value {
     if let Some(fields) = metadata.as_object_mut() {
@@ -183,6 +244,14 @@ mod tests {
             until: Timestamp::from_second(2000).unwrap(),
         };
         Admission { proven: Some(proven), counts: true }
+    }
+
+    #[test]
+    fn a_token_that_is_bound_to_no_pod_is_no_proxy() {
+        for (pod, good) in [(Some("web-1"), true), (None, false)] {
+            let proven = admission(pod).proven.unwrap();
+            assert_eq!(in_a_pod(proven).is_ok(), good, "{pod:?}");
+        }
     }
 
     #[test]

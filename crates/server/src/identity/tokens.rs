@@ -1,17 +1,15 @@
 //! Tokens of ServiceAccounts: asked about once, then known until they expire.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use umbra_source::kubernetes::{Review, Reviewer};
 
 use super::cache::{Cache, Hash};
+use super::turns::Turns;
 use super::{Proven, Refusal, claims};
-
-/// Questions at the API server at once: a flood of made-up tokens must not become one there.
-const AT_ONCE: usize = 16;
 
 type Ask = Arc<dyn Fn(String) -> BoxFuture<'static, Review> + Send + Sync>;
 
@@ -20,7 +18,7 @@ type Ask = Arc<dyn Fn(String) -> BoxFuture<'static, Review> + Send + Sync>;
 pub struct Tokens {
     ask: Ask,
     cache: Arc<Mutex<Cache>>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -38,12 +36,13 @@ impl Tokens {
         }))
     }
 
-    fn asking(ask: Ask) -> Self {
-        Tokens { ask, cache: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(super) fn asking(ask: Ask) -> Self {
+        Tokens { ask, cache: Arc::default(), turns: Turns::default() }
     }
 
-    /// Judges an `authorization` header. A token that was good is good until it expires, also while the API server is away.
-    pub(super) async fn check(&self, authorization: Option<&[u8]>) -> Result<Proven, Refusal> {
+    /// Judges an `authorization` header that came from this address. A token that was good is good until it expires, also
+    /// while the API server is away.
+    pub(super) async fn check(&self, authorization: Option<&[u8]>, from: IpAddr) -> Result<Proven, Refusal> {
         let unproven = |why: &str| Refusal::Unproven(why.to_owned());
         let token = claims::bearer(authorization).map_err(unproven)?;
         let until = claims::expiry(token, Timestamp::now()).map_err(unproven)?;
@@ -52,8 +51,7 @@ impl Tokens {
         if let Some(known) = known() {
             return known.map_err(Refusal::Unproven);
         }
-        let refused = |_| Refusal::Later("umbra is ending".to_owned());
-        let _turn = self.turns.acquire().await.map_err(refused)?;
+        let _turn = self.turns.take(from).await?;
         // Somebody with the same token may have had the turn before.
         if let Some(known) = known() {
             return known.map_err(Refusal::Unproven);
@@ -63,10 +61,6 @@ impl Tokens {
                 return Err(Refusal::Later(format!("the token cannot be reviewed now: {why}")));
             }
             Review::Bad(why) => Err(format!("the token is refused: {why}")),
-            Review::Good(account) if account.pod.is_none() => {
-                Err("the token is bound to no Pod: a projected volume has one that is (serviceAccountToken)"
-                    .to_owned())
-            }
             Review::Good(account) => {
                 Ok(Proven { namespace: account.namespace, account: account.name, pod: account.pod, until })
             }
@@ -93,6 +87,8 @@ mod tests {
     use super::*;
     use crate::identity::claims::tests::token;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[tokio::test]
     async fn one_question_for_each_token() {
         let account = |pod: Option<&str>| {
@@ -100,8 +96,8 @@ mod tests {
             Review::Good(Account { namespace: "a".to_owned(), name: "b".to_owned(), pod })
         };
         for (title, answer, want, asked) in [
-            ("good", account(Some("p")), Ok("p"), 1),
-            ("bound to no Pod", account(None), Err("bound to no Pod"), 1),
+            ("good", account(Some("p")), Ok(Some("p")), 1),
+            ("bound to no Pod", account(None), Ok(None), 1),
             ("bad", Review::Bad("no".to_owned()), Err("no"), 1),
             ("away", Review::Away("down".to_owned()), Err("down"), 3),
         ] {
@@ -115,8 +111,8 @@ mod tests {
             let header =
                 format!("Bearer {}", token(&json!({"sub": "system:serviceaccount:a:b", "exp": exp})));
             for _ in 0..3 {
-                match (tokens.check(Some(header.as_bytes())).await, want) {
-                    (Ok(proven), Ok(pod)) => assert_eq!(proven.pod.as_deref(), Some(pod), "{title}"),
+                match (tokens.check(Some(header.as_bytes()), HERE).await, want) {
+                    (Ok(proven), Ok(pod)) => assert_eq!(proven.pod.as_deref(), pod, "{title}"),
                     (Err(Refusal::Unproven(why) | Refusal::Later(why)), Err(part)) => {
                         assert!(why.contains(part), "{title}: {why}");
                     }
@@ -124,7 +120,7 @@ mod tests {
                 }
             }
             assert_eq!(count.load(Ordering::Relaxed), asked, "{title}");
-            assert!(matches!(tokens.check(None).await, Err(Refusal::Unproven(_))), "{title}");
+            assert!(matches!(tokens.check(None, HERE).await, Err(Refusal::Unproven(_))), "{title}");
         }
     }
 }

@@ -218,6 +218,9 @@ async fn an_object_is_live_where_all_that_comes_of_it_was_taken() {
     stage
         .check("out of patience", &routes.replace("0/1 p.default rds/80", "0/0").replace("0/1", "0/0"))
         .await;
+    let rule = stage.live.objects(None).await.objects.remove(0);
+    let named: Vec<_> = rule.excused.iter().map(|it| (it.proxy.as_str(), it.resource.as_str())).collect();
+    assert_eq!(named, [("p.default", "rds/80")]);
     stage.stream.proxy.pace().note(true, true, now);
     stage.check("it has answered something", routes).await;
     stage.push();

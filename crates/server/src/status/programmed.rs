@@ -160,6 +160,7 @@ mod tests {
             total,
             live,
             laggards,
+            excused: Vec::new(),
             stopped: Vec::new(),
         };
         let all = Liveness { replicas, silent, ..Liveness::default() };

@@ -82,6 +82,7 @@ impl Certificates {
                 "ca" => read(&self.authority),
                 other => other.into(),
             }),
+            authority: None,
         })
     }
 }

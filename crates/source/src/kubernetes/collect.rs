@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -73,8 +74,15 @@ pub struct Cluster {
 }
 
 /// How to watch the cluster, with the objects of `files` beside it: the file wins over the same object. With `keep` the last
-/// good state outlives the process: it is served when the API server is away at the start.
-pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>, keep: Option<Keep>) -> Cluster {
+/// good state outlives the process: it is served when the API server is away at the start. With `resync` each watch lists anew
+/// after so long (a tenth more or less), so that what it was never told comes to light; such a list is doubted as any other.
+pub fn watch_cluster(
+    server: &ApiServer,
+    scope: &Scope,
+    files: Option<Watch>,
+    keep: Option<Keep>,
+    resync: Option<Duration>,
+) -> Cluster {
     let (out, updates) = mpsc::channel(UPDATES);
     let (sender, inbox) = mpsc::channel(MESSAGES);
     let watches = scope.watches();
@@ -89,7 +97,7 @@ pub fn watch_cluster(server: &ApiServer, scope: &Scope, files: Option<Watch>, ke
     for id in watches {
         let selector = scope.selector.clone().filter(|_| Resource::of(id.kind).is_istio());
         let (name, sender) = (format!("watch {id}"), sender.clone());
-        let watch = ListWatch::new(server.client.clone(), id, selector, kept.clone(), sender.clone());
+        let watch = ListWatch::new(server.client.clone(), id, selector, kept.clone(), resync, sender.clone());
         work.push(Work::task(name, async move {
             tokio::select! {
                 () = watch.run() => {}

@@ -68,6 +68,10 @@ pub(crate) struct ListWatch {
     started: Instant,
     cache: Cache,
     out: mpsc::Sender<Message>,
+    /// How long a watch may go on before all is listed again, a tenth more or less; `None`: without an end.
+    resync: Option<Duration>,
+    /// When that is.
+    due: Option<Instant>,
     told: WatchHealth,
     asked: Instant,
     pause: Duration,
@@ -129,12 +133,14 @@ struct Position {
 }
 
 impl ListWatch {
-    /// `selector` limits which objects are seen; `kept` is where they outlive the process.
+    /// `selector` limits which objects are seen; `kept` is where they outlive the process. See [`super::watch_cluster`] of
+    /// `resync`.
     pub(crate) fn new(
         client: Client,
         id: WatchId,
         selector: Option<String>,
         kept: Option<Kept>,
+        resync: Option<Duration>,
         out: mpsc::Sender<Message>,
     ) -> Self {
         let resource = Resource::of(id.kind);
@@ -150,6 +156,8 @@ impl ListWatch {
             started,
             cache,
             out,
+            resync,
+            due: None,
             told,
             asked,
             pause,
@@ -168,7 +176,8 @@ impl ListWatch {
             };
             let failure = match result {
                 Ok(()) => {
-                    if self.kept.as_ref().is_some_and(|kept| kept.needs_list(&self.id)) {
+                    let forgotten = self.kept.as_ref().is_some_and(|kept| kept.needs_list(&self.id));
+                    if forgotten || self.due.is_some_and(|due| due <= Instant::now()) {
                         position = None;
                     }
                     continue;
@@ -312,6 +321,8 @@ impl ListWatch {
                 kept.note_complete(&self.id, self.cache.ids());
             }
             self.tell(steps).await?;
+            // By chance, so that many watches and replicas don't come at once.
+            self.due = self.resync.map(|period| Instant::now() + period.mul_f64(0.9 + fastrand::f64() / 5.0));
             return Ok(version);
         }
     }

@@ -22,6 +22,7 @@ mod merge;
 mod problem;
 mod resource;
 mod review;
+mod rights;
 mod status;
 mod told;
 
@@ -33,6 +34,7 @@ pub use health::{Health, WatchHealth, WatchId, WatchState};
 pub use kept::Keep;
 pub use lease::{Leadership, identity, take_part};
 pub use review::{Account, Review, Reviewer};
+pub use rights::{Right, RightsReviewer, Verb, Wish};
 pub use status::{
     AllObserved, Condition, ConditionType, Observed, Reason, Said, Status, Statuses, Tally, Truth, write,
 };

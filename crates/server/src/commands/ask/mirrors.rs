@@ -3,10 +3,9 @@
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tonic::Status;
-use tonic::transport::Channel;
-use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 use umbra_proto::umbra::v1::{ListMirrorsRequest, Mirror, Observed, Replica, WatchMirrorsRequest};
 
+use super::door::Client;
 use super::table::printable;
 use super::watched::{Shown, Update, updates};
 use crate::mirrors::{self, percent};
@@ -20,7 +19,7 @@ impl Shown for Mirror {
     }
 
     fn list(
-        mut client: UmbraClient<Channel>,
+        mut client: Client,
         namespace: String,
     ) -> BoxFuture<'static, Result<(Replica, Vec<Self>), Status>> {
         Box::pin(async move {
@@ -30,7 +29,7 @@ impl Shown for Mirror {
     }
 
     fn watch(
-        mut client: UmbraClient<Channel>,
+        mut client: Client,
         namespace: String,
     ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Update<Self>, Status>>, Status>> {
         Box::pin(async move {

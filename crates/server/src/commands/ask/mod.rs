@@ -1,5 +1,6 @@
 //! Verbs that ask running replicas over `umbra.v1`.
 
+pub(super) mod door;
 mod mirrors;
 mod proxies;
 pub(super) mod replicas;
@@ -25,7 +26,7 @@ pub(super) fn mirrors(args: &AskArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn ask<T: Shown>(args: &AskArgs) -> anyhow::Result<ExitCode> {
-    check_servers(&args.server)?;
+    check_servers(&args.door.server)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(watched::show::<T>(args));
     // A name that does not resolve holds a thread.

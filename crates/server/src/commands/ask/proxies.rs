@@ -3,15 +3,14 @@
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tonic::Status;
-use tonic::transport::Channel;
 use umbra_proto::umbra::v1::proxy_class::Interception;
 use umbra_proto::umbra::v1::type_status::State;
-use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 use umbra_proto::umbra::v1::{
     ListProxiesRequest, Proxy, ProxyClass, ProxyKind, Replica, WatchProxiesRequest,
 };
 use umbra_xds::ResourceType;
 
+use super::door::Client;
 use super::table::printable;
 use super::watched::{Shown, Update, updates};
 
@@ -24,7 +23,7 @@ impl Shown for Proxy {
     }
 
     fn list(
-        mut client: UmbraClient<Channel>,
+        mut client: Client,
         namespace: String,
     ) -> BoxFuture<'static, Result<(Replica, Vec<Self>), Status>> {
         Box::pin(async move {
@@ -34,7 +33,7 @@ impl Shown for Proxy {
     }
 
     fn watch(
-        mut client: UmbraClient<Channel>,
+        mut client: Client,
         namespace: String,
     ) -> BoxFuture<'static, Result<BoxStream<'static, Result<Update<Self>, Status>>, Status>> {
         Box::pin(async move {

@@ -4,17 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
-use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 
+use super::door::{Client, Door};
 use crate::peers::{resolve, told};
 
 /// How long a server may take to be reached, and to answer.
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(30);
-/// A list of ten thousand proxies has a few megabytes.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// What came of asking one address.
 pub(in crate::commands) struct Asked<T> {
@@ -26,13 +23,14 @@ pub(in crate::commands) struct Asked<T> {
 
 /// Asks every address behind `servers`, all at once; the order is that of the servers, then of the addresses.
 pub(in crate::commands) async fn ask<T, F: Future<Output = Result<T, Status>>>(
+    door: &Door,
     servers: &[String],
-    call: impl Fn(UmbraClient<Channel>) -> F,
+    call: impl Fn(Client) -> F,
 ) -> Vec<Asked<T>> {
     let each = servers.iter().map(async |server| match resolve(server).await {
         Err(why) => vec![Asked { address: server.clone(), answer: Err(why) }],
         Ok(addresses) => {
-            let all = join_all(addresses.iter().map(|address| ask_one(server, *address, &call))).await;
+            let all = join_all(addresses.iter().map(|address| ask_one(door, server, *address, &call))).await;
             one_loopback(&addresses, all)
         }
     });
@@ -49,19 +47,17 @@ fn one_loopback<T>(addresses: &[SocketAddr], asked: Vec<Asked<T>>) -> Vec<Asked<
 }
 
 async fn ask_one<T, F: Future<Output = Result<T, Status>>>(
+    door: &Door,
     server: &str,
     address: SocketAddr,
-    call: &impl Fn(UmbraClient<Channel>) -> F,
+    call: &impl Fn(Client) -> F,
 ) -> Asked<T> {
     let shown = match address.to_string() {
         same if same == server => same,
         other => format!("{other} ({server})"),
     };
     let answer = async {
-        let endpoint =
-            Endpoint::from_shared(format!("http://{address}")).map_err(|error| error.to_string())?;
-        let channel = endpoint.connect_timeout(CONNECT).connect().await.map_err(|error| innermost(&error))?;
-        let client = UmbraClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let client = door.open(server, address, CONNECT).await?;
         let answer = tokio::time::timeout(ANSWER, call(client)).await;
         answer.map_err(|_| format!("no answer within {ANSWER:?}"))?.map_err(|status| refused(&status))
     };
@@ -75,12 +71,4 @@ fn refused(status: &Status) -> String {
         }
         _ => told(status),
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }

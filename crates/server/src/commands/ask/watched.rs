@@ -8,11 +8,10 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use prost::{Message, Name};
 use serde_json::{Value, json};
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use umbra_proto::umbra::v1::Replica;
-use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 
+use super::door::{Client, Door};
 use super::replicas::{self, Asked};
 use super::table::Columns;
 use crate::cli::{AskArgs, AskOutput};
@@ -34,14 +33,8 @@ pub(super) trait Shown: Message + Name + Clone + PartialEq + 'static {
     /// When there are none.
     const NONE: &'static str;
     fn id(&self) -> &str;
-    fn list(
-        client: UmbraClient<Channel>,
-        namespace: String,
-    ) -> BoxFuture<'static, Result<(Replica, Vec<Self>), Status>>;
-    fn watch(
-        client: UmbraClient<Channel>,
-        namespace: String,
-    ) -> BoxFuture<'static, Result<Updates<Self>, Status>>;
+    fn list(client: Client, namespace: String) -> BoxFuture<'static, Result<(Replica, Vec<Self>), Status>>;
+    fn watch(client: Client, namespace: String) -> BoxFuture<'static, Result<Updates<Self>, Status>>;
     /// Adds what another replica says of the same one.
     fn add(&mut self, other: &Self);
     /// Puts what several replicas said in order.
@@ -69,7 +62,10 @@ pub(super) async fn show<T: Shown>(args: &AskArgs) -> anyhow::Result<ExitCode> {
 
 async fn list<T: Shown>(args: &AskArgs) -> anyhow::Result<ExitCode> {
     let namespace = args.namespace.clone().unwrap_or_default();
-    let asked = replicas::ask(&args.server, |client| T::list(client, namespace.clone())).await;
+    let asked = replicas::ask(&Door::new(&args.door)?, &args.door.server, |client| {
+        T::list(client, namespace.clone())
+    })
+    .await;
     let (answers, silent) = answered(asked)?;
     let mut replicas: BTreeMap<String, (Replica, Vec<T>)> = BTreeMap::new();
     for (replica, items) in answers {
@@ -107,7 +103,10 @@ async fn list<T: Shown>(args: &AskArgs) -> anyhow::Result<ExitCode> {
 
 async fn watch<T: Shown>(args: &AskArgs) -> anyhow::Result<ExitCode> {
     let namespace = args.namespace.clone().unwrap_or_default();
-    let asked = replicas::ask(&args.server, |client| T::watch(client, namespace.clone())).await;
+    let asked = replicas::ask(&Door::new(&args.door)?, &args.door.server, |client| {
+        T::watch(client, namespace.clone())
+    })
+    .await;
     let addresses: Vec<String> = asked.iter().map(|asked| asked.address.clone()).collect();
     let (watches, silent) = answered(asked)?;
     if let Some((address, why)) = silent.first() {

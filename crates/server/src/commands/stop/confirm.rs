@@ -7,6 +7,7 @@ use umbra_ir::{ObjectId, RuntimeKey};
 use umbra_istio::Stop;
 use umbra_proto::umbra::v1::{ListMirrorsRequest, ListObjectsRequest, Mirror};
 
+use crate::commands::ask::door::Door;
 use crate::commands::ask::replicas::{self, Asked};
 use crate::live::ObjectLive;
 use crate::messages::{object_id, object_live, reference};
@@ -34,6 +35,7 @@ pub(super) struct Confirmed {
 
 /// Waits until what the annotations say is in force everywhere; gives how far each has come.
 pub(super) async fn wait(
+    door: &Door,
     servers: &[String],
     annotations: &BTreeMap<ObjectId, Option<String>>,
     patience: Duration,
@@ -48,7 +50,7 @@ pub(super) async fn wait(
             return all;
         }
         for part in open.chunks(MAX_OBJECTS) {
-            match ask(servers, part, annotations).await {
+            match ask(door, servers, part, annotations).await {
                 Ok(now) => {
                     heard = true;
                     all.extend(now);
@@ -74,12 +76,13 @@ pub(super) async fn wait(
 
 /// What all servers say of these together: nothing is confirmed that one of them denies.
 async fn ask(
+    door: &Door,
     servers: &[String],
     ids: &[&ObjectId],
     annotations: &BTreeMap<ObjectId, Option<String>>,
 ) -> Result<BTreeMap<ObjectId, Confirmed>, String> {
     let objects: Vec<_> = ids.iter().map(|id| reference(id)).collect();
-    let asked = replicas::ask(servers, |mut client| {
+    let asked = replicas::ask(door, servers, |mut client| {
         let request = ListObjectsRequest { objects: objects.clone(), all_replicas: true };
         async move {
             let mirrors = client.list_mirrors(ListMirrorsRequest::default()).await?.into_inner().mirrors;

@@ -16,6 +16,7 @@ use umbra_ir::ObjectId;
 use umbra_istio::Stop;
 
 use super::ask::check_servers;
+use super::ask::door::Door;
 use super::print;
 use crate::cli::{Output, StopArgs};
 use crate::config::options::duration;
@@ -56,13 +57,14 @@ pub(super) fn resume(args: &StopArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn run(verb: Verb, args: &StopArgs) -> anyhow::Result<ExitCode> {
-    check_servers(&args.server)?;
+    check_servers(&args.door.server)?;
+    let door = Door::new(&args.door)?;
     let patience =
         duration(&args.timeout).ok_or_else(|| usage("--timeout: expected a duration such as 30s, or 0s"))?;
     let targets: Vec<Target> =
         args.mirrors.iter().map(|text| Target::parse(text)).collect::<Result<_, _>>().map_err(usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(carry_out(verb, args, &targets, patience));
+    let result = runtime.block_on(carry_out(verb, args, &door, &targets, patience));
     // A name that does not resolve holds a thread.
     runtime.shutdown_background();
     result
@@ -71,6 +73,7 @@ fn run(verb: Verb, args: &StopArgs) -> anyhow::Result<ExitCode> {
 async fn carry_out(
     verb: Verb,
     args: &StopArgs,
+    door: &Door,
     targets: &[Target],
     patience: Duration,
 ) -> anyhow::Result<ExitCode> {
@@ -87,7 +90,7 @@ async fn carry_out(
         stops.map(|(id, written)| (id, written.annotation.clone())).collect();
     let confirmed = match patience.is_zero() {
         true => None,
-        false => Some(confirm::wait(&args.server, &stops, patience).await),
+        false => Some(confirm::wait(door, &args.door.server, &stops, patience).await),
     };
     let done = tell(verb, args.output, &written, confirmed.as_ref())?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -38,7 +38,7 @@ impl Server {
     }
 
     fn watch(&self, scope: &Scope, files: Option<Watch>) -> Cluster {
-        let mut cluster = watch_cluster(&self.api(), scope, files, self.keep.clone());
+        let mut cluster = watch_cluster(&self.api(), scope, files, self.keep.clone(), None);
         cluster.work.drain(..).for_each(Work::start_alone);
         cluster
     }
@@ -274,7 +274,7 @@ async fn the_last_good_state_outlives_the_process() {
     }
     // Another cluster's is nobody's.
     let other = ApiServer { url: "http://other".to_owned(), ..Server::new(&[("", "refuse")]).api() };
-    let mut cluster = watch_cluster(&other, &Scope::default(), None, keep(60));
+    let mut cluster = watch_cluster(&other, &Scope::default(), None, keep(60), None);
     cluster.work.drain(..).for_each(Work::start_alone);
     assert_eq!(next(&mut cluster).await, None);
 }

@@ -11,6 +11,11 @@ use crate::kubernetes::fake::{Asked, Reply, serve};
 /// Plays `replies` to a watch of this kind until the request after the last of them; gives the requests and all that
 /// the watch told. Time is virtual: nothing waits in earnest.
 async fn play(kind: Kind, replies: Vec<Reply>) -> (Vec<Asked>, Vec<Message>) {
+    play_with(None, kind, replies).await
+}
+
+/// The same with a resync after so long.
+async fn play_with(resync: Option<Duration>, kind: Kind, replies: Vec<Reply>) -> (Vec<Asked>, Vec<Message>) {
     let (next, over) = (AtomicUsize::new(0), Arc::new(Notify::new()));
     let end = over.clone();
     let (client, requests) = serve(move |_| {
@@ -21,7 +26,8 @@ async fn play(kind: Kind, replies: Vec<Reply>) -> (Vec<Asked>, Vec<Message>) {
         })
     });
     let (out, mut inbox) = mpsc::channel(1000);
-    let task = tokio::spawn(ListWatch::new(client, WatchId { kind, namespace: None }, None, None, out).run());
+    let id = WatchId { kind, namespace: None };
+    let task = tokio::spawn(ListWatch::new(client, id, None, None, resync, out).run());
     over.notified().await;
     task.abort();
     let mut told = Vec::new();
@@ -164,6 +170,52 @@ async fn scripts() {
     ] {
         let (asked, told, _) = script(Kind::Service, replies).await;
         assert_eq!((asked.as_str(), told.as_str()), (asks, tells), "{what}");
+    }
+}
+
+/// A watch that says it is in step and skips events: what it never told comes to light with the next list, which is doubted as
+/// any other.
+#[tokio::test(start_paused = true)]
+async fn what_a_watch_never_told_comes_to_light() {
+    // A tenth more or less lies between the ends of the second and the third watch.
+    let period = Duration::from_secs(30);
+    let all = "a:1:80 b:1:80 c:1:80 d:1:80 e:1:80 f:1:80 g:1:80 h:1:80 i:1:80 j:1:80 k:1:80";
+    for (what, resync, replies, asks, tells) in [
+        (
+            "one changed, one came, one went",
+            Some(period),
+            "list a:1:80 b:1:80 @7 | watch time | watch time | watch time | list a:8:81 c:9:80 @9 | watch time".to_owned(),
+            "list | watch @7 | watch @7 | watch @7 | list | watch @9 | watch @9",
+            "+a=80 +b=80 starting | synced | +a=81 +c=80 -b synced",
+        ),
+        (
+            "nothing is told where nothing changed",
+            Some(period),
+            "list a:1:80 @7 | watch time | watch time | watch time | list a:1:80 @9 | watch time".to_owned(),
+            "list | watch @7 | watch @7 | watch @7 | list | watch @9 | watch @9",
+            "+a=80 starting | synced",
+        ),
+        (
+            "a list that lacks most is doubted",
+            Some(period),
+            format!("list {all} @7 | watch time | watch time | watch time | list a:1:80 @9 | list {all} @9 | watch time"),
+            "list | watch @7 | watch @7 | watch @7 | list | list | watch @9 | watch @9",
+            "+a=80 +b=80 +c=80 +d=80 +e=80 +f=80 +g=80 +h=80 +i=80 +j=80 +k=80 starting | synced | degraded | synced",
+        ),
+        (
+            "without it the watch goes on",
+            None,
+            "list a:1:80 @7 | watch time | watch time | watch time | watch time".to_owned(),
+            "list | watch @7 | watch @7 | watch @7 | watch @7 | watch @7",
+            "+a=80 starting | synced",
+        ),
+    ] {
+        let replies = replies.split('|').map(Reply::parse).collect();
+        let (requests, told) = play_with(resync, Kind::Service, replies).await;
+        let asked: Vec<_> =
+            requests.into_iter().map(|(_, text)| text.replace(" /api/v1/services", "")).collect();
+        assert_eq!(asked.join(" | "), asks, "{what}");
+        assert_eq!(told.iter().map(words).collect::<Vec<_>>().join(" | "), tells, "{what}");
     }
 }
 
