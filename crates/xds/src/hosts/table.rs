@@ -126,13 +126,18 @@ impl Table {
         }
     }
 
-    /// It is back: everything is compared.
+    /// It is back, and delivered anew: the proxy may just have let it go and begun it again, which we shall hear of only
+    /// later, and then it has no hosts. Whatever came first would be live by itself.
     pub(crate) fn wake(&mut self, map: &ResourceMap, generation: u64) {
         if !std::mem::take(&mut self.dormant) || self.held.whole || self.claimed {
             return;
         }
-        let names: BTreeSet<_> = self.names().chain(map.keys().cloned()).collect();
-        names.into_iter().for_each(|name| self.held.mark(name, generation, false));
+        let known: BTreeSet<_> = self.names().collect();
+        for name in known.iter().chain(map.keys()) {
+            self.held.mark(name.clone(), generation, false);
+        }
+        self.remember(known.into_iter().map(|name| (name.to_string(), String::new())).collect());
+        self.start_over();
     }
 
     /// Every name that the proxy may know.

@@ -173,7 +173,7 @@ fn order() {
 #[test]
 fn tables_that_go_and_come() {
     after(
-        "a table that leaves keeps its hosts, and returns with the difference",
+        "a table that leaves keeps its hosts, and returns with all that it has then",
         "
         > put -rds/t -vhds/t/a -vhds/t/b
         < rds#3 -t
@@ -183,6 +183,31 @@ fn tables_that_go_and_come() {
         > put rds/t=1:@ vhds/t/a=2!a
         < rds#4 +t=1
         < vhds#5 +t/a=2!a +t/~ -t/b
+        > ack rds
+        > ack vhds
+        > acked
+        < acked 3
+        ",
+    );
+    after(
+        "also with what has not changed: the proxy may have let it go meanwhile, and its new listener is live with what comes first",
+        "
+        > put -rds/t -vhds/t/a -vhds/t/b
+        < rds#3 -t
+        > ack rds
+        > put rds/t=1:@ vhds/t/a=1!a vhds/t/b=1!b
+        < rds#4 +t=1
+        < vhds#5 +t/a=1!a +t/b=1!b +t/~
+        > unsub rds t
+        > sub rds t
+        > ack #4 rds
+        < rds#6 +t=1
+        < vhds#7 +t/a=1!a +t/b=1!b +t/~
+        > ack #5 vhds
+        > ack rds
+        > ack vhds
+        > put vhds/t/a=2!a
+        < vhds#8 +t/a=2!a
         ",
     );
     after(
