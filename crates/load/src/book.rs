@@ -19,7 +19,13 @@ use umbra_proto::unpack_any;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::kind::{KINDS, Kind};
+use crate::wire::Fields;
 use crate::world::marker_of;
+
+/// What stands in umbra's versions before that which is a stream's own.
+const SALT: u8 = b'.';
+/// The field of a route configuration that says that its virtual hosts are resources of their own.
+const VHDS: u64 = 9;
 
 /// A name of one type; counts from 0 without gaps.
 pub type NameId = u32;
@@ -33,8 +39,10 @@ pub struct Known {
     pub name: NameId,
     /// Delta: as the server wrote it.
     pub version: Box<[u8]>,
-    /// Adds up to what tells two sets of resources apart.
+    /// Adds up to what tells two sets of resources apart, whichever stream they came by.
     pub digest: u64,
+    /// The version is the stream's own: it ends with what no other delivery has.
+    pub own: bool,
     /// What its holder asks for because of it.
     pub leads: Rc<[(Kind, NameId)]>,
     /// The number of the change that a generated endpoint stands for; see [`marker_of`].
@@ -77,14 +85,17 @@ impl Book {
     /// The version of a resource that a response carries; without one of its own (state of the world) its bytes are.
     pub fn learn(&mut self, kind: Kind, name: NameId, version: &[u8], body: &[u8]) -> ResourceId {
         let content = if version.is_empty() { body } else { version };
-        let digest = xxh3_64_with_seed(content, (kind as u64) << 32 | u64::from(name));
-        if let Some(id) = self.by_hash.get(&digest) {
+        let hash = |content: &[u8]| xxh3_64_with_seed(content, (kind as u64) << 32 | u64::from(name));
+        let exact = hash(content);
+        if let Some(id) = self.by_hash.get(&exact) {
             return *id;
         }
-        let (leads, marker) = self.read(kind, body);
+        let salt = version.iter().position(|byte| *byte == SALT);
+        let digest = salt.map_or(exact, |at| hash(&version[..at]));
+        let (leads, marker) = self.read(kind, name, body);
         let id = self.known.len() as ResourceId;
-        self.known.push(Known { name, version: version.into(), digest, leads, marker });
-        self.by_hash.insert(digest, id);
+        self.known.push(Known { name, version: version.into(), digest, own: salt.is_some(), leads, marker });
+        self.by_hash.insert(exact, id);
         id
     }
 
@@ -114,7 +125,7 @@ impl Book {
         made
     }
 
-    fn read(&mut self, kind: Kind, body: &[u8]) -> (Rc<[(Kind, NameId)]>, Option<u32>) {
+    fn read(&mut self, kind: Kind, name: NameId, body: &[u8]) -> (Rc<[(Kind, NameId)]>, Option<u32>) {
         match kind {
             Kind::Cds => {
                 let name = assignment(body);
@@ -128,7 +139,12 @@ impl Book {
                 (tables.iter().map(|name| (Kind::Rds, self.name(Kind::Rds, name.as_bytes()))).collect(), None)
             }
             Kind::Eds => (Rc::default(), marker(body)),
-            Kind::Rds | Kind::Rtds => (Rc::default(), None),
+            // A delivery of the table's hosts ends with its marker.
+            Kind::Rds if Fields::of(body).flatten().any(|(field, _)| field == VHDS) => {
+                let marker = [&*self.text(Kind::Rds, name), b"/~"].concat();
+                (Rc::new([(Kind::Vhds, self.name(Kind::Vhds, &marker))]), None)
+            }
+            Kind::Rds | Kind::Vhds | Kind::Rtds => (Rc::default(), None),
         }
     }
 }

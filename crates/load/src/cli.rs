@@ -85,7 +85,7 @@ struct ProxiesArgs {
     /// As many more that reject every response of the type --nack
     #[arg(long, default_value_t = 0, value_name = "N")]
     nacking: usize,
-    /// What those reject: rtds, cds, eds, lds or rds
+    /// What those reject: rtds, cds, eds, lds, rds or vhds
     #[arg(long, default_value = "rds", value_parser = Kind::parse)]
     nack: Kind,
     /// As many more that connect anew every second

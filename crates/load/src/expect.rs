@@ -9,7 +9,7 @@ use crate::proxy::Taken;
 /// Something that every proxy must take for a change to have arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// Anything of one of these types, new or changed.
+    /// Anything of one of these types: new, changed or gone.
     Any(&'static [Kind]),
     /// This resource, new or changed.
     New(Kind, String),
@@ -22,7 +22,7 @@ impl Part {
     pub fn is(&self, taken: &Taken, book: &Book) -> bool {
         let named = |name: &str| *book.text(taken.kind, taken.name) == *name.as_bytes();
         match self {
-            Part::Any(kinds) => kinds.contains(&taken.kind) && taken.now.is_some(),
+            Part::Any(kinds) => kinds.contains(&taken.kind),
             Part::New(kind, name) => taken.kind == *kind && taken.now.is_some() && named(name),
             Part::Gone(kind, name) => taken.kind == *kind && taken.now.is_none() && named(name),
         }

@@ -17,6 +17,8 @@ pub enum Kind {
     Lds,
     /// Route tables, by the names in listeners.
     Rds,
+    /// Virtual hosts of those route tables that say that theirs are resources of their own.
+    Vhds,
 }
 
 /// How many there are.
@@ -24,7 +26,7 @@ pub const KINDS: usize = Kind::ALL.len();
 
 impl Kind {
     /// Every type, in order.
-    pub const ALL: [Kind; 5] = [Kind::Rtds, Kind::Cds, Kind::Eds, Kind::Lds, Kind::Rds];
+    pub const ALL: [Kind; 6] = [Kind::Rtds, Kind::Cds, Kind::Eds, Kind::Lds, Kind::Rds, Kind::Vhds];
 
     /// As in requests and responses.
     pub const fn type_url(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Kind {
             Kind::Eds => type_url::ENDPOINT,
             Kind::Lds => type_url::LISTENER,
             Kind::Rds => type_url::ROUTE,
+            Kind::Vhds => type_url::VIRTUAL_HOST,
         }
     }
 
@@ -50,6 +53,7 @@ impl Kind {
             Kind::Eds => "eds",
             Kind::Lds => "lds",
             Kind::Rds => "rds",
+            Kind::Vhds => "vhds",
         }
     }
 
@@ -59,11 +63,16 @@ impl Kind {
     /// When there is none.
     pub fn parse(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| format!("{name} is none of rtds, cds, eds, lds, rds"))
+        found.ok_or_else(|| format!("{name} is none of rtds, cds, eds, lds, rds, vhds"))
     }
 
     /// Envoy asks for everything there is, rather than by name.
     pub const fn is_wildcard(self) -> bool {
         matches!(self, Kind::Cds | Kind::Lds)
+    }
+
+    /// Envoy's request has no names: it means everything, or all virtual hosts of its route tables.
+    pub const fn is_nameless(self) -> bool {
+        self.is_wildcard() || matches!(self, Kind::Vhds)
     }
 }

@@ -3,7 +3,8 @@
 //! It does what Envoy 1.40 was seen to do (docs/decisions and the tests in `xds_envoy`): the runtime's layers before all
 //! clusters, load assignments by the clusters' names, listeners once no cluster warms, route tables by the listeners'
 //! names; the ACK of clusters is withheld while an added or changed one waits for its load assignment; a stream that
-//! follows another asks for everything at once and brings its versions, but for clusters only once none warms.
+//! follows another asks for everything at once and brings its versions, but for clusters only once none warms. Virtual hosts that
+//! are resources of their own it asks for once a stream, without names, when the first route table that has such is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -272,19 +273,24 @@ impl Proxy {
 
     /// Asks for what is named from now on.
     fn settle_assignments(&mut self, book: &mut Book, requests: &mut Vec<Vec<u8>>) {
-        for kind in [Kind::Eds, Kind::Rds] {
+        for kind in [Kind::Eds, Kind::Rds, Kind::Vhds] {
             let (more, less) = self.settle_names(kind);
             for name in &less {
                 self.warming.retain(|it| kind != Kind::Eds || it != name);
                 let watch = &mut self.watches[kind as usize];
                 let before = std::mem::replace(at(&mut watch.held, *name, NONE), NONE);
                 watch.digest = watch.digest.wrapping_sub(book.known(before).map_or(0, |it| it.digest));
+                let leads = book.known(before).map(|it| it.leads.clone()).unwrap_or_default();
+                leads.iter().for_each(|(kind, name)| self.name(*kind, *name, false));
             }
             if more.is_empty() && less.is_empty() {
                 continue;
             }
             if !self.watches[kind as usize].asked {
                 self.ask(kind, book, requests);
+                continue;
+            }
+            if kind.is_nameless() {
                 continue;
             }
             let mut request = self.request(kind);
@@ -306,7 +312,7 @@ impl Proxy {
     /// What can be asked for by now.
     fn go_on(&mut self, book: &mut Book, requests: &mut Vec<Vec<u8>>) {
         let ready = |watch: &Watch| watch.answered && watch.missing == 0;
-        let [rtds, cds, eds, lds, _] = &self.watches;
+        let [rtds, cds, eds, lds, ..] = &self.watches;
         let layers = self.manner.layers.is_empty();
         if !rtds.asked && !layers {
             self.ask(Kind::Rtds, book, requests);
@@ -319,8 +325,8 @@ impl Proxy {
 
     /// The first request of a type on a stream.
     fn ask(&mut self, kind: Kind, book: &mut Book, requests: &mut Vec<Vec<u8>>) {
-        let names = if kind.is_wildcard() { Rc::default() } else { self.names(kind, book) };
-        let versions = if self.manner.sotw { Rc::default() } else { self.versions(kind, book) };
+        let names = if kind.is_nameless() { Rc::default() } else { self.names(kind, book) };
+        let versions = if self.manner.sotw { Vec::new() } else { self.versions(kind, book) };
         let mut request = self.request(kind);
         let watch = &mut self.watches[kind as usize];
         watch.asked = true;
@@ -364,26 +370,33 @@ impl Proxy {
     }
 
     /// `initial_resource_versions`.
-    fn versions(&self, kind: Kind, book: &mut Book) -> Rc<[u8]> {
+    fn versions(&self, kind: Kind, book: &mut Book) -> Vec<u8> {
         let watch = &self.watches[kind as usize];
-        book.encoded(kind, watch.digest, true, |book| {
+        let encode = |book: &Book, own: bool| {
             let mut fields = Writer::default();
-            for known in watch.held.iter().filter_map(|id| book.known(*id)) {
+            for known in watch.held.iter().filter_map(|id| book.known(*id)).filter(|it| it.own == own) {
                 let name = book.text(kind, known.name);
                 let entry = Writer::default().put(1, &name).put(2, &known.version).take();
                 fields.always(5, &entry);
             }
             fields.take()
-        })
+        };
+        let common = book.encoded(kind, watch.digest, true, |book| encode(book, false));
+        [&*common, &*encode(book, true)].concat()
     }
 
     /// Whether it has been told, and has answered, everything that it asked for.
     pub fn in_step(&self) -> bool {
-        let told = |watch: &Watch| !watch.asked || (watch.answered && watch.missing == 0);
-        let [_, cds, _, lds, _] = &self.watches;
+        let told = |kind: Kind| {
+            let watch = &self.watches[kind as usize];
+            // Who brings what it should have of virtual hosts is told nothing.
+            let answered = watch.answered || kind == Kind::Vhds;
+            !watch.asked || (answered && watch.missing == 0)
+        };
+        let [_, cds, _, lds, ..] = &self.watches;
         cds.asked
             && lds.asked
-            && self.watches.iter().all(told)
+            && Kind::ALL.into_iter().all(told)
             && self.warming.is_empty()
             && self.withheld.is_empty()
     }

@@ -11,6 +11,9 @@ use crate::fleet::Mode;
 use crate::kind::Kind;
 use crate::server::Server;
 
+/// Where a change of routing is told.
+const ROUTES: &[Kind] = &[Kind::Rds, Kind::Vhds];
+
 /// Changes a second, without a pause.
 const CHURN: u32 = 100;
 
@@ -72,7 +75,7 @@ impl Bench {
     async fn weights(&mut self, round: usize) -> Result<()> {
         let before = self.before().await?;
         let (n, v1) = (self.plan.size.rules - 1, 90 - round as u32);
-        self.expect(n, vec![Part::Any(&[Kind::Rds])]);
+        self.expect(n, vec![Part::Any(ROUTES)]);
         let start = self.world.weights(n, v1, 100 - v1)?;
         self.note("weights changed", before, start).await
     }
@@ -81,7 +84,7 @@ impl Bench {
         let n = self.plan.size.mirrors;
         let cluster = format!("mirror|80|v2|{}", self.world.host(n));
         let before = self.before().await?;
-        let routes = Part::Any(&[Kind::Rds]);
+        let routes = Part::Any(ROUTES);
         self.expect(n, vec![Part::New(Kind::Cds, cluster.clone()), routes.clone(), Part::Any(&[Kind::Rtds])]);
         let start = self.world.mirror(n, Some(10))?;
         self.note("mirror added", before, start).await?;
@@ -95,7 +98,7 @@ impl Bench {
         let before = self.before().await?;
         let n = self.world.count();
         let name = format!("outbound|80||{}", self.world.host(n));
-        let routes = Part::Any(&[Kind::Rds]);
+        let routes = Part::Any(ROUTES);
         self.expect(
             n,
             vec![Part::New(Kind::Cds, name.clone()), Part::New(Kind::Eds, name.clone()), routes.clone()],

@@ -4,6 +4,7 @@ mod baseline;
 mod events;
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,9 @@ pub struct MannerArgs {
     /// State of the world instead of delta
     #[arg(long)]
     pub sotw: bool,
+    /// Whole route tables, for an Envoy that takes virtual hosts as resources of their own
+    #[arg(long, conflicts_with = "sotw")]
+    pub plain: bool,
     /// How many layers of the runtime the proxies' bootstrap declares, as `umbra bootstrap --runtime-layers` does
     #[arg(long, default_value = "64", value_parser = ["1", "8", "64"])]
     pub runtime_layers: String,
@@ -147,10 +151,23 @@ impl MannerArgs {
     /// # Errors
     /// When the metadata is no JSON object.
     pub fn fleet(&self, namespaces: usize) -> Result<Fleet> {
-        let metadata = serde_json::from_str(&self.metadata).context("--metadata is no JSON object")?;
+        let mut metadata: BTreeMap<_, _> =
+            serde_json::from_str(&self.metadata).context("--metadata is no JSON object")?;
+        if self.plain {
+            metadata.insert("ROUTE_TABLES".to_owned(), "plain".into());
+        }
         let identity =
             Identity { kind: self.kind.clone(), namespaces, metadata, version: self.envoy_version.clone() };
         Ok(Fleet::new(identity, Manner { sotw: self.sotw, layers: self.layers().into(), nacks: None }))
+    }
+
+    /// A word for each variant: `delta`, `plain`, `sotw`.
+    fn variant(&self) -> &'static str {
+        match (self.sotw, self.plain) {
+            (true, _) => "sotw",
+            (false, true) => "plain",
+            (false, false) => "delta",
+        }
     }
 
     fn layers(&self) -> Vec<String> {
@@ -272,8 +289,7 @@ pub async fn run(args: &BenchArgs, json: bool) -> Result<bool> {
     let report = Report::new(args, &bench);
     report.print(json)?;
     if let Some(file) = &args.renew {
-        let variant = if args.manner.sotw { "sotw" } else { "delta" };
-        report.renew(file, &format!("<!-- bench {:?} {variant} -->", args.scenario))?;
+        report.renew(file, &format!("<!-- bench {:?} {} -->", args.scenario, args.manner.variant()))?;
     }
     if let Some(file) = &args.write_baseline {
         baseline::write(file, &report)?;

@@ -119,7 +119,11 @@ pub struct Report {
 impl Report {
     pub(super) fn new(args: &BenchArgs, bench: &Bench) -> Self {
         let size = bench.plan.size;
-        let variant = if args.manner.sotw { "state of the world" } else { "delta" };
+        let variant = match args.manner.variant() {
+            "sotw" => "state of the world",
+            "plain" => "delta with whole route tables",
+            delta => delta,
+        };
         let others = [(args.slow, "slow"), (args.nacking, "rejecting"), (args.flapping, "flapping")];
         let others = others.iter().filter(|(count, _)| *count > 0);
         let others: String = others.map(|(count, what)| format!(", {count} {what} beside them")).collect();
