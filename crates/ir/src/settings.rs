@@ -34,9 +34,9 @@ pub struct Settings {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub enum RouteTables {
     /// In their route configuration: a change of one is a push of all.
-    #[default]
     Plain,
-    /// Each as a resource of its own, in tables of other names.
+    /// Each as a resource of its own, in tables of other names, for proxies that take them.
+    #[default]
     Hosts,
 }
 

@@ -104,7 +104,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
   hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services
   istioCompatible: false          # true: as Istio where a destination names no port, and DestinationRules differ in exportTo
-  routeTables: plain              # or hosts: virtual hosts as resources of their own, for Envoys of 1.37 and later
+  routeTables: hosts              # or plain: whole route tables also for Envoys that take virtual hosts as resources
   gatewayTopology: {{numTrustedProxies: 0}}   # proxies before every gateway whose x-forwarded-* are believed
   accessLog: {{path: \"\", format: json}}   # e.g. /dev/stdout; empty: none; format json or text
 and, read at the start only, the options of this command:{keys}"
@@ -414,7 +414,7 @@ pub enum DumpType {
     Lds,
     /// Routes (route configurations)
     Rds,
-    /// Virtual hosts as resources of their own, as Envoy 1.37 and later get them where `routeTables` is `hosts`
+    /// Virtual hosts as resources of their own, as Envoy 1.37 and later get them unless `routeTables` is `plain`
     Vhds,
     /// Runtime layers
     Rtds,

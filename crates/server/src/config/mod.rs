@@ -104,7 +104,7 @@ mirror:
 gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 hostOwnership: consent
-routeTables: hosts
+routeTables: plain
 istioCompatible: true
 accessLog: {path: /dev/stdout, format: text}
 injection: {concurrency: 7, includeOutboundIPRanges: 10.0.0.0/8}
@@ -128,7 +128,7 @@ dir: manifests
             trusted_proxies: 2,
             outbound_policy: OutboundPolicy::RegistryOnly,
             host_ownership: HostOwnership::Consent,
-            route_tables: RouteTables::Hosts,
+            route_tables: RouteTables::Plain,
             istio_compatible: true,
             access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
         };
