@@ -71,6 +71,35 @@ proptest! {
         });
     }
 
+    /// What namespaces share is what each of them would have alone: a policy of nobody, for proxies with a label, takes the
+    /// sharing away from those that have it, and nothing else.
+    #[test]
+    fn what_namespaces_share_changes_nothing(usual: bool, ops in script(24)) {
+        let world = play(usual, &ops, |_| {});
+        let (mut sharing, mut alone) = (World::new(), World::new());
+        for mut op in world.steps() {
+            if let Op::Connect(_, node, _) = &mut op {
+                node.labels.get_or_insert_default().insert("alone".to_owned(), "yes".to_owned());
+                alone.put(&json!({
+                    "apiVersion": "networking.istio.io/v1",
+                    "kind": "DestinationRule",
+                    "metadata": {"name": "alone", "namespace": &*node.namespace},
+                    "spec": {
+                        "host": "nobody.invalid",
+                        "exportTo": ["."],
+                        "workloadSelector": {"matchLabels": {"alone": "yes"}},
+                    },
+                }));
+            }
+            sharing.apply(&op);
+            alone.apply(&op);
+        }
+        sharing.settle();
+        alone.settle();
+        let (sharing, alone) = (sharing.output().resources, alone.output().resources);
+        prop_assert_eq!(sharing, alone);
+    }
+
     /// The order in which objects and proxies arrive changes nothing.
     #[test]
     fn arrival_order_changes_nothing(usual: bool, ops in script(24), order in vec(any::<u16>(), 60)) {

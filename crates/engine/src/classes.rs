@@ -11,6 +11,8 @@ use crate::domain::{Key, Manifest};
 
 /// One class in use.
 pub(crate) struct Class {
+    /// A number of its own among all that were ever made.
+    number: u64,
     /// The proxies in it; never empty.
     pub(crate) proxies: BTreeSet<ProxyId>,
     pub(crate) manifest: Arc<Manifest>,
@@ -21,9 +23,11 @@ pub(crate) struct Class {
 #[derive(Default)]
 pub(crate) struct Classes {
     classes: BTreeMap<ProxyClass, Class>,
-    /// Which classes hold a resource, by its key.
-    users: HashMap<Key, BTreeSet<ProxyClass>>,
-    lineages: u64,
+    /// Classes by their number.
+    numbers: BTreeMap<u64, ProxyClass>,
+    /// The numbers of those that hold a resource, by its key: there is an entry for each resource of each class.
+    users: HashMap<Key, BTreeSet<u64>>,
+    made: u64,
 }
 
 impl Classes {
@@ -33,11 +37,13 @@ impl Classes {
             known.proxies.insert(proxy);
             return false;
         }
-        self.lineages += 1;
+        self.made += 1;
+        let number = self.made;
         // Its first contents belong to this generation.
-        let snapshot = Arc::new(Snapshot::empty(self.lineages, generation.saturating_sub(1)));
-        let new = Class { proxies: BTreeSet::from([proxy]), manifest: Arc::default(), snapshot };
+        let snapshot = Arc::new(Snapshot::empty(number, generation.saturating_sub(1)));
+        let new = Class { number, proxies: BTreeSet::from([proxy]), manifest: Arc::default(), snapshot };
         self.classes.insert(class.clone(), new);
+        self.numbers.insert(number, class.clone());
         true
     }
 
@@ -51,8 +57,9 @@ impl Classes {
         let gone = self.classes.remove(class)?;
         let keys: Vec<Key> = gone.manifest.0.values().cloned().collect();
         for key in &keys {
-            self.unuse(key, class);
+            self.unuse(key, gone.number);
         }
+        self.numbers.remove(&gone.number);
         Some(keys)
     }
 
@@ -77,7 +84,7 @@ impl Classes {
         pending: &mut Pending,
     ) -> (Vec<Key>, Vec<Key>) {
         let Some(known) = self.classes.get_mut(class) else { return Default::default() };
-        let old = std::mem::replace(&mut known.manifest, new.clone());
+        let (old, number) = (std::mem::replace(&mut known.manifest, new.clone()), known.number);
         let names = pending.0.entry(class.clone()).or_default();
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for (name, key) in &old.0 {
@@ -93,17 +100,17 @@ impl Classes {
             }
         }
         for key in &removed {
-            self.unuse(key, class);
+            self.unuse(key, number);
         }
         for key in &added {
-            self.users.entry(key.clone()).or_default().insert(class.clone());
+            self.users.entry(key.clone()).or_default().insert(number);
         }
         (added, removed)
     }
 
-    fn unuse(&mut self, key: &Key, class: &ProxyClass) {
+    fn unuse(&mut self, key: &Key, number: u64) {
         if let Some(users) = self.users.get_mut(key) {
-            users.remove(class);
+            users.remove(&number);
             if users.is_empty() {
                 self.users.remove(key);
             }
@@ -112,7 +119,8 @@ impl Classes {
 
     /// Notes a resource whose content changed for every class that holds it.
     pub(crate) fn content_changed(&self, key: &Key, pending: &mut Pending) {
-        for class in self.users.get(key).into_iter().flatten() {
+        let users = self.users.get(key).into_iter().flatten();
+        for class in users.filter_map(|number| self.numbers.get(number)) {
             pending.0.entry(class.clone()).or_default().extend(key.resource_name());
         }
     }

@@ -25,6 +25,7 @@ mod report;
 mod routes;
 mod runtime;
 mod scope;
+mod seen;
 mod services;
 mod sidecar;
 mod target;
@@ -45,6 +46,7 @@ pub use report::{Report, report_foreign_rules, report_ports, report_rules, repor
 pub use routes::bind_routes;
 pub use runtime::bind_runtime;
 pub use scope::{bind_scope, select_bound_rules};
+pub use seen::{resolve_rule_namespace, select_exported_policies, select_own_policies};
 pub use services::{
     resolve_service, select_listened_ports, select_services_named, select_services_under,
     select_visible_services,

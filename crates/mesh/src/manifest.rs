@@ -13,6 +13,7 @@ use crate::clusters::{has_names_inside, uses_load_assignment};
 use crate::localities::place_for;
 use crate::runtime::bind_runtime_members;
 use crate::scope::hosts_table_name;
+use crate::seen::Seen;
 use crate::view::View;
 
 /// What a class is served, by reference: names and keys are made of it, contents are not in it.
@@ -45,10 +46,11 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let selecting = selecting(view, class);
     let mut clusters: BTreeSet<ClusterRef> = BTreeSet::new();
     if class.kind == ProxyKind::Sidecar {
+        let seen = Seen::new(view, class, &selecting);
         let imports = view.imports(&class.namespace, &class.sidecar);
         for listener in &imports.listeners {
             for service in listener.services.iter() {
-                let own = view.service_clusters(&class.namespace, &selecting, &service.id);
+                let own = view.service_clusters(seen.namespace(service), &selecting, &service.id);
                 let served = own.iter().filter(|cluster| imports.is_serving(listener, cluster.port));
                 clusters.extend(served.cloned());
             }

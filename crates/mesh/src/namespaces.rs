@@ -8,7 +8,7 @@ use umbra_ir::{Kind, Visibility};
 use crate::view::{Index, View};
 
 /// The namespace of the class of all proxies whose own has nothing in it and is named nowhere. None can have this name.
-const OTHERS: &str = "(others)";
+pub(crate) const OTHERS: &str = "(others)";
 
 /// The kinds of objects by which a namespace sees the mesh in its own way.
 const OWN: [Kind; 4] = [Kind::Service, Kind::ServiceEntry, Kind::VirtualService, Kind::DestinationRule];

@@ -14,6 +14,7 @@ use umbra_ir::{
 use crate::classes::selecting;
 use crate::filter::{filter_passes, mentioned};
 use crate::ownership::rule_counts;
+use crate::seen::Seen;
 use crate::view::View;
 use crate::virtual_host::virtual_host_name;
 
@@ -34,9 +35,10 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let all = imports.listeners.iter().flat_map(|listener| listener.rules.iter());
     let room: HashMap<&ObjectId, Cell<usize>> =
         all.map(|rule| (&rule.id, Cell::new(rule.virtual_hosts))).collect();
+    let seen = Seen::new(view, class, &selecting);
     let mut scope = Scope::default();
     for listener in &imports.listeners {
-        let mesh = Mesh::new(view, class, &selecting, &imports, listener, &room);
+        let mesh = Mesh::new(view, class, &seen, &selecting, &imports, listener, &room);
         let captured = captured.as_ref().filter(|_| !listener.port.called);
         for (port, services) in services_by_port(&imports, listener) {
             let name: Arc<str> = port.to_string().into();
@@ -149,7 +151,9 @@ struct Bound<'a> {
 
 /// What all tables of a class share, or those of a port of which its Sidecar says more.
 struct Mesh<'a> {
+    view: &'a dyn View,
     class: &'a ProxyClass,
+    seen: &'a Seen,
     /// What DestinationRules select the class's proxies by.
     selecting: &'a Arc<BTreeMap<String, String>>,
     /// Which of several services its Sidecar chose.
@@ -168,8 +172,9 @@ struct Mesh<'a> {
 
 impl<'a> Mesh<'a> {
     fn new(
-        view: &dyn View,
+        view: &'a dyn View,
         class: &'a ProxyClass,
+        seen: &'a Seen,
         selecting: &'a Arc<BTreeMap<String, String>>,
         imports: &'a Imports,
         listener: &'a Imported,
@@ -178,7 +183,9 @@ impl<'a> Mesh<'a> {
         let Imported { services, rules, .. } = listener;
         let is_alias = |s: &&Arc<ServiceHead>| matches!(s.resolution, Resolution::Alias(_));
         Mesh {
+            view,
             class,
+            seen,
             selecting,
             chosen: &imports.chosen,
             domain: view.settings().cluster_domain.to_ascii_lowercase(),
@@ -219,7 +226,11 @@ impl<'a> Mesh<'a> {
             }
         }
         for service in services.iter().filter(|s| !taken.contains(&s.id.host) && s.resolution.is_served()) {
-            let source = RouteSource::Service(service.id.clone(), self.client(port, Arc::default()));
+            let client = RouteClient {
+                namespace: self.seen.namespace(service).clone(),
+                ..self.client(port, Arc::default())
+            };
+            let source = RouteSource::Service(service.id.clone(), client);
             table.push(&service.id.host, port, self.domains(service, &taken), source);
         }
         table.finish()
@@ -246,7 +257,8 @@ impl<'a> Mesh<'a> {
             if !applies {
                 continue;
             }
-            let source = RouteSource::Rules(rule.id.clone(), client);
+            let namespace = self.seen.rule_namespace(self.view, &rule.id);
+            let source = RouteSource::Rules(rule.id.clone(), RouteClient { namespace, ..client });
             for host in rule.hosts() {
                 let mut services = Vec::new();
                 if let Some(service) = by_host.get(host) {

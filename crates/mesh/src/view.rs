@@ -149,6 +149,12 @@ pub trait View: Inputs {
     fn place_labels(&self) -> Option<Arc<BTreeSet<String>>>;
     /// The namespaces that are named by what others export to them or ask of them.
     fn named_namespaces(&self) -> Arc<BTreeSet<Arc<str>>>;
+    /// By namespace the hosts of DestinationRules that are exported to it by name.
+    fn exported_policies(&self) -> Arc<BTreeMap<Arc<str>, BTreeSet<Hostname>>>;
+    /// The hosts of DestinationRules that count for clients of a namespace and not for all others.
+    fn own_policies(&self, namespace: &Arc<str>) -> Arc<BTreeSet<Hostname>>;
+    /// The namespace for which sidecars of one have the routes of a rule bound.
+    fn rule_namespace(&self, rule: &ObjectId, namespace: &Arc<str>) -> Arc<str>;
     /// The namespace that stands for a proxy's own in its class.
     fn class_namespace(&self, namespace: &Arc<str>) -> Arc<str>;
     /// The labels that selectors for this kind of proxy, with this Sidecar, ask for.

@@ -94,6 +94,15 @@ computed! {
         /// The namespaces that others export to or ask for.
         3 NamedNamespaces() -> Arc<BTreeSet<Arc<str>>>, as named_namespaces
             = Arc::new(umbra_mesh::select_named_namespaces(view));
+        /// By namespace the hosts of DestinationRules that are exported to it by name.
+        2 ExportedPolicies() -> Arc<BTreeMap<Arc<str>, BTreeSet<Hostname>>>, as exported_policies
+            = Arc::new(umbra_mesh::select_exported_policies(view));
+        /// The hosts of DestinationRules that count for clients of a namespace and not for all others.
+        3 OwnPolicies(namespace: Arc<str>) -> Arc<BTreeSet<Hostname>>, as own_policies
+            = Arc::new(umbra_mesh::select_own_policies(view, namespace));
+        /// The namespace for which sidecars of one have the routes of a rule bound.
+        4 RuleNamespace(rule: ObjectId, namespace: Arc<str>) -> Arc<str>, as rule_namespace
+            = umbra_mesh::resolve_rule_namespace(view, rule, namespace);
         /// The namespace that stands for a proxy's own in its class.
         4 ClassNamespace(namespace: Arc<str>) -> Arc<str>, as class_namespace
             = umbra_mesh::resolve_class_namespace(view, namespace);

@@ -1,0 +1,121 @@
+//! Which services a namespace sees just as those do that nothing tells apart: what is derived for calls to such a service is
+//! the same for all of them, and derived once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use umbra_ir::{
+    Hostname, Kind, ObjectId, ProxyClass, Resolution, RuleAction, ServiceHead, ServiceId, StaticFilter,
+    Visibility,
+};
+
+use crate::namespaces::OTHERS;
+use crate::view::{Index, View};
+
+/// By namespace the hosts of DestinationRules that are exported to it by name.
+pub fn select_exported_policies(view: &dyn View) -> BTreeMap<Arc<str>, BTreeSet<Hostname>> {
+    let mut exported: BTreeMap<Arc<str>, BTreeSet<Hostname>> = BTreeMap::new();
+    let rules = view.ids(&Index::Kind(Kind::DestinationRule));
+    for namespace in rules.into_iter().map(|id| id.namespace).collect::<BTreeSet<_>>() {
+        for (host, entries) in &view.namespace_destination_rules(&namespace).0 {
+            for entry in entries {
+                let Visibility::Namespaces(some) = &entry.visibility else { continue };
+                for to in some.iter().filter(|to| **to != namespace) {
+                    exported.entry(to.clone()).or_default().insert(host.clone());
+                }
+            }
+        }
+    }
+    exported
+}
+
+/// The hosts of DestinationRules that count for clients of a namespace and not for all others: its own, and those that
+/// are exported to it by name.
+pub fn select_own_policies(view: &dyn View, namespace: &Arc<str>) -> BTreeSet<Hostname> {
+    let own = view.namespace_destination_rules(namespace);
+    let exported = view.exported_policies();
+    own.0.keys().chain(exported.get(namespace).into_iter().flatten()).cloned().collect()
+}
+
+/// The namespace for which sidecars of one have the routes of a rule bound: that of all others where every host that the rule
+/// sends to is the same for them.
+pub fn resolve_rule_namespace(view: &dyn View, rule: &ObjectId, namespace: &Arc<str>) -> Arc<str> {
+    let others: Arc<str> = OTHERS.into();
+    let policies = view.own_policies(namespace);
+    let same = |host: &Hostname| {
+        let service = view.resolve(namespace, namespace, host);
+        service.is_some_and(|service| {
+            let theirs = view.resolve(&others, &others, host);
+            theirs.is_some_and(|theirs| theirs.id == service.id)
+                && !matches!(service.resolution, Resolution::Alias(_))
+                && !told_apart(namespace, &policies, &service)
+        })
+    };
+    let all_same = view.rules(rule).is_some_and(|rules| {
+        rules.rules.iter().all(|rule| {
+            let asks = |filter: &StaticFilter| filter.source_namespace.as_ref() == Some(namespace);
+            let hosts = match &rule.action {
+                RuleAction::Forward(forward) => {
+                    let targets = forward.destinations.iter().map(|it| &it.destination.host);
+                    targets.chain(forward.mirrors.iter().map(|it| &it.destination.host)).collect()
+                }
+                RuleAction::Redirect(_) | RuleAction::Direct(_) => Vec::new(),
+            };
+            !rule.matches.iter().any(|m| asks(&m.filter)) && hosts.into_iter().all(same)
+        })
+    });
+    if all_same { others } else { namespace.clone() }
+}
+
+/// Whether calls from a namespace to a service that the others see too go otherwise than theirs: it is the namespace's own,
+/// or has a policy for its clients alone.
+fn told_apart(own: &Arc<str>, policies: &BTreeSet<Hostname>, service: &ServiceHead) -> bool {
+    let host = &service.id.host;
+    service.id.object.namespace == *own
+        || policies.contains(host)
+        || policies.iter().any(|wildcard| wildcard.is_wildcard() && host.subset_of(wildcard))
+        // For one pod of a headless Service that Service's policies count too.
+        || (service.is_pod && !policies.is_empty())
+}
+
+/// What a class's namespace sees otherwise than the others.
+pub(crate) struct Seen {
+    own: Arc<str>,
+    others: Arc<str>,
+    /// What services the others see by host; `None`: nothing is the same.
+    visible: Option<HashMap<Hostname, ServiceId>>,
+    policies: Arc<BTreeSet<Hostname>>,
+}
+
+impl Seen {
+    /// `selecting`: what DestinationRules of the namespace select the class's proxies by.
+    pub(crate) fn new(view: &dyn View, class: &ProxyClass, selecting: &BTreeMap<String, String>) -> Self {
+        let (own, others): (_, Arc<str>) = (class.namespace.clone(), OTHERS.into());
+        let settings = view.settings();
+        let shares = own != others
+            && own != settings.root_namespace
+            && selecting.is_empty()
+            // Which of several services of a host is meant, its Sidecar says.
+            && view.imports(&own, &class.sidecar).chosen.is_empty()
+            && !settings.istio_compatible;
+        let policies = if shares { view.own_policies(&own) } else { Arc::default() };
+        let visible = shares.then(|| {
+            let services = view.visible_services(&others);
+            services.iter().map(|head| (head.id.host.clone(), head.id.clone())).collect()
+        });
+        Self { own, others, visible, policies }
+    }
+
+    /// The namespace for which calls to a service that the class sees are bound: that of all others where they see the same
+    /// service and the same policies of it.
+    pub(crate) fn namespace(&self, service: &ServiceHead) -> &Arc<str> {
+        let theirs = self.visible.as_ref().and_then(|visible| visible.get(&service.id.host));
+        let same = theirs == Some(&service.id) && !told_apart(&self.own, &self.policies, service);
+        if same { &self.others } else { &self.own }
+    }
+
+    /// The namespace for which the routes of a rule are bound.
+    pub(crate) fn rule_namespace(&self, view: &dyn View, rule: &ObjectId) -> Arc<str> {
+        if self.visible.is_some() { view.rule_namespace(rule, &self.own) } else { self.own.clone() }
+    }
+}
