@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test attack kubernetes scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test attack kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -60,6 +60,16 @@ attack: static ## Clients that mean harm, one after the other, against a release
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes
 
+# How many batches `make hosts` tries on each Envoy.
+BATCHES ?= 2500
+
+hosts: tools build ## Virtual hosts as resources, thousands of random batches on the newest, an older and the oldest Envoy: BATCHES=2500
+	for version in 1.40.0 1.39.3 1.37.0; do \
+	  envoy=$$($(PYTHON) tests/tools/fetch_envoy.py $$version) && echo "Envoy $$version" && \
+	  UMBRA_ENVOY=$$envoy REQUIRE_ENVOY=1 UMBRA_BATCHES=$(BATCHES) UMBRA_BIN=$(TARGET)/debug/umbra \
+	    $(CARGO) test --package umbra-tests --test xds_envoy -- hosts:: --nocapture || exit 1; \
+	done
+
 scale: tools controlplane static ## Print the figures of docs/performance.md that need an API server (release build, a quiet machine); needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test kubernetes scale::
 
@@ -74,6 +84,7 @@ bench: static ## Print what changes cost with many proxies (release build): SCEN
 figures: ## Renew the tables of docs/performance.md that `make bench` gives: ten minutes on a quiet machine
 	$(MAKE) bench SCENARIO=S ARGS='--renew docs/performance.md'
 	$(MAKE) bench SCENARIO=M ARGS='--renew docs/performance.md'
+	$(MAKE) bench SCENARIO=M ARGS='--plain --renew docs/performance.md'
 	$(MAKE) bench SCENARIO=M ARGS='--sotw --only percentage,endpoint,weights,restart --renew docs/performance.md'
 	$(MAKE) bench SCENARIO=C ARGS='--only cold,endpoint --renew docs/performance.md'
 

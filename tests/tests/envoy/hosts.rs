@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::task::JoinHandle;
 use umbra_testkit::client::{Client, Tally};
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::world::World;
@@ -19,19 +20,43 @@ async fn wait_table(world: &World, table: &str, text: &str) {
     wait_routes(world, text).await;
 }
 
-/// Sends requests, each on a connection of its own, until it is told that it is over.
-async fn traffic(client: impl Fn() -> Client, over: Arc<AtomicBool>) -> Tally {
-    let mut tally = Tally::default();
-    while !over.load(Ordering::Relaxed) {
-        tally.add(client().ask(&get()).await);
-    }
-    tally
+/// Requests that are sent one after the other, each on a connection of its own, while something changes.
+struct Traffic {
+    over: Arc<AtomicBool>,
+    sent: JoinHandle<Tally>,
 }
 
-/// Edits of rules and restarts of umbra fail no request. A change of the form is looked at by its outcome alone: see
-/// "Known" in decision 0018.
+impl Traffic {
+    fn start(world: &World) -> Self {
+        let (over, net) = (Arc::new(AtomicBool::new(false)), world.net().clone());
+        let end = over.clone();
+        let sent = tokio::spawn(async move {
+            let mut tally = Tally::default();
+            while !end.load(Ordering::Relaxed) {
+                tally.add(Client::new(&net, ([127, 0, 0, 1], 8000).into()).ask(&get()).await);
+            }
+            tally
+        });
+        Self { over, sent }
+    }
+
+    /// Ends it; every request was answered well.
+    async fn end(self, meanwhile: &str) {
+        self.over.store(true, Ordering::Relaxed);
+        let tally = self.sent.await.expect("the traffic ends");
+        let count = tally.statuses.values().sum();
+        assert!(
+            count > 0 && tally.all_ok(count),
+            "while {meanwhile}: {:?} {:?}",
+            tally.statuses,
+            tally.failures
+        );
+    }
+}
+
+/// Edits of rules, restarts of umbra and changes of the form fail no request.
 #[test]
-fn no_request_fails_while_rules_and_server_change() {
+fn no_request_fails_while_rules_server_and_form_change() {
     isolated(async {
         let rule = rules("web", "web", &to_v1("mirror: {host: web, subset: v2}"));
         let mut world = web_with(&[("rules.yaml", &rule)], HOSTS).await;
@@ -41,27 +66,23 @@ fn no_request_fails_while_rules_and_server_change() {
         assert!(tally.all_ok(20) && world.echo("v2").count() == 20, "{tally:?} {:?}", world.counts());
 
         for round in 1..=3 {
-            let over = Arc::new(AtomicBool::new(false));
-            let net = world.net().clone();
-            let client = move || Client::new(&net, ([127, 0, 0, 1], 8000).into());
-            let sending = tokio::spawn(traffic(client, over.clone()));
+            let traffic = Traffic::start(&world);
             set_rules(&world, &to_v1(&format!("timeout: {round}01s")));
             wait_table(&world, "hosts/8000", &format!("\"{round}01s\"")).await;
             world.restart_umbra().await;
             set_rules(&world, &to_v1(&format!("timeout: {round}02s\nmirror: {{host: web, subset: v3}}")));
             wait_table(&world, "hosts/8000", &format!("\"{round}02s\"")).await;
             wait_share(&world, "|v3|web", 1_000_000).await;
-            over.store(true, Ordering::Relaxed);
-            let tally = sending.await.expect("the traffic ends");
-            let count = tally.statuses.values().sum();
-            assert!(count > 0 && tally.all_ok(count), "{:?} {:?}", tally.statuses, tally.failures);
+            traffic.end("rules and server change").await;
 
             for (settings, table, text) in [
                 (PLAIN, "8000", "\"web.default.svc.cluster.local:8000\"".to_owned()),
                 (HOSTS, "hosts/8000", format!("\"{round}02s\"")),
             ] {
+                let traffic = Traffic::start(&world);
                 world.write_config(settings);
                 wait_table(&world, table, &text).await;
+                traffic.end(&format!("the table becomes {table}")).await;
                 let served = || async {
                     world.forget();
                     let tally = world.send(WEB, &get(), 20).await;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use prost::Message;
+use tempfile::TempDir;
 use umbra_envoy::BootstrapOptions;
 use umbra_proto::envoy::config::route::v3::{
     DirectResponseAction, Route, RouteConfiguration, RouteMatch, VirtualHost, route::Action,
@@ -17,6 +18,7 @@ use umbra_proto::envoy::r#type::matcher::v3::RegexMatcher;
 use umbra_proto::google::protobuf::UInt32Value;
 use umbra_testkit::client::{Ask, Client, Tally};
 use umbra_testkit::envoy::EnvoyProcess;
+use umbra_testkit::gate;
 use umbra_testkit::net::Net;
 use umbra_testkit::paths;
 use umbra_testkit::wait::{self, PATIENCE};
@@ -266,11 +268,8 @@ fn lose(server: &Server, number: u64) -> &'static str {
     what
 }
 
-async fn check() {
-    let seed = number(SEED).unwrap_or(0x00c0_ffee);
-    let batches = number(COUNT).unwrap_or(BATCHES);
-    println!("{SEED}={seed}");
-    let (mut dice, mut mesh) = (Dice(seed), Mesh::new());
+/// A server of the mesh and an Envoy that has all of it.
+async fn start(mesh: &Mesh) -> (Server, EnvoyProcess, TempDir) {
     let net = Net::here();
     let server = Server::start(mesh.snapshot(&Snapshot::empty(1, 0))).await;
     let bootstrap = umbra_envoy::bootstrap_json(&BootstrapOptions {
@@ -284,8 +283,17 @@ async fn check() {
     let envoy = EnvoyProcess::start(&net, &binary, folder.path(), "envoy", &bootstrap).await.expect("Envoy");
     let ready = wait::until(PATIENCE, || async { envoy.ready().await.then_some(()) }).await;
     assert!(ready.is_some(), "Envoy is not ready\n{:#?}", server.log());
-    let first = wait::until(DEADLINE, || async { wrong(&mesh, &server).await.is_none().then_some(()) }).await;
-    assert!(first.is_some(), "at the start: {:?}\n{:#?}", wrong(&mesh, &server).await, server.log());
+    let first = wait::until(DEADLINE, || async { wrong(mesh, &server).await.is_none().then_some(()) }).await;
+    assert!(first.is_some(), "at the start: {:?}\n{:#?}", wrong(mesh, &server).await, server.log());
+    (server, envoy, folder)
+}
+
+async fn check() {
+    let seed = number(SEED).unwrap_or(0x00c0_ffee);
+    let batches = number(COUNT).unwrap_or(BATCHES);
+    println!("{SEED}={seed}");
+    let (mut dice, mut mesh) = (Dice(seed), Mesh::new());
+    let (server, envoy, _folder) = start(&mesh).await;
     let end = Arc::new(AtomicBool::new(false));
     let asked = traffic(&end);
     let (mut worst, mut worst_lost, mut lost) = (Duration::ZERO, Duration::ZERO, 0);
@@ -320,9 +328,53 @@ async fn check() {
     assert!(tally.all_ok(count), "{:?} {:?}", tally.statuses, tally.failures);
     let bad: BTreeSet<String> = server.bad().into_iter().filter(|it| !it.contains("(((")).collect();
     assert!(bad.is_empty(), "{bad:#?}");
-    println!(
+    gate::measured(&format!(
         "{batches} batches, the slowest took {worst:.0?}; of {lost} with lost streams {worst_lost:.0?}; {count} requests, none lost"
-    );
+    ));
+}
+
+/// A table returns just when Envoy has let it go, which the server does not know yet: the new listener is live with what
+/// comes first, so that must be everything.
+async fn check_crossing() {
+    let mut mesh = Mesh::new();
+    let (server, envoy, _folder) = start(&mesh).await;
+    let mut become_form = |apart: bool| {
+        if let Some(table) = mesh.tables.get_mut(&0) {
+            table.hosts_apart = apart;
+        }
+        server.publish(mesh.snapshot(&server.snapshot()));
+        mesh.clone()
+    };
+    let active = |table: &'static str| {
+        let envoy = &envoy;
+        let look = move || async move {
+            let listeners = envoy.section("ListenersConfigDump").await.ok()?;
+            let all = listeners["dynamic_listeners"].as_array()?;
+            let first = all.iter().find(|listener| listener["name"] == "listener-0")?;
+            let name = format!("\"route_config_name\":\"{table}\"");
+            first["active_state"].to_string().contains(&name).then_some(())
+        };
+        wait::until(DEADLINE, look)
+    };
+    server.hold(true);
+    become_form(false);
+    assert!(active("0").await.is_some(), "the plain table is not used\n{:#?}", server.log());
+    let drained = || async { envoy.stat("listener_manager.total_filter_chains_draining").await == 0 };
+    let gone = wait::until(DEADLINE, || async { drained().await.then_some(()) }).await;
+    assert!(gone.is_some(), "the old table drains for ever");
+    let mesh = become_form(true);
+    assert!(active("hosts/0").await.is_some(), "the listener is not live\n{:#?}", server.log());
+    let answer = client(0).ask(&Ask::get(&format!("{STEADY}.test"), "/")).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{:#?}", server.log());
+
+    server.hold(false);
+    let whole = wait::until(DEADLINE, || async { wrong(&mesh, &server).await.is_none().then_some(()) }).await;
+    assert!(whole.is_some(), "{:?}\n{:#?}", wrong(&mesh, &server).await, server.log());
+}
+
+#[test]
+fn a_table_returns_whole() {
+    umbra_testkit::isolate::isolated(async { check_crossing().await });
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl Clock {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     snapshots: watch::Sender<Arc<Snapshot>>,
+    holding: watch::Sender<bool>,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -63,8 +64,8 @@ impl Server {
     pub(crate) async fn start(snapshot: Snapshot) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its number");
-        let (snapshots, _) = watch::channel(Arc::new(snapshot));
-        let server = Self { address, snapshots, shared: Arc::default() };
+        let (snapshots, holding) = (watch::Sender::new(Arc::new(snapshot)), watch::Sender::new(false));
+        let server = Self { address, snapshots, holding, shared: Arc::default() };
         let service = AggregatedDiscoveryServiceServer::new(server.clone());
         let serving = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -77,6 +78,12 @@ impl Server {
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshots.borrow().clone()
+    }
+
+    /// As long as this is on, delta requests wait from the first one on by which Envoy lets something go, so that it crosses
+    /// what Envoy is told.
+    pub(crate) fn hold(&self, on: bool) {
+        self.holding.send_replace(on);
     }
 
     /// Ends every stream, before it sees anything that is published later.
@@ -140,7 +147,8 @@ impl Server {
         cut: CancellationToken,
     ) {
         let (mut session, start) = (Session::new(variant), Clock::start());
-        let mut snapshots = self.snapshots.subscribe();
+        let (mut snapshots, mut holding) = (self.snapshots.subscribe(), self.holding.subscribe());
+        let mut received: Option<xds::Request> = None;
         let first = snapshots.borrow_and_update().clone();
         let mut output = session.on_snapshot(first, start.elapsed());
         while self.send(std::mem::take(&mut output), out).await {
@@ -151,12 +159,22 @@ impl Server {
                     None => std::future::pending().await,
                 }
             };
+            let request = async {
+                if received.is_none() {
+                    received = requests.message().await.ok().flatten().map(Into::into);
+                }
+                let lets_go = matches!(&received, Some(xds::Request::Delta(it)) if !it.resource_names_unsubscribe.is_empty());
+                if lets_go {
+                    holding.wait_for(|on| !on).await.expect("the server is there");
+                }
+                received.take()
+            };
             output = tokio::select! {
                 biased;
                 () = cut.cancelled() => return,
-                request = requests.message() => match request {
-                    Ok(Some(request)) => session.on_request(request, start.elapsed()).expect("Envoy's requests are valid"),
-                    _ => return,
+                request = request => match request {
+                    Some(request) => session.on_request(request, start.elapsed()).expect("Envoy's requests are valid"),
+                    None => return,
                 },
                 changed = snapshots.changed() => {
                     if changed.is_err() {
