@@ -55,7 +55,7 @@ test: tools build ## Every tier of tests, with the real Envoy, and on a real Kub
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
 
 attack: static ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays
-	UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
+	LONG_ATTACKS=1 UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes

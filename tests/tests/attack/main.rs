@@ -11,6 +11,7 @@ mod drain;
 mod flood;
 mod gates;
 mod http;
+mod long;
 mod memory;
 mod slots;
 mod victim;

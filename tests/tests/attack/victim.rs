@@ -43,6 +43,17 @@ impl Victim {
         write(&folder.path().join("mesh"), "all.yaml", &all(&mesh)).expect("manifests");
         let port = || Port::free().expect("a port");
         let ports = Ports { xds: port(), tls: port(), admin: port(), probe: port(), api: port() };
+        Self::run(folder, ports, files, more).await
+    }
+
+    /// Kills it (SIGKILL), and starts it again in its place.
+    pub(crate) async fn again(self, files: usize, more: &[&str]) -> Self {
+        let Victim { process, folder, ports, .. } = self;
+        drop(process);
+        Self::run(folder, ports, files, more).await
+    }
+
+    async fn run(folder: tempfile::TempDir, ports: Ports, files: usize, more: &[&str]) -> Self {
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")])
