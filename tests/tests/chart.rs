@@ -249,12 +249,13 @@ fn a_scoped_umbra_needs_no_cluster_role() {
     };
     let Some(none) = cluster_roles(&[scoped, "identity=\"none\""]) else { return };
     assert_eq!(none, [] as [Value; 0]);
-    // A token is a question to the API server that belongs to no namespace.
+    // Whose a token is and what its owner may read are questions to the API server that belong to no namespace.
     let Some(one) = cluster_roles(&[scoped]) else { return };
     assert_eq!(one.len(), 1);
-    let rules = serde_json::json!([{
-        "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"],
-    }]);
+    let rules = serde_json::json!([
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+        {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+    ]);
     assert_eq!(one[0]["rules"], rules);
     let Some(objects) = render(&[scoped]) else { return };
     let roles: BTreeSet<&str> = objects
