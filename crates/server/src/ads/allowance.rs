@@ -22,7 +22,7 @@ struct Limits {
 }
 
 /// Without proof.
-const UNPROVEN: Limits = Limits { messages: (16 << 10, 128 << 10), names: (32 << 20, 512 << 20) };
+const UNPROVEN: Limits = Limits { messages: (16 << 10, 128 << 10), names: (20 << 20, 512 << 20) };
 /// With proof. An address says nothing then.
 const PROVEN: Limits = Limits { messages: (512 << 10, 512 << 10), names: (1 << 30, 4 << 30) };
 
