@@ -421,6 +421,18 @@ impl Engine {
         input.is_some_and(|input| matches!(&**input, Input::Object(_)))
     }
 
+    /// Whether this Pod is there, and neither ends nor has ended.
+    pub fn is_running(&self, pod: &ObjectId) -> bool {
+        let input = self.memo.store().get(&InputId::Object(pod.clone()));
+        input.is_some_and(|input| match &**input {
+            Input::Object(object) => match &**object {
+                Object::Pod(pod) => !pod.meta.deleting && !["Succeeded", "Failed"].contains(&&*pod.phase),
+                _ => false,
+            },
+            Input::World(_) => false,
+        })
+    }
+
     /// Every object, sorted by identity.
     pub fn objects(&self) -> Vec<(ObjectId, Arc<Object>)> {
         let objects = self.memo.store().iter().filter_map(|(id, input)| match (id, &**input) {

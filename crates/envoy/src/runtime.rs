@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use prost::Message;
 use umbra_ir::{RuntimeForms, RuntimeFraction, RuntimeKey};
 use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::google::protobuf::{Value, value::Kind};
@@ -88,6 +89,17 @@ pub fn build_runtime(layer: RuntimeLayer, shares: &BTreeMap<RuntimeKey, RuntimeF
     Built::new(layer.to_string().into(), &message, Vec::new())
 }
 
+/// The fraction, in millionths, that a layer of [`build_runtime`] holds under a key; `None`: none, or it is another's layer.
+pub fn fraction_in(body: &[u8], key: &RuntimeKey) -> Option<u32> {
+    let Runtime { layer, .. } = Runtime::decode(body).ok()?;
+    let fields = layer?.fields;
+    let Some(Kind::StructValue(value)) = &fields.get(key.as_str())?.kind else { return None };
+    match value.fields.get("numerator")?.kind {
+        Some(Kind::NumberValue(number)) => Some(number as u32),
+        _ => None,
+    }
+}
+
 fn value(fraction: RuntimeFraction) -> Value {
     let numerator = Value { kind: Some(Kind::NumberValue(fraction.millionths().into())) };
     struct_value([("numerator".to_owned(), numerator), ("denominator".to_owned(), text_value("MILLION"))])
@@ -116,6 +128,20 @@ mod tests {
         let key = RuntimeKey::new("mirror/default/reviews/5c9f/8000|v2|reviews.default.svc.cluster.local");
         let names: Vec<String> = (0..=3).map(|digits| RuntimeLayer::of(&key, digits).to_string()).collect();
         assert_eq!(names, ["umbra", "umbra-0", "umbra-05", "umbra-05"]);
+    }
+
+    #[test]
+    fn what_a_layer_holds_is_read_back() {
+        let key = |text: &str| RuntimeKey::new(text);
+        let share = RuntimeFraction::from_percent(12.5).unwrap();
+        let layer = RuntimeLayer::of(&key("a"), 0);
+        let body =
+            build_runtime(layer, &BTreeMap::from([(key("a"), share), (key("b"), RuntimeFraction::NONE)]))
+                .body;
+        for (name, want) in [("a", Some(125_000)), ("b", Some(0)), ("c", None)] {
+            assert_eq!(fraction_in(&body, &key(name)), want, "{name}");
+        }
+        assert_eq!(fraction_in(b"no", &key("a")), None);
     }
 
     #[test]

@@ -75,6 +75,7 @@ enum Command {
     Outcome(oneshot::Sender<Outcome>),
     Mirrors(oneshot::Sender<Option<AllMirrors>>),
     Knows(ObjectId, oneshot::Sender<bool>),
+    Running(Vec<ObjectId>, oneshot::Sender<BTreeSet<ObjectId>>),
 }
 
 /// The mirrors of every VirtualService that has any.
@@ -182,6 +183,13 @@ impl EngineHandle {
     pub async fn knows(&self, id: ObjectId) -> bool {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Knows(id, reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Those of these Pods that are there, and neither end nor have ended.
+    pub(crate) async fn running(&self, pods: Vec<ObjectId>) -> BTreeSet<ObjectId> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Running(pods, reply)).await;
         answer.await.unwrap_or_default()
     }
 
@@ -339,6 +347,7 @@ impl Owner {
                 | Command::Outcome(_)
                 | Command::Mirrors(_)
                 | Command::Knows(..)
+                | Command::Running(..)
                 | Command::Gone
         );
         match command {
@@ -354,6 +363,10 @@ impl Owner {
             }
             Command::Gone => {}
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
+            Command::Running(mut pods, reply) => {
+                pods.retain(|pod| self.engine.is_running(pod));
+                let _ = reply.send(pods.into_iter().collect());
+            }
             Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
             Command::Outcome(reply) => self.questions.push(Question::Outcome(reply)),
             Command::Mirrors(reply) => self.questions.push(Question::Mirrors(reply)),

@@ -42,4 +42,5 @@ pub mod sources;
 mod status;
 pub mod supervise;
 pub mod tls;
+mod whereabouts;
 mod words;

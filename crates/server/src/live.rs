@@ -5,21 +5,27 @@ mod laggard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use umbra_engine::{ClassReach, Resources};
 use umbra_envoy::RuntimeLayer;
 use umbra_ir::{Diagnostic, MirrorState, ObjectId, RuntimeForms, RuntimeFraction, RuntimeKey};
 use umbra_source::Work;
-use umbra_xds::{ResourceType, Standing};
+use umbra_xds::{ResourceType, Session, Standing};
 
 use crate::engine_task::{EngineHandle, Outcome};
-use crate::proxies::{Proxies, Proxy};
+use crate::proxies::{Absent, Proxies, Proxy};
 use crate::supervise::blocking;
 use crate::words::one_line;
 
 pub use laggard::Laggard;
+use laggard::MAX_LAGGARDS;
 pub(crate) use laggard::cap;
+
+/// Mirrors of which is told what a proxy that is away does.
+const MAX_TOLD: usize = 8;
 
 /// How far one object has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +46,21 @@ pub struct ObjectLive {
     pub excused: Vec<Laggard>,
     /// Those of its mirrors that are stopped, sorted. An annotation says so, which no version counts.
     pub stopped: Vec<RuntimeKey>,
+    /// Some of those that are away, which are counted as all others: the longest first.
+    pub away: Vec<AwayProxy>,
+    /// How many of them there are.
+    pub total_away: usize,
+}
+
+/// A proxy whose stream has ended and whose Pod is there: it goes on with what it was told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AwayProxy {
+    /// Since when.
+    pub since: Timestamp,
+    /// `POD.NAMESPACE`.
+    pub proxy: String,
+    /// What share it was told last of each of the object's mirrors, such as `v2 25%`.
+    pub told: String,
 }
 
 /// One mirror, and how far it has come.
@@ -53,6 +74,8 @@ pub struct MirrorLive {
     pub total: usize,
     /// How many of them mirror by it, or would at a share above 0; none when it is broken.
     pub live: usize,
+    /// How many of them are away.
+    pub away: usize,
 }
 
 impl MirrorLive {
@@ -93,6 +116,7 @@ pub struct Live {
     engine: EngineHandle,
     proxies: Arc<Proxies>,
     changes: watch::Receiver<u64>,
+    patience: Option<Duration>,
 }
 
 impl Live {
@@ -113,7 +137,13 @@ impl Live {
                 tick.send_modify(|count| *count += 1);
             }
         });
-        (Live { engine, proxies, changes }, work)
+        (Live { engine, proxies, changes, patience: None }, work)
+    }
+
+    /// The same with so much patience (`--laggard-patience`) with those who are away and lack something; `None`: without an end.
+    #[must_use]
+    pub fn with_patience(self, patience: Option<Duration>) -> Self {
+        Live { patience, ..self }
     }
 
     /// Changes whenever an answer may be another one: something settled, a proxy answered, came or went.
@@ -148,10 +178,10 @@ impl Live {
             });
             let asked: Vec<_> = each.collect();
             let lives = live.judge(&outcome, &asked).into_iter().zip(&asked);
-            let all = lives.map(|(ObjectLive { object, total, live, .. }, asked)| {
+            let all = lives.map(|(ObjectLive { object, total, live, total_away, .. }, asked)| {
                 let state = asked.mirrors[0].clone();
                 let live = if state.clusters.is_empty() { 0 } else { live };
-                MirrorLive { rule: object, state, total, live }
+                MirrorLive { rule: object, state, total, live, away: total_away }
             });
             all.collect()
         })
@@ -160,6 +190,7 @@ impl Live {
 
     fn judge(&self, outcome: &Outcome, asked: &[Asked<'_>]) -> Vec<ObjectLive> {
         let mut found: Vec<ObjectLive> = asked.iter().map(|asked| blank(outcome, asked.id)).collect();
+        let away = self.proxies.away().counted();
         for class in &outcome.classes {
             let proxies = class.proxies.iter().filter_map(|id| self.proxies.get(id.0));
             let proxies = proxies.filter(|proxy| proxy.counts && proxy.pace().is_steady());
@@ -169,10 +200,14 @@ impl Live {
                 let Some(resources) = class.objects.get(asked.id) else { continue };
                 live.total += taken.len() + lagging.len();
                 live.live += taken.len();
-                if lagging.is_empty() {
+                let gone: Vec<&Absent> = class.proxies.iter().filter_map(|id| away.get(&id.0)).collect();
+                if lagging.is_empty() && gone.is_empty() {
                     continue;
                 }
                 let needs = asked.needs(resources);
+                for absent in gone {
+                    live.add_away(absent, lacks(&absent.proxy, class, &needs), asked, self.patience);
+                }
                 for proxy in &lagging {
                     match lacks(proxy, class, &needs) {
                         None => live.live += 1,
@@ -210,11 +245,62 @@ impl Asked<'_> {
         let layers = layers.into_iter().map(|layer| (ResourceType::Runtime, layer.to_string().into()));
         resources.iter().cloned().chain(clusters).chain(layers).collect()
     }
+
+    /// What a proxy was told last of the mirrors' shares, in words. It follows what its layers hold.
+    fn told(&self, proxy: &Proxy) -> String {
+        let Some(snapshot) = proxy.snapshot() else { return String::new() };
+        let held = |layer: RuntimeLayer| {
+            let resource = snapshot.get(ResourceType::Runtime, &layer.to_string())?;
+            let taken = |session: &mut Session| {
+                session.standing(ResourceType::Runtime, &resource.name, &resource.version)
+            };
+            (proxy.with_session(taken) == Standing::Taken).then(|| resource.body.clone())
+        };
+        let one = |mirror: &MirrorState| {
+            let name = if mirror.subset.is_empty() { &mirror.host } else { &mirror.subset };
+            let share =
+                layers_of(&mirror.key).find_map(|layer| umbra_envoy::fraction_in(&held(layer)?, &mirror.key));
+            let share = share.map_or("?".to_owned(), |millionths| match millionths {
+                0 => "off".to_owned(),
+                millionths => format!("{}%", f64::from(millionths) / 10_000.0),
+            });
+            format!("{name} {share}")
+        };
+        self.mirrors.iter().take(MAX_TOLD).map(one).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The layers, in every form, that a key is in.
 fn layers_of(key: &RuntimeKey) -> impl Iterator<Item = RuntimeLayer> {
     (0..=RuntimeForms::MAX_DIGITS).map(|digits| RuntimeLayer::of(key, digits))
+}
+
+/// Keeps those that are away the longest.
+pub(crate) fn cap_away(away: &mut Vec<AwayProxy>) {
+    away.sort();
+    away.truncate(MAX_LAGGARDS);
+}
+
+impl ObjectLive {
+    /// Counts one that is away. Who lacks something and is away for longer than patience lasts holds no gate.
+    fn add_away(
+        &mut self,
+        absent: &Absent,
+        lacking: Option<Laggard>,
+        asked: &Asked<'_>,
+        patience: Option<Duration>,
+    ) {
+        let excused = patience.is_some_and(|patience| absent.age >= patience);
+        match lacking {
+            None => self.live += 1,
+            Some(laggard) if excused => return self.excused.push(laggard),
+            Some(laggard) => self.laggards.push(laggard),
+        }
+        self.total += 1;
+        self.total_away += 1;
+        let (since, proxy) = (absent.since, absent.proxy.name());
+        self.away.push(AwayProxy { since, told: asked.told(&absent.proxy), proxy });
+    }
 }
 
 fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
@@ -232,6 +318,8 @@ fn blank(outcome: &Outcome, id: &ObjectId) -> ObjectLive {
         laggards: Vec::new(),
         stopped,
         excused: Vec::new(),
+        away: Vec::new(),
+        total_away: 0,
     }
 }
 

@@ -7,7 +7,7 @@ use umbra_proto::umbra::v1;
 use umbra_proto::umbra::v1::type_status::State;
 
 use crate::diagnostics::severity_name;
-use crate::live::{Laggard, MirrorLive, ObjectLive};
+use crate::live::{AwayProxy, Laggard, MirrorLive, ObjectLive};
 use crate::proxies::{Proxy, TypeState, TypeView};
 use crate::replica::Identity;
 
@@ -112,6 +112,7 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
         }),
         observed,
         stopped: state.stopped,
+        away: count(mirror.away),
     }
 }
 
@@ -123,6 +124,16 @@ pub(crate) fn reference(id: &ObjectId) -> v1::ObjectReference {
         namespace: id.namespace.to_string(),
         name: id.name.to_string(),
     }
+}
+
+/// A Pod.
+pub(crate) fn pod(id: &ObjectId) -> v1::PodReference {
+    v1::PodReference { namespace: id.namespace.to_string(), name: id.name.to_string() }
+}
+
+/// The reverse of [`pod`].
+pub(crate) fn pod_id(reference: v1::PodReference) -> ObjectId {
+    ObjectId::new(Kind::Pod, reference.namespace, reference.name)
 }
 
 /// `None` for a kind that has no liveness.
@@ -150,7 +161,18 @@ pub(crate) fn liveness(live: &ObjectLive) -> v1::ObjectLiveness {
         laggards: laggards(&live.laggards),
         excused: laggards(&live.excused),
         stopped: live.stopped.iter().map(|key| key.as_str().to_owned()).collect(),
+        away: live.away.iter().map(away).collect(),
+        total_away: count(live.total_away),
     }
+}
+
+fn away(away: &AwayProxy) -> v1::Away {
+    v1::Away { proxy: away.proxy.clone(), since: Some(timestamp(away.since)), told: away.told.clone() }
+}
+
+fn away_proxy(message: v1::Away) -> AwayProxy {
+    let since = message.since.and_then(|since| Timestamp::new(since.seconds, since.nanos).ok());
+    AwayProxy { since: since.unwrap_or_default(), proxy: message.proxy, told: message.told }
 }
 
 /// The reverse of [`liveness`]; `None` for a kind that this version does not know.
@@ -172,6 +194,8 @@ pub(crate) fn object_live(message: v1::ObjectLiveness) -> Option<ObjectLive> {
         laggards: laggards(message.laggards),
         excused: laggards(message.excused),
         stopped: message.stopped.into_iter().map(RuntimeKey::new).collect(),
+        away: message.away.into_iter().map(away_proxy).collect(),
+        total_away: message.total_away as usize,
     })
 }
 
@@ -199,6 +223,12 @@ mod tests {
             laggards: vec![laggard(None), laggard(Some("no"))],
             stopped: vec![RuntimeKey::new("mirror/shop/web/r/|v2|web")],
             excused: vec![laggard(None)],
+            away: vec![AwayProxy {
+                since: Timestamp::from_second(1_000_000).unwrap(),
+                proxy: "web-2.shop".to_owned(),
+                told: "v2 25%".to_owned(),
+            }],
+            total_away: 9,
         };
         assert_eq!(object_live(liveness(&live)), Some(live.clone()));
         let mut of_the_future = liveness(&live);

@@ -1,6 +1,6 @@
 //! All replicas as one: what is live on the proxies of every replica, and which replica did not say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +11,13 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use umbra_ir::{ObjectId, RuntimeKey};
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
-use umbra_proto::umbra::v1::{ListMirrorsRequest, ListObjectsRequest, ListObjectsResponse, Mirror};
+use umbra_proto::umbra::v1::{
+    FindProxiesRequest, ListMirrorsRequest, ListObjectsRequest, ListObjectsResponse, Mirror, PodReference,
+};
 
 use crate::channel::{self, Secure};
 use crate::engine_task::EngineHandle;
-use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive, cap};
+use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive, cap, cap_away};
 use crate::messages;
 use crate::mirrors;
 use crate::observe::Observed;
@@ -29,6 +31,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
 /// An answer about ten thousand objects has a few megabytes.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// Pods that are looked for at once.
+pub(crate) const MAX_FOUND: usize = 10_000;
 
 /// How far objects have come on the proxies of all replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +126,24 @@ impl Peers {
         let asked = client.list_mirrors(ListMirrorsRequest::default());
         let answer = tokio::time::timeout(ANSWER, asked).await.map_err(late)??.into_inner();
         Ok((answer.replica.unwrap_or_default().id, answer.mirrors))
+    }
+
+    /// Those of these Pods whose proxies are connected to other replicas, as far as those answer.
+    pub(crate) async fn find(&self, pods: Vec<ObjectId>) -> BTreeSet<ObjectId> {
+        if self.names.is_empty() || pods.is_empty() {
+            return BTreeSet::new();
+        }
+        let (addresses, _) = self.addresses().await;
+        let pods: Vec<PodReference> = pods.iter().take(MAX_FOUND).map(messages::pod).collect();
+        let asked = addresses.iter().map(async |address| {
+            let request = FindProxiesRequest { pods: pods.clone() };
+            let mut client = self.client(*address).ok()?;
+            let asked = client.find_proxies(request);
+            let answer = tokio::time::timeout(ANSWER, asked).await.ok()?.ok()?.into_inner();
+            let own = answer.replica.is_some_and(|replica| replica.id == self.identity.id);
+            (!own).then_some(answer.pods)
+        });
+        join_all(asked).await.into_iter().flatten().flatten().map(messages::pod_id).collect()
     }
 
     /// Where the replicas are, and which name does not say so, and why.
@@ -275,6 +297,8 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
             laggards: Vec::new(),
             stopped: Vec::new(),
             excused: Vec::new(),
+            away: Vec::new(),
+            total_away: 0,
         });
         merged.generation = merged.generation.max(object.generation);
         merged.newest = merged.newest.max(object.newest);
@@ -290,6 +314,8 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
             let object = &answer.objects[at];
             merged.total += object.total;
             merged.excused.extend(object.excused.iter().cloned());
+            merged.total_away += object.total_away;
+            merged.away.extend(object.away.iter().cloned());
             let same = object.generation == merged.generation;
             if same && *stopped.get_or_insert(&object.stopped) != &object.stopped {
                 if object.total > 0 {
@@ -307,6 +333,7 @@ fn merge(answers: &[Answer]) -> Vec<ObjectLive> {
         merged.stopped = stopped.cloned().unwrap_or_default();
         cap(&mut merged.laggards);
         cap(&mut merged.excused);
+        cap_away(&mut merged.away);
     }
     all.into_values().collect()
 }
@@ -340,6 +367,8 @@ mod tests {
                 laggards: (live..total).map(laggard).collect(),
                 stopped: parts.get(4).map(|key| RuntimeKey::new(*key)).into_iter().collect(),
                 excused: Vec::new(),
+                away: Vec::new(),
+                total_away: 0,
             }
         };
         Answer { replica: (*replica).to_owned(), objects: objects.iter().map(one).collect() }

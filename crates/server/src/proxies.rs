@@ -1,5 +1,7 @@
 //! The proxies that are connected, and how far each has come: what `/debug/proxies` shows.
 
+mod away;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -11,10 +13,16 @@ use tracing::warn;
 use umbra_ir::{ProxyNode, RuntimeForms};
 use umbra_xds::{ResourceType, Session, SessionEvent, Snapshot, TypeStatus, Variant};
 
+use crate::engine_task::Connected;
 use crate::identity::Admission;
 use crate::metrics::{ByProxy, ByType, Metrics};
 use crate::pace::{Comings, Pace};
 use crate::words::one_line;
+
+pub use away::Away;
+#[cfg(test)]
+pub(crate) use away::GRACE;
+pub(crate) use away::{Absent, pod as pod_of};
 
 /// One connected proxy: who it is, and its session. The session's lock is held for the length of one call,
 /// never across an await.
@@ -309,20 +317,29 @@ pub struct Proxies {
     metrics: Arc<Metrics>,
     answers: watch::Sender<u64>,
     comings: Mutex<Comings>,
+    away: Away,
 }
 
-/// A proxy's place in the table; dropping it takes the proxy out.
+/// A proxy's place in the table; dropping it takes the proxy out, among those who are away.
 #[derive(Debug)]
 pub struct Entry {
     proxy: Arc<Proxy>,
     proxies: Arc<Proxies>,
+    connected: Option<Connected>,
+}
+
+impl Entry {
+    /// Keeps its connection to the engine, for as long as it counts.
+    pub fn keep(&mut self, connected: Connected) -> &mut Connected {
+        self.connected.insert(connected)
+    }
 }
 
 impl Proxies {
     /// An empty table.
     pub fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         let (table, answers, comings) = (Mutex::default(), watch::Sender::default(), Mutex::default());
-        Arc::new(Proxies { table, metrics, answers, comings })
+        Arc::new(Proxies { table, metrics, answers, comings, away: Away::default() })
     }
 
     /// Enters a proxy.
@@ -333,9 +350,10 @@ impl Proxies {
             warn!(proxy = name, "the proxy comes and goes: it counts in statuses and gates when it stays");
         }
         let _ = proxy.pace.set(Pace::from(steady));
+        self.away.returned(&proxy);
         lock(&self.table).insert(proxy.id, proxy.clone());
         self.metrics.proxies.get_or_create(&ByProxy { kind: proxy.node.kind.as_str() }).inc();
-        Entry { proxy, proxies: self.clone() }
+        Entry { proxy, proxies: self.clone(), connected: None }
     }
 
     /// Tells those who follow that a proxy has answered a response.
@@ -351,6 +369,11 @@ impl Proxies {
     /// The proxy on a stream.
     pub fn get(&self, id: u64) -> Option<Arc<Proxy>> {
         lock(&self.table).get(&id).cloned()
+    }
+
+    /// Those whose streams have ended.
+    pub fn away(&self) -> &Away {
+        &self.away
     }
 
     /// How many are connected.
@@ -375,6 +398,9 @@ impl Drop for Entry {
         lock(&self.proxies.table).remove(&self.proxy.id);
         let kind = self.proxy.node.kind.as_str();
         self.proxies.metrics.proxies.get_or_create(&ByProxy { kind }).dec();
+        if let Some(connected) = self.connected.take() {
+            self.proxies.away.enter(&self.proxy, connected);
+        }
     }
 }
 

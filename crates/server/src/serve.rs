@@ -39,6 +39,7 @@ use crate::sources::{self, Sources, Started};
 use crate::status;
 use crate::supervise::{Fault, Vital};
 use crate::tls::{CertificateSource, Identity, TlsOptions};
+use crate::whereabouts;
 
 /// Connections that wait to be accepted, as far as the system lets them.
 const QUEUE: u32 = 4096;
@@ -213,6 +214,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     // Where callers are asked, so are replicas.
     let known_by = certificate.clone().filter(|_| caller_mode == CallerMode::Token);
     let identity = replica::Identity::new();
+    let live = live.with_patience(laggard_patience);
     let peers =
         Arc::new(Peers::new(peers, known_by, identity, engine.clone(), live.clone(), observed.clone()));
     info!(%xds, xds_tls = xds_tls.map(tracing::field::display), %admin, from = %sources, version = env!("CARGO_PKG_VERSION"), "umbra starts");
@@ -224,6 +226,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         vital.work(work)?;
     }
     vital.task("sources", feed(updates, engine.clone()));
+    vital.work(Work::task("away", whereabouts::follow(engine.clone(), proxies.clone(), peers.clone())))?;
     vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {
         vital.work(Work::task(

@@ -28,7 +28,6 @@ fn copies_are_counted_in_the_status_and_lost_ones_are_an_alarm() {
     on_cluster(|cluster| async move {
         install_own_crds(&cluster);
         let mut mesh = web::start_copying(&cluster, &[]).await;
-        wait_condition(&cluster, &mesh, "web", "Observed=Unknown/TooFewRequests").await;
         assert!(mesh.send("client", PORT, &ask(), 300).await.all_ok(300));
         let now = wait_condition(&cluster, &mesh, "web", "Observed=True/Copying").await;
         assert!(message(&now, "Observed").starts_with("v2 100%: seen 100%, 0% 5xx of "), "{now:#}");
@@ -59,5 +58,36 @@ fn copies_are_counted_in_the_status_and_lost_ones_are_an_alarm() {
         let now = wait_condition(&cluster, &mesh, "web", "Observed=False/LostNoEndpoint").await;
         assert!(message(&now, "Observed").contains(" lost (LostNoEndpoint)"), "{now:#}");
         cluster.wait_for("the Event", || std::future::ready(told(&cluster, "Warning NotCopied"))).await;
+    });
+}
+
+/// A proxy that is gone goes on as it was told, as far as anybody knows: until its Pod is gone.
+#[test]
+fn a_proxy_that_is_away_is_counted_and_named_while_its_pod_is_there() {
+    on_cluster(|cluster| async move {
+        install_own_crds(&cluster);
+        let mut mesh = web::start_copying(&cluster, &[]).await;
+        let pod = mesh.pod("client").name.clone();
+        wait_condition(&cluster, &mesh, "web", "Programmed=True/Live").await;
+        mesh.kill_proxy("client");
+        let away = || {
+            let now = cluster.admin().json(&["virtualservice", "web"]).unwrap_or_default();
+            std::future::ready(line(&now).contains("live 1/1 (1 away)"))
+        };
+        cluster.wait_for("the proxy to be away", away).await;
+        let now = wait_condition(&cluster, &mesh, "web", "Programmed=True/Live").await;
+        let words = message(&now, "Programmed");
+        assert!(words.contains(&format!("away: {pod} since ")) && words.contains("told v2 100%"), "{words}");
+
+        // It cannot be told that the mirror was stopped.
+        cluster.kubectl(&["annotate", "virtualservice", "web", "umbra.io/stop=all"]);
+        let now = wait_condition(&cluster, &mesh, "web", "Stopped=False/Stopping").await;
+        assert!(message(&now, "Stopped").contains(&format!("waiting for {pod}")), "{now:#}");
+        let now = wait_condition(&cluster, &mesh, "web", "Programmed=False/Pending").await;
+        assert!(message(&now, "Programmed").contains("told v2 100%"), "{now:#}");
+
+        cluster.kubectl(&["delete", "pod", &pod, "--wait=false"]);
+        wait_condition(&cluster, &mesh, "web", "Programmed=Unknown/NoProxies").await;
+        wait_condition(&cluster, &mesh, "web", "Stopped=True/Stopped").await;
     });
 }

@@ -77,6 +77,7 @@ async fn mirrors_as_columns_and_as_json() {
             "total": 0,
             "live": 0,
             "stopped": false,
+            "away": 0,
         })
     );
     for args in [&["mirrors", "-n", "elsewhere"][..], &["proxies"]] {

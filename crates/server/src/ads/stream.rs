@@ -305,10 +305,11 @@ impl<W: Wire> Driver<'_, W> {
             peer = proxy.peer,
             "proxy connected"
         );
-        let _entry = self.ads.proxies.enter(proxy.clone());
-        let Some(mut connection) = self.ads.engine.connect(proxy.id, proxy.node.clone(), rtds).await else {
+        let mut entry = self.ads.proxies.enter(proxy.clone());
+        let Some(connected) = self.ads.engine.connect(proxy.id, proxy.node.clone(), rtds).await else {
             return End::Shutdown;
         };
+        let connection = entry.keep(connected);
         let start = Instant::now();
         if let Err(end) = self.request(first, start).await {
             return end;

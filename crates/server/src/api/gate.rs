@@ -339,6 +339,8 @@ mod tests {
                 .collect(),
             stopped: Vec::new(),
             excused: Vec::new(),
+            away: Vec::new(),
+            total_away: 0,
         });
         let silent = silent.iter().map(|name| (*name).to_owned()).collect();
         let answer = PeerAnswer {
@@ -428,6 +430,8 @@ mod tests {
             laggards: vec![laggard],
             stopped: Vec::new(),
             excused: Vec::new(),
+            away: Vec::new(),
+            total_away: 0,
         };
         let (_, verdict) =
             judge(&id, Some(7), PeerAnswer { objects: vec![object], replicas: 1, ..PeerAnswer::default() });

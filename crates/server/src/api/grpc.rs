@@ -1,5 +1,6 @@
 //! The service `umbra.v1.Umbra`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -8,9 +9,9 @@ use tonic::{Request, Response, Status};
 use umbra_ir::{Kind, ObjectId};
 use umbra_proto::umbra::v1::umbra_server::Umbra;
 use umbra_proto::umbra::v1::{
-    ListMirrorsRequest, ListMirrorsResponse, ListObjectsRequest, ListObjectsResponse, ListProxiesRequest,
-    ListProxiesResponse, Mirror, Proxy, WatchMirrorsRequest, WatchMirrorsResponse, WatchProxiesRequest,
-    WatchProxiesResponse,
+    FindProxiesRequest, FindProxiesResponse, ListMirrorsRequest, ListMirrorsResponse, ListObjectsRequest,
+    ListObjectsResponse, ListProxiesRequest, ListProxiesResponse, Mirror, Proxy, WatchMirrorsRequest,
+    WatchMirrorsResponse, WatchProxiesRequest, WatchProxiesResponse,
 };
 use umbra_source::kubernetes::Wish;
 
@@ -20,7 +21,8 @@ use super::{ASKS_OF_ONE, Api, MAX_OBJECTS, MAX_WATCHES, WATCHES_OF_ONE};
 use crate::crowd::origin;
 use crate::listen::InUse;
 use crate::messages;
-use crate::peers::PeerAnswer;
+use crate::peers::{MAX_FOUND, PeerAnswer};
+use crate::proxies::pod_of;
 
 /// Namespaces and kinds that are asked about for one request.
 const MAX_WISHES: usize = 8;
@@ -168,6 +170,22 @@ impl Umbra for Api {
     ) -> Result<Response<Self::WatchMirrorsStream>, Status> {
         let by = asking(&request)?;
         self.watch::<Mirror>(request.into_inner().namespace, by).await
+    }
+
+    async fn find_proxies(
+        &self,
+        request: Request<FindProxiesRequest>,
+    ) -> Result<Response<FindProxiesResponse>, Status> {
+        let Asking { asker, .. } = asking(&request)?;
+        may(&asker, &wishes(None)).await?;
+        let asked = request.into_inner().pods;
+        if asked.len() > MAX_FOUND {
+            let many = asked.len();
+            return Err(Status::invalid_argument(format!("{many} Pods, expected at most {MAX_FOUND}")));
+        }
+        let here: BTreeSet<_> = self.proxies.list().iter().map(|proxy| pod_of(proxy)).collect();
+        let found = asked.into_iter().filter(|pod| here.contains(&messages::pod_id(pod.clone())));
+        Ok(Response::new(FindProxiesResponse { replica: Some(self.replica()), pods: found.collect() }))
     }
 
     async fn list_objects(

@@ -1,7 +1,7 @@
 //! Who an object is not live on, and why.
 
 /// Proxies that are named when an object is not live on them; the rest is counted.
-const MAX_LAGGARDS: usize = 8;
+pub(super) const MAX_LAGGARDS: usize = 8;
 
 /// A proxy on which an object is not live.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

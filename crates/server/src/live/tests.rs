@@ -274,3 +274,45 @@ async fn a_mirror_is_live_where_its_cluster_was_taken() {
     let want = format!("VirtualService@3 0/1 p.default cds/{cluster}{words}, {want}");
     stage.check("a cluster refused", &want).await;
 }
+
+/// One whose stream has ended goes on with what it has taken, and is told of with its share.
+#[tokio::test]
+async fn who_is_away_counts_after_a_while() {
+    let nobody = "VirtualService@3 0/0, DestinationRule@0 0/0, Gateway@0 0/0; v2 50% 0/0";
+    let mut stage = Stage::new(OBJECTS, nobody).await;
+    [Cluster, Listener, Endpoint].into_iter().for_each(|ty| stage.ask(ty));
+    [Endpoint, Cluster, Endpoint, Listener].into_iter().for_each(|ty| stage.stream.answer(ty, None));
+    for ty in [Runtime, Route] {
+        stage.ask(ty);
+        stage.stream.answer(ty, None);
+    }
+    let all = "VirtualService@3 1/1, DestinationRule@0 1/1, Gateway@0 0/0; v2 50% 1/1";
+    stage.check("all taken", all).await;
+    let Stage { engine, live, connected, stream, _entry: mut entry, _liar } = stage;
+    entry.keep(connected);
+    drop((entry, stream));
+    assert_eq!(told(&live).await, nobody, "it may come back");
+    live.proxies.away().age(crate::proxies::GRACE);
+    assert_eq!(told(&live).await, all, "it goes on");
+    let rule = ObjectId::new(Kind::VirtualService, "default", "web");
+    let of_rule = || async { live.objects(Some(std::slice::from_ref(&rule))).await.objects.remove(0) };
+    let now = of_rule().await;
+    assert_eq!(
+        (now.total_away, now.away[0].proxy.as_str(), now.away[0].told.as_str()),
+        (1, "p.default", "v2 50%")
+    );
+    assert_eq!(live.mirrors().await[0].away, 1);
+
+    // What it should have now it has not, and it goes on with what it was told.
+    Stage::set(&engine, &OBJECTS.replace("value: 50", "value: 25"), Vec::new()).await;
+    let now = of_rule().await;
+    assert_eq!((now.live, now.total, now.total_away), (0, 1, 1));
+    assert_eq!((now.laggards[0].resource.as_str(), now.away[0].told.as_str()), ("rtds/umbra", "v2 50%"));
+    let patient = live.clone().with_patience(Some(crate::proxies::GRACE));
+    let now = patient.objects(Some(std::slice::from_ref(&rule))).await.objects.remove(0);
+    assert_eq!((now.live, now.total, now.total_away), (0, 0, 0));
+
+    let pod = live.proxies.away().pods().into_iter().collect();
+    live.proxies.away().forget(&pod);
+    assert_eq!(told(&live).await, nobody.replace("50%", "25%"), "its Pod is gone");
+}

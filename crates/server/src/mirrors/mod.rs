@@ -25,6 +25,7 @@ pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> V
 pub(crate) fn add(to: &mut v1::Mirror, other: &v1::Mirror) {
     to.total += other.total;
     to.live += other.live;
+    to.away += other.away;
     match (&mut to.observed, &other.observed) {
         (Some(observed), Some(more)) => add_observed(observed, more, to.parts_per_million),
         (observed @ None, Some(_)) => observed.clone_from(&other.observed),

@@ -56,7 +56,8 @@ pub(super) fn statuses(facts: &Facts<'_>, before: Before<'_>) -> Statuses {
             let lines: Vec<Line> =
                 mirrors.get(id).into_iter().flat_map(|all| all.iter()).map(Line::new).collect();
             let live = liveness.objects.get(id);
-            let counts = live.filter(|live| live.total > 0).map(|live| (live.live, live.total));
+            let counts = live.filter(|live| live.total > 0);
+            let counts = counts.map(|live| (live.live, live.total, live.total_away));
             let mut conditions = vec![accepted(&worth(&about))];
             conditions.push(programmed(object, live, liveness));
             conditions.extend(mirrors_ready(&lines));

@@ -73,7 +73,7 @@ pub(super) const SHOWN: usize = 8;
 
 /// Every mirror, such as `v2 10%`, and what is wrong with it; then `live`, if a proxy can have any of them. Of too many,
 /// those with a fault come first and the rest are counted.
-pub(super) fn summary(mirrors: &[Line], live: Option<(usize, usize)>) -> String {
+pub(super) fn summary(mirrors: &[Line], live: Option<(usize, usize, usize)>) -> String {
     let one = |mirror: &Line| {
         let fault = mirror.fault.as_ref().map_or(String::new(), |(code, _)| format!(" ({code})"));
         format!("{} {}{fault}", mirror.name, mirror.share)
@@ -87,8 +87,11 @@ pub(super) fn summary(mirrors: &[Line], live: Option<(usize, usize)>) -> String 
     if mirrors.len() > SHOWN {
         all += &format!(" and {} more", mirrors.len() - SHOWN);
     }
-    if let Some((live, total)) = live.filter(|_| mirrors.iter().any(Line::leads_somewhere)) {
+    if let Some((live, total, away)) = live.filter(|_| mirrors.iter().any(Line::leads_somewhere)) {
         all += &format!(" live {live}/{total}");
+        if away > 0 {
+            all += &format!(" ({away} away)");
+        }
     }
     all
 }
@@ -133,41 +136,42 @@ mod tests {
     fn what_mirrors_say() {
         let ready = "v2 10% to web subset v2: 3 endpoints";
         for (mirrors, live, column, condition) in [
-            ("v2:10%:3", Some((3, 3)), "v2 10% live 3/3", format!("True Ready {ready}")),
+            ("v2:10%:3", Some((3, 3, 0)), "v2 10% live 3/3", format!("True Ready {ready}")),
+            ("v2:10%:3", Some((3, 3, 1)), "v2 10% live 3/3 (1 away)", format!("True Ready {ready}")),
             ("v2:10%:3", None, "v2 10%", format!("True Ready {ready}")),
             (
                 "v2:10%:3 v3:off:1",
-                Some((2, 3)),
+                Some((2, 3, 0)),
                 "v2 10%, v3 off live 2/3",
                 format!("True Ready {ready}; v3 off to web subset v3: 1 endpoint"),
             ),
             (
                 "v2:stopped:3",
-                Some((2, 3)),
+                Some((2, 3, 0)),
                 "v2 stopped live 2/3",
                 "True Ready v2 stopped to web subset v2: 3 endpoints".to_owned(),
             ),
             (
                 "v2:10%:0:NoEndpoints",
-                Some((3, 3)),
+                Some((3, 3, 0)),
                 "v2 10% (NoEndpoints) live 3/3",
                 "False NoEndpoints v2 10% (spec.http[0].mirror): why".to_owned(),
             ),
             (
                 "v2:10%:-:SubsetNotFound",
-                Some((3, 3)),
+                Some((3, 3, 0)),
                 "v2 10% (SubsetNotFound)",
                 "False SubsetNotFound v2 10% (spec.http[0].mirror): why".to_owned(),
             ),
             (
                 "v2:10%:3 v3:5%:-:HostNotFound",
-                Some((3, 3)),
+                Some((3, 3, 0)),
                 "v2 10%, v3 5% (HostNotFound) live 3/3",
                 format!("False HostNotFound v3 5% (spec.http[0].mirror): why; {ready}"),
             ),
             (
                 "v2:10%:-",
-                Some((0, 3)),
+                Some((0, 3, 0)),
                 "v2 10%",
                 "Unknown NotServed v2 10% (spec.http[0].mirror) to web subset v2: no proxy can serve its rule"
                     .to_owned(),
@@ -182,7 +186,7 @@ mod tests {
         let many = lines(&(many.join(" ") + " bad:1%:-:HostNotFound"));
         let column =
             "bad 1% (HostNotFound), m0 0%, m1 1%, m2 2%, m3 3%, m4 4%, m5 5%, m6 6% and 13 more live 1/2";
-        assert_eq!(summary(&many, Some((1, 2))), column);
-        assert_eq!((summary(&[], Some((3, 3))).as_str(), mirrors_ready(&[])), ("", None));
+        assert_eq!(summary(&many, Some((1, 2, 0))), column);
+        assert_eq!((summary(&[], Some((3, 3, 0))).as_str(), mirrors_ready(&[])), ("", None));
     }
 }

@@ -49,7 +49,9 @@ impl Counted {
         }
         let why_not = match (off, long) {
             (true, _) => Some("mirror.observe is off"),
-            (false, true) => Some("no proxy tells what it counts"),
+            (false, true) => Some(
+                "no proxy has told a count: there was no request yet, or its bootstrap has no sink for statistics",
+            ),
             (false, false) => None,
         };
         Counted { mirrors: all, why_not, now }
@@ -195,10 +197,15 @@ pub(super) fn observed<'a>(
     let Some(first) = looked.iter().min_by(order) else { return Words::default() };
     let reason = first.sight.reason();
     let open = looked.iter().any(|it| it.sight.is_open(counted));
-    let (exact, loose) = (all(&looked, |it| it.telling(counted)), all(&looked, |it| it.head()));
+    let loose = all(&looked, |it| it.head());
+    let exact = match counted.why_not {
+        Some(why) if first.sight == Sight::Unseen => Telling::default().text(why),
+        _ => all(&looked, |it| it.telling(counted)),
+    };
     let holds = |said: &&Said<'_>| {
         let waits = matches!(first.sight, Sight::Few { .. } | Sight::Unseen) || is_alarm(said.reason);
-        (open && waits && !is_alarm(reason.word) && loose.holds(said.message))
+        let unseen = first.sight == Sight::Unseen && said.reason == Reason::NOT_OBSERVED.word;
+        (open && waits && !is_alarm(reason.word) && (unseen || loose.holds(said.message)))
             || (said.reason == reason.word && exact.holds(said.message))
     };
     if let Some(said) = said.iter().find(holds)
@@ -440,8 +447,8 @@ mod tests {
             Case::new(mirrors).check(want);
         }
         let unseen = |off, long| Case { off, long, ..Case::new(&["v2 25%:"]) };
-        unseen(true, false).check("Unknown NotObserved: v2 25%: mirror.observe is off");
-        unseen(false, true).check("Unknown NotObserved: v2 25%: no proxy tells what it counts");
+        unseen(true, false).check("Unknown NotObserved: mirror.observe is off");
+        unseen(false, true).check("Unknown NotObserved: no proxy has told a count: there was no request yet, or its bootstrap has no sink for statistics");
     }
 
     /// Requests that nobody could answer are not copied.
@@ -465,8 +472,9 @@ mod tests {
         // A replica that has just begun to count, or to write, knows nothing yet.
         case("v2 25%:0 0 0 0").after("Copying", copying).check(&kept("Copying"));
         case("v2 25%:").after("Copying", copying).check(&kept("Copying"));
+        case("v2 25%:").after("NotObserved", "why").check("Unknown NotObserved: why, seen before");
         let unseen = Case { long: true, ..case("v2 25%:") };
-        unseen.after("Copying", copying).check("Unknown NotObserved: v2 25%: no proxy tells what it counts");
+        unseen.after("Copying", copying).check("Unknown NotObserved: no proxy has told a count: there was no request yet, or its bootstrap has no sink for statistics");
         case("v2 25%:0 0 0 0 0 0 300")
             .after("Copying", copying)
             .check("Unknown TooFewRequests: v2 25%: too few requests to tell");

@@ -7,7 +7,7 @@ use umbra_source::kubernetes::{Condition, Reason};
 
 use super::judge::cut;
 use crate::engine_task::ClusterObject;
-use crate::live::{Laggard, ObjectLive};
+use crate::live::{AwayProxy, Laggard, ObjectLive};
 use crate::peers::PeerAnswer;
 
 /// How many laggards are named.
@@ -45,6 +45,7 @@ pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all:
     let (on, total) = live.map_or((0, 0), |live| (live.live, live.total));
     let laggards = live.map_or(&[][..], |live| &live.laggards);
     let counts = format!("live on {on} of {total} proxies");
+    let away = live.map(away).unwrap_or_default();
     if object.in_force != object.generation {
         let message = match object.in_force {
             0 => "no version of it could be understood: no proxy has any".to_owned(),
@@ -55,7 +56,7 @@ pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all:
     let named = live.map_or_else(String::new, waiting_for);
     let rejected = laggards.first().is_some_and(Laggard::refused);
     if rejected {
-        return condition(Reason::REJECTED, format!("{counts}: {named}"));
+        return condition(Reason::REJECTED, format!("{counts}: {named}{away}"));
     }
     if !all.silent.is_empty() {
         let (silent, replicas) = (all.silent.len(), all.replicas);
@@ -73,9 +74,26 @@ pub(super) fn programmed(object: &ClusterObject, live: Option<&ObjectLive>, all:
             let message = format!("{counts}: it reaches none that is connected");
             condition(Reason::NO_PROXIES, message)
         }
-        (total, live) if live >= total && laggards.is_empty() => condition(Reason::LIVE, counts),
-        _ => condition(Reason::PENDING, format!("{counts}: waiting for {named}")),
+        (total, live) if live >= total && laggards.is_empty() => condition(Reason::LIVE, counts + &away),
+        _ => condition(Reason::PENDING, format!("{counts}: waiting for {named}{away}")),
     }
+}
+
+/// Such as `; 2 of them are away: web-1.shop since 2026-11-29T14:02:00Z (told v2 25%) and 1 more`; nothing where nobody is.
+fn away(live: &ObjectLive) -> String {
+    if live.total_away == 0 {
+        return String::new();
+    }
+    let name = |it: &AwayProxy| {
+        let told = if it.told.is_empty() { String::new() } else { format!(" (told {})", it.told) };
+        format!("{} since {:.0}{told}", it.proxy, it.since)
+    };
+    let named: Vec<String> = live.away.iter().take(NAMED).map(name).collect();
+    let more = match live.total_away.saturating_sub(named.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("; {} away: {}{more}", live.total_away, named.join(", "))
 }
 
 /// Some of the proxies that have not taken an object, and how many others there are.
@@ -162,6 +180,8 @@ mod tests {
             laggards,
             excused: Vec::new(),
             stopped: Vec::new(),
+            away: Vec::new(),
+            total_away: 0,
         };
         let all = Liveness { replicas, silent, ..Liveness::default() };
         let said = programmed(&object(7), Some(&live), &all);
@@ -209,6 +229,35 @@ mod tests {
             &[],
             "False Pending: live on 2 of 2 proxies: waiting for replica-b: late",
         );
+    }
+
+    #[test]
+    fn who_is_away_is_named() {
+        let since = |second| jiff::Timestamp::from_second(1_764_424_920 + second).unwrap();
+        let one = |second: i64, told: &str| AwayProxy {
+            since: since(second),
+            proxy: format!("p{second}.shop"),
+            told: told.to_owned(),
+        };
+        let mut live = ObjectLive {
+            object: ObjectId::new(umbra_ir::Kind::VirtualService, "shop", "web"),
+            generation: 7,
+            newest: 7,
+            total: 3,
+            live: 3,
+            laggards: Vec::new(),
+            stopped: Vec::new(),
+            away: vec![one(0, "v2 25%")],
+            total_away: 1,
+        };
+        let told = |live: &ObjectLive| programmed(&object(7), Some(live), &Liveness::default()).message;
+        let want = "live on 3 of 3 proxies; 1 away: p0.shop since 2025-11-29T14:02:00Z (told v2 25%)";
+        assert_eq!(told(&live), want);
+        live.away.extend([one(1, ""), one(2, ""), one(3, "")]);
+        live.total_away = 4;
+        let want = want.replace("1 away", "4 away")
+            + ", p1.shop since 2025-11-29T14:02:01Z, p2.shop since 2025-11-29T14:02:02Z and 1 more";
+        assert_eq!(told(&live), want);
     }
 
     #[test]

@@ -75,6 +75,8 @@ mod tests {
             live,
             laggards: (live..total).map(laggard).collect(),
             stopped: Vec::new(),
+            away: Vec::new(),
+            total_away: 0,
         };
         let silent = silent.iter().map(|who| (*who).to_owned()).collect();
         let all = Liveness { silent, replicas: 2, ..Liveness::default() };

@@ -72,7 +72,8 @@ impl Shown for Mirror {
     }
 
     fn row(&self, wide: bool) -> Vec<String> {
-        cells(self, wide, &format!("{} of {}", self.live, self.total))
+        let away = if self.away > 0 { format!(" ({} away)", self.away) } else { String::new() };
+        cells(self, wide, &format!("{} of {}{away}", self.live, self.total))
     }
 
     fn gone(&self, wide: bool) -> Vec<String> {

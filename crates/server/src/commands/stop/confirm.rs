@@ -180,6 +180,8 @@ mod tests {
                 })
                 .collect(),
             stopped: stopped.iter().map(|key| (*key).clone()).collect(),
+            away: Vec::new(),
+            total_away: 0,
         };
         for (known, silent, want) in [
             (None, &[][..], "umbra knows no VirtualService shop/web"),
