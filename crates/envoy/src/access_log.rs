@@ -1,16 +1,38 @@
-//! Access logs in Istio's two formats.
+//! Access logs in Istio's two formats, to files and to services.
 
-use umbra_ir::{AccessLog, AccessLogFormat};
+use std::sync::Arc;
+use std::time::Duration;
+
+use umbra_ir::{AccessLogFormat, Arrangement, Endpoint, Locality, LogProtocol, LogService, Settings};
 use umbra_proto::envoy::config::accesslog::v3::{self as api, access_log::ConfigType};
+use umbra_proto::envoy::config::cluster::v3::{
+    self as cluster,
+    cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily},
+};
 use umbra_proto::envoy::config::core::v3::{
-    DataSource, SubstitutionFormatString, data_source::Specifier, substitution_format_string::Format,
+    ApiVersion, DataSource, GrpcService, SubstitutionFormatString,
+    data_source::Specifier,
+    grpc_service::{EnvoyGrpc, TargetSpecifier},
+    substitution_format_string::Format,
 };
 use umbra_proto::envoy::extensions::access_loggers::file::v3::{
     FileAccessLog, file_access_log::AccessLogFormat as FileFormat,
 };
+use umbra_proto::envoy::extensions::access_loggers::grpc::v3::{
+    CommonGrpcAccessLogConfig, HttpGrpcAccessLogConfig, TcpGrpcAccessLogConfig,
+};
+use umbra_proto::envoy::extensions::access_loggers::open_telemetry::v3::OpenTelemetryAccessLogConfig;
+use umbra_proto::google::protobuf::Any;
+use umbra_proto::opentelemetry::proto::common::v1::{AnyValue, KeyValue, KeyValueList, any_value};
 use umbra_proto::pack_any;
 
-use crate::convert::{structure, text_value};
+use crate::convert::{boolean, duration, structure, text_value};
+use crate::http_options::http2;
+use crate::load_assignment::load_assignment;
+use crate::{Built, Requirement};
+
+/// The cluster of the service that access logs are sent to.
+pub const LOG_CLUSTER: &str = "umbra-access-log";
 
 /// Key and Envoy's command operator, for the JSON format.
 const JSON: [(&str, &str); 24] = [
@@ -51,9 +73,39 @@ const TEXT: &str = concat!(
     "%REQUESTED_SERVER_NAME% %ROUTE_NAME%\n",
 );
 
-/// A log file on the proxy's machine. It has a line for each request, none for copies.
-pub(crate) fn access_log(log: &AccessLog) -> api::AccessLog {
-    let format = match log.format {
+/// What is logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// Requests.
+    Http,
+    /// Connections.
+    Bytes,
+}
+
+/// The logs of a listener. They have a line for each request or connection, none for copies.
+pub(crate) fn access_logs(settings: &Settings, traffic: Traffic) -> Vec<api::AccessLog> {
+    let Some(log) = &settings.access_log else { return Vec::new() };
+    let file = log.path.as_ref().map(|path| file_log(path, log.format));
+    let service = log.service.as_ref().map(|service| service_log(service, log.format, traffic));
+    file.into_iter().chain(service).collect()
+}
+
+/// The cluster without which Envoy takes no listener that logs to a service.
+pub(crate) fn log_requirement(settings: &Settings) -> Option<Requirement> {
+    settings.access_log.as_ref()?.service.as_ref().map(|_| Requirement::Cluster(LOG_CLUSTER.into()))
+}
+
+fn named(name: &str, config: Any) -> api::AccessLog {
+    api::AccessLog {
+        name: name.to_owned(),
+        config_type: Some(ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}
+
+/// A log file on the proxy's machine.
+fn file_log(path: &str, format: AccessLogFormat) -> api::AccessLog {
+    let format = match format {
         AccessLogFormat::Json => Format::JsonFormat(structure(
             JSON.iter().map(|(key, operator)| ((*key).to_owned(), text_value(*operator))),
         )),
@@ -64,10 +116,86 @@ pub(crate) fn access_log(log: &AccessLog) -> api::AccessLog {
     };
     let format = SubstitutionFormatString { format: Some(format), ..Default::default() };
     let file =
-        FileAccessLog { path: log.path.to_string(), access_log_format: Some(FileFormat::LogFormat(format)) };
-    api::AccessLog {
-        name: "envoy.access_loggers.file".to_owned(),
-        config_type: Some(ConfigType::TypedConfig(pack_any(&file))),
+        FileAccessLog { path: path.to_owned(), access_log_format: Some(FileFormat::LogFormat(format)) };
+    named("envoy.access_loggers.file", pack_any(&file))
+}
+
+/// What is sent to a service: Envoy's own messages, or OpenTelemetry's, whose line is as that of a file.
+fn service_log(service: &LogService, format: AccessLogFormat, traffic: Traffic) -> api::AccessLog {
+    let grpc = GrpcService {
+        target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+            cluster_name: LOG_CLUSTER.to_owned(),
+            ..Default::default()
+        })),
         ..Default::default()
+    };
+    let log_name = service.log_name.to_string();
+    if service.protocol == LogProtocol::OpenTelemetry {
+        let log = opentelemetry(grpc, log_name, format);
+        return named("envoy.access_loggers.open_telemetry", pack_any(&log));
     }
+    let common = CommonGrpcAccessLogConfig {
+        log_name,
+        grpc_service: Some(grpc),
+        transport_api_version: ApiVersion::V3.into(),
+        ..Default::default()
+    };
+    match traffic {
+        Traffic::Http => {
+            let log = HttpGrpcAccessLogConfig { common_config: Some(common), ..Default::default() };
+            named("envoy.access_loggers.http_grpc", pack_any(&log))
+        }
+        Traffic::Bytes => {
+            let log = TcpGrpcAccessLogConfig { common_config: Some(common) };
+            named("envoy.access_loggers.tcp_grpc", pack_any(&log))
+        }
+    }
+}
+
+fn opentelemetry(
+    grpc: GrpcService,
+    log_name: String,
+    format: AccessLogFormat,
+) -> OpenTelemetryAccessLogConfig {
+    let mut log = OpenTelemetryAccessLogConfig { grpc_service: Some(grpc), log_name, ..Default::default() };
+    match format {
+        AccessLogFormat::Text => log.body = Some(otel_text(TEXT.trim_end())),
+        AccessLogFormat::Json => {
+            let values = JSON.iter().map(|(key, operator)| KeyValue {
+                key: (*key).to_owned(),
+                value: Some(otel_text(operator)),
+                ..Default::default()
+            });
+            log.attributes = Some(KeyValueList { values: values.collect() });
+        }
+    }
+    log
+}
+
+fn otel_text(text: &str) -> AnyValue {
+    AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) }
+}
+
+/// The cluster of the service that access logs are sent to: whatever DNS says of its name, HTTP/2 without TLS. What cannot be sent is
+/// dropped: nothing waits for it.
+pub fn build_log_cluster(service: &LogService) -> Built {
+    let endpoint = Endpoint {
+        address: service.host.clone(),
+        port: service.port.get(),
+        locality: Locality::default(),
+        weight: 1,
+        labels: Arc::default(),
+    };
+    let message = cluster::Cluster {
+        name: LOG_CLUSTER.to_owned(),
+        connect_timeout: Some(duration(Duration::from_secs(10))),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into())),
+        dns_lookup_family: DnsLookupFamily::V4Preferred.into(),
+        load_assignment: Some(load_assignment(LOG_CLUSTER, &[endpoint], &Arrangement::default())),
+        // A name that no DNS server answers must hold up nothing.
+        wait_for_warm_on_init: Some(boolean(false)),
+        typed_extension_protocol_options: http2(),
+        ..Default::default()
+    };
+    Built::new(LOG_CLUSTER.into(), &message, Vec::new())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Name;
-use umbra_ir::{AccessLog, BuiltInCluster, CapturedListener, Listener, Network, Onward, ProxyKind};
+use umbra_ir::{BuiltInCluster, CapturedListener, Listener, Network, Onward, ProxyKind, Settings};
 use umbra_proto::envoy::config::core::v3::{CidrRange, TrafficDirection};
 use umbra_proto::envoy::config::listener::v3::{
     self as api, AdditionalAddress, Filter, FilterChain, FilterChainMatch, ListenerFilter, filter,
@@ -18,28 +18,31 @@ use umbra_proto::envoy::extensions::filters::network::tcp_proxy::v3::{
 };
 use umbra_proto::pack_any;
 
-use crate::access_log::access_log;
+use crate::access_log::{Traffic, access_logs, log_requirement};
 use crate::convert::{boolean, duration, positive_duration, socket_address, uint32};
 use crate::listener::connection_manager;
 use crate::names::{captured_listener_name, cluster_name};
 use crate::{Built, Requirement};
 
-/// What Envoy's inspector calls the plaintext HTTP that we serve; HTTP/1.0 passes as bytes, as in Istio.
+/// What Envoy's inspector calls the plaintext HTTP that we serve.
 const HTTP: [&str; 2] = ["http/1.1", "h2c"];
+
+/// The same of what passes as bytes, unless the settings accept it, as in Istio.
+const HTTP_10: &str = "http/1.0";
 
 /// Where connections to the entrance itself go.
 const NOWHERE: Onward = Onward::BuiltIn(BuiltInCluster::BlackHole);
 
 /// One listener of a captured sidecar (`envoy.config.listener.v3.Listener`). It requires the clusters that it names.
-pub fn build_captured_listener(listener: &CapturedListener, log: Option<&AccessLog>) -> Built {
+pub fn build_captured_listener(listener: &CapturedListener, settings: &Settings) -> Built {
     let name = captured_listener_name(listener);
     let mut message = api::Listener {
         name: name.to_string(),
         address: Some(socket_address(&listener.address.to_string(), listener.port.get())),
         additional_addresses: additional(listener),
         traffic_direction: TrafficDirection::Outbound.into(),
-        filter_chains: chains(listener, &name, log),
-        default_filter_chain: Some(chain(None, bytes(&listener.rest, log))),
+        filter_chains: chains(listener, &name, settings),
+        default_filter_chain: Some(chain(None, bytes(&listener.rest, settings))),
         listener_filters: inspectors(listener),
         // However long a client takes to say something; a server that speaks first must be on a port that says that it is TCP.
         listener_filters_timeout: Some(duration(Duration::ZERO)),
@@ -53,6 +56,7 @@ pub fn build_captured_listener(listener: &CapturedListener, log: Option<&AccessL
     }
     let mut requires: Vec<_> =
         listener.onward().map(|onward| Requirement::Cluster(onward_name(onward))).collect();
+    requires.extend(log_requirement(settings));
     requires.extend(listener.entrance.then(|| Requirement::Cluster(onward_name(&NOWHERE))));
     requires.sort();
     requires.dedup();
@@ -67,7 +71,7 @@ fn additional(listener: &CapturedListener) -> Vec<AdditionalAddress> {
     both.then_some(address).into_iter().collect()
 }
 
-fn chains(listener: &CapturedListener, name: &str, log: Option<&AccessLog>) -> Vec<FilterChain> {
+fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<FilterChain> {
     let mut chains = Vec::new();
     if listener.entrance {
         // Who calls the entrance itself would be passed on to the entrance, for ever.
@@ -75,11 +79,11 @@ fn chains(listener: &CapturedListener, name: &str, log: Option<&AccessLog>) -> V
             destination_port: Some(uint32(listener.port.get().into())),
             ..Default::default()
         };
-        chains.push(chain(Some(itself), bytes(&NOWHERE, log)));
+        chains.push(chain(Some(itself), bytes(&NOWHERE, settings)));
     }
     for (network, onward) in &listener.networks {
         let inside = FilterChainMatch { prefix_ranges: vec![range(network)], ..Default::default() };
-        chains.push(chain(Some(inside), bytes(onward, log)));
+        chains.push(chain(Some(inside), bytes(onward, settings)));
     }
     for (host, onward) in &listener.server_names {
         let named = FilterChainMatch {
@@ -87,11 +91,12 @@ fn chains(listener: &CapturedListener, name: &str, log: Option<&AccessLog>) -> V
             transport_protocol: "tls".to_owned(),
             ..Default::default()
         };
-        chains.push(chain(Some(named), bytes(onward, log)));
+        chains.push(chain(Some(named), bytes(onward, settings)));
     }
     if let Some(routes) = &listener.routes {
+        let old = settings.http10.as_ref().map(|_| HTTP_10);
         let http = FilterChainMatch {
-            application_protocols: HTTP.map(str::to_owned).into(),
+            application_protocols: HTTP.into_iter().chain(old).map(str::to_owned).collect(),
             transport_protocol: "raw_buffer".to_owned(),
             ..Default::default()
         };
@@ -102,7 +107,7 @@ fn chains(listener: &CapturedListener, name: &str, log: Option<&AccessLog>) -> V
             route_config: routes.clone(),
             trusted_proxies: 0,
         };
-        let manager = connection_manager(&manager, name, log);
+        let manager = connection_manager(&manager, name, settings);
         chains.push(chain(Some(http), filter("envoy.filters.network.http_connection_manager", &manager)));
     }
     chains
@@ -117,7 +122,7 @@ fn chain(matches: Option<FilterChainMatch>, filter: Filter) -> FilterChain {
 }
 
 /// Bytes as they are, both ways.
-fn bytes(onward: &Onward, log: Option<&AccessLog>) -> Filter {
+fn bytes(onward: &Onward, settings: &Settings) -> Filter {
     let name = onward_name(onward);
     let idle_timeout = match onward {
         Onward::Service { idle_timeout, .. } => *idle_timeout,
@@ -127,7 +132,7 @@ fn bytes(onward: &Onward, log: Option<&AccessLog>) -> Filter {
         stat_prefix: name.to_string(),
         cluster_specifier: Some(ClusterSpecifier::Cluster(name.to_string())),
         idle_timeout: idle_timeout.map(positive_duration),
-        access_log: log.map(access_log).into_iter().collect(),
+        access_log: access_logs(settings, Traffic::Bytes),
         ..Default::default()
     };
     filter("envoy.filters.network.tcp_proxy", &proxy)

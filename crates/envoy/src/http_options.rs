@@ -48,6 +48,17 @@ pub(crate) fn as_client() -> BTreeMap<String, Any> {
     BTreeMap::from([(EXTENSION.to_owned(), pack_any(&options))])
 }
 
+/// HTTP/2 with prior knowledge.
+pub(crate) fn http2() -> BTreeMap<String, Any> {
+    let http2 = ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions::default());
+    let explicit = ExplicitHttpConfig { protocol_config: Some(http2) };
+    let options = HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)),
+        ..Default::default()
+    };
+    BTreeMap::from([(EXTENSION.to_owned(), pack_any(&options))])
+}
+
 fn downstream() -> UpstreamProtocolOptions {
     UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
         http_protocol_options: Some(Default::default()),

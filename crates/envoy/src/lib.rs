@@ -34,6 +34,7 @@ mod tls;
 mod virtual_host;
 mod weights;
 
+pub use access_log::{LOG_CLUSTER, build_log_cluster};
 pub use bootstrap::{
     BootstrapOptions, BootstrapTls, BootstrapToken, XDS_CLUSTER, bootstrap_json, build_bootstrap,
     token_secret_json,

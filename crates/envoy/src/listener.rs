@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-use umbra_ir::{AccessLog, Listener, ProxyKind};
-use umbra_proto::envoy::config::core::v3::TrafficDirection;
+use umbra_ir::{Listener, PathNormalization, ProxyKind, Settings};
+use umbra_proto::envoy::config::core::v3::{Http1ProtocolOptions, TrafficDirection};
 use umbra_proto::envoy::config::listener::v3::{self as api, Filter, FilterChain, filter};
 use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, Rds,
-    http_connection_manager::{CodecType, RouteSpecifier, UpgradeConfig},
+    http_connection_manager::{CodecType, PathWithEscapedSlashesAction, RouteSpecifier, UpgradeConfig},
 };
 use umbra_proto::pack_any;
 
 use crate::Built;
-use crate::access_log::access_log;
+use crate::access_log::{Traffic, access_logs, log_requirement};
 use crate::convert::{ads, boolean, duration, socket_address};
 use crate::http_filters::http_filters;
 use crate::names::listener_name;
 
-/// One listener (`envoy.config.listener.v3.Listener`), with an access log when there is one.
+/// One listener (`envoy.config.listener.v3.Listener`), with access logs and paths as the settings say.
 ///
-/// It accepts HTTP/1.1 and HTTP/2 without TLS.
-pub fn build_listener(listener: &Listener, log: Option<&AccessLog>) -> Built {
+/// It accepts HTTP/1.1, HTTP/2 and, where asked, HTTP/1.0, without TLS.
+pub fn build_listener(listener: &Listener, settings: &Settings) -> Built {
     let name = listener_name(listener);
-    let manager = connection_manager(listener, &name, log);
+    let manager = connection_manager(listener, &name, settings);
     let filter = Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
         config_type: Some(filter::ConfigType::TypedConfig(pack_any(&manager))),
@@ -34,15 +34,16 @@ pub fn build_listener(listener: &Listener, log: Option<&AccessLog>) -> Built {
         traffic_direction: TrafficDirection::Outbound.into(),
         ..Default::default()
     };
-    Built::new(name, &message, Vec::new())
+    Built::new(name, &message, log_requirement(settings).into_iter().collect())
 }
 
 /// HTTP by the routes of a listener, which counts it under `name`.
 pub(crate) fn connection_manager(
     listener: &Listener,
     name: &str,
-    log: Option<&AccessLog>,
+    settings: &Settings,
 ) -> HttpConnectionManager {
+    let paths = settings.path_normalization;
     let routes = Rds {
         config_source: Some(ads(Duration::ZERO)),
         route_config_name: listener.route_config.to_string(),
@@ -56,11 +57,30 @@ pub(crate) fn connection_manager(
         use_remote_address: Some(boolean(listener.kind == ProxyKind::Router)),
         // But for so many proxies: with one that ends TLS before it, a gateway that redirects to https would redirect for ever.
         xff_num_trusted_hops: listener.trusted_proxies,
-        normalize_path: Some(boolean(true)),
+        normalize_path: Some(boolean(paths != PathNormalization::None)),
+        merge_slashes: matches!(
+            paths,
+            PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes
+        ),
+        path_with_escaped_slashes_action: escaped_slashes(paths).into(),
+        http_protocol_options: settings.http10.as_ref().map(|http10| Http1ProtocolOptions {
+            accept_http_10: true,
+            default_host_for_http_10: http10.default_host.to_string(),
+            ..Default::default()
+        }),
         // Streams may be idle for as long as both ends like.
         stream_idle_timeout: Some(duration(Duration::ZERO)),
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
-        access_log: log.map(access_log).into_iter().collect(),
+        access_log: access_logs(settings, Traffic::Http),
         ..Default::default()
+    }
+}
+
+fn escaped_slashes(paths: PathNormalization) -> PathWithEscapedSlashesAction {
+    match paths {
+        PathNormalization::DecodeAndMergeSlashes => PathWithEscapedSlashesAction::UnescapeAndForward,
+        PathNormalization::None | PathNormalization::Base | PathNormalization::MergeSlashes => {
+            PathWithEscapedSlashesAction::ImplementationSpecificDefault
+        }
     }
 }

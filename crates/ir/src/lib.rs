@@ -73,7 +73,10 @@ pub use service::{
     ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, Resolution, Role, ServiceHead, ServiceId,
     ServicePort,
 };
-pub use settings::{AccessLog, AccessLogFormat, MirrorSettings, RouteTables, Settings};
+pub use settings::{
+    AccessLog, AccessLogFormat, Http10, LogProtocol, LogService, MirrorSettings, PathNormalization,
+    RouteTables, Settings,
+};
 pub use source::{RouteClient, RouteList, RouteRefs, RouteSource};
 pub use target::{Hidden, TargetProblem, TargetQuery};
 pub use visibility::Visibility;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Breakers, HostOwnership, OutboundPolicy};
+use crate::{Breakers, HostOwnership, OutboundPolicy, PortNumber};
 
 /// Mesh-wide settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,8 +26,34 @@ pub struct Settings {
     /// Do as Istio does where umbra does otherwise and requests get something else: a destination without a port on a
     /// sidecar, DestinationRules with different `exportTo`.
     pub istio_compatible: bool,
+    /// What becomes of a request's path before any rule looks at it.
+    pub path_normalization: PathNormalization,
+    /// Whether clients may speak HTTP/1.0; `None`: they are answered 426.
+    pub http10: Option<Http10>,
     /// Access logs of every listener; `None`: none.
     pub access_log: Option<AccessLog>,
+}
+
+/// What becomes of a request's path before any rule looks at it (Istio's `pathNormalization.normalization`). What a rule is compared
+/// with and what the service is sent is the outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum PathNormalization {
+    /// Nothing.
+    None,
+    /// As RFC 3986 says: `.` and `..` are followed, escapes of what needs none are undone; a backslash becomes a slash.
+    #[default]
+    Base,
+    /// Then several slashes become one.
+    MergeSlashes,
+    /// Before all of that `%2F` and `%5C` become what they stand for.
+    DecodeAndMergeSlashes,
+}
+
+/// How clients are served that speak HTTP/1.0.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Http10 {
+    /// The host of a request that names none; empty: such a request is answered 400.
+    pub default_host: Arc<str>,
 }
 
 /// How virtual hosts reach a proxy.
@@ -53,13 +79,37 @@ pub struct MirrorSettings {
     pub observe: bool,
 }
 
-/// Where and how Envoy logs requests.
+/// Where and how Envoy logs requests; to a file, a service, or both.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AccessLog {
     /// A path on the proxy's machine, such as `/dev/stdout`.
-    pub path: Arc<str>,
-    /// Its format.
+    pub path: Option<Arc<str>>,
+    /// Its format, and that of a line for [`LogProtocol::OpenTelemetry`].
     pub format: AccessLogFormat,
+    /// The service that every request is told, too.
+    pub service: Option<LogService>,
+}
+
+/// A service that takes access logs by gRPC, without TLS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogService {
+    /// Its name in DNS, or an address.
+    pub host: Arc<str>,
+    /// Its port.
+    pub port: PortNumber,
+    /// What it speaks.
+    pub protocol: LogProtocol,
+    /// By what name it tells this log from others.
+    pub log_name: Arc<str>,
+}
+
+/// What a service of access logs speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogProtocol {
+    /// `envoy.service.accesslog.v3.AccessLogService`.
+    Envoy,
+    /// `opentelemetry.proto.collector.logs.v1.LogsService`.
+    OpenTelemetry,
 }
 
 /// Istio's two formats.
@@ -92,6 +142,8 @@ impl Default for Settings {
             host_ownership: HostOwnership::default(),
             route_tables: RouteTables::default(),
             istio_compatible: false,
+            path_normalization: PathNormalization::default(),
+            http10: None,
             access_log: None,
         }
     }

@@ -56,6 +56,7 @@ pub(crate) fn resolve_retry(written: Option<&HttpRetry>) -> Option<RetryPolicy> 
         let mut conditions = Vec::new();
         for word in written.retry_on.split(',').map(str::trim).filter(|w| !w.is_empty()) {
             match word.parse::<u32>() {
+                // DIVERGES: Istio takes those numbers alone that Go has a name for, so that 520 retries nothing.
                 Ok(code) if (100..600).contains(&code) => policy.status_codes.push(code),
                 // A number that is no status means nothing to Envoy.
                 Ok(_) => {}

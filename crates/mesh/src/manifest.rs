@@ -29,6 +29,8 @@ pub struct Manifest {
     pub captured: Arc<Vec<CapturedListener>>,
     /// Clusters that no service is behind.
     pub built_in: &'static [BuiltInCluster],
+    /// Its listeners log to a service.
+    pub logs: bool,
     /// The mirrors whose shares it gets by RTDS, each with the rule that says it.
     pub runtime: BTreeSet<(RuntimeKey, ObjectId)>,
 }
@@ -79,5 +81,6 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     };
     let clusters = clusters.into_iter().map(placed).collect();
     let runtime = if class.rtds.any() { bind_runtime_members(view, &scope) } else { BTreeSet::new() };
-    Manifest { scope, clusters, load_assignments, captured, built_in, runtime }
+    let logs = view.settings().access_log.as_ref().is_some_and(|log| log.service.is_some());
+    Manifest { scope, clusters, load_assignments, captured, built_in, logs, runtime }
 }

@@ -158,8 +158,9 @@ pub fn settings(t: &mut Tape<'_>) -> Settings {
             Breakers { max_connections: 1, max_pending_requests: 1, max_requests: 1, max_retries: 1 };
     }
     settings.access_log = t.maybe(2, |t| AccessLog {
-        path: "/dev/stdout".into(),
+        path: Some("/dev/stdout".into()),
         format: t.pick(&[AccessLogFormat::Json, AccessLogFormat::Text]),
+        service: None,
     });
     settings
 }

@@ -1,5 +1,6 @@
 //! `umbra.yaml` at work: reloads, access logs; and what umbra says when Envoy refuses.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use umbra_testkit::client::Ask;
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::world::World;
@@ -280,5 +281,120 @@ fn as_istio_where_asked() {
         for path in ["/v1", "/"] {
             world.wait_status(WEB, &Ask::get("web:8000", path), 200).await;
         }
+    });
+}
+
+/// A request in HTTP/1.0, with these lines after the first; the status of the answer, or what was said instead.
+async fn ask_http_10(world: &World, head: &str) -> String {
+    let mut stream =
+        world.net().connect("127.0.0.1:8000".parse().expect("an address")).await.expect("a connection");
+    stream.write_all(format!("GET / HTTP/1.0\r\n{head}\r\n").as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    answer.split(' ').nth(1).unwrap_or("nothing").to_owned()
+}
+
+#[test]
+fn clients_that_speak_http_10() {
+    isolated(async {
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let world = web_with(&[("rules.yaml", &rule)], "http10: {}\n").await;
+        world.wait_status(WEB, &get(), 200).await;
+        let (named, silent) = ("Host: web\r\n", "");
+        for (settings, want) in [
+            ("http10: {accept: false}\n", ["426", "426"]),
+            ("http10: {accept: true}\n", ["200", "400"]),
+            ("http10: {accept: true, defaultHost: web}\n", ["200", "200"]),
+        ] {
+            world.write_config(settings);
+            world
+                .wait_for(&format!("{want:?} with {settings}"), || async {
+                    [ask_http_10(&world, named).await, ask_http_10(&world, silent).await] == want
+                })
+                .await;
+        }
+        // They are copied as all others are.
+        world.forget();
+        assert_eq!(ask_http_10(&world, silent).await, "200");
+        world.settle().await;
+        assert_eq!((world.echo("v1").count(), world.echo("v2").count()), (1, 1));
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn paths_are_normalized_before_rules_see_them() {
+    let http = "- match: [{uri: {prefix: /admin/x}}]
+  route: [{destination: {host: web, subset: v2}}]
+- route: [{destination: {host: web, subset: v1}}]
+";
+    isolated(async {
+        let rule = rules("web", "web", http);
+        let world = web_with(&[("rules.yaml", &rule)], "pathNormalization: {}\n").await;
+        for (setting, served) in [
+            ("NONE", ["v1", "v1", "v1", "v2"]),
+            ("BASE", ["v2", "v1", "v1", "v2"]),
+            ("MERGE_SLASHES", ["v2", "v2", "v1", "v2"]),
+            ("DECODE_AND_MERGE_SLASHES", ["v2", "v2", "v2", "v2"]),
+            ("DEFAULT", ["v2", "v1", "v1", "v2"]),
+        ] {
+            world.write_config(&format!("pathNormalization: {{normalization: {setting}}}\n"));
+            for (path, version) in
+                ["/y/../admin/x", "/admin//x", "/admin%2Fx", "/admin/x"].into_iter().zip(served)
+            {
+                world
+                    .wait_for(&format!("{path} to be answered by {version} with {setting}"), || async {
+                        world.forget();
+                        let tally = world.send(WEB, &Ask::get("web:8000", path), 1).await;
+                        tally.by(version) == 1
+                    })
+                    .await;
+            }
+        }
+        world.assert_clean().await;
+    });
+}
+
+#[test]
+fn access_logs_are_told_to_a_service() {
+    isolated(async {
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let service = |protocol: &str, more: &str| {
+            format!(
+                "accessLog: {{service: {{host: 127.0.1.8, port: 4317, protocol: {protocol}, logName: mesh}}{more}}}\n"
+            )
+        };
+        let mut world = web_with(&[("rules.yaml", &rule)], &service("opentelemetry", ", format: text")).await;
+        world.start_echo("logs", "127.0.1.8:4317");
+        world
+            .wait_for("the lines of requests at the service", || async {
+                world.send(WEB, &get(), 1).await;
+                let told = world.echo("logs").records();
+                told.iter().any(|it| it.path.ends_with("LogsService/Export") && it.body_length > 0)
+            })
+            .await;
+        world.write_config(&service("envoy", ""));
+        world
+            .wait_for("Envoy's own log", || async {
+                let listeners =
+                    world.proxy("client").section("ListenersConfigDump").await.unwrap_or_default();
+                listeners.to_string().contains("HttpGrpcAccessLogConfig")
+            })
+            .await;
+        world
+            .wait_for("its stream at the service", || async {
+                world.send(WEB, &get(), 1).await;
+                world.proxy("client").stat("cluster.umbra-access-log.upstream_rq_active").await > 0
+            })
+            .await;
+        // The stream ends with the proxy.
+        world.stop_proxy("client");
+        world
+            .wait_for("the lines of requests at the service", || async {
+                let told = world.echo("logs").records();
+                told.iter().any(|it| it.path.ends_with("AccessLogService/StreamAccessLogs"))
+            })
+            .await;
     });
 }

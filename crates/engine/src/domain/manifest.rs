@@ -26,10 +26,18 @@ impl Manifest {
         let listeners =
             own.map(Key::Listener).chain(served.captured.iter().cloned().map(Key::CapturedListener));
         let built_in = served.built_in.iter().copied().map(Key::BuiltInCluster);
+        let logs = served.logs.then(Key::LogCluster);
         let tables = served.scope.tables.iter().flat_map(|(name, table)| table_keys(class, name, table));
         let runtime = class.rtds.digits().flat_map(|digits| layers(digits, &served.runtime));
         let mut names = BTreeMap::new();
-        for key in clusters.chain(assignments).chain(built_in).chain(listeners).chain(tables).chain(runtime) {
+        for key in clusters
+            .chain(assignments)
+            .chain(built_in)
+            .chain(logs)
+            .chain(listeners)
+            .chain(tables)
+            .chain(runtime)
+        {
             if let Some(name) = key.resource_name() {
                 // Of two clusters of one name the first counts.
                 names.entry(name).or_insert(key);

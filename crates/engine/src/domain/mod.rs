@@ -11,9 +11,9 @@ use umbra_envoy::{Built, EncodedRoutes, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
     BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, DestinationRuleSet,
     DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports,
-    Listener, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind,
-    ProxyNode, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, ServiceHead,
-    ServiceId, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
+    Listener, LogService, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass,
+    ProxyKind, ProxyNode, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope,
+    ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -173,13 +173,16 @@ computed! {
             ));
         /// A listener.
         11 Listener(listener: Listener) named Listener umbra_envoy::listener_name(listener)
-            => Some(umbra_envoy::build_listener(listener, view.settings().access_log.as_ref()));
+            => Some(umbra_envoy::build_listener(listener, &view.settings()));
         /// A listener of a captured sidecar.
         11 CapturedListener(listener: CapturedListener) named Listener umbra_envoy::captured_listener_name(listener)
-            => Some(umbra_envoy::build_captured_listener(listener, view.settings().access_log.as_ref()));
+            => Some(umbra_envoy::build_captured_listener(listener, &view.settings()));
         /// A cluster that no service is behind.
         11 BuiltInCluster(cluster: BuiltInCluster) named Cluster cluster.name().into()
             => Some(umbra_envoy::build_built_in_cluster(*cluster));
+        /// The cluster of the service that access logs are sent to.
+        11 LogCluster() named Cluster umbra_envoy::LOG_CLUSTER.into()
+            => log_service(&view.settings()).map(umbra_envoy::build_log_cluster);
         /// A route configuration.
         11 RouteTable(class: ProxyClass, name: Arc<str>) named Route name.clone()
             => route_table(view, class, name);
@@ -210,6 +213,10 @@ fn resource(resource_type: ResourceType, built: Option<Built>) -> Option<Arc<Res
         let requires: Vec<_> = requires.into_iter().map(required).collect();
         Arc::new(Resource::new(resource_type, name, body, requires).with_exclusive(exclusive))
     })
+}
+
+fn log_service(settings: &Settings) -> Option<&LogService> {
+    settings.access_log.as_ref()?.service.as_ref()
 }
 
 fn encoded_routes(view: &EngineView<'_, '_>, spec: &VirtualHostSpec) -> Vec<Arc<EncodedRoutes>> {

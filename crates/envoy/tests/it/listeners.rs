@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use umbra_envoy::{build_listener, listener_name};
-use umbra_ir::{AccessLog, AccessLogFormat, ProxyKind};
+use umbra_ir::{AccessLog, AccessLogFormat, ProxyKind, Settings};
 use umbra_proto::type_url;
 
 use crate::json;
@@ -24,7 +24,7 @@ fn filter(name: &str, message: &str) -> Value {
 #[test]
 fn a_listener_in_full() {
     for (kind, trusts_nobody) in [(ProxyKind::Sidecar, false), (ProxyKind::Router, true)] {
-        let built = build_listener(&listener(kind, "127.0.0.1", 8000, "8000"), None);
+        let built = build_listener(&listener(kind, "127.0.0.1", 8000, "8000"), &Settings::default());
         assert_eq!((&*built.name, built.requires.len()), ("127.0.0.1_8000", 0));
         let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -58,8 +58,9 @@ fn a_listener_in_full() {
 }
 
 fn log(format: AccessLogFormat) -> Value {
-    let log = AccessLog { path: "/dev/stdout".into(), format };
-    let built = build_listener(&listener(ProxyKind::Router, "0.0.0.0", 80, "http.80"), Some(&log));
+    let log = AccessLog { path: Some("/dev/stdout".into()), format, service: None };
+    let settings = Settings { access_log: Some(log), ..Settings::default() };
+    let built = build_listener(&listener(ProxyKind::Router, "0.0.0.0", 80, "http.80"), &settings);
     let manager = "/filterChains/0/filters/0/typedConfig/accessLog/0/typedConfig";
     json(type_url::LISTENER, &built.body).pointer(manager).unwrap().clone()
 }

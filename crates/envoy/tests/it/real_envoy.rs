@@ -138,13 +138,13 @@ fn routes() -> Vec<Route> {
 }
 
 fn listeners() -> Vec<Built> {
-    let log = |format| AccessLog { path: "/dev/null".into(), format };
+    let log = |format| AccessLog { path: Some("/dev/null".into()), format, service: None };
     [
         (listener(ProxyKind::Sidecar, "127.0.0.1", 8000, "8000"), None),
         (listener(ProxyKind::Router, "0.0.0.0", 8080, "http.8080"), Some(log(AccessLogFormat::Json))),
         (listener(ProxyKind::Router, "::", 8081, "http.8081"), Some(log(AccessLogFormat::Text))),
     ]
-    .map(|(listener, log)| build_listener(&listener, log.as_ref()))
+    .map(|(listener, access_log)| build_listener(&listener, &Settings { access_log, ..Settings::default() }))
     .into()
 }
 

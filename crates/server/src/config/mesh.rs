@@ -1,10 +1,13 @@
 //! The settings of the mesh as `umbra.yaml` writes them.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use umbra_api::Duration;
 use umbra_ir::{
-    AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy, RouteTables,
+    AccessLog, AccessLogFormat, Breakers, HostOwnership, Http10, LogProtocol, LogService, MirrorSettings,
+    OutboundPolicy, PathNormalization, PortNumber, RouteTables,
 };
 
 /// `mirror`.
@@ -99,6 +102,27 @@ impl OutboundTrafficPolicy {
 pub(crate) struct Log {
     path: Option<String>,
     format: Option<Format>,
+    service: Option<Service>,
+}
+
+/// `accessLog.service`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Service {
+    host: String,
+    port: i64,
+    #[serde(default)]
+    protocol: ServiceProtocol,
+    #[serde(default)]
+    log_name: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ServiceProtocol {
+    #[default]
+    Envoy,
+    OpenTelemetry,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -147,13 +171,84 @@ impl Mirror {
 }
 
 impl Log {
-    /// `None`: no path, no log.
-    pub(super) fn access_log(self) -> Option<AccessLog> {
-        let path = self.path.filter(|path| !path.is_empty())?;
+    /// `None`: neither path nor service, no log.
+    ///
+    /// # Errors
+    /// The service is none; the message names the key.
+    pub(super) fn access_log(self) -> anyhow::Result<Option<AccessLog>> {
+        let path: Option<Arc<str>> = self.path.filter(|path| !path.is_empty()).map(Into::into);
         let format = match self.format {
             Some(Format::Text) => AccessLogFormat::Text,
             Some(Format::Json) | None => AccessLogFormat::Json,
         };
-        Some(AccessLog { path: path.into(), format })
+        let service = self.service.map(Service::resolve).transpose()?;
+        let any = path.is_some() || service.is_some();
+        Ok(any.then_some(AccessLog { path, format, service }))
+    }
+}
+
+impl Service {
+    fn resolve(self) -> anyhow::Result<LogService> {
+        let bad = self.host.is_empty() || self.host.chars().any(|c| c.is_control() || c.is_whitespace());
+        if bad || self.host.contains('/') {
+            bail!("accessLog.service.host: must be a name in DNS or an address");
+        }
+        let port = PortNumber::new(self.port).context("accessLog.service.port: must be from 1 to 65535")?;
+        let protocol = match self.protocol {
+            ServiceProtocol::Envoy => LogProtocol::Envoy,
+            ServiceProtocol::OpenTelemetry => LogProtocol::OpenTelemetry,
+        };
+        let log_name = if self.log_name.is_empty() { "umbra".into() } else { self.log_name.into() };
+        Ok(LogService { host: self.host.into(), port, protocol, log_name })
+    }
+}
+
+/// `pathNormalization`, as in Istio's MeshConfig.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Paths {
+    normalization: Option<Normalization>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Normalization {
+    Default,
+    None,
+    Base,
+    MergeSlashes,
+    DecodeAndMergeSlashes,
+}
+
+impl Paths {
+    /// Istio's default is `BASE`.
+    pub(super) fn normalization(self) -> PathNormalization {
+        match self.normalization {
+            None | Some(Normalization::Default | Normalization::Base) => PathNormalization::Base,
+            Some(Normalization::None) => PathNormalization::None,
+            Some(Normalization::MergeSlashes) => PathNormalization::MergeSlashes,
+            Some(Normalization::DecodeAndMergeSlashes) => PathNormalization::DecodeAndMergeSlashes,
+        }
+    }
+}
+
+/// `http10`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct OldHttp {
+    accept: bool,
+    default_host: String,
+}
+
+impl OldHttp {
+    /// `None`: such clients are not served.
+    ///
+    /// # Errors
+    /// The host is none.
+    pub(super) fn http10(self) -> anyhow::Result<Option<Http10>> {
+        if self.default_host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            bail!("http10.defaultHost: must be a host, such as web.example.com");
+        }
+        Ok(self.accept.then_some(Http10 { default_host: self.default_host.into() }))
     }
 }

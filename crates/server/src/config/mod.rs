@@ -70,7 +70,13 @@ impl Config {
             settings.route_tables = tables.into();
         }
         if let Some(log) = options.access_log.take() {
-            settings.access_log = log.access_log();
+            settings.access_log = log.access_log()?;
+        }
+        if let Some(paths) = options.path_normalization.take() {
+            settings.path_normalization = paths.normalization();
+        }
+        if let Some(http10) = options.http10.take() {
+            settings.http10 = http10.http10()?;
         }
         let injection = options.injection.take().unwrap_or_default();
         injection.check().map_err(|why| anyhow::anyhow!("injection.{why}"))?;
@@ -88,7 +94,8 @@ fn not_empty(key: &str, value: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use umbra_ir::{
-        AccessLog, AccessLogFormat, Breakers, HostOwnership, MirrorSettings, OutboundPolicy, RouteTables,
+        AccessLog, AccessLogFormat, Breakers, HostOwnership, Http10, LogProtocol, LogService, MirrorSettings,
+        OutboundPolicy, PathNormalization, PortNumber, RouteTables,
     };
 
     use super::*;
@@ -106,7 +113,12 @@ outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 hostOwnership: consent
 routeTables: plain
 istioCompatible: true
-accessLog: {path: /dev/stdout, format: text}
+pathNormalization: {normalization: MERGE_SLASHES}
+http10: {accept: true, defaultHost: a.example.com}
+accessLog:
+  path: /dev/stdout
+  format: text
+  service: {host: logs.example.com, port: 4317, protocol: opentelemetry, logName: mesh}
 injection: {concurrency: 7, includeOutboundIPRanges: 10.0.0.0/8}
 dir: manifests
 ";
@@ -130,7 +142,18 @@ dir: manifests
             host_ownership: HostOwnership::Consent,
             route_tables: RouteTables::Plain,
             istio_compatible: true,
-            access_log: Some(AccessLog { path: "/dev/stdout".into(), format: AccessLogFormat::Text }),
+            path_normalization: PathNormalization::MergeSlashes,
+            http10: Some(Http10 { default_host: "a.example.com".into() }),
+            access_log: Some(AccessLog {
+                path: Some("/dev/stdout".into()),
+                format: AccessLogFormat::Text,
+                service: Some(LogService {
+                    host: "logs.example.com".into(),
+                    port: PortNumber::new(4317).unwrap(),
+                    protocol: LogProtocol::OpenTelemetry,
+                    log_name: "mesh".into(),
+                }),
+            }),
         };
         assert_eq!(config.settings, settings);
         assert_eq!(config.injection.concurrency, 7);
@@ -160,6 +183,12 @@ dir: manifests
             ("hostOwnership: mine", "mine"),
             ("routeTables: some", "some"),
             ("accessLog: {format: xml}", "xml"),
+            ("accessLog: {service: {host: a}}", "port"),
+            ("accessLog: {service: {host: a, port: 0}}", "accessLog.service.port"),
+            ("accessLog: {service: {host: 'a b', port: 1}}", "accessLog.service.host"),
+            ("accessLog: {service: {host: a, port: 1, protocol: tcp}}", "tcp"),
+            ("pathNormalization: {normalization: ALL}", "ALL"),
+            ("http10: {accept: true, defaultHost: 'a b'}", "http10.defaultHost"),
             ("rootNamespace: ''", "rootNamespace"),
             ("injection: {cpu: much}", "injection.cpu"),
             ("injection: {server: umbra}", "injection.server"),

@@ -152,6 +152,10 @@ pub struct Options {
     #[arg(skip)]
     pub(crate) istio_compatible: Option<bool>,
     #[arg(skip)]
+    pub(crate) path_normalization: Option<mesh::Paths>,
+    #[arg(skip)]
+    pub(crate) http10: Option<mesh::OldHttp>,
+    #[arg(skip)]
     pub(crate) access_log: Option<mesh::Log>,
     #[arg(skip)]
     pub(crate) injection: Option<umbra_inject::settings::Settings>,
