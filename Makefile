@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test attack kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test explain attack kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -53,6 +53,12 @@ test: tools build ## Every tier of tests, with the real Envoy, and on a real Kub
 	@# Why they cannot be built, the builder says; what is skipped without them, the tests say.
 	@$(BUILD_GO) || [ -z "$$REQUIRE_APISERVER" ]
 	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
+
+# Pairs of rules and a request.
+PAIRS ?= 10000
+
+explain: tools build ## Compare `umbra explain` with a real Envoy on PAIRS=10000 random pairs of rules and a request
+	UMBRA_EXPLAIN_PAIRS=$(PAIRS) UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test envoy explain:: -- --nocapture
 
 attack: static ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays
 	LONG_ATTACKS=1 UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture

@@ -19,16 +19,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("istio", &["api", "ir", "mesh"]),
     ("envoy", &["ir", "proto"]),
     ("inject", &[]),
+    ("explain", &["proto"]),
     ("xds", &["proto"]),
     ("engine", &["api", "core", "envoy", "ir", "istio", "mesh", "xds"]),
     ("source", &["api", "ir"]),
     ("load", &["proto"]),
-    ("server", &["api", "engine", "envoy", "inject", "ir", "istio", "proto", "source", "xds"]),
+    ("server", &["api", "engine", "envoy", "explain", "inject", "ir", "istio", "proto", "source", "xds"]),
     ("testkit", &[]),
 ];
 
 /// Crates that decide but do no input or output: no runtime, no sockets, no threads.
-const PURE: &[&str] = &["api", "engine", "envoy", "inject", "ir", "istio", "mesh", "xds"];
+const PURE: &[&str] = &["api", "engine", "envoy", "explain", "inject", "ir", "istio", "mesh", "xds"];
 
 /// Where tasks and threads are started outside `supervise.rs`, how often, and why nobody need notice when they end.
 const STARTS: &[(&str, usize, &str)] = &[

@@ -16,6 +16,7 @@ use crate::memo::Memo;
 use crate::reach::{ClassReach, Reaches};
 use crate::said::Said;
 use crate::view::Mesh;
+use crate::written::{WrittenHost, written};
 
 /// A connected stream; the caller never uses a number twice in a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -500,6 +501,11 @@ impl Engine {
         Said::of(&self.memo)
     }
 
+    /// Of every virtual host of a class, which rule each of its routes is made of, as of the last settle.
+    pub fn written(&self, class: &ProxyClass) -> Vec<WrittenHost> {
+        written(&self.memo, class)
+    }
+
     /// How many values are kept, and how many reads between them: for metrics and tests of memory.
     pub fn sizes(&self) -> crate::memo::Sizes {
         self.memo.sizes()
@@ -514,20 +520,41 @@ impl Engine {
         counts
     }
 
+    /// What another engine could be made of that comes to the same.
+    pub fn parts(&self) -> Parts {
+        let settings = (*self.world.settings).clone();
+        Parts {
+            options: Options { settings, pods_as_endpoints: self.world.pods_as_endpoints },
+            objects: self.objects().into_iter().map(|(_, object)| object).collect(),
+            proxies: self.proxies.iter().map(|(id, proxy)| (*id, proxy.node.clone(), proxy.rtds)).collect(),
+        }
+    }
+
     /// The oracle: the same objects, settings and proxies, computed from scratch.
     pub fn rebuilt(&self) -> Engine {
-        let options = Options {
-            settings: (*self.world.settings).clone(),
-            pods_as_endpoints: self.world.pods_as_endpoints,
-        };
-        let mut engine = Engine::new(options);
-        for (_, object) in self.objects() {
-            engine.apply(Change::Upsert(object));
-        }
-        for (id, proxy) in &self.proxies {
-            engine.connect(*id, proxy.node.clone(), proxy.rtds);
-        }
+        let mut engine = self.parts().build();
         engine.settle();
+        engine
+    }
+}
+
+/// What an engine is made of. Objects are shared, so that it costs little to take.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Settings.
+    pub options: Options,
+    /// Every object, sorted by identity.
+    pub objects: Vec<Arc<Object>>,
+    /// Every proxy.
+    pub proxies: Vec<(ProxyId, ProxyNode, RuntimeForms)>,
+}
+
+impl Parts {
+    /// An engine of its own, which nobody has settled yet.
+    pub fn build(self) -> Engine {
+        let mut engine = Engine::new(self.options);
+        self.objects.into_iter().for_each(|object| engine.apply(Change::Upsert(object)));
+        self.proxies.into_iter().for_each(|(id, node, rtds)| engine.connect(id, node, rtds));
         engine
     }
 }

@@ -18,7 +18,9 @@ mod said;
 #[cfg(test)]
 mod tests;
 mod view;
+mod written;
 
-pub use engine::{Engine, Options, ProxyId, Settled};
+pub use engine::{Engine, Options, Parts, ProxyId, Settled};
 pub use reach::{ClassReach, Resources};
 pub use said::Said;
+pub use written::{WrittenHost, WrittenRule};

@@ -46,7 +46,7 @@ pub use cluster::build_cluster;
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;
 pub use names::{captured_listener_name, cluster_name, host_name, listener_name, load_assignment_name};
-pub use routes::{EncodedRoutes, build_routes};
+pub use routes::{EncodedRoutes, build_routes, order_routes};
 pub use runtime::{RuntimeLayer, build_runtime, fraction_in, runtime_forms};
 pub use virtual_host::{
     EncodedVirtualHost, build_host, build_hosts_table, build_route_configuration, build_virtual_host,

@@ -48,24 +48,31 @@ fn clusters(route: &Route) -> Vec<Arc<str>> {
     targets.chain(forward.mirrors.iter().map(|mirror| cluster_name(&mirror.cluster))).collect()
 }
 
+/// The order in which the routes of all sources of a virtual host stand in it: each as the number of its source and its own
+/// among that source's routes, both from 0.
+pub fn order_routes(lists: &[Arc<EncodedRoutes>], order: RouteOrder) -> Vec<(usize, usize)> {
+    let RouteOrder::CatchAllsLast = order;
+    let of = |last: bool| {
+        let each = lists.iter().enumerate().flat_map(move |(source, list)| {
+            let routes = list.ends.iter().enumerate().filter(move |(_, (_, catch_all))| *catch_all == last);
+            routes.map(move |(nth, _)| (source, nth))
+        });
+        each.collect::<Vec<_>>()
+    };
+    [of(false), of(true)].concat()
+}
+
 /// Puts the routes of all sources of a virtual host into its body, in the order that they ask for.
 pub(crate) fn put_routes(lists: &[Arc<EncodedRoutes>], order: RouteOrder, body: &mut Vec<u8>) {
-    let RouteOrder::CatchAllsLast = order;
     if let [only] = lists
         && only.ends.iter().rev().skip(1).all(|(_, catch_all)| !catch_all)
     {
         return body.extend_from_slice(&only.body);
     }
-    for last in [false, true] {
-        for list in lists {
-            let mut start = 0;
-            for (end, catch_all) in &list.ends {
-                if *catch_all == last {
-                    body.extend_from_slice(&list.body[start..*end]);
-                }
-                start = *end;
-            }
-        }
+    for (source, nth) in order_routes(lists, order) {
+        let list = &lists[source];
+        let start = nth.checked_sub(1).map_or(0, |before| list.ends[before].0);
+        body.extend_from_slice(&list.body[start..list.ends[nth].0]);
     }
 }
 

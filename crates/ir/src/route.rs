@@ -14,6 +14,8 @@ pub struct Route {
     pub name: String,
     /// The VirtualService it comes from; `None` for a service's default route.
     pub origin: Option<ObjectId>,
+    /// Which of its [`crate::Rules`] it is made of, counted from 0; of no meaning without an origin.
+    pub rule: usize,
     /// Which requests.
     pub request: RequestMatch,
     /// What happens.

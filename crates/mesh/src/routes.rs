@@ -55,6 +55,7 @@ fn unknown_route(policy: OutboundPolicy) -> Route {
     Route {
         name: name.into(),
         origin: None,
+        rule: 0,
         request: RequestMatch::everything(),
         operation: String::new(),
         action,
@@ -91,6 +92,7 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
     Route {
         name: "default".into(),
         origin: None,
+        rule: 0,
         request: RequestMatch::everything(),
         operation: format!("{}:{}/*", head.spelling, client.port),
         action: RouteAction::Forward(forward),
@@ -112,7 +114,7 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
     let mut routes = Vec::new();
     let mut diagnostics = Vec::new();
     let Some(rules) = view.rules(vs) else { return (RouteList::default(), diagnostics) };
-    'rules: for rule in &rules.rules {
+    'rules: for (nth, rule) in rules.rules.iter().enumerate() {
         let matches: Vec<Option<&RuleMatch>> =
             if rule.matches.is_empty() { vec![None] } else { rule.matches.iter().map(Some).collect() };
         let mut action = None;
@@ -125,7 +127,7 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
             }
             let action =
                 action.get_or_insert_with(|| bind_action(view, vs, rule, client, &mut diagnostics)).clone();
-            let route = assemble(view, vs, rule, m, client, action);
+            let route = Route { rule: nth, ..assemble(view, vs, rule, m, client, action) };
             let last = route.request.is_catch_all();
             routes.extend(for_grpc_copies(view, &route, client.kind));
             routes.push(route);
@@ -160,6 +162,7 @@ fn assemble(
     Route {
         name,
         origin: Some(vs.clone()),
+        rule: 0,
         operation: operation(vs, &action, &request.path, client.port),
         stat_prefix: stat_prefix(view, rule, m, &action),
         request,

@@ -8,6 +8,12 @@ use clap_complete::Shell;
 
 use crate::config::options::{self, Options};
 
+mod explain;
+mod plan;
+
+pub use explain::ExplainArgs;
+pub use plan::PlanArgs;
+
 const EXAMPLES: &str = "\
 Try it:
   umbra serve --dir deploy/examples/httpbin-mirror/mesh
@@ -41,6 +47,10 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Print what a proxy would get; no server needed
     Dump(DumpArgs),
+    /// Tell what becomes of a request, and why; or hold a list of requests to what must become of them
+    Explain(ExplainArgs),
+    /// Tell what would change if files were applied or deleted, for which proxies
+    Plan(PlanArgs),
     /// List the proxies that are connected to running replicas, and how far each has come
     Proxies(AskArgs),
     /// List the mirrors of running replicas: target, share, endpoints, and on how many proxies each is live

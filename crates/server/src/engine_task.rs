@@ -3,6 +3,8 @@
 //! Conflate, never debounce: everything that is queued goes in, then it is settled once. It is a thread of its
 //! own, because settling a large change must not hold up the streams of other proxies.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +17,10 @@ use umbra_engine::{ClassReach, Engine, ProxyId};
 use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, RuntimeForms, Settings};
 use umbra_source::{Generations, Place, Update, Work};
 use umbra_xds::Snapshot;
+
+pub use look::Listed;
+use look::Look;
+pub(crate) use look::ProxyConfig;
 
 use crate::diagnostics;
 use crate::metrics::{ByObject, Metrics};
@@ -53,15 +59,6 @@ pub struct ClusterObject {
     pub in_file: bool,
 }
 
-/// An object as `/debug/objects` lists it.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Which.
-    pub id: ObjectId,
-    /// Where it stands.
-    pub place: Option<Place>,
-}
-
 type Snapshots = Option<Arc<Snapshot>>;
 
 enum Command {
@@ -76,6 +73,7 @@ enum Command {
     Mirrors(oneshot::Sender<Option<AllMirrors>>),
     Knows(ObjectId, oneshot::Sender<bool>),
     Running(Vec<ObjectId>, oneshot::Sender<BTreeSet<ObjectId>>),
+    Look(Look),
 }
 
 /// The mirrors of every VirtualService that has any.
@@ -348,6 +346,7 @@ impl Owner {
                 | Command::Mirrors(_)
                 | Command::Knows(..)
                 | Command::Running(..)
+                | Command::Look(_)
                 | Command::Gone
         );
         match command {
@@ -362,6 +361,7 @@ impl Owner {
                 self.questions.push(Question::Settled(id, reply));
             }
             Command::Gone => {}
+            Command::Look(look) => look(self),
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
             Command::Running(mut pods, reply) => {
                 pods.retain(|pod| self.engine.is_running(pod));

@@ -22,7 +22,7 @@ mod watch;
 mod work;
 
 pub use directory::{Directory, Generations, Place, Update};
-pub use load::{LoadError, Loaded, Loader, load};
+pub use load::{LoadError, Loaded, Loader, load, load_texts};
 pub use reading::Reading;
 pub use watch::{StartError, Watch, watch};
 pub use work::{Body, Work};

@@ -93,6 +93,16 @@ impl Loader {
     }
 }
 
+/// The same of texts that somebody else has read, by the names of their files.
+pub fn load_texts(files: &[(String, String)]) -> Loaded {
+    let mut directory = Directory::default();
+    for (name, text) in files {
+        let name = Arc::from(name.as_str());
+        directory.read(&name, Reading::of(Ok(text.clone().into_bytes()), &name, false));
+    }
+    directory.settle()
+}
+
 fn read(directory: &mut Directory, name: &Arc<str>, path: &Path) {
     directory.read(name, Reading::of(reading::bytes(path, name), name, false));
 }

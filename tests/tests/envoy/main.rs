@@ -11,6 +11,7 @@ mod connections;
 mod copies;
 mod delegates;
 mod endpoints;
+mod explain;
 mod external;
 mod filters;
 mod gateways;

@@ -5,10 +5,12 @@
 mod ask;
 mod capture;
 mod dump;
+mod explain;
 mod hostile;
 mod inject;
 mod log;
 mod monitoring;
+mod plan;
 mod serve;
 mod stop;
 mod validate;

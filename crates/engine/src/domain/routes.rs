@@ -12,10 +12,16 @@ pub(crate) struct Routes {
     pub(crate) encoded: Arc<EncodedRoutes>,
     /// The clusters and keys that they name.
     pub(crate) refs: Arc<RouteRefs>,
+    /// Of which rule of its object each is made, in order.
+    pub(crate) rules: Arc<[usize]>,
 }
 
 impl Routes {
     pub(crate) fn new(list: &RouteList) -> Self {
-        Routes { encoded: Arc::new(umbra_envoy::build_routes(list)), refs: Arc::new(list.refs()) }
+        Routes {
+            encoded: Arc::new(umbra_envoy::build_routes(list)),
+            refs: Arc::new(list.refs()),
+            rules: list.routes.iter().map(|route| route.rule).collect(),
+        }
     }
 }

@@ -106,6 +106,7 @@ pub(crate) fn route(action: RouteAction) -> Route {
     Route {
         name: String::new(),
         origin: None,
+        rule: 0,
         request: any_request(),
         action,
         headers: HeaderOps::default(),

@@ -1,15 +1,18 @@
 //! The admin HTTP interface: health, metrics, debug views. It reads, and changes nothing.
 
+mod ahead;
 mod debug;
 mod host;
 
+pub(crate) use ahead::{Asked, Planned, Told};
+
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +86,8 @@ impl Admin {
             .route("/debug/diagnostics", get(debug::diagnostics))
             .route("/debug/proxies", get(debug::proxies))
             .route("/debug/proxies/{id}", get(debug::proxy))
+            .route("/debug/config", get(ahead::config))
+            .route("/debug/plan", post(ahead::plan).layer(Extension(ahead::Plans::default())))
             .fallback(async || (StatusCode::NOT_FOUND, "not here; see /debug/\n"))
             .with_state(self)
             .merge(api.routes())

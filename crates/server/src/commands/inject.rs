@@ -80,12 +80,12 @@ fn is_input(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+pub(super) fn read(path: &Path) -> std::io::Result<String> {
     if is_input(path) { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) }
 }
 
 /// The files that are named, and those in folders that are, in the order of their names.
-fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in named {
         if !path.is_dir() {

@@ -5,7 +5,10 @@ mod bootstrap;
 mod capture;
 mod crds;
 mod dump;
+mod explain;
+mod http;
 mod inject;
+mod plan;
 mod prepare;
 mod proxy;
 mod stop;
@@ -31,13 +34,23 @@ use bootstrap::bootstrap;
 use capture::capture;
 use crds::crds;
 use dump::dump;
+use explain::explain;
 use inject::inject;
+use plan::plan;
 use prepare::prepare;
 use validate::validate;
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() && asks_for_plan() => {
+            // 2 says that something changes.
+            let _ = error.print();
+            return ExitCode::FAILURE;
+        }
+        Err(error) => error.exit(),
+    };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let arguments = matches.subcommand().map_or(&matches, |(_, arguments)| arguments);
     let result = match cli.command {
@@ -45,6 +58,8 @@ pub fn run() -> ExitCode {
         Command::Bootstrap(args) => bootstrap(&args),
         Command::Validate(args) => validate(&args),
         Command::Dump(args) => dump(&args),
+        Command::Explain(args) => explain(&args),
+        Command::Plan(args) => plan(&args),
         Command::Proxies(args) => proxies(&args),
         Command::Mirrors(args) => mirrors(&args),
         Command::Stop(args) => stop::stop(&args),
@@ -57,6 +72,11 @@ pub fn run() -> ExitCode {
         Command::Completion { shell } => completion(shell),
     };
     result.unwrap_or_else(|error| failure::tell(&error))
+}
+
+/// Whether the verb is `plan`, also where the rest cannot be understood.
+fn asks_for_plan() -> bool {
+    std::env::args_os().nth(1).is_some_and(|verb| verb == "plan")
 }
 
 /// The settings of `--config`.

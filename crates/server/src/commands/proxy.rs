@@ -1,6 +1,7 @@
 //! `sidecar/NS/k=v[,k=v]`: a proxy as people write it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
@@ -38,6 +39,14 @@ impl FromStr for ProxySpec {
             }
         }
         Ok(ProxySpec { kind, namespace: namespace.to_owned(), labels })
+    }
+}
+
+impl fmt::Display for ProxySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.as_str(), self.namespace)?;
+        let labels: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        if labels.is_empty() { Ok(()) } else { write!(f, "/{}", labels.join(",")) }
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn check_servers(servers: &[String]) -> anyhow::Result<()> {
     }
 }
 
-fn is_address(server: &str) -> bool {
+pub(super) fn is_address(server: &str) -> bool {
     server.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) && !host.contains('/')
     })
