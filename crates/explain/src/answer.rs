@@ -38,7 +38,8 @@ pub(crate) fn redirect(matched: Option<&RouteMatch>, action: &RedirectAction, re
         RedirectResponseCode::TemporaryRedirect => 307,
         RedirectResponseCode::PermanentRedirect => 308,
     };
-    Outcome::Redirect { status, location: format!("{scheme}://{host}{port}{path}") }
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Outcome::Redirect { status, location: format!("{scheme}://{host}{port}{slash}{path}") }
 }
 
 /// The request's host; without its port where another one is written, or where it is that of the scheme it came by.

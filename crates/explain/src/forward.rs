@@ -127,7 +127,8 @@ fn rewritten(matched: Option<&RouteMatch>, action: &RouteAction, path: &str) -> 
         Some(rewrite) => {
             let pattern = rewrite.pattern.as_ref().map_or("", |pattern| pattern.regex.as_str());
             let new = regex::replace_all(pattern, &rewrite.substitution, path::without_query(path))?;
-            Ok(new + path::query(path))
+            // Nothing is no path, and changes nothing.
+            Ok(if new.is_empty() { path.to_owned() } else { new + path::query(path) })
         }
         None => Ok(path.to_owned()),
     }

@@ -67,7 +67,7 @@ impl Config {
                     scheme: "SCHEME".to_owned(),
                     forwarded: "SCHEME".to_owned(),
                     authority: "HOST".to_owned(),
-                    path: "PATH".to_owned(),
+                    path: "/PATH".to_owned(),
                     headers: Headers::default(),
                 };
                 let prefix = match &redirect.path_rewrite_specifier {
