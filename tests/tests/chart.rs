@@ -163,6 +163,8 @@ const VALUES: &[(&[&str], &str)] = &[
         "injector.enabled=false",
     ),
     (&["resources=null", "gateway.resources=null", "config=null"], ""),
+    (&["gatewaySecrets={\"shop\": [\"cert\", \"cert-cacert\"]}"], ""),
+    (&["gatewaySecrets={\"shop\": []}"], "gatewaySecrets"),
     (&["networkPolicy.xdsFrom=[{\"namespaceSelector\": {}}, {\"ipBlock\": {\"cidr\": \"10.0.0.0/8\"}}]"], ""),
     (&["replicas=0"], "replicas"),
     (&["replicas=null"], "replicas"),

@@ -40,6 +40,7 @@ const STARTS: &[(&str, usize, &str)] = &[
     ("server/src/listen.rs", 1, "a connection: its client's own"),
     ("server/src/serve.rs", 1, "what looks after all others; `main` waits for it"),
     ("source/src/kubernetes/kept/store.rs", 1, "a thread that opens a file, and who opens waits for it"),
+    ("source/src/kubernetes/secrets.rs", 1, "one watch of a Secret, which ends with the collector"),
     ("source/src/work.rs", 2, "for tests"),
 ];
 

@@ -19,6 +19,10 @@ mod validate;
 
 pub use change::Change;
 pub use check::budget::{EntryBudget, kept_mirrors, weight};
+pub use check::connection::{
+    check_connection_destination, check_connection_route, check_server_name, check_tcp_match,
+    check_tls_match, parse_block,
+};
 pub use check::cors::{allowed_origins, check_cors_word, check_origin, max_age_seconds};
 pub use check::egress::{check_egress_host, judge_egress};
 pub use check::fault::{check_fault, delay_percent, grpc_status};
@@ -32,6 +36,10 @@ pub use check::policy::{
 };
 pub use check::regex::check_regex;
 pub use check::rule::{MAX_DIRECT_BODY, RuleFate, check_rule, judge_rule};
+pub use check::server::{
+    asks_clients, authority_secrets, certificate_secrets, check_cipher, check_server, named_secrets,
+    server_protocol,
+};
 pub use check::{Problem, check_destination, check_duration, check_host, check_percent};
 pub use crd::crds;
 pub use objects::Objects;
@@ -57,6 +65,7 @@ pub use types::object::{
     DestinationRule, Gateway, Meta, Object, ServiceEntry, Sidecar, VirtualService, Workload,
 };
 pub use types::scalar::{Base64, Double, Duration, NotADuration, Percent};
+pub use types::secret::{Secret, SecretTexts};
 pub use types::service_entry::{
     Location, Resolution, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry, WorkloadSelector,
 };

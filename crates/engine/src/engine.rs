@@ -15,6 +15,7 @@ use crate::ledger::{Effect, Ledger};
 use crate::memo::Memo;
 use crate::reach::{ClassReach, Reaches};
 use crate::said::Said;
+use crate::secrets::Secrets;
 use crate::view::Mesh;
 use crate::written::{WrittenHost, written};
 
@@ -81,6 +82,7 @@ pub struct Engine {
     ledger: Ledger,
     /// What was said of objects beyond their namespace's budget, and what is said instead since the last turn.
     over_budget: Vec<(Vec<Diagnostic>, Vec<Diagnostic>)>,
+    secrets: Secrets,
     generation: u64,
     dirty: bool,
 }
@@ -104,6 +106,7 @@ impl Engine {
             counts: BTreeMap::new(),
             ledger: Ledger::default(),
             over_budget: Vec::new(),
+            secrets: Secrets::default(),
             generation: 0,
             dirty: false,
         }
@@ -122,9 +125,26 @@ impl Engine {
         self.dirty |= self.memo.apply(&InputId::World, Some(input));
     }
 
+    /// Says what time it is, in seconds since 1970. It only matters which hour.
+    pub fn set_time(&mut self, seconds: i64) {
+        let hour = Arc::new(Input::Hour(seconds.div_euclid(3600)));
+        self.dirty |= self.memo.apply(&InputId::Hour, Some(hour));
+    }
+
     /// Takes one change in; nothing is computed before [`Engine::settle`]. An equal object changes nothing. Objects beyond what
     /// their namespace may come to are as if they were not there.
     pub fn apply(&mut self, change: Change) {
+        let change = match change {
+            Change::Upsert(object) => Change::Upsert(self.secrets.follow(&self.memo, object)),
+            Change::Delete(id) => self.secrets.keep(&self.memo, id),
+        };
+        self.admit(change);
+        for id in self.secrets.forgotten(&self.memo) {
+            self.admit(Change::Delete(id));
+        }
+    }
+
+    fn admit(&mut self, change: Change) {
         let memo = &self.memo;
         let counts = |id: &ObjectId| match memo.store().get(&InputId::Object(id.clone())).map(Arc::as_ref) {
             Some(Input::Object(object)) => Some(object.clone()),
@@ -490,7 +510,7 @@ impl Engine {
             let index = Index::Kind(kind);
             found.extend(self.memo.store().members(&index).filter_map(|(id, _)| match id {
                 InputId::Object(id) => Some(id.clone()),
-                InputId::World => None,
+                InputId::World | InputId::Hour => None,
             }));
         }
         found

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use umbra_api::{Object, Objects};
 use umbra_ir::{
-    Endpoint, EndpointSet, GatewayHead, ObjectId, ObjectReport, PortNumber, RuleHead, Rules, ServiceHead,
-    ServiceId, Shares, SidecarHead,
+    ConnectionRules, Endpoint, EndpointSet, GatewayHead, ObjectId, ObjectReport, PortNumber, RuleHead, Rules,
+    ServiceHead, ServiceId, Shares, SidecarHead,
 };
 use umbra_mesh::{Report, View};
 
@@ -14,6 +14,16 @@ pub(crate) fn rules(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<R
     match &*view.object(id)? {
         Object::VirtualService(vs) if !vs.spec.hosts.is_empty() => {
             Some(Arc::new(umbra_istio::resolve_rules(view, id, vs, &view.settings().cluster_domain)))
+        }
+        _ => None,
+    }
+}
+
+/// What an object says about connections that carry no HTTP that we see; `None`: nothing.
+pub(crate) fn connection_rules(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<ConnectionRules>> {
+    match &*view.object(id)? {
+        Object::VirtualService(vs) if !vs.spec.tls.is_empty() || !vs.spec.tcp.is_empty() => {
+            Some(Arc::new(umbra_istio::resolve_connection_rules(vs, &view.settings().cluster_domain)))
         }
         _ => None,
     }
@@ -102,8 +112,10 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
         Object::VirtualService(vs) => {
             umbra_istio::report_stop(view, id, vs, &view.settings().cluster_domain, &mut report);
             umbra_mesh::report_rules(view, id, &mut report);
+            umbra_mesh::report_connections(view, id, &mut report);
             umbra_istio::report_delegation(view, id, vs, &mut report);
         }
+        Object::Gateway(_) => umbra_mesh::report_gateway(view, id, &mut report),
         Object::DestinationRule(rule) => umbra_istio::report_destination_rule(view, id, rule, &mut report),
         Object::Service(service) => {
             umbra_mesh::report_ports(view, id, |_| true, &mut report);

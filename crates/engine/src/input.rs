@@ -11,6 +11,8 @@ use umbra_mesh::Index;
 pub(crate) enum InputId {
     /// The one world.
     World,
+    /// The time.
+    Hour,
     /// An object.
     Object(ObjectId),
 }
@@ -22,6 +24,8 @@ pub(crate) enum Input {
     World(World),
     /// An object.
     Object(Arc<Object>),
+    /// The time, in hours since 1970.
+    Hour(i64),
 }
 
 /// What holds for everything.
@@ -39,7 +43,12 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
     let meta = object.meta();
     let kind = Index::Kind(object.kind());
     match &**object {
-        Object::Gateway(_) => vec![kind],
+        Object::Gateway(gateway) => {
+            let secrets = umbra_api::named_secrets(gateway).into_iter().map(Index::NamesSecret);
+            let own = Index::InNamespace(Kind::Gateway, meta.namespace.clone());
+            [kind, own].into_iter().chain(secrets).collect()
+        }
+        Object::Secret(_) => vec![kind],
         Object::VirtualService(vs) => {
             let delegates = umbra_istio::select_delegates(vs).into_iter().map(Index::DelegatesTo);
             let own = Index::InNamespace(Kind::VirtualService, meta.namespace.clone());

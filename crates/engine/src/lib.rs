@@ -15,6 +15,7 @@ mod ledger;
 pub mod memo;
 mod reach;
 mod said;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod view;

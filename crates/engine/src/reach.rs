@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{Kind, ObjectId, ProxyClass, RouteTables, Scope, VirtualHostSpec};
+use umbra_ir::{ChainContent, GatewayChain, Kind, ObjectId, ProxyClass, RouteTables, Scope, VirtualHostSpec};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::ProxyId;
@@ -31,7 +31,14 @@ impl ClassReach {
     /// The listener of a route table: a proxy that could not open it never asks for the table. `None` for a captured
     /// sidecar's: its listeners open nothing.
     pub fn listener_of(&self, table: &str) -> Option<Arc<str>> {
-        self.scope.tables.get(table)?.listener.as_ref().map(umbra_envoy::listener_name)
+        let of_port = || {
+            let uses =
+                |chain: &GatewayChain| matches!(&chain.content, ChainContent::Http(it) if **it == *table);
+            let port = self.scope.ports.iter().find(|port| port.listener.chains.iter().any(uses));
+            port.map(|port| umbra_envoy::gateway_listener_name(&port.listener))
+        };
+        let own = self.scope.tables.get(table)?.listener.as_ref().map(umbra_envoy::listener_name);
+        own.or_else(of_port)
     }
 }
 
@@ -99,6 +106,10 @@ fn reach(class: &ProxyClass, scope: &Scope, manifest: &Manifest) -> BTreeMap<Obj
                 delegates.for_each(|delegate| add(delegate, resource(host)));
             }
         }
+    }
+    for port in &scope.ports {
+        let listener = (ResourceType::Listener, umbra_envoy::gateway_listener_name(&port.listener));
+        port.gateways.iter().chain(&port.rules).for_each(|object| add(object, listener.clone()));
     }
     for (resource, key) in &manifest.0 {
         let Key::Cluster(cluster, ..) = key else { continue };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use umbra_ir::{
-    DestinationRuleSet, EndpointSet, GatewayHead, RuleHead, Rules, ServiceHead, Shares, SidecarHead,
+    ConnectionRules, DestinationRuleSet, EndpointSet, GatewayHead, RuleHead, Rules, ServiceHead, Shares,
+    SidecarHead,
 };
 
 use crate::domain::{Key, Value};
@@ -26,6 +27,9 @@ pub struct Said {
     pub heads: BTreeMap<String, Arc<RuleHead>>,
     /// What a rule does.
     pub rules: BTreeMap<String, Arc<Rules>>,
+    /// What a rule does with connections that carry no HTTP that we see.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub connections: BTreeMap<String, Arc<ConnectionRules>>,
     /// How much its mirrors copy, in millionths.
     pub shares: BTreeMap<String, Arc<Shares>>,
     /// What gateways serve.
@@ -55,6 +59,9 @@ impl Said {
                 }
                 (Key::Rules(id), Value::Rules(Some(rules))) => {
                     said.rules.insert(id.to_string(), rules.clone());
+                }
+                (Key::ConnectionRules(id), Value::ConnectionRules(Some(rules))) => {
+                    said.connections.insert(id.to_string(), rules.clone());
                 }
                 (Key::Shares(id), Value::Shares(Some(shares))) if !shares.0.is_empty() => {
                     said.shares.insert(id.to_string(), shares.clone());

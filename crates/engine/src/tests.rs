@@ -2,6 +2,7 @@
 
 mod budgets;
 mod classes;
+mod secrets;
 mod sidecars;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         interception: Interception::None,
         locality: None,
         takes_hosts: false,
+        may_have_keys: true,
     }
 }
 

@@ -43,12 +43,19 @@ impl Inputs for EngineView<'_, '_> {
         self.world().is_some_and(|w| w.pods_as_endpoints)
     }
 
+    fn hour(&self) -> Option<i64> {
+        match self.0.get(&InputId::Hour).as_deref() {
+            Some(Input::Hour(hour)) => Some(*hour),
+            _ => None,
+        }
+    }
+
     fn ids(&self, index: &Index) -> Vec<ObjectId> {
         let objects = self.0.ids(index).into_iter();
         objects
             .filter_map(|id| match id {
                 InputId::Object(id) => Some(id),
-                InputId::World => None,
+                InputId::World | InputId::Hour => None,
             })
             .collect()
     }

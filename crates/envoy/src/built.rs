@@ -12,6 +12,8 @@ pub enum Requirement {
     Cluster(Arc<str>),
     /// A load assignment, by name.
     LoadAssignment(Arc<str>),
+    /// A secret, by name.
+    Secret(Arc<str>),
     /// A virtual host, by name.
     VirtualHost(Arc<str>),
 }

@@ -113,7 +113,7 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
     chains
 }
 
-fn range(network: &Network) -> CidrRange {
+pub(crate) fn range(network: &Network) -> CidrRange {
     CidrRange { address_prefix: network.address.to_string(), prefix_len: Some(uint32(network.prefix.into())) }
 }
 
@@ -138,7 +138,7 @@ fn bytes(onward: &Onward, settings: &Settings) -> Filter {
     filter("envoy.filters.network.tcp_proxy", &proxy)
 }
 
-fn filter(name: &str, message: &impl Name) -> Filter {
+pub(crate) fn filter(name: &str, message: &impl Name) -> Filter {
     Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(pack_any(message))) }
 }
 
@@ -159,7 +159,7 @@ fn inspectors(listener: &CapturedListener) -> Vec<ListenerFilter> {
     tls.into_iter().chain(http).collect()
 }
 
-fn onward_name(onward: &Onward) -> Arc<str> {
+pub(crate) fn onward_name(onward: &Onward) -> Arc<str> {
     match onward {
         Onward::BuiltIn(cluster) => cluster.name().into(),
         Onward::Service { cluster, .. } => cluster_name(cluster),

@@ -16,6 +16,7 @@ mod built_in;
 mod captured;
 mod cluster;
 mod convert;
+mod gateway_listener;
 mod header_ops;
 mod http_filters;
 mod http_options;
@@ -30,6 +31,7 @@ mod route;
 mod route_action;
 mod routes;
 mod runtime;
+mod secret;
 mod tls;
 mod virtual_host;
 mod weights;
@@ -43,11 +45,16 @@ pub use built::{Built, Requirement};
 pub use built_in::build_built_in_cluster;
 pub use captured::build_captured_listener;
 pub use cluster::build_cluster;
+pub use gateway_listener::build_gateway_listener;
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;
-pub use names::{captured_listener_name, cluster_name, host_name, listener_name, load_assignment_name};
+pub use names::{
+    captured_listener_name, cluster_name, gateway_listener_name, host_name, listener_name,
+    load_assignment_name,
+};
 pub use routes::{EncodedRoutes, build_routes, order_routes};
 pub use runtime::{RuntimeLayer, build_runtime, fraction_in, runtime_forms};
+pub use secret::build_credential;
 pub use virtual_host::{
     EncodedVirtualHost, build_host, build_hosts_table, build_route_configuration, build_virtual_host,
 };

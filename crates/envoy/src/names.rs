@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{CapturedListener, ClusterRef, Listener, Role};
+use umbra_ir::{CapturedListener, ClusterRef, GatewayListener, Listener, Role};
 
 /// `outbound|8000|v1|httpbin.default.svc.cluster.local`, or `mirror|…` for copies.
 pub fn cluster_name(reference: &ClusterRef) -> Arc<str> {
@@ -16,6 +16,11 @@ pub fn load_assignment_name(reference: &ClusterRef) -> Arc<str> {
 
 /// `0.0.0.0_8080`: the address as it is bound, and the port.
 pub fn listener_name(listener: &Listener) -> Arc<str> {
+    format!("{}_{}", listener.address, listener.port).into()
+}
+
+/// The same of a listener that tells connections apart.
+pub fn gateway_listener_name(listener: &GatewayListener) -> Arc<str> {
     format!("{}_{}", listener.address, listener.port).into()
 }
 

@@ -1,18 +1,23 @@
-//! Client TLS of a cluster.
+//! TLS: of clients, which a cluster's is, and of servers, which a listener's is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use umbra_ir::{Cluster, TlsOrigination, UpstreamProtocol};
+use umbra_ir::{
+    ClientCertificate, Cluster, Credential, TlsEnd, TlsOrigination, TlsVersion, UpstreamProtocol,
+};
 use umbra_proto::envoy::config::core::v3::{TransportSocket, transport_socket::ConfigType};
 use umbra_proto::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, TlsCertificate, TlsParameters,
-    UpstreamTlsContext, common_tls_context::ValidationContextType, subject_alt_name_matcher::SanType,
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
+    SubjectAltNameMatcher, TlsCertificate, TlsParameters, UpstreamTlsContext,
+    common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+    subject_alt_name_matcher::SanType,
     tls_parameters::TlsProtocol,
 };
 use umbra_proto::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use umbra_proto::pack_any;
 
-use crate::convert::file;
+use crate::convert::{ads, boolean, file};
 
 /// Where Debian, Ubuntu, Alpine and Envoy's own images keep the system's roots.
 ///
@@ -62,12 +67,60 @@ pub(crate) fn transport_socket(tls: &TlsOrigination, protocol: UpstreamProtocol)
     }
 }
 
-fn certificate(chain: &str, key: &str) -> TlsCertificate {
+pub(crate) fn certificate(chain: &str, key: &str) -> TlsCertificate {
     TlsCertificate {
         certificate_chain: Some(file(chain)),
         private_key: Some(file(key)),
         ..Default::default()
     }
+}
+
+/// A `DownstreamTlsContext` that offers these protocols. Certificates and authorities come by SDS, so that they change without
+/// the listener: connections stay.
+pub(crate) fn server_socket(end: &TlsEnd, alpn: &[&str]) -> TransportSocket {
+    let version = |version: Option<TlsVersion>, default: TlsProtocol| match version {
+        None => default,
+        Some(TlsVersion::V1_0) => TlsProtocol::TlSv10,
+        Some(TlsVersion::V1_1) => TlsProtocol::TlSv11,
+        Some(TlsVersion::V1_2) => TlsProtocol::TlSv12,
+        Some(TlsVersion::V1_3) => TlsProtocol::TlSv13,
+    };
+    let by_default = CertificateValidationContext {
+        verify_certificate_spki: end.key_hashes.clone(),
+        verify_certificate_hash: end.certificate_hashes.clone(),
+        match_typed_subject_alt_names: end.subject_alt_names.iter().map(|name| alt_name(name)).collect(),
+        ..Default::default()
+    };
+    let clients = end.authorities.as_ref().map(|authorities| CombinedCertificateValidationContext {
+        default_validation_context: Some(by_default),
+        validation_context_sds_secret_config: Some(by_sds(authorities)),
+        ..Default::default()
+    });
+    let common = CommonTlsContext {
+        tls_params: Some(TlsParameters {
+            tls_minimum_protocol_version: version(end.oldest, TlsProtocol::TlSv12).into(),
+            tls_maximum_protocol_version: version(end.newest, TlsProtocol::TlSv13).into(),
+            cipher_suites: end.cipher_suites.clone(),
+            ..Default::default()
+        }),
+        tls_certificate_sds_secret_configs: end.certificates.iter().map(by_sds).collect(),
+        alpn_protocols: alpn.iter().map(|&name| name.to_owned()).collect(),
+        validation_context_type: clients.map(ValidationContextType::CombinedValidationContext),
+        ..Default::default()
+    };
+    let context = DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: Some(boolean(end.client == ClientCertificate::Required)),
+        ..Default::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(pack_any(&context))),
+    }
+}
+
+fn by_sds(credential: &Credential) -> SdsSecretConfig {
+    SdsSecretConfig { name: credential.name().to_string(), sds_config: Some(ads(Duration::ZERO)) }
 }
 
 /// When the protocol follows the downstream, Envoy offers the one it is about to speak by itself.

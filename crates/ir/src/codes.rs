@@ -159,11 +159,16 @@ codes! {
     EmptySubset = warning("A subset selects none of its host's ready endpoints; requests for it get 503.").istio("IST0173");
     AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: captured sidecars send connections to the one that the message names.");
     GatewayNotFound = warning("The Gateway does not exist; the rules are not served there.").istio("IST0101");
+    ServerConflict = error("Another Gateway's server, or an earlier one of the same, has the port, and no connection could be told from that one's; the server is not opened.").istio("IST0145");
+    SecretNotFound = error("A Secret that a Gateway names does not exist in the Gateway's namespace, cannot be read, or lacks what is named; a server without any certificate is not opened.");
+    SecretBroken = error("A Secret holds no certificate that could be served; what it held before stays in force.");
+    SecretGone = warning("A Secret that a Gateway names was deleted; what it held stays in force.");
+    CertificateExpired = error("A certificate is served on a day for which it is not good; clients will refuse it.");
     DelegateNotFound = warning("A rule delegates to a VirtualService that does not exist, has hosts, or is not exported to it: the rule is left out.");
     DelegateConflict = warning("A delegate's rule asks for requests that the rule which delegates to it does not admit: it is left out there.");
     DelegateUnused = warning("A VirtualService without hosts to which no rule delegates; it has no effect.");
     DiffersFromIstio = info("Istio does otherwise here, and requests get something else; the message says what (setting `istioCompatible`).");
-    HostNotAdmitted = warning("No HTTP server of the Gateway admits any of the hosts; the rules are not served there.").istio("IST0132");
+    HostNotAdmitted = warning("No server of the Gateway that the rules are for (HTTP, TLS, TCP) admits any of the hosts; they are not served there.").istio("IST0132");
     DuplicateSubset = warning("An older DestinationRule already defines the subset; this definition is not used.");
     DuplicatePolicy = warning("An older DestinationRule already sets the policy of the host; this one is not used.");
     TlsUnsupported = error("Client TLS that cannot be given yet; the clusters stay without endpoints, so that nothing travels in plaintext.").stops_copies();

@@ -24,6 +24,8 @@ pub struct KindFacts {
     pub status: bool,
     /// People write it and are told what becomes of it. Pods, slices and nodes are written by machines and are many.
     pub reported: bool,
+    /// Never listed: each is asked for by its name.
+    pub by_name: bool,
 }
 
 /// A kind of Istio's.
@@ -36,6 +38,7 @@ const fn istio(plural: &'static str, short: &'static str) -> KindFacts {
         namespaced: true,
         status: true,
         reported: true,
+        by_name: false,
     }
 }
 
@@ -49,6 +52,7 @@ const fn kubernetes(group: &'static str, plural: &'static str) -> KindFacts {
         namespaced: true,
         status: false,
         reported: false,
+        by_name: false,
     }
 }
 
@@ -101,6 +105,8 @@ kinds! {
     EndpointSlice = kubernetes("discovery.k8s.io", "endpointslices");
     /// core Pod.
     Pod = kubernetes("", "pods");
+    /// core Secret: only those that a Gateway names are read of a cluster, each by its name.
+    Secret = KindFacts { by_name: true, ..kubernetes("", "secrets") };
     /// core Namespace.
     Namespace = KindFacts { namespaced: false, ..kubernetes("", "namespaces") };
     /// core Node.

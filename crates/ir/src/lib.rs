@@ -11,8 +11,10 @@ pub mod budget;
 mod capture;
 mod cluster;
 mod codes;
+mod connection_rule;
 mod diagnostic;
 mod filters;
+mod gateway;
 mod imports;
 mod kind;
 mod locality;
@@ -30,6 +32,7 @@ mod route;
 mod rule;
 mod runtime_forms;
 mod scope;
+mod secret;
 mod service;
 mod settings;
 mod source;
@@ -40,8 +43,13 @@ pub use balancing::{HashCookie, HashKey, LoadBalancer, LoadBalancing, Number, Wa
 pub use capture::{BuiltInCluster, CapturedListener, Interception, Network, Onward, OutboundPolicy};
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use codes::{Code, CodeFacts};
+pub use connection_rule::{ConnectionMatch, ConnectionRule, ConnectionRules};
 pub use diagnostic::{Diagnostic, Severity};
 pub use filters::{AbortStatus, Cors, Fault, FaultAbort, FaultDelay, RouteFilters};
+pub use gateway::{
+    ChainContent, ClientCertificate, Credential, GatewayChain, GatewayListener, GatewayPort, Opening,
+    ServerConflict, ServerKind, ServerTls, Shared, TlsEnd, TlsVersion,
+};
 pub use imports::{Egress, EgressHost, EgressNamespace, EgressPort, Imported, Imports, SidecarHead};
 pub use kind::{ISTIO_GROUP, Kind, KindFacts};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
@@ -69,6 +77,7 @@ pub use rule::{
 };
 pub use runtime_forms::RuntimeForms;
 pub use scope::{Scope, Table, VirtualHostSpec};
+pub use secret::{Authorities, Confidential, KeyPair, SecretHead, SecretParts, Validity};
 pub use service::{
     ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, Resolution, Role, ServiceHead, ServiceId,
     ServicePort,

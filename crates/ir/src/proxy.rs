@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::{
     ClientPlace, Hostname, Interception, Locality, ObjectId, PortNumber, Protocol, RouteTables, RuntimeForms,
+    ServerTls,
 };
 
 /// What a proxy is for.
@@ -59,6 +60,8 @@ pub struct ProxyNode {
     pub locality: Option<Locality>,
     /// Its Envoy takes virtual hosts as resources of their own, and nobody has said that it should not.
     pub takes_hosts: bool,
+    /// It has proven who it is, or sits on the same machine: private keys may be sent to it.
+    pub may_have_keys: bool,
 }
 
 /// What of a Pod changes what the proxy in it gets.
@@ -85,6 +88,8 @@ pub struct ProxyClass {
     pub rtds: RuntimeForms,
     /// It cannot bind ports below 1024.
     pub unprivileged: bool,
+    /// Private keys may be sent to it; false at a sidecar.
+    pub may_have_keys: bool,
     /// How many proxies before a gateway are believed about where requests come from and how; 0 at a sidecar.
     pub trusted_proxies: u32,
     /// How it comes by the application's connections; [`Interception::None`] at a gateway.
@@ -117,14 +122,20 @@ pub struct Server {
     pub field: String,
     /// `port.number`, as written.
     pub port: PortNumber,
-    /// What it speaks; always some HTTP.
+    /// What it speaks, inside of TLS where that is ended here.
     pub protocol: Protocol,
+    /// `port.name`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub port_name: Arc<str>,
     /// `bind`; `None`: all addresses.
     pub bind: Option<IpAddr>,
     /// The hosts it admits, `-shadow` ones included.
     pub hosts: Vec<ServerHost>,
     /// `tls.httpsRedirect`.
     pub https_redirect: bool,
+    /// What it does with TLS; `None`: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 }
 
 /// A host that a server admits, maybe only for VirtualServices of one namespace.

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Listener, ObjectId, RouteOrder, RouteSource};
+use crate::{GatewayPort, Listener, ObjectId, RouteOrder, RouteSource};
 
 /// The route tables of a proxy class by route configuration name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scope {
     /// `8000` for sidecars, `http.8080` for gateways; `hosts/8000` where virtual hosts are resources of their own.
     pub tables: BTreeMap<Arc<str>, Arc<Table>>,
+    /// The listeners of a gateway that tell connections apart before HTTP is spoken.
+    pub ports: Vec<GatewayPort>,
     /// The delegates of the rules in them, by the VirtualService that took them in.
     pub delegates: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
 }
@@ -24,7 +26,8 @@ impl Scope {
 /// One route table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Table {
-    /// The listener that uses it; `None` at a captured sidecar, whose listeners are [`crate::CapturedListener`]s.
+    /// The listener that uses it; `None` at a captured sidecar, whose listeners are [`crate::CapturedListener`]s, and
+    /// where a [`GatewayPort`] uses it.
     pub listener: Option<Listener>,
     /// The Gateways that it serves; none at a sidecar.
     pub gateways: BTreeSet<ObjectId>,

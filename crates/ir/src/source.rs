@@ -19,6 +19,8 @@ pub struct RouteClient {
     pub gateway: GatewayRef,
     /// The port being called: the service port, at a gateway the server's number.
     pub port: PortNumber,
+    /// Its requests come inside of TLS that is ended there.
+    pub secure: bool,
     /// Those of its labels that the rules mention.
     pub labels: Arc<BTreeMap<String, String>>,
     /// Those of its labels that DestinationRules of its namespace select by.

@@ -9,6 +9,7 @@
 
 mod balancers;
 mod budget;
+mod connection_rules;
 mod delegates;
 mod destination_rules;
 mod filters;
@@ -27,6 +28,7 @@ mod sidecars;
 mod stop;
 mod workloads;
 
+pub use connection_rules::resolve_connection_rules;
 pub use delegates::select_delegates;
 pub use destination_rules::{list_subsets, merge_destination_rules, select_namespace_destination_rules};
 pub use gateways::resolve_gateway_head;

@@ -87,6 +87,7 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         interception,
         locality: None,
         takes_hosts: false,
+        may_have_keys: false,
         trusted_proxies: metadata
             .pointer("/PROXY_CONFIG/gatewayTopology/numTrustedProxies")
             .and_then(Value::as_u64)

@@ -139,13 +139,9 @@ fn other_ports(entry: &ServiceEntry) -> BTreeMap<PortNumber, PortNumber> {
 }
 
 /// An address, or a block such as `10.0.0.0/8`.
-fn parse_network(text: &str) -> Option<Network> {
-    let Some((address, prefix)) = text.split_once('/') else {
-        let address = text.parse().ok()?;
-        return Some(Network { address, prefix: whole(address) });
-    };
-    let (address, prefix) = (address.parse::<IpAddr>().ok()?, prefix.parse().ok()?);
-    let rest = whole(address).checked_sub(prefix)?;
+pub(crate) fn parse_network(text: &str) -> Option<Network> {
+    let (address, prefix) = umbra_api::parse_block(text)?;
+    let rest = whole(address) - prefix;
     // One block has many spellings, and Envoy takes each block once.
     let address = match address {
         IpAddr::V4(ip) => {

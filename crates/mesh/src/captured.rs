@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    CapturedListener, ClientTls, Kind, ObjectId, Onward, OutboundPolicy, PortNumber, Protocol, Resolution,
-    Role, ServiceHead, ServicePort,
+    CapturedListener, ClientTls, ClusterRef, Kind, ObjectId, Onward, OutboundPolicy, PortNumber, Protocol,
+    Resolution, Role, ServiceHead, ServicePort,
 };
 
 use crate::view::View;
@@ -190,13 +190,19 @@ fn onward(
 ) -> Option<Onward> {
     let clusters = view.service_clusters(namespace, selecting, &service.id);
     let cluster = clusters.iter().find(|c| c.port == port && c.subset.is_none())?;
-    let policy = cluster.policy.as_ref().map(|id| view.destination_rule_set(id).effective(port, None));
+    Some(onward_to(view, cluster.clone()))
+}
+
+/// Where the bytes for a cluster go, by its policy.
+pub(crate) fn onward_to(view: &dyn View, cluster: ClusterRef) -> Onward {
+    let (port, subset) = (cluster.port, cluster.subset.as_ref());
+    let policy = cluster.policy.as_ref().map(|id| view.destination_rule_set(id).effective(port, subset));
     let policy = policy.unwrap_or_default();
     if matches!(policy.tls, Some(ClientTls::Unsupported(_))) {
-        return Some(Onward::BuiltIn(OutboundPolicy::RegistryOnly.cluster()));
+        return Onward::BuiltIn(OutboundPolicy::RegistryOnly.cluster());
     }
     let idle_timeout = policy.connection_pool.and_then(|pool| pool.tcp_idle_timeout);
-    Some(Onward::Service { cluster: cluster.clone(), idle_timeout })
+    Onward::Service { cluster, idle_timeout }
 }
 
 fn direct(onward: Onward) -> Onward {

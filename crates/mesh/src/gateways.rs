@@ -5,28 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayHead, GatewayRef, Hostname, Kind, Listener, ObjectId, PortNumber, ProxyClass, ProxyKind,
-    RouteClient, RouteOrder, RouteSource, RuleHead, Scope, Server, Table, VirtualHostSpec,
+    GatewayRef, Hostname, Listener, ObjectId, PortNumber, ProxyClass, ProxyKind, RouteClient, RouteOrder,
+    RouteSource, RuleHead, Scope, Server, ServerKind, Table, VirtualHostSpec,
 };
 
 use crate::classes::selecting;
 use crate::filter::{filter_passes, mentioned};
-use crate::view::{Index, View};
+use crate::gateway_heads::{intersection, select_gateways};
+use crate::gateway_ports::GatewayClient;
+use crate::gateway_servers::{Opened, merge_servers, secure_table};
+use crate::view::View;
 use crate::virtual_host::virtual_host_name;
-
-/// The Gateways whose selector matches these labels, oldest first. No selector: every gateway proxy.
-pub(crate) fn select_gateways(view: &dyn View, labels: &BTreeMap<String, String>) -> Vec<Arc<GatewayHead>> {
-    let mut heads: Vec<Arc<GatewayHead>> = view
-        .ids(&Index::Kind(Kind::Gateway))
-        .iter()
-        .filter_map(|id| view.gateway_head(id))
-        .filter(|head| head.selector.iter().all(|(k, v)| labels.get(k) == Some(v)))
-        .collect();
-    heads.sort_by(|a, b| {
-        (a.created, &a.id.name, &a.id.namespace).cmp(&(b.created, &b.id.name, &b.id.namespace))
-    });
-    heads
-}
 
 /// What every gateway proxy of a class gets.
 pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
@@ -34,31 +23,42 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let selecting = selecting(view, class);
     // In how many more virtual hosts of all tables each rule may stand.
     let mut room: HashMap<ObjectId, usize> = HashMap::new();
-    for gateway in select_gateways(view, &class.labels) {
-        let reference = GatewayRef::Named(gateway.id.clone());
-        for server in &gateway.servers {
-            let port = view.listener_port(&class.namespace, &class.labels, &server.port);
-            if class.unprivileged && port.get() < 1024 {
-                continue;
-            }
-            let mut name = format!("http.{port}");
-            if let Some(bind) = server.bind {
-                name.push_str(&format!(".{bind}"));
-            }
-            let name: Arc<str> = name.into();
-            let builder = builders.entry(name.clone()).or_insert_with(|| TableBuilder {
-                listener: Listener {
-                    kind: ProxyKind::Router,
-                    address: server.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-                    port,
-                    route_config: name,
-                    trusted_proxies: class.trusted_proxies,
-                },
+    let gateways = select_gateways(view, &class.labels);
+    let bound = |number| {
+        let port = view.listener_port(&class.namespace, &class.labels, &number);
+        (!class.unprivileged || port.get() >= 1024).then_some(port)
+    };
+    let client = GatewayClient { view, class, selecting: &selecting };
+    let mut ports = Vec::new();
+    for ((port, bind), opened) in merge_servers(&gateways, bound).0 {
+        let plain = plain_table(port, bind);
+        let only_http = opened.iter().all(|it| it.server.kind() == ServerKind::Http);
+        if !only_http {
+            ports.extend(client.port(port, bind, &opened, &plain));
+        }
+        let listener = only_http.then(|| Listener {
+            kind: ProxyKind::Router,
+            address: bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            port,
+            route_config: plain.clone(),
+            trusted_proxies: class.trusted_proxies,
+        });
+        for Opened { gateway, server } in
+            opened.iter().filter(|it| it.server.kind().is_http() && client.opens(it.server))
+        {
+            let name = match server.kind() {
+                ServerKind::SecureHttp => secure_table(&gateway.id, server),
+                _ => plain.clone(),
+            };
+            let builder = builders.entry(name).or_insert_with(|| TableBuilder {
+                port,
+                listener: listener.clone(),
                 selecting: selecting.clone(),
                 gateways: BTreeSet::new(),
                 hosts: BTreeMap::new(),
             });
             builder.gateways.insert(gateway.id.clone());
+            let reference = GatewayRef::Named(gateway.id.clone());
             for rule in view.bound_rules(&class.namespace, &reference).iter() {
                 let room = room.entry(rule.id.clone()).or_insert(rule.virtual_hosts);
                 builder.add(rule, server, class, &reference, room);
@@ -72,12 +72,23 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         }
     }
     let tables = builders.into_iter().map(|(name, builder)| (name, Arc::new(builder.finish())));
-    Scope { tables: tables.collect(), ..Scope::default() }
+    Scope { tables: tables.collect(), ports, ..Scope::default() }
+}
+
+/// The route configuration of all plain HTTP on a port.
+fn plain_table(port: PortNumber, bind: Option<IpAddr>) -> Arc<str> {
+    match bind {
+        Some(bind) => format!("http.{port}.{bind}").into(),
+        None => format!("http.{port}").into(),
+    }
 }
 
 /// One table while it grows.
 struct TableBuilder {
-    listener: Listener,
+    /// The port that is bound.
+    port: PortNumber,
+    /// `None`: a listener of more than plain HTTP uses it.
+    listener: Option<Listener>,
     /// What DestinationRules select this class's proxies by.
     selecting: Arc<BTreeMap<String, String>>,
     gateways: BTreeSet<ObjectId>,
@@ -113,6 +124,7 @@ impl TableBuilder {
             namespace: class.namespace.clone(),
             gateway: gateway.clone(),
             port: server.port,
+            secure: server.kind().is_tls(),
             labels: mentioned(rule, &class.labels),
             selecting: self.selecting.clone(),
             chosen: Arc::default(),
@@ -153,7 +165,7 @@ impl TableBuilder {
         if hosts.is_empty() {
             // Envoy answers 404, and the listener stays.
             hosts.push(Arc::new(VirtualHostSpec {
-                name: format!("blackhole:{}", self.listener.port),
+                name: format!("blackhole:{}", self.port),
                 domains: vec!["*".into()],
                 sources: Vec::new(),
                 order: RouteOrder::default(),
@@ -161,24 +173,6 @@ impl TableBuilder {
             }));
         }
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
-        Table { listener: Some(self.listener), gateways: self.gateways, hosts }
+        Table { listener: self.listener, gateways: self.gateways, hosts }
     }
-}
-
-/// For every pair of a server's and a rule's hosts that overlap, the more specific one.
-pub(crate) fn intersection(server: &Server, rule: &RuleHead) -> BTreeSet<Hostname> {
-    let mut hosts = BTreeSet::new();
-    for admitted in
-        server.hosts.iter().filter(|h| h.namespace.as_ref().is_none_or(|n| *n == rule.id.namespace))
-    {
-        for host in rule.hosts() {
-            if host.subset_of(&admitted.host) {
-                hosts.insert(host.clone());
-            } else if admitted.host.subset_of(host) && !admitted.host.as_str().ends_with("-shadow") {
-                // No virtual host is made up for a `-shadow` host that no rule names.
-                hosts.insert(admitted.host.clone());
-            }
-        }
-    }
-    hosts
 }

@@ -12,6 +12,9 @@ mod classes;
 mod clusters;
 mod endpoints;
 mod filter;
+mod gateway_heads;
+mod gateway_ports;
+mod gateway_servers;
 mod gateways;
 mod hashing;
 mod imports;
@@ -36,13 +39,17 @@ pub use captured::{select_captured_listeners, select_captured_tables};
 pub use classes::{resolve_class, select_mentioned_labels};
 pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters, select_subsets_kept};
 pub use endpoints::{merge_endpoints, select_members};
+pub use gateway_servers::select_server_conflicts;
 pub use imports::{select_imports, select_sidecars};
 pub use localities::select_place_labels;
 pub use manifest::{Manifest, bind_manifest};
 pub use namespaces::{resolve_class_namespace, select_named_namespaces};
 pub use ownership::{select_foreign_rules, select_foreign_rules_of};
 pub use policy::resolve_policy;
-pub use report::{Report, report_foreign_rules, report_ports, report_rules, report_sidecar};
+pub use report::{
+    Report, report_connections, report_foreign_rules, report_gateway, report_ports, report_rules,
+    report_sidecar,
+};
 pub use routes::bind_routes;
 pub use runtime::bind_runtime;
 pub use scope::{bind_scope, select_bound_rules};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, Interception, ObjectId, ProxyClass, ProxyKind,
-    Role, RouteTables, RuntimeKey, Scope,
+    BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, Credential, Interception, ObjectId, Onward,
+    ProxyClass, ProxyKind, Role, RouteTables, RuntimeKey, Scope,
 };
 
 use crate::classes::selecting;
@@ -31,6 +31,8 @@ pub struct Manifest {
     pub built_in: &'static [BuiltInCluster],
     /// Its listeners log to a service.
     pub logs: bool,
+    /// The certificates and authorities that its listeners need.
+    pub credentials: BTreeSet<Credential>,
     /// The mirrors whose shares it gets by RTDS, each with the rule that says it.
     pub runtime: BTreeSet<(RuntimeKey, ObjectId)>,
 }
@@ -70,6 +72,16 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
         clusters.extend(captured.iter().flat_map(CapturedListener::clusters).cloned());
         built_in = &BuiltInCluster::ALL;
     }
+    let mut credentials = BTreeSet::new();
+    for port in &scope.ports {
+        credentials.extend(port.listener.credentials().cloned());
+        for onward in port.listener.onward() {
+            match onward {
+                Onward::Service { cluster, .. } => drop(clusters.insert(cluster.clone())),
+                Onward::BuiltIn(_) => built_in = &[BuiltInCluster::BlackHole],
+            }
+        }
+    }
     let assigned = clusters.iter().filter(|cluster| uses_load_assignment(view, cluster));
     let assigned = assigned.map(|cluster| cluster.with_role(Role::Primary));
     let load_assignments =
@@ -82,5 +94,5 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let clusters = clusters.into_iter().map(placed).collect();
     let runtime = if class.rtds.any() { bind_runtime_members(view, &scope) } else { BTreeSet::new() };
     let logs = view.settings().access_log.as_ref().is_some_and(|log| log.service.is_some());
-    Manifest { scope, clusters, load_assignments, captured, built_in, logs, runtime }
+    Manifest { scope, clusters, load_assignments, captured, built_in, logs, credentials, runtime }
 }

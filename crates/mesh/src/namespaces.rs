@@ -11,7 +11,8 @@ use crate::view::{Index, View};
 pub(crate) const OTHERS: &str = "(others)";
 
 /// The kinds of objects by which a namespace sees the mesh in its own way.
-const OWN: [Kind; 4] = [Kind::Service, Kind::ServiceEntry, Kind::VirtualService, Kind::DestinationRule];
+const OWN: [Kind; 5] =
+    [Kind::Service, Kind::ServiceEntry, Kind::VirtualService, Kind::DestinationRule, Kind::Gateway];
 
 /// The namespace that stands for a proxy's own in its class.
 ///

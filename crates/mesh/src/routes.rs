@@ -239,7 +239,7 @@ fn bind_action(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> RouteAction {
     match &rule.action {
-        RuleAction::Redirect(redirect) => RouteAction::Redirect(bind_redirect(redirect, client.port)),
+        RuleAction::Redirect(redirect) => RouteAction::Redirect(bind_redirect(redirect, client)),
         RuleAction::Direct(direct) => RouteAction::Direct(direct.clone()),
         RuleAction::Forward(forward) => {
             RouteAction::Forward(bind_forward(view, vs, forward, client, diagnostics))
@@ -248,12 +248,12 @@ fn bind_action(
 }
 
 /// Decides the port: the listener's where asked; a scheme's own port is not written.
-fn bind_redirect(redirect: &Redirect, listener: PortNumber) -> Redirect {
+fn bind_redirect(redirect: &Redirect, client: &RouteClient) -> Redirect {
     let port = match redirect.port {
-        RedirectPort::Listener => RedirectPort::Number(listener),
+        RedirectPort::Listener => RedirectPort::Number(client.port),
         other => other,
     };
-    let https = redirect.scheme == "https";
+    let https = redirect.scheme == "https" || redirect.scheme.is_empty() && client.secure;
     let port = match port {
         RedirectPort::Number(n) if n.get() == if https { 443 } else { 80 } => RedirectPort::Default,
         other => other,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayRef, Kind, ObjectId, ProxyClass, ProxyKind, RouteSource, RouteTables, RuleHead, Scope, Table,
+    ChainContent, GatewayPort, GatewayRef, Kind, ObjectId, ProxyClass, ProxyKind, RouteSource, RouteTables,
+    RuleHead, Scope, Table,
 };
 
 use crate::gateways::bind_gateway_scope;
@@ -25,7 +26,23 @@ pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         RouteTables::Plain => plain.tables,
         RouteTables::Hosts => plain.tables.into_iter().map(with_hosts).collect(),
     };
-    Scope { tables, delegates }
+    let ports = match class.route_tables {
+        RouteTables::Plain => plain.ports,
+        RouteTables::Hosts => plain.ports.into_iter().map(port_with_hosts).collect(),
+    };
+    Scope { tables, ports, delegates }
+}
+
+/// The same port, of tables whose virtual hosts are resources of their own.
+fn port_with_hosts(mut port: GatewayPort) -> GatewayPort {
+    let mut listener = Arc::unwrap_or_clone(port.listener);
+    for chain in &mut listener.chains {
+        if let ChainContent::Http(table) = &mut chain.content {
+            *table = hosts_table_name(table);
+        }
+    }
+    port.listener = Arc::new(listener);
+    port
 }
 
 /// A table whose virtual hosts are resources of their own has another name: Envoy must never see one become the other.

@@ -308,6 +308,7 @@ impl<'a> Mesh<'a> {
             namespace: self.class.namespace.clone(),
             gateway: GatewayRef::Mesh,
             port,
+            secure: false,
             labels,
             selecting: self.selecting.clone(),
             chosen: self.chosen.clone(),

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_ir::{
-    BarePods, CapturedListener, ClusterRef, DestinationRuleSet, DestinationRuleSetId, EndpointSet,
-    ForeignRules, GatewayHead, GatewayRef, Hostname, Imports, Kind, NamespaceDestinationRules, ObjectId,
-    PodHead, PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope, ServiceHead,
-    ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery,
+    BarePods, CapturedListener, ClusterRef, ConnectionRules, DestinationRuleSet, DestinationRuleSetId,
+    EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports, Kind, NamespaceDestinationRules,
+    ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope,
+    SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead,
+    TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -18,6 +19,8 @@ pub enum Index {
     Kind(Kind),
     /// All objects of a kind in a namespace.
     InNamespace(Kind, Arc<str>),
+    /// Gateways that name this Secret.
+    NamesSecret(ObjectId),
     /// VirtualServices with a rule that delegates to this one.
     DelegatesTo(ObjectId),
     /// ServiceEntries that define this host.
@@ -45,6 +48,8 @@ pub trait Inputs {
     /// Whether a Service without EndpointSlices takes the Pods that its selector matches (directories have
     /// no controllers that would write slices).
     fn pods_as_endpoints(&self) -> bool;
+    /// The time, in hours since 1970; `None`: it is not known. A read of it is asked again each hour.
+    fn hour(&self) -> Option<i64>;
     /// The objects of an index, sorted; a read of membership only.
     fn ids(&self, index: &Index) -> Vec<ObjectId>;
 }
@@ -56,6 +61,8 @@ pub trait View: Inputs {
     fn rule_head(&self, vs: &ObjectId) -> Option<Arc<RuleHead>>;
     /// The rules of a VirtualService.
     fn rules(&self, vs: &ObjectId) -> Option<Arc<Rules>>;
+    /// What a VirtualService says about connections that carry no HTTP that we see.
+    fn connection_rules(&self, vs: &ObjectId) -> Option<Arc<ConnectionRules>>;
     /// The mirror fractions of a VirtualService.
     fn shares(&self, vs: &ObjectId) -> Option<Arc<Shares>>;
     /// The services that a Service or ServiceEntry defines.
@@ -69,6 +76,12 @@ pub trait View: Inputs {
     fn sidecars(&self, namespace: &Arc<str>) -> Arc<Vec<(ObjectId, Option<BTreeMap<String, String>>)>>;
     /// What proxies of a namespace with this Sidecar can call.
     fn imports(&self, namespace: &Arc<str>, sidecar: &Option<ObjectId>) -> Arc<Imports>;
+    /// What of a Secret is served; `None`: there is no such Secret.
+    fn secret(&self, secret: &ObjectId) -> Option<Arc<SecretHead>>;
+    /// Which parts of a Secret can be served, whatever they are.
+    fn secret_parts(&self, secret: &ObjectId) -> SecretParts;
+    /// The servers that others keep from being opened.
+    fn server_conflicts(&self) -> Arc<BTreeMap<ObjectId, Vec<ServerConflict>>>;
     /// The DestinationRules of a namespace by host pattern.
     fn namespace_destination_rules(&self, namespace: &Arc<str>) -> Arc<NamespaceDestinationRules>;
     /// Merged DestinationRules.

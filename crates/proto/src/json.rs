@@ -61,9 +61,22 @@ pub fn to_json(type_url: &str, body: &[u8]) -> Result<Value, JsonError> {
     let type_name = descriptor.full_name().to_owned();
     let message = DynamicMessage::decode(descriptor, body)
         .map_err(|source| JsonError::Decode { type_name: type_name.clone(), source })?;
-    message
+    let mut json = message
         .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
-        .map_err(|source| JsonError::Json { type_name, source })
+        .map_err(|source| JsonError::Json { type_name, source })?;
+    if type_url == crate::type_url::SECRET {
+        redact(&mut json);
+    }
+    Ok(json)
+}
+
+/// Takes the private key out of a secret that comes with it: JSON is for people. Where a file holds it, the file is named.
+fn redact(secret: &mut Value) {
+    for key in ["inlineString", "inlineBytes"] {
+        if let Some(text) = secret.pointer_mut(&format!("/tlsCertificate/privateKey/{key}")) {
+            *text = "[redacted]".into();
+        }
+    }
 }
 
 /// Protobuf JSON of a message with every field, those that have their default value too: for tools, which look for

@@ -10,5 +10,7 @@ pub const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listene
 pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 /// `envoy.config.route.v3.VirtualHost`: VHDS.
 pub const VIRTUAL_HOST: &str = "type.googleapis.com/envoy.config.route.v3.VirtualHost";
+/// `envoy.extensions.transport_sockets.tls.v3.Secret`: SDS.
+pub const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 /// `envoy.service.runtime.v3.Runtime`: RTDS.
 pub const RUNTIME: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";

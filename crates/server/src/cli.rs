@@ -428,6 +428,8 @@ pub enum DumpType {
     Vhds,
     /// Runtime layers
     Rtds,
+    /// Secrets, without private keys
+    Sds,
 }
 
 const ASK_HELP: &str = "\

@@ -64,6 +64,7 @@ type Snapshots = Option<Arc<Snapshot>>;
 enum Command {
     Update(Update),
     Settings(Settings),
+    Hour,
     Connect(ProxyId, ProxyNode, RuntimeForms, watch::Sender<Snapshots>),
     Rtds(ProxyId, RuntimeForms, oneshot::Sender<()>),
     /// Somebody is among the [`Gone`].
@@ -158,6 +159,11 @@ impl EngineHandle {
     /// Replaces the settings.
     pub async fn settings(&self, settings: Settings) {
         let _ = self.commands.send(Command::Settings(settings)).await;
+    }
+
+    /// Has what is said of certificates judged again; waits while the engine is behind.
+    pub(crate) async fn another_hour(&self) {
+        let _ = self.commands.send(Command::Hour).await;
     }
 
     /// Takes a proxy in; `None` when the engine is gone.
@@ -360,7 +366,7 @@ impl Owner {
                 self.engine.set_rtds(id, forms);
                 self.questions.push(Question::Settled(id, reply));
             }
-            Command::Gone => {}
+            Command::Gone | Command::Hour => {}
             Command::Look(look) => look(self),
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
             Command::Running(mut pods, reply) => {
@@ -461,6 +467,7 @@ impl Owner {
 
     /// One turn of the engine, and how many new classes it made.
     fn settle(&mut self) -> usize {
+        self.engine.set_time(jiff::Timestamp::now().as_second());
         let start = Instant::now();
         let settled = self.engine.turn();
         self.waiting = settled.waiting > 0;

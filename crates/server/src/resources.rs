@@ -12,6 +12,7 @@ pub fn list_name(resource_type: ResourceType) -> &'static str {
         ResourceType::Route => "routes",
         ResourceType::VirtualHost => "virtualHosts",
         ResourceType::Runtime => "runtime",
+        ResourceType::Secret => "secrets",
     }
 }
 

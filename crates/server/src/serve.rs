@@ -227,6 +227,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     }
     vital.task("sources", feed(updates, engine.clone()));
     vital.work(Work::task("away", whereabouts::follow(engine.clone(), proxies.clone(), peers.clone())))?;
+    vital.task("hours", hours(engine.clone()));
     vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {
         vital.work(Work::task(
@@ -341,6 +342,14 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     }
     let end = tokio::spawn(look_after(vital, stop, drain.clone()));
     Ok(Running { xds, xds_tls, admin, probe, api, metrics, engine, shutdown, drain, end })
+}
+
+/// Has certificates judged again now and then: whether one is still good changes without anybody's doing.
+async fn hours(engine: EngineHandle) -> anyhow::Result<()> {
+    loop {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        engine.another_hour().await;
+    }
 }
 
 /// Hands on what the sources say; `None` in place of an update is somebody else's end, who is vital himself.

@@ -56,11 +56,12 @@ impl Sources {
         let scope = Scope {
             namespaces: namespaces(options.watch_namespaces.as_deref().unwrap_or_default())?,
             selector: options.watch_selector.clone().filter(|text| !text.is_empty()),
+            secrets: options.gateway_secrets.unwrap_or_default(),
         };
         if access.is_none() && scope != Scope::default() {
             return Err(
-                "--watch-namespaces and --watch-selector are about a cluster: name one with --kubeconfig FILE \
-                        or --in-cluster",
+                "--watch-namespaces, --watch-selector and --gateway-secrets are about a cluster: name one with \
+                        --kubeconfig FILE or --in-cluster",
             );
         }
         let keep = keep(options)?;

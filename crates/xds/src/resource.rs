@@ -27,12 +27,21 @@ pub enum ResourceType {
     VirtualHost,
     /// RTDS, `envoy.service.runtime.v3.Runtime`.
     Runtime,
+    /// SDS, `envoy.extensions.transport_sockets.tls.v3.Secret`.
+    Secret,
 }
 
 impl ResourceType {
     /// Every type, in push order.
-    pub const ALL: [ResourceType; 6] =
-        [Self::Cluster, Self::Endpoint, Self::Listener, Self::Route, Self::VirtualHost, Self::Runtime];
+    pub const ALL: [ResourceType; 7] = [
+        Self::Cluster,
+        Self::Endpoint,
+        Self::Listener,
+        Self::Route,
+        Self::VirtualHost,
+        Self::Runtime,
+        Self::Secret,
+    ];
 
     /// The type URL in requests, responses and `Any`s.
     pub const fn type_url(self) -> &'static str {
@@ -43,6 +52,7 @@ impl ResourceType {
             Self::Route => type_url::ROUTE,
             Self::VirtualHost => type_url::VIRTUAL_HOST,
             Self::Runtime => type_url::RUNTIME,
+            Self::Secret => type_url::SECRET,
         }
     }
 
@@ -51,7 +61,7 @@ impl ResourceType {
         Self::ALL.into_iter().find(|ty| ty.type_url() == url)
     }
 
-    /// The name of its discovery service, as in `dump --type`: `cds`, `eds`, `lds`, `rds`, `vhds`, `rtds`.
+    /// The name of its discovery service, as in `dump --type`: `cds`, `eds`, `lds`, `rds`, `vhds`, `rtds`, `sds`.
     pub const fn short_name(self) -> &'static str {
         match self {
             Self::Cluster => "cds",
@@ -60,6 +70,7 @@ impl ResourceType {
             Self::Route => "rds",
             Self::VirtualHost => "vhds",
             Self::Runtime => "rtds",
+            Self::Secret => "sds",
         }
     }
 
@@ -67,9 +78,10 @@ impl ResourceType {
     pub const fn requires(self) -> &'static [Self] {
         match self {
             Self::Cluster => &[Self::Endpoint],
-            Self::Listener | Self::VirtualHost => &[Self::Cluster],
+            Self::Listener => &[Self::Cluster, Self::Secret],
+            Self::VirtualHost => &[Self::Cluster],
             Self::Route => &[Self::Cluster, Self::VirtualHost],
-            Self::Endpoint | Self::Runtime => &[],
+            Self::Endpoint | Self::Runtime | Self::Secret => &[],
         }
     }
 
@@ -117,7 +129,7 @@ impl fmt::Display for Requirement {
 ///
 /// The three encoded forms are one allocation: an entry of a delta response ends with what an entry of a
 /// state-of-the-world response is, and that ends with the body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// The name that proxies subscribe to.
     pub name: Arc<str>,
@@ -126,7 +138,7 @@ pub struct Resource {
     /// The encoded message.
     pub body: Bytes,
     /// What must be there before this is of use: for a cluster the load assignment that it reads, for a route
-    /// configuration (or a listener with routes of its own) the clusters that it names. A route configuration whose
+    /// configuration (or a listener with routes of its own) the clusters that it names, for a listener also its secrets. A route configuration whose
     /// virtual hosts are resources of their own requires one: the marker, which the session makes.
     pub requires: Arc<[Requirement]>,
     /// A print of what no two of a kind may have (a virtual host's domains in its table), 0 for none. Resources with which it
@@ -183,6 +195,13 @@ impl Resource {
     pub(crate) fn required(&self, resource_type: ResourceType) -> impl Iterator<Item = &Arc<str>> {
         let of_type = move |it: &&Requirement| it.resource_type == resource_type;
         self.requires.iter().filter(of_type).map(|it| &it.name)
+    }
+}
+
+/// Without the body: it may hold a private key.
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({} bytes, requires {:?})", self.name, self.version, self.body.len(), self.requires)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Types that umbra does not serve (SDS, ECDS, …) on a stream that carries many.
+//! Types that umbra does not serve (ECDS, …) on a stream that carries many.
 //!
 //! An error would end the stream and with it everything that is served, and silence would leave Envoy waiting for
 //! its initial fetch timeout. The truth is that the names do not exist here: delta says so in

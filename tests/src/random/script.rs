@@ -137,6 +137,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
         },
         locality: t.maybe(3, |t| Locality::parse(t.pick(&["r1/z1", "r2", "", "r1/z2/s1"]))),
         takes_hosts: t.one_in(2),
+        may_have_keys: true,
     }
 }
 
@@ -211,6 +212,7 @@ impl World {
                 interception: Interception::None,
                 locality: None,
                 takes_hosts: false,
+                may_have_keys: true,
             };
             world.apply(&Op::Connect(id, node, rtds));
         }

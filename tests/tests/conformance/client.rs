@@ -362,5 +362,6 @@ fn name_of(any: &Any) -> String {
         ResourceType::Route => RouteConfiguration::decode(body).unwrap().name,
         ResourceType::VirtualHost => VirtualHost::decode(body).unwrap().name,
         ResourceType::Runtime => Runtime::decode(body).unwrap().name,
+        ResourceType::Secret => panic!("no script asks for secrets"),
     }
 }

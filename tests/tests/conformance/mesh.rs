@@ -101,7 +101,7 @@ pub(crate) fn full_name(ty: ResourceType, word: &str) -> String {
     let port = || 8000 + number(service.chars().next().unwrap());
     match (word, ty) {
         ("EMPTY", _) => String::new(),
-        ("*", _) | (_, ResourceType::Runtime) => word.to_owned(),
+        ("*", _) | (_, ResourceType::Runtime | ResourceType::Secret) => word.to_owned(),
         (_, ResourceType::Listener) => format!("127.0.0.1_{}", port()),
         (_, ResourceType::Route) => port().to_string(),
         (_, ResourceType::VirtualHost) => {
@@ -130,7 +130,7 @@ pub(crate) fn short_name(ty: ResourceType, name: &str) -> Option<String> {
         ResourceType::Listener => name.rsplit('_').next().and_then(service).map(String::from),
         ResourceType::Route => service(name).map(String::from),
         ResourceType::VirtualHost => name.rsplit(':').next().and_then(service).map(String::from),
-        ResourceType::Runtime => Some(name.to_owned()),
+        ResourceType::Runtime | ResourceType::Secret => Some(name.to_owned()),
     };
     Some(known.unwrap_or_else(|| format!("?{name}")))
 }

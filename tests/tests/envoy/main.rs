@@ -14,6 +14,7 @@ mod endpoints;
 mod explain;
 mod external;
 mod filters;
+mod gateway_tls;
 mod gateways;
 mod hashing;
 mod hosts;

@@ -88,6 +88,7 @@ impl Proxy {
             interception,
             locality: None,
             takes_hosts,
+            may_have_keys: true,
         };
         Ok(Proxy { node, rtds })
     }

@@ -40,13 +40,13 @@ fn token(cluster: &Cluster, namespace: &str, account: &str, more: &[&str]) -> St
 }
 
 /// A token as a projected volume has it: of umbra's audience, bound to a Pod.
-fn bound(cluster: &Cluster, namespace: &str, account: &str, pod: &str) -> String {
+pub(crate) fn bound(cluster: &Cluster, namespace: &str, account: &str, pod: &str) -> String {
     let more = ["--audience", "umbra", "--bound-object-kind", "Pod", "--bound-object-name", pod];
     token(cluster, namespace, account, &more)
 }
 
 /// A node that says these things of itself.
-fn node(id: &str, metadata: &[(&str, &str)], labels: &[(&str, &str)]) -> Node {
+pub(crate) fn node(id: &str, metadata: &[(&str, &str)], labels: &[(&str, &str)]) -> Node {
     let text = |text: &&str| Field { kind: Some(Kind::StringValue((*text).to_owned())) };
     let map = |pairs: &[(&str, &str)]| Struct {
         fields: pairs.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect(),
@@ -93,7 +93,7 @@ async fn ask(cluster: &Cluster, token: Option<&str>, node: &Node, ty: &str, delt
     waited.await.expect("an answer")
 }
 
-fn authorize(token: Option<&str>, metadata: &mut tonic::metadata::MetadataMap) {
+pub(crate) fn authorize(token: Option<&str>, metadata: &mut tonic::metadata::MetadataMap) {
     if let Some(token) = token {
         let value = MetadataValue::try_from(format!("Bearer {token}")).expect("a header");
         metadata.insert("authorization", value);
@@ -101,12 +101,12 @@ fn authorize(token: Option<&str>, metadata: &mut tonic::metadata::MetadataMap) {
 }
 
 /// One request, and then nothing more, without an end.
-fn requests<T: Send + 'static>(first: T) -> impl tokio_stream::Stream<Item = T> + Send + 'static {
+pub(crate) fn requests<T: Send + 'static>(first: T) -> impl tokio_stream::Stream<Item = T> + Send + 'static {
     use tokio_stream::StreamExt;
     tokio_stream::once(first).chain(tokio_stream::pending())
 }
 
-async fn next<T>(mut answers: Streaming<T>) -> Result<T, Code> {
+pub(crate) async fn next<T>(mut answers: Streaming<T>) -> Result<T, Code> {
     match answers.message().await {
         Ok(Some(first)) => Ok(first),
         Ok(None) => Err(Code::Ok),
@@ -115,7 +115,7 @@ async fn next<T>(mut answers: Streaming<T>) -> Result<T, Code> {
 }
 
 /// Two namespaces with a Pod each, of which one is the gateway of a Gateway.
-async fn world(cluster: &Cluster) -> (String, String) {
+pub(crate) async fn world(cluster: &Cluster) -> (String, String) {
     cluster.install_crds("istio");
     for namespace in ["shop", "bank"] {
         cluster.kubectl(&["create", "namespace", namespace]);

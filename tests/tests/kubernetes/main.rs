@@ -28,6 +28,7 @@ mod rights;
 mod rollouts;
 mod scale;
 mod scoping;
+mod secrets;
 mod status;
 mod stop;
 mod web;

@@ -2,6 +2,7 @@
 //! leaves it out), so that the two cannot disagree.
 
 pub mod budget;
+pub mod connection;
 pub mod cors;
 pub mod egress;
 pub mod fault;
@@ -10,6 +11,7 @@ pub mod matching;
 pub mod policy;
 pub mod regex;
 pub mod rule;
+pub mod server;
 
 use umbra_ir::{Code, PortNumber, Severity};
 

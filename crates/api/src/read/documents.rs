@@ -172,14 +172,20 @@ impl Reader {
             return self.unnamed(tree, kind);
         };
         let depth = match kind {
-            Kind::Pod | Kind::EndpointSlice | Kind::Namespace | Kind::Node => 0,
+            Kind::Pod | Kind::Secret | Kind::EndpointSlice | Kind::Namespace | Kind::Node => 0,
             _ => usize::MAX,
         };
         let positions = tree.positions(depth);
         let read = envelope::read(tree, &id);
         for unknown in read.unknown {
             let hint = did_you_mean(&unknown.key, unknown.fields);
-            let message = format!("unknown field, ignored{hint}");
+            let of_bytes = unknown.path.starts_with("spec.tls[") || unknown.path.starts_with("spec.tcp[");
+            let message = match kind == Kind::VirtualService && of_bytes && unknown.key.starts_with("mirror")
+            {
+                true => "no such field: Envoy copies requests, not connections; nothing is mirrored here"
+                    .to_owned(),
+                false => format!("unknown field, ignored{hint}"),
+            };
             let diagnostic = Diagnostic::new(Code::UnknownField, &id, unknown.path, message);
             self.push(diagnostic, unknown.at);
         }

@@ -16,6 +16,7 @@ use crate::types::core::{
 use crate::types::object::{
     DestinationRule, Gateway, Meta, Object, ServiceEntry, Sidecar, VirtualService, Workload,
 };
+use crate::types::secret::{Secret, SecretTexts, Texts};
 
 /// The label by which a slice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -40,6 +41,14 @@ struct RawSlice {
     address_type: String,
     endpoints: Vec<Endpoint>,
     ports: Vec<EndpointPort>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawSecret {
+    metadata: RawMeta,
+    data: Texts<true>,
+    string_data: Texts<false>,
 }
 
 #[derive(Default, Deserialize)]
@@ -153,6 +162,7 @@ pub(crate) fn read(tree: &mut Tree, id: &ObjectId) -> Read {
         }),
         Kind::EndpointSlice => typed(tree, id, Rules::Core, slice),
         Kind::Pod => typed(tree, id, Rules::Core, pod),
+        Kind::Secret => typed(tree, id, Rules::Core, secret),
         Kind::Namespace => typed(tree, id, Rules::Core, |meta, _: Envelope<IgnoredAny>| {
             Object::Namespace(Namespace { meta })
         }),
@@ -173,6 +183,12 @@ impl<S> HasMeta for Envelope<S> {
 }
 
 impl HasMeta for RawSlice {
+    fn take_meta(&mut self) -> RawMeta {
+        std::mem::take(&mut self.metadata)
+    }
+}
+
+impl HasMeta for RawSecret {
     fn take_meta(&mut self) -> RawMeta {
         std::mem::take(&mut self.metadata)
     }
@@ -244,6 +260,11 @@ fn slice(meta: Meta, raw: RawSlice) -> Object {
         endpoints: raw.endpoints,
         ports: raw.ports,
     })
+}
+
+fn secret(meta: Meta, raw: RawSecret) -> Object {
+    let held = SecretTexts::of(raw.data, raw.string_data);
+    Object::Secret(Box::new(Secret { meta, held, before: SecretTexts::default(), gone: false }))
 }
 
 fn pod(meta: Meta, raw: RawPod) -> Object {

@@ -7,6 +7,7 @@ pub mod http_action;
 pub mod http_route;
 pub mod object;
 pub mod scalar;
+pub mod secret;
 pub mod service_entry;
 pub mod sidecar;
 pub mod traffic_policy;

@@ -8,6 +8,7 @@ use umbra_ir::{Kind, ObjectId};
 use super::core::{EndpointSlice, Namespace, Node, Pod, Service};
 use super::destination_rule::DestinationRuleSpec;
 use super::gateway::GatewaySpec;
+use super::secret::Secret;
 use super::service_entry::{ServiceEntrySpec, WorkloadEntry};
 use super::sidecar::SidecarSpec;
 use super::virtual_service::VirtualServiceSpec;
@@ -101,6 +102,8 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// core Pod.
     Pod(Pod),
+    /// core Secret.
+    Secret(Box<Secret>),
     /// core Namespace.
     Namespace(Namespace),
     /// core Node.
@@ -120,6 +123,7 @@ impl Object {
             Object::Service(_) => Kind::Service,
             Object::EndpointSlice(_) => Kind::EndpointSlice,
             Object::Pod(_) => Kind::Pod,
+            Object::Secret(_) => Kind::Secret,
             Object::Namespace(_) => Kind::Namespace,
             Object::Node(_) => Kind::Node,
         }
@@ -137,6 +141,7 @@ impl Object {
             Object::Service(o) => &o.meta,
             Object::EndpointSlice(o) => &o.meta,
             Object::Pod(o) => &o.meta,
+            Object::Secret(o) => &o.meta,
             Object::Namespace(o) => &o.meta,
             Object::Node(o) => &o.meta,
         }

@@ -1,12 +1,11 @@
 //! Gateway.
 
-use std::net::IpAddr;
+use umbra_ir::{Code, Protocol, Severity};
 
 use super::Report;
 use super::service_entry::protocol;
-use umbra_ir::{Code, Severity};
-
 use crate::check::check_host;
+use crate::check::server::{asks_clients, check_cipher, check_server, server_protocol};
 use crate::types::gateway::{GatewaySpec, Server, ServerTlsMode, ServerTlsSettings};
 
 const SERVER_LEFT_OUT: &str = "the server is left out";
@@ -27,17 +26,11 @@ pub(super) fn validate(report: &mut Report, spec: &GatewaySpec) {
             report.add_as(Severity::Warning, Code::DuplicateName, format!("{path}.port.name"), message);
         }
         hosts(report, &path, server);
-        if let Some(tls) = &server.tls {
-            validate_tls(report, &format!("{path}.tls"), tls, server);
-        }
-        if server.bind.starts_with("unix:") {
-            report.not_acted_on(
-                format!("{path}.bind"),
-                &format!("sockets of the Unix domain; {SERVER_LEFT_OUT}"),
-            );
-        } else if !server.bind.is_empty() && server.bind.parse::<IpAddr>().is_err() {
-            let message = format!("{:?} is no IP address; {SERVER_LEFT_OUT}", server.bind);
-            report.add(Code::InvalidAddress, format!("{path}.bind"), message);
+        match check_server(server) {
+            Err((field, problem)) => report.problem(format!("{path}.{field}"), problem, SERVER_LEFT_OUT),
+            Ok(()) => server.tls.iter().for_each(|tls| {
+                validate_tls(report, &format!("{path}.tls"), tls, server);
+            }),
         }
         if !server.default_endpoint.is_empty() {
             report.not_acted_on(format!("{path}.defaultEndpoint"), "only rules decide where requests go");
@@ -60,16 +53,7 @@ fn validate_port(report: &mut Report, path: &str, server: &Server) {
             "deprecated and without effect, as in Istio: the router's Service says which port is opened";
         report.add_as(Severity::Warning, Code::Deprecated, format!("{path}.port.targetPort"), message);
     }
-    let field = format!("{path}.port.protocol");
-    protocol(report, &field, &port.protocol);
-    let word = port.protocol.to_ascii_uppercase();
-    if matches!(word.as_str(), "HTTPS" | "TLS" | "TCP" | "UDP" | "MONGO" | "REDIS" | "MYSQL") {
-        report.not_acted_on(field, &format!("servers that speak {word}; the port is not opened"));
-        if matches!(word.as_str(), "HTTPS" | "TLS") && server.tls.is_none() {
-            let message = format!("{word} needs tls; {SERVER_LEFT_OUT}");
-            report.add(Code::ConflictingFields, format!("{path}.tls"), message);
-        }
-    }
+    protocol(report, &format!("{path}.port.protocol"), &port.protocol);
 }
 
 fn hosts(report: &mut Report, path: &str, server: &Server) {
@@ -101,60 +85,52 @@ fn hosts(report: &mut Report, path: &str, server: &Server) {
     }
 }
 
+/// What has no effect in a server that is opened.
 fn validate_tls(report: &mut Report, path: &str, tls: &ServerTlsSettings, server: &Server) {
-    let word = server.port.as_ref().map(|p| p.protocol.to_ascii_uppercase()).unwrap_or_default();
-    let secure = matches!(word.as_str(), "HTTPS" | "TLS");
-    if tls.https_redirect {
-        if secure {
-            let message = format!("has no effect on a port that speaks {word}");
-            report.add_as(
-                Severity::Warning,
-                Code::ConflictingFields,
-                format!("{path}.httpsRedirect"),
-                message,
-            );
-        }
-        let certificates = !tls.server_certificate.is_empty() || !tls.credential_name.is_empty();
-        if !secure && (tls.mode != ServerTlsMode::Passthrough || certificates) {
-            let message = "beside httpsRedirect on a plaintext port nothing else has an effect";
-            report.add_as(Severity::Warning, Code::ConflictingFields, path, message);
+    let protocol = server_protocol(server);
+    let secure = matches!(protocol, Protocol::Https | Protocol::Tls);
+    let certificates = !tls.server_certificate.is_empty()
+        || !tls.private_key.is_empty()
+        || !tls.credential_name.is_empty()
+        || !tls.credential_names.is_empty()
+        || !tls.tls_certificates.is_empty();
+    let mut idle = |field: &str, message: String| {
+        report.add_as(Severity::Warning, Code::ConflictingFields, format!("{path}{field}"), message);
+    };
+    if !secure {
+        if tls.mode != ServerTlsMode::Passthrough || certificates {
+            idle("", "beside httpsRedirect on a plaintext port nothing else has an effect".to_owned());
         }
         return;
     }
-    if !secure {
-        let message =
-            format!("tls on a port that speaks {word:?} is httpsRedirect or nothing; {SERVER_LEFT_OUT}");
-        return report.add(Code::ConflictingFields, path, message);
+    if tls.https_redirect {
+        idle(".httpsRedirect", format!("has no effect on a port that speaks {}", protocol.as_str()));
     }
-    report.not_acted_on(path, "TLS is neither terminated nor passed through; the port is not opened");
-    let pair = !tls.server_certificate.is_empty() && !tls.private_key.is_empty();
-    let secret = !tls.credential_name.is_empty() || !tls.credential_names.is_empty();
-    let files = !tls.server_certificate.is_empty() || !tls.private_key.is_empty();
-    let sources = [
-        ("credentialName", !tls.credential_name.is_empty()),
-        ("credentialNames", !tls.credential_names.is_empty()),
-        ("tlsCertificates", !tls.tls_certificates.is_empty()),
-        ("serverCertificate", files),
-    ];
-    report.one_of(path, &sources, SERVER_LEFT_OUT);
-    match tls.mode {
-        ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
-            if !pair && !secret && tls.tls_certificates.is_empty() {
-                let message = format!(
-                    "{} needs a certificate: credentialName, or serverCertificate and privateKey; {SERVER_LEFT_OUT}",
-                    tls.mode.as_str()
-                );
-                report.add(Code::ConflictingFields, path, message);
+    let mode = tls.mode.as_str();
+    if tls.mode == ServerTlsMode::Passthrough {
+        if certificates {
+            idle(
+                "",
+                format!("{mode} uses no certificate of the gateway's; those written here have no effect"),
+            );
+        }
+        return;
+    }
+    if !asks_clients(tls.mode) {
+        for (field, present) in [
+            (".subjectAltNames", !tls.subject_alt_names.is_empty()),
+            (".verifyCertificateSpki", !tls.verify_certificate_spki.is_empty()),
+            (".verifyCertificateHash", !tls.verify_certificate_hash.is_empty()),
+            (".caCertificates", !tls.ca_certificates.is_empty()),
+            (".caCertCredentialName", !tls.ca_cert_credential_name.is_empty()),
+            (".caCrl", !tls.ca_crl.is_empty()),
+        ] {
+            if present {
+                idle(field, format!("{mode} asks clients for no certificate; it has no effect"));
             }
         }
-        ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough | ServerTlsMode::IstioMutual => {
-            if files || secret {
-                let message = format!(
-                    "{} uses no certificate of the gateway's; those written here have no effect",
-                    tls.mode.as_str()
-                );
-                report.add_as(Severity::Warning, Code::ConflictingFields, path, message);
-            }
-        }
+    }
+    for (index, name) in tls.cipher_suites.iter().enumerate() {
+        report.check(format!("{path}.cipherSuites[{index}]"), check_cipher(name), "it is left out");
     }
 }

@@ -4,6 +4,7 @@
 //! message says what happens instead. What Istio refuses and umbra serves all the same is a warning.
 
 mod balancers;
+mod connection;
 mod destination_rule;
 mod filters;
 mod gateway;
@@ -41,6 +42,7 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         Object::Service(_)
         | Object::EndpointSlice(_)
         | Object::Pod(_)
+        | Object::Secret(_)
         | Object::Namespace(_)
         | Object::Node(_) => {}
     }

@@ -3,7 +3,7 @@
 use umbra_ir::budget::MIRRORS;
 use umbra_ir::{Code, Hostname};
 
-use super::{Report, http_route, unreachable};
+use super::{Report, connection, http_route, unreachable};
 use crate::check::budget::{kept_mirrors, written_mirrors};
 use crate::check::check_host;
 use crate::types::http_route::HttpRoute;
@@ -16,11 +16,8 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
     hosts(report, spec);
     gateways(report, spec);
     report.export_to(&spec.export_to, false);
-    if !spec.tls.is_empty() {
-        report.not_acted_on("spec.tls", "rules for passed-through TLS; such connections are not served");
-    }
-    if !spec.tcp.is_empty() {
-        report.not_acted_on("spec.tcp", "rules for TCP; such connections are not served");
+    if !spec.hosts.is_empty() {
+        connection::validate(report, spec);
     }
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
         report.add(Code::NoRules, "spec", "no rules at all; the object has no effect");

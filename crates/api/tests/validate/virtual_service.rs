@@ -80,7 +80,7 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
     (
         "tcp and tls",
         "hosts: [a]\ntcp: [{route: [{destination: {host: a}}]}]\ntls: [{match: [{sniHosts: [a]}]}]",
-        &["warning NotActedOn spec.tls", "warning NotActedOn spec.tcp"],
+        &["error NoAction spec.tls[0].route"],
     ),
     // Mirrors.
     ("mirror", rule!("mirror: {host: b}\n  mirrorPercentage: {value: 12.5}"), &[]),

@@ -25,6 +25,9 @@ impl Manifest {
         let own = served.scope.tables.values().filter_map(|table| table.listener.clone());
         let listeners =
             own.map(Key::Listener).chain(served.captured.iter().cloned().map(Key::CapturedListener));
+        let ports = served.scope.ports.iter().map(|port| Key::GatewayListener(port.listener.clone()));
+        let listeners = listeners.chain(ports);
+        let credentials = served.credentials.iter().cloned().map(Key::Credential);
         let built_in = served.built_in.iter().copied().map(Key::BuiltInCluster);
         let logs = served.logs.then(Key::LogCluster);
         let tables = served.scope.tables.iter().flat_map(|(name, table)| table_keys(class, name, table));
@@ -37,6 +40,7 @@ impl Manifest {
             .chain(listeners)
             .chain(tables)
             .chain(runtime)
+            .chain(credentials)
         {
             if let Some(name) = key.resource_name() {
                 // Of two clusters of one name the first counts.

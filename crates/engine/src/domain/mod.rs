@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use umbra_envoy::{Built, EncodedRoutes, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
-    BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, DestinationRuleSet,
-    DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports,
-    Listener, LogService, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass,
-    ProxyKind, ProxyNode, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope,
+    BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, ConnectionRules, Credential,
+    DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead,
+    GatewayListener, GatewayRef, Hostname, Imports, Listener, LogService, MirrorState,
+    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteRefs,
+    RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict,
     ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
@@ -34,6 +35,9 @@ computed! {
         1 Rules(id: ObjectId) -> Option<Arc<Rules>>, as rules = front::rules(view, id);
         /// A VirtualService's percentages.
         1 Shares(id: ObjectId) -> Option<Arc<Shares>>, as shares = front::shares(view, id);
+        /// What a VirtualService says about connections that carry no HTTP that we see.
+        1 ConnectionRules(id: ObjectId) -> Option<Arc<ConnectionRules>>, as connection_rules
+            = front::connection_rules(view, id);
         /// The services that an object defines.
         1 ServiceHeads(id: ObjectId) -> Arc<Vec<Arc<ServiceHead>>>, as service_heads
             = Arc::new(front::service_heads(view, id));
@@ -49,6 +53,17 @@ computed! {
             = Arc::new(umbra_istio::select_namespace_destination_rules(view, namespace));
         /// DestinationRules, merged.
         1 DestinationRuleSet(id: DestinationRuleSetId) -> Arc<DestinationRuleSet>, as destination_rule_set = Arc::new(umbra_istio::merge_destination_rules(view, id));
+        /// What of a Secret is served.
+        1 Secret(id: ObjectId) -> Option<Arc<SecretHead>>, as secret = umbra_core::resolve_secret_head(view, id).map(Arc::new);
+        /// Which parts of it can be served.
+        2 SecretParts(id: ObjectId) -> SecretParts, as secret_parts = {
+                let head = view.secret(id);
+                let pair = head.as_ref().is_some_and(|head| head.pair.is_some());
+                SecretParts { pair, authorities: head.is_some_and(|head| head.authorities.is_some()) }
+            };
+        /// The servers that others keep from being opened.
+        2 ServerConflicts() -> Arc<BTreeMap<ObjectId, Vec<ServerConflict>>>, as server_conflicts
+            = Arc::new(umbra_mesh::select_server_conflicts(view));
         /// The label keys that failover compares clients and endpoints by.
         2 PlaceLabels() -> Option<Arc<BTreeSet<String>>>, as place_labels
             = umbra_mesh::select_place_labels(view).map(Arc::new);
@@ -177,6 +192,12 @@ computed! {
         /// A listener of a captured sidecar.
         11 CapturedListener(listener: CapturedListener) named Listener umbra_envoy::captured_listener_name(listener)
             => Some(umbra_envoy::build_captured_listener(listener, &view.settings()));
+        /// A listener of a gateway that tells connections apart before HTTP is spoken.
+        11 GatewayListener(listener: Arc<GatewayListener>) named Listener umbra_envoy::gateway_listener_name(listener)
+            => Some(umbra_envoy::build_gateway_listener(listener, &view.settings()));
+        /// A certificate or an authority.
+        11 Credential(credential: Credential) named Secret credential.name()
+            => umbra_envoy::build_credential(credential, &secrets(view, credential));
         /// A cluster that no service is behind.
         11 BuiltInCluster(cluster: BuiltInCluster) named Cluster cluster.name().into()
             => Some(umbra_envoy::build_built_in_cluster(*cluster));
@@ -207,6 +228,7 @@ fn resource(resource_type: ResourceType, built: Option<Built>) -> Option<Arc<Res
     let required = |it| match it {
         umbra_envoy::Requirement::Cluster(name) => Requirement::new(ResourceType::Cluster, name),
         umbra_envoy::Requirement::LoadAssignment(name) => Requirement::new(ResourceType::Endpoint, name),
+        umbra_envoy::Requirement::Secret(name) => Requirement::new(ResourceType::Secret, name),
         umbra_envoy::Requirement::VirtualHost(name) => Requirement::new(ResourceType::VirtualHost, name),
     };
     built.map(|Built { name, body, requires, exclusive }| {
@@ -217,6 +239,11 @@ fn resource(resource_type: ResourceType, built: Option<Built>) -> Option<Arc<Res
 
 fn log_service(settings: &Settings) -> Option<&LogService> {
     settings.access_log.as_ref()?.service.as_ref()
+}
+
+/// The Secrets of a credential, so far as they are there.
+fn secrets(view: &EngineView<'_, '_>, credential: &Credential) -> Vec<Arc<SecretHead>> {
+    credential.secrets().iter().filter_map(|id| view.secret(id)).collect()
 }
 
 fn encoded_routes(view: &EngineView<'_, '_>, spec: &VirtualHostSpec) -> Vec<Arc<EncodedRoutes>> {

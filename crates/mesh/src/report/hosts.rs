@@ -13,7 +13,7 @@ use super::ownership::report_foreign_host;
 use super::targets::{Caller, report_rule};
 use crate::{Report, View};
 
-use crate::gateways::intersection;
+use crate::gateway_heads::intersection;
 use crate::ownership::counts_beside;
 use crate::services::select_services_named;
 use crate::sidecar::LITERAL_PORT;
@@ -152,10 +152,15 @@ fn report_at_gateway(
         let message = format!("{gateway} does not exist: the rules are not served there");
         return unserved(report, Code::GatewayNotFound, message);
     };
-    let admitted = gateway_head.servers.iter().map(|server| (server.port, intersection(server, head).len()));
+    let has_connections = view.connection_rules(&head.id).is_some();
+    let http = gateway_head.servers.iter().filter(|server| server.kind().is_http());
+    let admitted = http.map(|server| (server.port, intersection(server, head).len()));
     let admitted: Vec<_> = admitted.filter(|(_, hosts)| *hosts > 0).collect();
     let ports: BTreeSet<PortNumber> = admitted.iter().map(|(port, _)| *port).collect();
     report_virtual_hosts(head, rules, field, admitted.iter().map(|(_, hosts)| hosts).sum(), report);
+    if ports.is_empty() && rules.rules.is_empty() && has_connections {
+        return Vec::new();
+    }
     if ports.is_empty() {
         let message = format!(
             "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"
@@ -172,6 +177,7 @@ fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: Port
         namespace: namespace.clone(),
         gateway,
         port,
+        secure: false,
         labels: Arc::default(),
         selecting: Arc::default(),
         chosen: Arc::default(),

@@ -2,6 +2,7 @@
 //! proxy connected.
 
 mod budget;
+mod gateways;
 mod hosts;
 mod ownership;
 mod ports;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umbra_ir::{ClusterRef, Diagnostic, MirrorPlace, MirrorState, ObjectReport, Severity};
 
+pub use gateways::{report_connections, report_gateway};
 pub use hosts::report_rules;
 pub use ownership::report_foreign_rules;
 pub use ports::report_ports;

@@ -104,7 +104,12 @@ fn told(proxy: String, config: &ProxyConfig) -> Told {
     });
     Told {
         proxy,
-        resources: ResourceType::ALL.into_iter().flat_map(of).collect(),
+        // Keys are nobody's business but of the proxy that ends TLS with them.
+        resources: ResourceType::ALL
+            .into_iter()
+            .filter(|ty| *ty != ResourceType::Secret)
+            .flat_map(of)
+            .collect(),
         written: written.collect(),
     }
 }

@@ -27,6 +27,8 @@ pub(super) fn dump(args: &DumpArgs) -> anyhow::Result<ExitCode> {
     let (mut engine, assemble) =
         take_in(Engine::new(Options { settings: config.settings, pods_as_endpoints: true }), loaded);
     let id = ProxyId(1);
+    node.may_have_keys = true;
+    engine.set_time(jiff::Timestamp::now().as_second());
     engine.connect(id, node, true);
     engine.settle();
     let snapshot = engine.snapshot(id).context("the engine made no snapshot")?;
@@ -50,6 +52,7 @@ fn types(wanted: &[DumpType]) -> Vec<ResourceType> {
         DumpType::Rds => ResourceType::Route,
         DumpType::Vhds => ResourceType::VirtualHost,
         DumpType::Rtds => ResourceType::Runtime,
+        DumpType::Sds => ResourceType::Secret,
     };
     if wanted.is_empty() {
         ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost).collect()

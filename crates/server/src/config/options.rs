@@ -59,6 +59,18 @@ pub struct Options {
     /// Read only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries, Gateways and Sidecars with these labels
     #[arg(long, env = "UMBRA_WATCH_SELECTOR", value_name = "LABELS")]
     pub watch_selector: Option<String>,
+    /// Read the Secrets of the cluster that Gateways name, each by its name, for gateways that have proven who they are
+    #[arg(
+        long,
+        env = "UMBRA_GATEWAY_SECRETS",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub gateway_secrets: Option<bool>,
     /// Keep the cluster's last good state in this folder, to serve when the API server is away at the start [default: none]
     #[arg(long, env = "UMBRA_LAST_GOOD", value_name = "PATH")]
     pub last_good: Option<PathBuf>,

@@ -141,6 +141,7 @@ impl Stage {
             interception: Interception::None,
             locality: None,
             takes_hosts: false,
+            may_have_keys: false,
         };
         let id = engine.next_id();
         let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());

@@ -17,6 +17,7 @@ use super::kept::{Keep, Kept};
 use super::listwatch::{ListWatch, Message};
 use super::merge::Merge;
 use super::resource::Resource;
+use super::secrets::SecretWatches;
 use super::status::AllObserved;
 use crate::{Update, Watch, Work};
 
@@ -34,6 +35,8 @@ pub struct Scope {
     /// Only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries, Gateways and Sidecars with these labels, as for
     /// `kubectl --selector`. Services, EndpointSlices and Pods are not limited: they don't carry the labels of rules.
     pub selector: Option<String>,
+    /// Also the Secrets that Gateways name, each by its name.
+    pub secrets: bool,
 }
 
 impl fmt::Display for Scope {
@@ -45,12 +48,13 @@ impl fmt::Display for Scope {
 impl Scope {
     fn watches(&self) -> Vec<WatchId> {
         if self.namespaces.is_empty() {
-            return Kind::all().map(|kind| WatchId { kind, namespace: None }).collect();
+            let kinds = Kind::all().filter(|kind| !kind.facts().by_name);
+            return kinds.map(|kind| WatchId { kind, namespace: None }).collect();
         }
         let mut namespaces = self.namespaces.clone();
         namespaces.sort();
         namespaces.dedup();
-        let kinds = Kind::all().filter(|kind| kind.is_namespaced());
+        let kinds = Kind::all().filter(|kind| kind.is_namespaced() && !kind.facts().by_name);
         kinds
             .flat_map(|kind| {
                 namespaces.iter().map(move |name| WatchId { kind, namespace: Some(name.clone()) })
@@ -107,7 +111,10 @@ pub fn watch_cluster(
     }
     let (files, reading) = files.map(|files| (files.updates, files.work)).unzip();
     work.extend(reading);
-    work.push(Work::task("collector", collect(inbox, files, publish, publish_observed, out)));
+    let secrets = scope.secrets.then(|| SecretWatches::new(server.client.clone()));
+    let namespaces = scope.namespaces.clone();
+    let secrets = secrets.map(|watches| Secrets { watches, namespaces, since: None });
+    work.push(Work::task("collector", collect(inbox, files, secrets, publish, publish_observed, out)));
     Cluster { updates, health, observed, work }
 }
 
@@ -115,6 +122,7 @@ pub fn watch_cluster(
 async fn collect(
     mut inbox: mpsc::Receiver<Message>,
     mut files: Option<mpsc::Receiver<Update>>,
+    mut secrets: Option<Secrets>,
     health: watch::Sender<Health>,
     observed: watch::Sender<AllObserved>,
     out: mpsc::Sender<Update>,
@@ -123,7 +131,13 @@ async fn collect(
     // The first update is sent even when it is empty: it says that there is nothing.
     let (mut first, mut synced, mut loaded) = (true, false, files.is_none());
     loop {
-        let due = synced && loaded && (first || merge.is_dirty());
+        let complete = synced && loaded;
+        if let Some(secrets) = secrets.as_mut().filter(|_| complete) {
+            secrets.follow(&mut merge);
+        }
+        // A gateway must not lose a server because its certificate comes a moment later than all the rest.
+        let patience = secrets.as_ref().filter(|_| complete && first).and_then(Secrets::patience);
+        let due = complete && patience.is_none() && (first || merge.is_dirty());
         tokio::select! {
             biased;
             message = inbox.recv() => {
@@ -136,6 +150,12 @@ async fn collect(
                 });
                 synced = synced || health.borrow().values().all(|now| now.state != WatchState::Starting);
             }
+            message = next_secret(&mut secrets) => {
+                if let Some(message) = message {
+                    take_in(&mut merge, message.steps, &observed);
+                }
+            }
+            () = at(patience) => {}
             () = at(hold.until()) => take_in(&mut merge, hold.release(), &observed),
             update = next(&mut files) => {
                 let Some(update) = update else { return };
@@ -157,6 +177,41 @@ fn take_in(merge: &mut Merge, steps: Vec<Step>, observed: &watch::Sender<AllObse
     steps.into_iter().for_each(|step| merge.cluster(step));
     if carries {
         observed.send_replace(merge.observed().clone());
+    }
+}
+
+/// The Secrets that Gateways name.
+struct Secrets {
+    watches: SecretWatches,
+    /// Only in these namespaces; empty: in all.
+    namespaces: Vec<Arc<str>>,
+    /// When they were waited for first.
+    since: Option<Instant>,
+}
+
+/// How long the first state waits for Secrets.
+const SECRETS: Duration = Duration::from_secs(5);
+
+impl Secrets {
+    /// Watches what is named now.
+    fn follow(&mut self, merge: &mut Merge) {
+        let mut wanted = merge.wanted_secrets();
+        wanted.retain(|id| self.namespaces.is_empty() || self.namespaces.contains(&id.namespace));
+        self.watches.want(&wanted).iter().for_each(|id| merge.forget(id));
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Until when the first state should wait; `None`: it need not.
+    fn patience(&self) -> Option<Instant> {
+        let until = self.since? + SECRETS;
+        (!self.watches.all_told() && Instant::now() < until).then_some(until)
+    }
+}
+
+async fn next_secret(secrets: &mut Option<Secrets>) -> Option<Message> {
+    match secrets {
+        Some(secrets) => secrets.watches.next().await,
+        None => pending().await,
     }
 }
 

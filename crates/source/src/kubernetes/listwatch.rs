@@ -63,6 +63,8 @@ pub(crate) struct ListWatch {
     id: WatchId,
     resource: Resource,
     selector: Option<String>,
+    /// Only the object of this name.
+    only: Option<String>,
     /// What it was told last in an earlier life, and where it notes what it is told now.
     kept: Option<Kept>,
     started: Instant,
@@ -152,6 +154,7 @@ impl ListWatch {
             id,
             resource,
             selector,
+            only: None,
             kept,
             started,
             cache,
@@ -163,6 +166,12 @@ impl ListWatch {
             pause,
             gone: false,
         }
+    }
+
+    /// Asks for one object alone.
+    pub(crate) fn only(mut self, name: &str) -> Self {
+        self.only = Some(format!("metadata.name={name}"));
+        self
     }
 
     /// Runs until nobody listens.
@@ -286,6 +295,7 @@ impl ListWatch {
     async fn pages(&mut self, path: &str) -> Result<String, Problem> {
         let mut params = ListParams::default().limit(PAGE_SIZE);
         params.label_selector = self.selector.clone();
+        params.field_selector = self.only.clone();
         loop {
             let request = Request::new(path).list(&params).map_err(|e| unreachable(&e))?;
             let page =
@@ -331,6 +341,7 @@ impl ListWatch {
     async fn watch(&mut self, at: &mut Position) -> Result<(), Problem> {
         let mut params = WatchParams::default().timeout(WINDOW);
         params.label_selector = self.selector.clone();
+        params.field_selector = self.only.clone();
         let mut request = Request::new(&at.path).watch(&params, &at.version).map_err(|e| unreachable(&e))?;
         // API servers from 1.37 on compress each event by itself, of which the client reads the first only.
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

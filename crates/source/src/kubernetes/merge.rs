@@ -1,10 +1,10 @@
 //! Files beside the cluster, and what waits to be taken: the core of the collector. No IO, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{Change, Object};
-use umbra_ir::{Diagnostic, ObjectId};
+use umbra_ir::{Diagnostic, Kind, ObjectId};
 
 use super::cache::Step;
 use super::problem;
@@ -22,6 +22,8 @@ pub(crate) struct Merge {
     cluster_diagnostics: BTreeMap<ObjectId, Vec<Diagnostic>>,
     generations: BTreeMap<ObjectId, Option<Generations>>,
     observed: AllObserved,
+    /// The Secrets that each Gateway in force names.
+    secrets: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
     changes: BTreeMap<ObjectId, Change>,
     places: BTreeMap<ObjectId, Option<Place>>,
     dirty: bool,
@@ -56,8 +58,37 @@ impl Merge {
         };
         self.dirty = true;
         if !self.files.contains_key(&id) {
+            self.note_secrets(&id, &change);
             self.changes.insert(id, change);
         }
+    }
+
+    /// Takes out a Secret that is watched no more: nobody names it.
+    pub(crate) fn forget(&mut self, id: &ObjectId) {
+        if self.cluster.remove(id).is_some() && !self.files.contains_key(id) {
+            self.dirty = true;
+            self.changes.insert(id.clone(), Change::Delete(id.clone()));
+        }
+    }
+
+    /// The Secrets that Gateways name.
+    pub(crate) fn wanted_secrets(&self) -> BTreeSet<ObjectId> {
+        self.secrets.values().flatten().cloned().collect()
+    }
+
+    fn note_secrets(&mut self, id: &ObjectId, change: &Change) {
+        if id.kind != Kind::Gateway {
+            return;
+        }
+        let named = match change {
+            Change::Upsert(object) => match &**object {
+                Object::Gateway(gateway) => umbra_api::named_secrets(gateway),
+                _ => BTreeSet::new(),
+            },
+            Change::Delete(_) => BTreeSet::new(),
+        };
+        self.secrets.insert(id.clone(), named);
+        self.secrets.retain(|_, named| !named.is_empty());
     }
 
     /// Takes in what changed in the files.
@@ -82,6 +113,7 @@ impl Merge {
                     None => (id.clone(), Change::Delete(id)),
                 },
             };
+            self.note_secrets(&id, &change);
             self.changes.insert(id, change);
         }
     }

@@ -23,6 +23,7 @@ mod problem;
 mod resource;
 mod review;
 mod rights;
+mod secrets;
 mod status;
 mod told;
 

@@ -269,8 +269,8 @@ fn many_objects_do_not_go_at_one_word() {
     for (before, after, doubted) in [
         (20, namespaces(10), true),
         (20, namespaces(11), false),
-        (10, "apiVersion: v1\nkind: Secret\n".to_owned(), true),
-        (9, "apiVersion: v1\nkind: Secret\n".to_owned(), false),
+        (10, "apiVersion: v1\nkind: ConfigMap\n".to_owned(), true),
+        (9, "apiVersion: v1\nkind: ConfigMap\n".to_owned(), false),
         (30, namespaces(15), true),
         (30, namespaces(16), false),
     ] {

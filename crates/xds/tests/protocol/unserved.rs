@@ -5,7 +5,7 @@ use std::time::Duration;
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use umbra_xds::{Decoded, MAX_UNSERVED_TYPES, Session, SessionError, Variant};
 
-const SDS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+const ECDS: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
 
 fn strings(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -23,7 +23,7 @@ fn delta_says_that_the_names_do_not_exist() {
     ];
     for (names, nonce, expected) in cases {
         let request = DeltaDiscoveryRequest {
-            type_url: SDS.to_owned(),
+            type_url: ECDS.to_owned(),
             resource_names_subscribe: strings(names),
             response_nonce: (*nonce).to_owned(),
             ..Default::default()
@@ -45,7 +45,7 @@ fn state_of_the_world_answers_each_list_of_names_once() {
         &[(&["a"], "", true), (&["a"], "1", false), (&["a", "b"], "1", true), (&["a", "b"], "3", false)];
     for (names, nonce, answered) in cases {
         let request = DiscoveryRequest {
-            type_url: SDS.to_owned(),
+            type_url: ECDS.to_owned(),
             resource_names: strings(names),
             response_nonce: (*nonce).to_owned(),
             ..Default::default()

@@ -77,7 +77,9 @@ impl Known {
     ) -> anyhow::Result<Self> {
         let spec: ProxySpec = proxy.parse().map_err(usage)?;
         let id = ProxyId(nth);
-        engine.connect(id, umbra_istio::parse_node("", &spec.metadata()).map_err(usage)?, true);
+        let mut node = umbra_istio::parse_node("", &spec.metadata()).map_err(usage)?;
+        node.may_have_keys = true;
+        engine.connect(id, node, true);
         engine.settle();
         let snapshot = engine.snapshot(id).context("the engine made no snapshot")?;
         let of =

@@ -53,12 +53,15 @@ fn of_folder(args: &PlanArgs, dir: &Path) -> anyhow::Result<Planned> {
         named => named.iter().map(|it| it.parse()).collect::<Result<Vec<ProxySpec>, _>>().map_err(usage)?,
     };
     let mut engine = Engine::new(Options { settings: config.settings, pods_as_endpoints: true });
+    engine.set_time(jiff::Timestamp::now().as_second());
     let Loaded { changes, places, diagnostics, .. } = now;
     changes.into_iter().for_each(|change| engine.apply(change));
     let mut proxies = BTreeMap::new();
     for (nth, spec) in specs.iter().enumerate() {
         let id = ProxyId(nth as u64);
-        engine.connect(id, umbra_istio::parse_node("", &spec.metadata()).map_err(usage)?, true);
+        let mut node = umbra_istio::parse_node("", &spec.metadata()).map_err(usage)?;
+        node.may_have_keys = true;
+        engine.connect(id, node, true);
         proxies.insert(id, spec.to_string());
     }
     let places = places.into_iter().filter_map(|(id, place)| Some((id, place?))).collect();

@@ -56,6 +56,7 @@ fn judge(config: &Config, paths: Vec<std::path::PathBuf>, loaded: Loaded) -> (Wo
     let (objects, files) = (loaded.changes.len(), loaded.files);
     let options = Options { settings: config.settings.clone(), pods_as_endpoints: true };
     let (mut engine, assemble) = take_in(Engine::new(options), loaded);
+    engine.set_time(jiff::Timestamp::now().as_second());
     engine.settle();
     let found = assemble(&engine);
     (World::new(paths, objects, files, &found), found)
