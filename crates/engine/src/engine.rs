@@ -450,7 +450,7 @@ impl Engine {
                 Object::Pod(pod) => !pod.meta.deleting && !["Succeeded", "Failed"].contains(&&*pod.phase),
                 _ => false,
             },
-            Input::World(_) => false,
+            Input::World(_) | Input::Hour(_) => false,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{AccessLog, ChainContent, GatewayChain, GatewayListener, Listener, Onward, Opening, ProxyKind, Shared};
+use umbra_ir::{ChainContent, GatewayChain, GatewayListener, Listener, Onward, Opening, ProxyKind, Settings, Shared};
 use umbra_proto::envoy::config::core::v3::TrafficDirection;
 use umbra_proto::envoy::config::listener::v3::{self as api, FilterChain, FilterChainMatch, ListenerFilter, listener_filter};
 use umbra_proto::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
@@ -15,7 +15,7 @@ use umbra_proto::envoy::extensions::filters::network::tcp_proxy::v3::{
 };
 use umbra_proto::pack_any;
 
-use crate::access_log::access_log;
+use crate::access_log::{Traffic, access_logs, log_requirement};
 use crate::captured::{filter, onward_name, range};
 use crate::convert::{boolean, positive_duration, socket_address};
 use crate::listener::connection_manager;
@@ -24,7 +24,7 @@ use crate::tls::server_socket;
 use crate::{Built, Requirement};
 
 /// One of them (`envoy.config.listener.v3.Listener`). It requires the clusters and secrets that it names.
-pub fn build_gateway_listener(listener: &GatewayListener, log: Option<&AccessLog>) -> Built {
+pub fn build_gateway_listener(listener: &GatewayListener, settings: &Settings) -> Built {
     let name = gateway_listener_name(listener);
     let looks = |chain: &GatewayChain| !chain.server_names.is_empty() || chain.opening != Opening::Any;
     let inspector = ListenerFilter {
@@ -35,25 +35,20 @@ pub fn build_gateway_listener(listener: &GatewayListener, log: Option<&AccessLog
     let message = api::Listener {
         name: name.to_string(),
         address: Some(socket_address(&listener.address.to_string(), listener.port.get())),
-        filter_chains: listener.chains.iter().map(|it| chain(listener, it, &name, log)).collect(),
+        filter_chains: listener.chains.iter().map(|it| chain(listener, it, &name, settings)).collect(),
         listener_filters: listener.chains.iter().any(looks).then_some(inspector).into_iter().collect(),
         traffic_direction: TrafficDirection::Outbound.into(),
         ..Default::default()
     };
     let clusters = listener.onward().map(|it| Requirement::Cluster(onward_name(it)));
     let secrets = listener.credentials().map(|it| Requirement::Secret(it.name()));
-    let mut requires: Vec<_> = clusters.chain(secrets).collect();
+    let mut requires: Vec<_> = clusters.chain(secrets).chain(log_requirement(settings)).collect();
     requires.sort();
     requires.dedup();
     Built::new(name, &message, requires)
 }
 
-fn chain(
-    listener: &GatewayListener,
-    chain: &GatewayChain,
-    name: &str,
-    log: Option<&AccessLog>,
-) -> FilterChain {
+fn chain(listener: &GatewayListener, chain: &GatewayChain, name: &str, settings: &Settings) -> FilterChain {
     let matches = FilterChainMatch {
         server_names: chain.server_names.iter().map(ToString::to_string).collect(),
         prefix_ranges: chain.networks.iter().map(range).collect(),
@@ -66,8 +61,8 @@ fn chain(
         ..Default::default()
     };
     let (content, alpn) = match &chain.content {
-        ChainContent::Http(table) => (http(listener, chain, table, name, log), &["h2", "http/1.1"][..]),
-        ChainContent::Bytes(shared) => (bytes(shared, name, log), &[][..]),
+        ChainContent::Http(table) => (http(listener, chain, table, name, settings), &["h2", "http/1.1"][..]),
+        ChainContent::Bytes(shared) => (bytes(shared, name, settings), &[][..]),
     };
     FilterChain {
         filter_chain_match: (matches != FilterChainMatch::default()).then_some(matches),
@@ -82,7 +77,7 @@ fn http(
     chain: &GatewayChain,
     table: &Arc<str>,
     name: &str,
-    log: Option<&AccessLog>,
+    settings: &Settings,
 ) -> api::Filter {
     let as_listener = Listener {
         kind: ProxyKind::Router,
@@ -91,7 +86,7 @@ fn http(
         route_config: table.clone(),
         trusted_proxies: listener.trusted_proxies,
     };
-    let mut manager = connection_manager(&as_listener, name, log);
+    let mut manager = connection_manager(&as_listener, name, settings);
     if chain.tls.as_ref().is_some_and(|end| end.client != umbra_ir::ClientCertificate::None) {
         // Who the client is reaches the service, and nobody else's word for it.
         manager.forward_client_cert_details = ForwardClientCertDetails::SanitizeSet.into();
@@ -107,7 +102,7 @@ fn http(
 }
 
 /// Bytes as they are, each connection to one of several by weight.
-fn bytes(shared: &Shared, name: &str, log: Option<&AccessLog>) -> api::Filter {
+fn bytes(shared: &Shared, name: &str, settings: &Settings) -> api::Filter {
     let timeouts = shared.0.iter().filter_map(|(onward, _)| match onward {
         Onward::Service { idle_timeout, .. } => *idle_timeout,
         Onward::BuiltIn(_) => None,
@@ -133,7 +128,7 @@ fn bytes(shared: &Shared, name: &str, log: Option<&AccessLog>) -> api::Filter {
         stat_prefix: prefix,
         cluster_specifier: Some(clusters),
         idle_timeout: timeouts.min().map(positive_duration),
-        access_log: log.map(access_log).into_iter().collect(),
+        access_log: access_logs(settings, Traffic::Bytes),
         ..Default::default()
     };
     filter("envoy.filters.network.tcp_proxy", &proxy)

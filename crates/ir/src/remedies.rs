@@ -128,6 +128,15 @@ impl Code {
             }
             Code::EmptySubset => "Correct the labels, or start Pods that carry them.",
             Code::AddressConflict => "Give each service an address, or a port, of its own.",
+            Code::ServerConflict => "Give the server a port or hosts of its own.",
+            Code::SecretNotFound => {
+                "Create the Secret in the Gateway's namespace with what is missing, or correct the name; in a cluster set `--gateway-secrets`."
+            }
+            Code::SecretBroken => {
+                "Put a certificate, its key and, for an authority, `ca.crt` into the Secret, all in PEM."
+            }
+            Code::SecretGone => "Create the Secret again, or take its name out of the Gateway.",
+            Code::CertificateExpired => "Renew the certificate; proxies take the new one without a restart.",
             Code::GatewayNotFound => {
                 "Correct the name (`namespace/name` for another namespace's), or create the Gateway."
             }

@@ -104,6 +104,7 @@ impl GatewayClient<'_> {
             secure: kind.is_tls(),
             labels: Arc::default(),
             selecting: self.selecting.clone(),
+            chosen: Arc::default(),
             rtds: false,
         };
         // At gateways Istio asks for port and gateway only.

@@ -468,6 +468,7 @@ pub struct DoorArgs {
 #[derive(Debug, Args)]
 #[command(after_help = ASK_HELP)]
 pub struct AskArgs {
+    /// Where to ask.
     #[command(flatten)]
     pub door: DoorArgs,
     /// Only this namespace [default: all]
@@ -513,6 +514,7 @@ pub struct StopArgs {
     /// Write it into the files of this folder, which umbra serves, instead of a cluster
     #[arg(long, env = "UMBRA_DIR", value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Where to ask.
     #[command(flatten)]
     pub door: DoorArgs,
     /// How long to wait for proxies; 0s: not at all

@@ -184,6 +184,7 @@ fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: Port
         secure: false,
         labels: Arc::default(),
         selecting: Arc::default(),
+        chosen: Arc::default(),
         rtds: true,
     }
 }

@@ -385,6 +385,9 @@ mod tests {
             live: 1,
             laggards: Vec::new(),
             excused: vec![slow],
+            stopped: Vec::new(),
+            away: Vec::new(),
+            total_away: 0,
         };
         let answer = PeerAnswer { objects: vec![object], replicas: 1, ..PeerAnswer::default() };
         let (status, verdict) = judge(&id, None, answer);

@@ -246,6 +246,7 @@ mod tests {
             total: 3,
             live: 3,
             laggards: Vec::new(),
+            excused: Vec::new(),
             stopped: Vec::new(),
             away: vec![one(0, "v2 25%")],
             total_away: 1,

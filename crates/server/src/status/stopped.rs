@@ -74,6 +74,7 @@ mod tests {
             total,
             live,
             laggards: (live..total).map(laggard).collect(),
+            excused: Vec::new(),
             stopped: Vec::new(),
             away: Vec::new(),
             total_away: 0,

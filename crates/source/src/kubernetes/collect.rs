@@ -111,7 +111,7 @@ pub fn watch_cluster(
     }
     let (files, reading) = files.map(|files| (files.updates, files.work)).unzip();
     work.extend(reading);
-    let secrets = scope.secrets.then(|| SecretWatches::new(server.client.clone()));
+    let secrets = scope.secrets.then(|| SecretWatches::new(server.client.clone(), resync));
     let namespaces = scope.namespaces.clone();
     let secrets = secrets.map(|watches| Secrets { watches, namespaces, since: None });
     work.push(Work::task("collector", collect(inbox, files, secrets, publish, publish_observed, out)));

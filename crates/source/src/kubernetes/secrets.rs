@@ -2,6 +2,7 @@
 //! enough. None is kept on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::mpsc;
@@ -17,6 +18,8 @@ const MESSAGES: usize = 64;
 /// The watches of Secrets. Dropping it ends them.
 pub(crate) struct SecretWatches {
     client: Client,
+    /// See [`ListWatch::new`].
+    resync: Option<Duration>,
     running: JoinSet<()>,
     watched: BTreeMap<ObjectId, AbortHandle>,
     sender: mpsc::Sender<(ObjectId, Message)>,
@@ -28,10 +31,10 @@ pub(crate) struct SecretWatches {
 
 impl SecretWatches {
     /// None yet.
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client, resync: Option<Duration>) -> Self {
         let (sender, inbox) = mpsc::channel(MESSAGES);
         let (running, watched, silent) = Default::default();
-        SecretWatches { client, running, watched, sender, inbox, silent }
+        SecretWatches { client, resync, running, watched, sender, inbox, silent }
     }
 
     /// Watches just these from now on; answers those that are watched no more.
@@ -50,7 +53,7 @@ impl SecretWatches {
             }
             let (out, mut told) = mpsc::channel(1);
             let of = WatchId { kind: id.kind, namespace: Some(id.namespace.clone()) };
-            let watch = ListWatch::new(self.client.clone(), of, None, None, out).only(&id.name);
+            let watch = ListWatch::new(self.client.clone(), of, None, None, self.resync, out).only(&id.name);
             let (sender, name) = (self.sender.clone(), id.clone());
             let handle = self.running.spawn(async move {
                 let pass_on = async {

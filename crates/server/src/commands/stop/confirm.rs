@@ -179,6 +179,7 @@ mod tests {
                     words: None,
                 })
                 .collect(),
+            excused: Vec::new(),
             stopped: stopped.iter().map(|key| (*key).clone()).collect(),
             away: Vec::new(),
             total_away: 0,
