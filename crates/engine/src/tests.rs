@@ -149,8 +149,8 @@ fn work_follows_the_change() {
         &[&format!("eds outbound|8000|v2|{host}"), &format!("eds outbound|8000||{host}")],
         8,
     );
-    // An edited rule: its routes and their table.
-    check_change(|t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s"), &["rds 8000"], 9);
+    // An edited rule: its routes, for whom they are bound, and their table.
+    check_change(|t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s"), &["rds 8000"], 10);
 }
 
 /// `httpbin` by another name, but most without subsets and pods, which take long to read.

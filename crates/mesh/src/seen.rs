@@ -95,8 +95,8 @@ impl Seen {
         let shares = own != others
             && own != settings.root_namespace
             && selecting.is_empty()
-            // Which of several services of a host is meant, its Sidecar says.
-            && view.imports(&own, &class.sidecar).chosen.is_empty()
+            // What the others see is nothing to those to whom a Sidecar hides it, and it says which of several services is meant.
+            && class.sidecar.is_none()
             && !settings.istio_compatible;
         let policies = if shares { view.own_policies(&own) } else { Arc::default() };
         let visible = shares.then(|| {

@@ -175,6 +175,10 @@ mod tests {
                 "total": 0,
                 "live": 0,
                 "laggards": [],
+                "excused": [],
+                "stopped": [],
+                "away": [],
+                "totalAway": 0,
             })
         );
     }

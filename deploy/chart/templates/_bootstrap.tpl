@@ -171,6 +171,25 @@ staticResources:
                   cluster: umbra-ready
           statPrefix: umbra-ready
     name: umbra-ready
+statsConfig:
+  statsTags:
+  - regex: ^cluster\.((.+?)\.)(?:(?:internal|external|canary|circuit_breakers\.\w+|retry_budget|default|outlier_detection|health_check|http[123]|ssl|zone\..+|grpc\..+)\.)?\w+$
+    tagName: envoy.cluster_name
+  - regex: ^vhost\.((.+?)\.)(?:route|vcluster)\.
+    tagName: envoy.virtual_host
+  - regex: ^vhost\..+?\.route\.((.+?)\.)\w+$
+    tagName: envoy.route
+  - regex: ^(?:listener\..+?\.)?http\.((.+?)\.)(?:(?:rds|tracing|user_agent|fault|cors|rbac|ext_authz)\..+|\w+)$
+    tagName: envoy.http_conn_manager_prefix
+  - regex: ^tcp\.((.+?)\.)\w+$
+    tagName: envoy.tcp_prefix
+  - tagName: envoy.response_code
+  - tagName: envoy.response_code_class
+  - tagName: envoy.listener_address
+  - tagName: envoy.worker_id
+  - tagName: envoy.rds_route_config
+  - tagName: envoy.ssl_cipher
+  useAllDefaultTags: false
 statsSinks:
 - name: envoy.stat_sinks.open_telemetry
   typedConfig:

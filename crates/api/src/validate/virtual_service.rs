@@ -22,10 +22,11 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
         report.add(Code::NoRules, "spec", "no rules at all; the object has no effect");
     }
+    // Before what there may be a thousand of: what is left out must not be.
+    mirrors(report, &spec.http);
     for (index, rule) in spec.http.iter().enumerate() {
         http_route::validate(report, index, rule, spec.hosts.is_empty());
     }
-    mirrors(report, &spec.http);
     unreachable::validate(report, &spec.http);
 }
 
