@@ -290,7 +290,7 @@ fn what_the_proxies_tell_prometheus_has_hosts_as_labels() {
             .split(word)
             .filter(|w| w.starts_with("envoy_cluster_upstream") || w.starts_with("envoy_vhost"));
         let cluster = "envoy_cluster_name=\"mirror|8000|v2|web.default.svc.cluster.local\"";
-        let route = "envoy_virtual_host=\"web.default.svc.cluster.local:8000\",envoy_route=\"default/web/";
+        let route = "web.default.svc.cluster.local:8000\",envoy_route=\"default/web/";
         let mut names = 0;
         for name in read {
             let label = if name.contains("_vhost_") { route } else { cluster };

@@ -42,7 +42,7 @@ pub(crate) fn check_table() -> Result<(), String> {
                 .push(format!("{kind} {path} is said to be acted on, and a case reports it as not acted on"));
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(format!("docs/compatibility.md:\n{}", wrong.join("\n"))) }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("docs/fields.md:\n{}", wrong.join("\n"))) }
 }
 
 fn covers(block: &str, path: &str) -> bool {
@@ -52,7 +52,7 @@ fn covers(block: &str, path: &str) -> bool {
 /// The rows of the table, with what is said of each.
 fn table() -> Result<BTreeMap<Field, String>, String> {
     let page =
-        std::fs::read_to_string(workspace().join("docs/compatibility.md")).map_err(|e| e.to_string())?;
+        std::fs::read_to_string(workspace().join("docs/fields.md")).map_err(|e| e.to_string())?;
     let rows = page.split("| kind | field | |\n").nth(1).ok_or("no table of fields")?;
     let rows = rows.lines().skip(1).take_while(|line| line.starts_with('|'));
     let mut table = BTreeMap::new();

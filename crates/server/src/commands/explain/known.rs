@@ -79,6 +79,8 @@ impl Known {
         let id = ProxyId(nth);
         let mut node = umbra_istio::parse_node("", &spec.metadata()).map_err(usage)?;
         node.may_have_keys = true;
+        // As any Envoy of today.
+        node.takes_hosts = true;
         engine.connect(id, node, true);
         engine.settle();
         let snapshot = engine.snapshot(id).context("the engine made no snapshot")?;
