@@ -129,7 +129,7 @@ fn json_has_everything() {
     assert_eq!(said["outcome"]["kind"], "forward", "{said:#}");
     assert_eq!(said["outcome"]["mirrors"][0]["odds"], 0.25);
     assert_eq!(said["outcome"]["mirrors"][0]["sent"][0]["host"], "web-shadow:8000");
-    assert_eq!(said["virtualHost"]["name"], "web.default.svc.cluster.local:8000");
+    assert_eq!(said["virtualHost"]["name"], "hosts/8000/web.default.svc.cluster.local:8000");
     let won = said["routes"].as_array().into_iter().flatten();
     let won = won.into_iter().find(|it| it["lost"].is_null() && it["behind"].is_null()).expect("a route");
     assert_eq!(
