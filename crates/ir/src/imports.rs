@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::{Hostname, ObjectId, OutboundPolicy, Placed, PortNumber, Protocol, RuleHead, ServiceHead};
 
+/// A Sidecar and the labels that it asks of proxies; `None`: it is for all of them.
+pub type AskedLabels = (ObjectId, Option<BTreeMap<String, String>>);
+
 /// What a Sidecar says of the proxies that it is for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct SidecarHead {

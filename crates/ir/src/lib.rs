@@ -50,7 +50,9 @@ pub use gateway::{
     ChainContent, ClientCertificate, Credential, GatewayChain, GatewayListener, GatewayPort, Opening,
     ServerConflict, ServerKind, ServerTls, Shared, TlsEnd, TlsVersion,
 };
-pub use imports::{Egress, EgressHost, EgressNamespace, EgressPort, Imported, Imports, SidecarHead};
+pub use imports::{
+    AskedLabels, Egress, EgressHost, EgressNamespace, EgressPort, Imported, Imports, SidecarHead,
+};
 pub use kind::{ISTIO_GROUP, Kind, KindFacts};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorPlace, MirrorState, ObjectReport};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    EgressHost, EgressNamespace, EgressPort, GatewayRef, Hostname, Imported, Imports, Kind, ObjectId, Placed,
-    RuleHead, ServiceHead, SidecarHead,
+    AskedLabels, EgressHost, EgressNamespace, EgressPort, GatewayRef, Hostname, Imported, Imports, Kind,
+    ObjectId, Placed, RuleHead, ServiceHead, SidecarHead,
 };
 
 use crate::scope::order_of_rules;
@@ -15,10 +15,7 @@ use crate::view::{Index, View};
 /// The Sidecars from which the proxies of a namespace have theirs, with the labels that each asks for; the first that fits
 /// counts: those of the namespace with a selector, then those without, each oldest first, then the root namespace's oldest
 /// without one.
-pub fn select_sidecars(
-    view: &dyn View,
-    namespace: &Arc<str>,
-) -> Vec<(ObjectId, Option<BTreeMap<String, String>>)> {
+pub fn select_sidecars(view: &dyn View, namespace: &Arc<str>) -> Vec<AskedLabels> {
     let of = |namespace: &Arc<str>| -> Vec<Arc<SidecarHead>> {
         let ids = view.ids(&Index::InNamespace(Kind::Sidecar, namespace.clone()));
         let mut heads: Vec<_> = ids.iter().filter_map(|id| view.sidecar_head(id)).collect();

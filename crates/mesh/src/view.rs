@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_ir::{
-    BarePods, CapturedListener, ClusterRef, ConnectionRules, DestinationRuleSet, DestinationRuleSetId,
-    EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports, Kind, NamespaceDestinationRules,
-    ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope,
-    SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead,
-    TargetProblem, TargetQuery,
+    AskedLabels, BarePods, CapturedListener, ClusterRef, ConnectionRules, DestinationRuleSet,
+    DestinationRuleSetId, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports, Kind,
+    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource,
+    RuleHead, Rules, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings,
+    Shares, SidecarHead, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -73,7 +73,7 @@ pub trait View: Inputs {
     fn sidecar_head(&self, sidecar: &ObjectId) -> Option<Arc<SidecarHead>>;
     /// The Sidecars from which the proxies of a namespace have theirs, with the labels that each asks for; the first that
     /// fits counts.
-    fn sidecars(&self, namespace: &Arc<str>) -> Arc<Vec<(ObjectId, Option<BTreeMap<String, String>>)>>;
+    fn sidecars(&self, namespace: &Arc<str>) -> Arc<Vec<AskedLabels>>;
     /// What proxies of a namespace with this Sidecar can call.
     fn imports(&self, namespace: &Arc<str>, sidecar: &Option<ObjectId>) -> Arc<Imports>;
     /// What of a Secret is served; `None`: there is no such Secret.

@@ -51,8 +51,7 @@ fn covers(block: &str, path: &str) -> bool {
 
 /// The rows of the table, with what is said of each.
 fn table() -> Result<BTreeMap<Field, String>, String> {
-    let page =
-        std::fs::read_to_string(workspace().join("docs/fields.md")).map_err(|e| e.to_string())?;
+    let page = std::fs::read_to_string(workspace().join("docs/fields.md")).map_err(|e| e.to_string())?;
     let rows = page.split("| kind | field | |\n").nth(1).ok_or("no table of fields")?;
     let rows = rows.lines().skip(1).take_while(|line| line.starts_with('|'));
     let mut table = BTreeMap::new();

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use umbra_envoy::{Built, EncodedRoutes, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
-    BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, ConnectionRules, Credential,
-    DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead,
+    AskedLabels, BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, ConnectionRules,
+    Credential, DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead,
     GatewayListener, GatewayRef, Hostname, Imports, Listener, LogService, MirrorState,
     NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteRefs,
     RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict,
@@ -46,7 +46,7 @@ computed! {
         /// What a Sidecar says.
         1 SidecarHead(id: ObjectId) -> Option<Arc<SidecarHead>>, as sidecar_head = front::sidecar_head(view, id);
         /// The Sidecars from which the proxies of a namespace have theirs.
-        2 Sidecars(namespace: Arc<str>) -> Arc<Vec<(ObjectId, Option<BTreeMap<String, String>>)>>, as sidecars
+        2 Sidecars(namespace: Arc<str>) -> Arc<Vec<AskedLabels>>, as sidecars
             = Arc::new(umbra_mesh::select_sidecars(view, namespace));
         /// The DestinationRules of a namespace.
         1 NamespaceDestinationRules(namespace: Arc<str>) -> Arc<NamespaceDestinationRules>, as namespace_destination_rules
