@@ -64,8 +64,18 @@ fn definition(definition: &Definition) -> Value {
     let kind = definition.kind;
     // The first version is the one that is stored.
     let KindFacts { group, versions, plural, short, .. } = *kind.facts();
-    let short: Vec<&str> = Some(short).filter(|name| !name.is_empty()).into_iter().collect();
     let versions: Vec<Value> = versions.iter().map(|version| served(definition, version)).collect();
+    let mut names = json!({
+        "categories": ["istio-io", "networking-istio-io"],
+        "kind": kind.as_str(),
+        "listKind": format!("{kind}List"),
+        "plural": plural,
+        "singular": kind.as_str().to_ascii_lowercase(),
+    });
+    if !short.is_empty() {
+        // An empty list is not stored: every `kubectl apply` would add it again.
+        names["shortNames"] = json!([short]);
+    }
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -77,14 +87,7 @@ fn definition(definition: &Definition) -> Value {
         },
         "spec": {
             "group": group,
-            "names": {
-                "categories": ["istio-io", "networking-istio-io"],
-                "kind": kind.as_str(),
-                "listKind": format!("{kind}List"),
-                "plural": plural,
-                "shortNames": short,
-                "singular": kind.as_str().to_ascii_lowercase(),
-            },
+            "names": names,
             "scope": "Namespaced",
             "versions": versions,
         },
