@@ -2,10 +2,12 @@
 //! and compares what the guide shows with what is printed.
 //!
 //! What needs a kubelet is played by other means: for `kubectl exec … curl` the test runs curl inside of the Pod, for `curl` it asks
-//! from the node; a `kubectl port-forward` is replaced by the address of the Pod that it would lead to.
+//! from the node; a `kubectl port-forward` is replaced by the address of the Pod that it would lead to, and who talks to umbra through one is
+//! run in its Pod's network, since what a forward leads to is the loopback there.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use umbra_testkit::client::{Ask, Client};
@@ -76,6 +78,8 @@ struct Reader<'a> {
     path: String,
     /// Local ports that a port-forward would open, and the address behind each.
     forwards: BTreeMap<String, String>,
+    /// The network of umbra's Pod, and the local port that a port-forward leads there from.
+    inside: Option<(String, Net)>,
     /// What has answered a `curl` already.
     answered: RefCell<BTreeSet<String>>,
 }
@@ -111,7 +115,9 @@ impl Reader<'_> {
         for (local, behind) in &self.forwards {
             text = text.replace(local, behind);
         }
-        let mut shell = Command::new("bash");
+        let within = self.inside.as_ref().filter(|(local, _)| text.contains(local.as_str()));
+        let bash = Path::new("bash");
+        let mut shell = within.map_or_else(|| Command::new(bash), |(_, net)| net.command(bash));
         shell.args(["-o", "pipefail", "-c", &text]).current_dir(self.cluster.folder());
         shell.env("PATH", &self.path).env("KUBECONFIG", self.cluster.admin().kubeconfig());
         shell.env("HOME", self.cluster.folder());
@@ -130,8 +136,14 @@ impl Reader<'_> {
         };
         let selector = format!("app.kubernetes.io/component={app}");
         let pods = self.cluster.agent().pods(namespace, &selector);
-        let address = pods.first().and_then(|pod| pod.address()).expect("a Pod with an address");
+        let pod = pods.first().expect("a Pod");
         let (local, remote) = ports.split_once(':').unwrap_or((ports, ports));
+        if app == "control-plane" {
+            assert_eq!(local, remote, "in the Pod's network there is no other port");
+            self.inside = Some((format!("127.0.0.1:{local}"), pod.net().expect("its network")));
+            return;
+        }
+        let address = pod.address().expect("a Pod with an address");
         self.forwards.insert(format!("127.0.0.1:{local}"), format!("{address}:{remote}"));
     }
 
@@ -189,8 +201,13 @@ fn the_guide_works_as_written() {
         let path = format!("{}:{}:{system}", folder(&kubectl), folder(&umbra));
         std::os::unix::fs::symlink(paths::workspace().join("deploy"), cluster.folder().join("deploy"))
             .expect("a link");
-        let mut reader =
-            Reader { cluster: &cluster, path, forwards: BTreeMap::new(), answered: RefCell::default() };
+        let mut reader = Reader {
+            cluster: &cluster,
+            path,
+            forwards: BTreeMap::new(),
+            inside: None,
+            answered: RefCell::default(),
+        };
         for step in &steps {
             reader.play(step).await;
         }
