@@ -114,6 +114,7 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
         "host: a\nsubsets:\n- name: v1\n  trafficPolicy:\n    connectionPool:\n      tcp: {maxConnections: -1, connectTimeout: 0s, tcpKeepalive: {time: 0.1ms}}\n      http: {h2UpgradePolicy: UPGRADE, useClientProtocol: true, http2KeepAlive: {interval: 1s}}\n- name: v2\n  trafficPolicy: {connectionPool: {}}",
         &[
             "warning NotActedOn spec.subsets[0].trafficPolicy.connectionPool.http.h2UpgradePolicy",
+            "error ConflictingFields spec.subsets[0].trafficPolicy.connectionPool.http~useClientProtocol counts",
             "error ConflictingFields spec.subsets[0].trafficPolicy.connectionPool.http.http2KeepAlive",
             "error NegativeNumber spec.subsets[0].trafficPolicy.connectionPool.tcp.maxConnections",
             "error InvalidDuration spec.subsets[0].trafficPolicy.connectionPool.tcp.connectTimeout",

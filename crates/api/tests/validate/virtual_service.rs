@@ -139,6 +139,11 @@ pub(crate) const VIRTUAL_SERVICE: &[Case] = &[
         &["warning PercentageWithoutMirror spec.http[0].mirrorPercentage~entries of mirrors have their own"],
     ),
     (
+        "a mirror of itself",
+        "hosts: [a]\nhttp:\n- route: [{destination: {host: a}}]\n  mirror: {host: a}",
+        &["info MirrorOfItself spec.http[0].mirror~serves its copy, too"],
+    ),
+    (
         "mirror and mirrors",
         rule!("mirror: {host: b}\n  mirrors: [{destination: {host: c}}]"),
         &["info MirrorAndMirrors spec.http[0].mirrors~both are served"],
