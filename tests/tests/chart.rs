@@ -242,6 +242,43 @@ fn every_value_is_in_the_schema_and_in_the_readme() {
     assert!(missing.is_empty(), "deploy/chart/README.md does not name {missing:?}");
 }
 
+/// What docs/cli.md lists as keys of umbra.yaml; of several in one row the later ones may stand beside the first.
+fn settings() -> Vec<String> {
+    let page = std::fs::read_to_string(paths::workspace().join("docs/cli.md")).expect("the page");
+    let section = page
+        .split("\n## umbra.yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("a section");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let keys = rows.flat_map(|row| {
+        let cell = row.split(" | ").next().unwrap_or_default();
+        let names: Vec<&str> = cell.split('`').step_by(2).filter(|name| !name.is_empty()).collect();
+        let beside = names[0].rsplit_once('.').map_or("", |(table, _)| table);
+        let whole = |name: &&str| match name.contains('.') || beside.is_empty() {
+            true => (*name).to_owned(),
+            false => format!("{beside}.{name}"),
+        };
+        names.iter().map(whole).collect::<Vec<_>>()
+    });
+    keys.collect()
+}
+
+#[test]
+fn every_setting_can_be_given_to_the_chart() {
+    let schema = paths::workspace().join("deploy/chart/values.schema.json");
+    let schema = std::fs::read_to_string(schema).expect("the schema");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let settings = settings();
+    assert!(settings.len() > 25, "{settings:?}");
+    for key in settings {
+        let path = key
+            .split('.')
+            .fold("/properties/config".to_owned(), |at, part| format!("{at}/properties/{part}"));
+        assert!(schema.pointer(&path).is_some(), "values.schema.json does not know config.{key}");
+    }
+}
+
 #[test]
 fn a_scoped_umbra_needs_no_cluster_role() {
     let scoped = "watchNamespaces=[\"shop\",\"pay\"]";
