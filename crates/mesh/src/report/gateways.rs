@@ -1,13 +1,13 @@
 //! What is said about servers of Gateways beside each other, and about rules for connections that carry no HTTP that we see.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use umbra_ir::{
     Code, ConnectionRule, Credential, Diagnostic, GatewayRef, ObjectId, PortNumber, ProxyKind, RouteClient,
     RuleHead, SecretHead, ServerKind, ServerTls,
 };
 
+use super::hosts::client;
 use crate::gateway_heads::intersection;
 use crate::routes::{destination_target, problem_code};
 use crate::{Report, View};
@@ -172,19 +172,5 @@ fn report_targets(
             let message = format!("{problem}: connections for this destination end");
             report.insert(Diagnostic::new(problem_code(&problem), id, &destination.field, message));
         }
-    }
-}
-
-fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
-    RouteClient {
-        kind,
-        namespace: namespace.clone(),
-        gateway,
-        port,
-        secure: false,
-        labels: Arc::default(),
-        selecting: Arc::default(),
-        chosen: Arc::default(),
-        rtds: true,
     }
 }

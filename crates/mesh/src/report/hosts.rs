@@ -171,7 +171,13 @@ fn report_at_gateway(
     ports.into_iter().map(|port| Caller { client: client(port), served: true }).collect()
 }
 
-fn client(kind: ProxyKind, namespace: &Arc<str>, gateway: GatewayRef, port: PortNumber) -> RouteClient {
+/// Whoever calls there, whatever its labels.
+pub(super) fn client(
+    kind: ProxyKind,
+    namespace: &Arc<str>,
+    gateway: GatewayRef,
+    port: PortNumber,
+) -> RouteClient {
     RouteClient {
         kind,
         namespace: namespace.clone(),
