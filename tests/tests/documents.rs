@@ -52,7 +52,7 @@ fn httpbin_mirror() {
         world.write("virtualservice.yaml", &mirror);
         world.wait_config("sleep", ROUTES, "mirror|8000|v2|httpbin.default.svc.cluster.local").await;
         world.wait_share("sleep", "mirror/default/httpbin/", 1_000_000).await;
-        world.forget();
+        world.forget().await;
         let tally = world.send(":8000", &ask, 200).await;
         assert!(tally.all_ok(200) && tally.by("v1") == 200, "{tally:?}");
         let copies = world.echo("v2").take();
@@ -71,7 +71,7 @@ fn httpbin_mirror() {
                 &mirror.replace("Percent: 100", &format!("Percent: {percent}")),
             );
             world.wait_share("sleep", "mirror/default/httpbin/", percent * 10_000).await;
-            world.forget();
+            world.forget().await;
             let tally = world.send(":8000", &ask, 1000).await;
             assert!(tally.all_ok(1000) && tally.by("v1") == 1000, "{tally:?}");
             let expected = share::expected(1000, f64::from(percent) / 100.0);
@@ -90,7 +90,7 @@ fn httpbin_mirror() {
             routes.contains("outbound|8000||httpbin.default") && !routes.contains("mirror|")
         };
         world.wait_for("routes without the deleted rules", plain).await;
-        world.forget();
+        world.forget().await;
         let tally = world.send(":8000", &ask, 40).await;
         assert!(tally.all_ok(40) && tally.by("v1") + tally.by("v2") == 40, "{tally:?}");
         assert_eq!(world.counts().values().sum::<usize>(), 40, "no copies");
@@ -149,8 +149,8 @@ fn cross_cluster_mirror() {
         a.wait_share("gateway-a", "mirror/A/clusterA/", 500_000).await;
         a.wait_status(":8000", &Ask::get(host, "/"), 200).await;
         a.settle().await;
-        a.forget();
-        b.forget();
+        a.forget().await;
+        b.forget().await;
         let ask = Ask::post(host, "/rcmd.music_channel.MusicSongKtv/GetKtvLikeSong", "hello, world");
         let tally = a.send(":8000", &ask, 1000).await;
         assert!(tally.all_ok(1000) && tally.by("a") == 1000, "{tally:?}");
@@ -200,8 +200,7 @@ fn two_rules_on_one_gateway() {
         // Port 80 of the Gateway, by way of the Service in front of it.
         world.wait_status(":8080", &Ask::get("10.108.228.41", "/target/index"), 200).await;
         world.wait_share("gateway", "mirror/test/target/", 1_000_000).await;
-        world.settle().await;
-        world.forget();
+        world.forget().await;
 
         let tally = world.send(":8080", &Ask::get("10.108.228.41", "/target/index"), 100).await;
         assert!(tally.all_ok(100) && tally.by("target") == 100, "{tally:?}");
@@ -290,7 +289,7 @@ fn canary() {
 
 /// Forgets what was, and sends `n` requests, all of which must be answered.
 async fn sample(world: &World, ask: &Ask, n: usize) -> Tally {
-    world.forget();
+    world.forget().await;
     let tally = send(world.net(), ([127, 0, 0, 1], 8080).into(), ask, n).await;
     assert!(tally.all_ok(n), "{tally:?}");
     tally

@@ -258,14 +258,15 @@ impl EnvoyProcess {
         Ok(stats)
     }
 
-    /// Requests and copies that are under way or wait for a connection, over all clusters but the one that leads to umbra.
+    /// Requests and copies that are under way or wait for a connection, over all clusters but those that umbra makes for
+    /// itself: a stream of configuration or of log entries is under way as long as the proxy lives.
     ///
     /// # Errors
     /// When the admin interface does not answer.
     pub async fn in_flight(&self) -> Result<u64> {
         let busy = |name: &str| {
             name.starts_with("cluster.")
-                && !name.starts_with("cluster.umbra-xds")
+                && !name.starts_with("cluster.umbra-")
                 && (name.ends_with(".upstream_rq_active") || name.ends_with(".upstream_rq_pending_active"))
         };
         Ok(self.stats().await?.iter().filter(|(name, _)| busy(name)).map(|(_, n)| n).sum())

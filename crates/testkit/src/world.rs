@@ -108,8 +108,9 @@ impl World {
         self.echoes.iter().map(|(name, echo)| (name.as_str(), echo.count())).collect()
     }
 
-    /// Forgets what the echo services have recorded.
-    pub fn forget(&self) {
+    /// Waits until nothing is under way, and forgets what the echo services have recorded.
+    pub async fn forget(&self) {
+        self.settle().await;
         for echo in self.echoes.values() {
             echo.take();
         }

@@ -87,7 +87,7 @@ fn a_mirror_without_endpoints_is_not_broken() {
                     clusters.contains("mirror|8000|v2|web.default.svc.cluster.local::127.0.1.2:8080") == ready
                 })
                 .await;
-            world.forget();
+            world.forget().await;
             let tally = world.send(WEB, &get(), 50).await;
             assert!(tally.all_ok(50) && tally.by("v1") == 50, "{tally:?}");
             assert_eq!(world.echo("v2").count(), copies);
@@ -106,7 +106,7 @@ fn a_rule_that_breaks_leaves_the_other_rules_alone() {
         let broken = "- match:\n  - uri: {prefix: /broken}\n  route:\n  - destination: {host: nobody}\n";
         set_rules(&world, &format!("{broken}{}", to_v1("mirror: {host: web, subset: v2}")));
         wait_routes(&world, "/broken").await;
-        world.forget();
+        world.forget().await;
         let tally = world.send(WEB, &get(), 50).await;
         assert!(tally.all_ok(50) && tally.by("v1") == 50 && world.echo("v2").count() == 50, "{tally:?}");
     });

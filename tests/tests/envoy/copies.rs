@@ -13,7 +13,7 @@ const TO_V2: &str = "mirror: {host: web, subset: v2}";
 /// Sends one request and gives what v1 and v2 got.
 async fn one(world: &World, ask: &Ask) -> (Record, Record) {
     wait_share(world, "|v2|web", 1_000_000).await;
-    world.forget();
+    world.forget().await;
     assert_eq!(world.ask(WEB, ask).await.status, 200);
     world.settle().await;
     let [mut first, mut copy] = ["v1", "v2"].map(|name| world.echo(name).take());
@@ -206,7 +206,7 @@ fn a_copy_speaks_what_its_original_spoke() {
             ("gRPC", grpc, true, "HTTP/2.0", "HTTP/2.0"),
             ("other HTTP/2", get(), true, "HTTP/2.0", "HTTP/1.1"),
         ] {
-            world.forget();
+            world.forget().await;
             let client = Client::new(world.net(), ([127, 0, 0, 1], 8000).into());
             let mut client = if two { client.http2() } else { client };
             assert_eq!(client.ask(&ask).await.expect("an answer").served_by(), "v1", "{what}");

@@ -127,7 +127,7 @@ fn a_roots_mirror_goes_with_a_delegates_route() {
         wait_share(&world, "|v3|web", 1_000_000).await;
         wait_share(&world, "|v2|web", 1_000_000).await;
         for (ask, copies) in [(get(), [0, 20]), (path("/own"), [20, 0])] {
-            world.forget();
+            world.forget().await;
             assert!(world.send(WEB, &ask, 20).await.all_ok(20));
             world.settle().await;
             assert_eq!(["v2", "v3"].map(|name| world.echo(name).count()), copies, "{ask:?}");
@@ -136,7 +136,7 @@ fn a_roots_mirror_goes_with_a_delegates_route() {
         world.write("rules.yaml", &root(0));
         wait_share(&world, "|v3|web", 0).await;
         wait_share(&world, "|v2|web", 0).await;
-        world.forget();
+        world.forget().await;
         assert!(
             world.send(WEB, &path("/own"), 20).await.all_ok(20)
                 && world.send(WEB, &get(), 20).await.all_ok(20)

@@ -27,7 +27,7 @@ fn slice(name: &str, port: u16, endpoints: &[(&str, &str, bool)]) -> String {
 async fn wait_served(world: &World, by: &[&str]) {
     world
         .wait_for(&format!("{by:?} to serve"), || async {
-            world.forget();
+            world.forget().await;
             let tally = world.send(WEB, &get(), 60).await;
             tally.all_ok(60) && by.iter().all(|name| tally.by(name) > 0) && tally.servers.len() == by.len()
         })

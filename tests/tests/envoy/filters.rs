@@ -22,7 +22,7 @@ async fn in_both_forms(http: &str, text: &str, check: impl AsyncFn(&World)) {
     world.wait_config("client", "ListenersConfigDump", "\"route_config_name\":\"hosts/8000\"").await;
     wait_routes(&world, "hosts/8000/web.default.svc.cluster.local:8000").await;
     world.settle().await;
-    world.forget();
+    world.forget().await;
     check(&world).await;
     world.assert_clean().await;
 }
@@ -126,13 +126,13 @@ fn what_faults_mean_for_copies() {
         let world = web(&http.concat()).await;
         wait_share(&world, "|v2|web", 1_000_000).await;
         for (asked, originals, copies) in [("/gone", 0, 0), ("/late", 1, 1), ("/", 1, 1)] {
-            world.forget();
+            world.forget().await;
             world.ask(WEB, &path(asked)).await;
             world.settle().await;
             let seen = ["v1", "v2"].map(|name| world.echo(name).count());
             assert_eq!(seen, [originals, copies], "{asked}");
         }
-        world.forget();
+        world.forget().await;
         let tally = world.send(WEB, &path("/some"), 400).await;
         let passed = tally.by("v1");
         assert!(share::expected(400, 0.5).contains(&passed), "{:?}", tally.statuses);
@@ -259,7 +259,7 @@ fn preflights() {
             // Without a policy it is a request like others.
             ("/", "https://a.example", "v1", 0),
         ] {
-            world.forget();
+            world.forget().await;
             let answer = world.ask(WEB, &preflight(asked, origin)).await;
             assert_eq!((answer.status.as_u16(), answer.served_by()), (200, by), "{asked} {origin}");
             let told = ["origin", "methods", "headers", "credentials"]

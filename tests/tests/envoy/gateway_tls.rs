@@ -314,7 +314,7 @@ fn connections_pass_unopened() {
         assert!(stage.caller.ask("other.test", None).await.is_err());
         let ask = umbra_testkit::client::Ask::get("any", "/");
         stage.world.wait_status(":8444", &ask, 200).await;
-        stage.world.forget();
+        stage.world.forget().await;
         for _ in 0..40 {
             stage.world.ask(":8444", &ask).await;
         }

@@ -140,8 +140,7 @@ fn a_gateway_mirrors() {
         .await;
         world.wait_share("edge", "|v3|web", 1_000_000).await;
         world.wait_status(GATE, &Ask::get("shop.example", "/"), 200).await;
-        world.settle().await;
-        world.forget();
+        world.forget().await;
         let tally = world.send(GATE, &Ask::get("shop.example", "/"), 100).await;
         assert!(tally.all_ok(100) && tally.by("v1") == 100, "{tally:?}");
         let copies = world.echo("v3").take();

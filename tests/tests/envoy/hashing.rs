@@ -147,7 +147,7 @@ async fn copies(fields: &str, ask: impl Fn(usize) -> Ask) -> (usize, usize) {
         world.start_echo(&format!("s{n}"), &format!("127.0.2.{n}:8080"));
     }
     wait_share(&world, "shadow", 1_000_000).await;
-    world.forget();
+    world.forget().await;
     for user in 0..USERS {
         assert!(world.send(WEB, &ask(user), 4).await.all_ok(4));
     }

@@ -84,7 +84,7 @@ fn no_request_fails_while_rules_server_and_form_change() {
                 wait_table(&world, table, &text).await;
                 traffic.end(&format!("the table becomes {table}")).await;
                 let served = || async {
-                    world.forget();
+                    world.forget().await;
                     let tally = world.send(WEB, &get(), 20).await;
                     world.settle().await;
                     tally.all_ok(20) && world.echo("v3").count() == 20

@@ -39,7 +39,7 @@ async fn check(fields: &str, status: u16, taken_out: bool) {
     // Envoy tells its threads of one change a second.
     world
         .wait_for(&format!("v2 to be out: {taken_out}"), || async {
-            world.forget();
+            world.forget().await;
             let tally = world.send(WEB, &get(), 60).await;
             tally.all_ok(60) == taken_out && (world.echo("v2").count() == 0) == taken_out
         })
@@ -96,7 +96,7 @@ fn too_few_left_are_not_asked_alone() {
         // Envoy tells its threads of one change a second.
         world
             .wait_for("all to be asked", || async {
-                world.forget();
+                world.forget().await;
                 world.send(WEB, &get(), 90).await;
                 world.counts().values().all(|count| *count > 0)
             })
@@ -114,7 +114,7 @@ fn copies_take_nobody_out() {
         let world = web_with(&[("web.yaml", &objects), ("rules.yaml", &rule)], "").await;
         wait_share(&world, "|v2|web", 1_000_000).await;
         world.echo("v2").set_mode(Mode::Status(500));
-        world.forget();
+        world.forget().await;
         assert!(world.send(WEB, &get(), 30).await.all_ok(30));
         assert_eq!(world.echo("v2").count(), 30, "every copy arrives, however it is answered");
         world.echo("v2").set_mode(Mode::Normal);

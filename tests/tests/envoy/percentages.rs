@@ -19,7 +19,7 @@ async fn check(n: usize, table: &[(&str, u32)]) {
         wait_share(&world, "|v2|web", 123_456).await;
         set_rules(&world, &to_v1(&format!("{MIRROR}{text}")));
         wait_share(&world, "|v2|web", *million).await;
-        world.forget();
+        world.forget().await;
         let tally = world.send(WEB, &get(), n).await;
         assert!(tally.all_ok(n) && tally.by("v1") == n, "{text:?}: {tally:?}");
         let expected = share::expected(n, f64::from(*million) / 1e6);

@@ -23,7 +23,7 @@ fn a_file_that_does_not_parse_keeps_its_last_good_objects() {
             // A change behind it shows that umbra has read the broken file.
             world
                 .write("marker.yaml", &umbra_tests::manifests::rules("marker", "marker.example", &to_v1("")));
-            world.forget();
+            world.forget().await;
             let tally = world.send(WEB, &get(), 50).await;
             assert!(tally.all_ok(50) && world.echo("v2").count() == 50, "{broken:?}: {:?}", world.counts());
             world.remove("marker.yaml");
@@ -74,7 +74,7 @@ fn a_deleted_file_takes_its_rules_away() {
                 !routes.to_string().contains("mirror|")
             })
             .await;
-        world.forget();
+        world.forget().await;
         let tally = world.send(WEB, &get(), 60).await;
         assert!(tally.all_ok(60), "{tally:?}");
         assert_eq!(

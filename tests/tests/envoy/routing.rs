@@ -229,7 +229,7 @@ fn rewrites_replace_text() {
             ("/re/42", "/number"),
             ("/else", "/else"),
         ] {
-            world.forget();
+            world.forget().await;
             assert_eq!(world.ask(WEB, &path(asked)).await.status, 200);
             assert_eq!(world.echo("v1").take()[0].path, seen, "{asked}");
         }

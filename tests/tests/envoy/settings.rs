@@ -19,7 +19,7 @@ fn settings_are_reloaded() {
         let carry = |host: &'static str| {
             let world = &world;
             async move {
-                world.forget();
+                world.forget().await;
                 world.send(WEB, &get(), 3).await;
                 let copies = world.echo("v2").take();
                 copies.len() == 3 && copies.iter().all(|copy| copy.host == host)
@@ -151,7 +151,7 @@ fn an_example_serves_on_while_its_proxy_comes_and_goes() {
         for _ in 0..3 {
             wait_share(&world, "|v2|web", 1_000_000).await;
             wait_routes(&world, "mirror|8000|v2|web").await;
-            world.forget();
+            world.forget().await;
             let tally = world.send(WEB, &get(), 20).await;
             assert!(tally.all_ok(20) && world.echo("v2").count() == 20, "{tally:?}");
             world.stop_proxy("client");
@@ -221,7 +221,7 @@ spec:
             world.write("objects.yaml", objects);
             world
                 .wait_for(&format!("{copies} copies with {setting}"), || async {
-                    world.forget();
+                    world.forget().await;
                     world.send(WEB, &get(), 5).await;
                     world.settle().await;
                     world.echo("web").take().len() == 5 && world.echo("spy").take().len() == copies
@@ -315,7 +315,7 @@ fn clients_that_speak_http_10() {
                 .await;
         }
         // They are copied as all others are.
-        world.forget();
+        world.forget().await;
         assert_eq!(ask_http_10(&world, silent).await, "200");
         world.settle().await;
         assert_eq!((world.echo("v1").count(), world.echo("v2").count()), (1, 1));
@@ -345,7 +345,7 @@ fn paths_are_normalized_before_rules_see_them() {
             {
                 world
                     .wait_for(&format!("{path} to be answered by {version} with {setting}"), || async {
-                        world.forget();
+                        world.forget().await;
                         let tally = world.send(WEB, &Ask::get("web:8000", path), 1).await;
                         tally.by(version) == 1
                     })

@@ -43,7 +43,7 @@ fn what_is_not_named_is_unknown_but_for_the_targets_of_rules() {
             // A copy goes where its rule says, whoever may call that.
             world
                 .wait_for(&format!("copies with {hosts}"), || async {
-                    world.forget();
+                    world.forget().await;
                     world.send(WEB, &get(), 5).await;
                     world.settle().await;
                     world.echo("v1").take().len() == 5 && world.echo("far").take().len() == 5

@@ -48,7 +48,7 @@ fn a_stopped_mirror_copies_nothing_until_it_is_let_go_on() {
             for (target, share) in [("|v2|web", v2), ("|v3|web", v3)] {
                 wait_share(&world, target, share).await;
             }
-            world.forget();
+            world.forget().await;
             assert!(world.send(WEB, &get(), 200).await.all_ok(200));
             let got = ["v2", "v3"].map(|name| world.echo(name).count());
             assert_eq!([got[0] > 0, got[1] > 0], [v2 > 0, v3 > 0], "{annotation:?}: {got:?}");

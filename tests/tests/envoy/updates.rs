@@ -118,7 +118,7 @@ fn a_new_mirror_is_whole_when_its_route_is_there() {
             set_rules(&world, &to_v1("mirror: {host: web, subset: v2}"));
             wait_share(&world, "|v2|web", 1_000_000).await;
             wait_routes(&world, "mirror|8000|v2|web").await;
-            world.forget();
+            world.forget().await;
             let tally = world.send(WEB, &get(), 20).await;
             assert!(
                 tally.all_ok(20) && world.echo("v2").count() == 20,

@@ -98,7 +98,7 @@ fn request(text: &str, host: &str) -> Ask {
 /// service got, or `path`, `host`, `n` (how many requests it got); the same of a copy at v3 behind `copy.`. Where no word
 /// begins with `copy`, no other service got a request.
 async fn wrong(world: &World, at: &str, ask: &Ask, expected: &str) -> String {
-    world.forget();
+    world.forget().await;
     let answer = world.ask(at, ask).await;
     world.settle().await;
     let mut wrong = String::new();
