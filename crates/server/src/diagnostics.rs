@@ -131,7 +131,7 @@ mod tests {
 
     fn places(text: &str) -> BTreeMap<ObjectId, Place> {
         let parsed = umbra_api::parse_documents(text, "f.yaml");
-        parsed.objects.into_iter().map(|object| (object.value.id(), Place::new(object))).collect()
+        parsed.objects.into_iter().map(|object| (object.value.id(), Place::new(object.shared()))).collect()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::Reading;
 use crate::problem;
 
 /// Where an object stands: the document it was read from.
-pub type Place = Arc<Located<Object>>;
+pub type Place = Arc<Located<Arc<Object>>>;
 
 /// A file that lacks so many objects, and half or more of all that it had, is doubted.
 const MANY: usize = 10;
@@ -21,8 +21,14 @@ const MANY: usize = 10;
 #[derive(Debug, Default)]
 pub struct Directory {
     files: BTreeMap<Arc<str>, File>,
-    /// Which files hold an object.
-    holders: BTreeMap<ObjectId, BTreeSet<Arc<str>>>,
+    /// Which files hold an object, in the order of paths: nearly always one.
+    holders: BTreeMap<ObjectId, Vec<Arc<str>>>,
+    /// The objects that more than one file holds.
+    shared: BTreeSet<ObjectId>,
+    /// The files with diagnostics.
+    faulty: BTreeSet<Arc<str>>,
+    /// How many files hold objects.
+    full: usize,
     /// What was given out last.
     current: BTreeMap<ObjectId, Place>,
     /// Objects whose holders or contents may have changed since.
@@ -70,7 +76,7 @@ impl Directory {
     /// cannot be understood, keeps its last good version, and so does every object that is missing while a
     /// document does not say which object it is.
     pub fn read(&mut self, path: &Arc<str>, reading: Reading) {
-        let file = self.files.remove(path).unwrap_or_default();
+        let file = self.take(path).unwrap_or_default();
         let Reading { objects, refused, ok, nameless, mut diagnostics } = reading;
         let mut next: BTreeMap<ObjectId, Place> = BTreeMap::new();
         if ok {
@@ -93,7 +99,18 @@ impl Directory {
             next.clone_from(&file.objects);
         }
         self.replace(path, &file.objects, &next);
+        self.full += usize::from(!next.is_empty());
+        if !diagnostics.is_empty() {
+            self.faulty.insert(path.clone());
+        }
         self.files.insert(path.clone(), File { objects: next, diagnostics, missing: false });
+    }
+
+    fn take(&mut self, path: &str) -> Option<File> {
+        let file = self.files.remove(path)?;
+        self.full -= usize::from(!file.objects.is_empty());
+        self.faulty.remove(path);
+        Some(file)
     }
 
     /// How many of the objects of `path` a reading of it does not have any more, and how many there are, if that is much: a
@@ -128,8 +145,8 @@ impl Directory {
 
     /// Takes away a deleted file and its objects.
     pub fn remove(&mut self, path: &str) {
-        if let Some((path, file)) = self.files.remove_entry(path) {
-            self.replace(&path, &file.objects, &BTreeMap::new());
+        if let Some(file) = self.take(path) {
+            self.replace(&Arc::from(path), &file.objects, &BTreeMap::new());
         }
     }
 
@@ -146,14 +163,23 @@ impl Directory {
     fn replace(&mut self, path: &Arc<str>, old: &BTreeMap<ObjectId, Place>, new: &BTreeMap<ObjectId, Place>) {
         for id in old.keys().filter(|id| !new.contains_key(*id)) {
             if let Some(paths) = self.holders.get_mut(id) {
-                paths.remove(path);
+                paths.retain(|held| held != path);
+                paths.shrink_to_fit();
+                if paths.len() < 2 {
+                    self.shared.remove(id);
+                }
                 if paths.is_empty() {
                     self.holders.remove(id);
                 }
             }
         }
         for id in new.keys().filter(|id| !old.contains_key(*id)) {
-            self.holders.entry(id.clone()).or_default().insert(path.clone());
+            let paths = self.holders.entry(id.clone()).or_default();
+            paths.insert(paths.partition_point(|held| held < path), path.clone());
+            paths.shrink_to_fit();
+            if paths.len() > 1 {
+                self.shared.insert(id.clone());
+            }
         }
         self.touched.extend(old.keys().chain(new.keys()).cloned());
     }
@@ -175,7 +201,7 @@ impl Directory {
             match (&place, before) {
                 (Some(now), Some(before)) if Arc::ptr_eq(now, before) => continue,
                 (Some(now), Some(before)) if now.value == before.value => {}
-                (Some(now), _) => update.changes.push(Change::Upsert(now.value.clone().into())),
+                (Some(now), _) => update.changes.push(Change::Upsert(now.value.clone())),
                 (None, Some(_)) => update.changes.push(Change::Delete(id.clone())),
                 (None, None) => continue,
             }
@@ -186,17 +212,18 @@ impl Directory {
             update.places.push((id, place));
         }
         update.diagnostics = self.diagnostics();
-        update.files = self.files.values().filter(|file| !file.objects.is_empty()).count();
+        update.files = self.full;
         update
     }
 
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut all = self.problems.clone();
-        for file in self.files.values().filter(|file| !file.missing) {
+        let faulty = self.faulty.iter().filter_map(|path| self.files.get(path));
+        for file in faulty.filter(|file| !file.missing) {
             all.extend(file.diagnostics.iter().cloned());
         }
-        for (id, paths) in self.holders.iter().filter(|(_, paths)| paths.len() > 1) {
-            let Some((winner, _)) = self.winner(id) else { continue };
+        for id in &self.shared {
+            let (Some(paths), Some((winner, _))) = (self.holders.get(id), self.winner(id)) else { continue };
             for path in paths.iter().filter(|path| *path != winner) {
                 let loser = self.files.get(path).filter(|file| !file.missing);
                 if let Some(place) = loser.and_then(|file| file.objects.get(id)) {

@@ -14,6 +14,7 @@
 mod directory;
 pub mod kubernetes;
 mod load;
+mod near;
 mod problem;
 mod reading;
 mod scan;

@@ -42,7 +42,7 @@ impl Reading {
         let parsed = umbra_api::parse_documents(text, path);
         let nameless = [Code::NoIdentity, Code::NotAnObject];
         Reading {
-            objects: parsed.objects.into_iter().map(Arc::new).collect(),
+            objects: parsed.objects.into_iter().map(|object| Arc::new(object.shared())).collect(),
             refused: parsed.refused,
             ok: parsed.ok,
             nameless: parsed.diagnostics.iter().any(|diagnostic| nameless.contains(&diagnostic.code)),

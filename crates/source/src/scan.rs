@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use umbra_ir::Diagnostic;
+
 use crate::directory::{Directory, Update};
+use crate::near::{self, Files};
 use crate::problem;
 use crate::reading::{self, Reading};
 use crate::walk::{self, Identity, Signature};
@@ -22,6 +25,9 @@ pub(crate) const SWAP: Duration = Duration::from_millis(20);
 /// How long a file must stay as it is that has lost many of its objects: its writer may be in the middle of it.
 pub(crate) const DOUBT: Duration = Duration::from_secs(3);
 
+/// How long the files that events tell of are all that is looked at: events can be lost.
+pub(crate) const WALK: Duration = Duration::from_secs(2);
+
 /// What events told since the last look.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Told {
@@ -30,6 +36,10 @@ pub(crate) struct Told {
     /// Deleted paths. What was renamed away is not among them: editors do that with the old version, and write the
     /// new one in their own time.
     pub(crate) deleted: Vec<PathBuf>,
+    /// Created and maybe still being written, or renamed away.
+    pub(crate) touched: Vec<PathBuf>,
+    /// Something happened of which no path tells.
+    pub(crate) elsewhere: bool,
 }
 
 /// Reads a folder again and again. Time and events come in as arguments.
@@ -38,6 +48,17 @@ pub(crate) struct Scanner {
     root: PathBuf,
     directory: Directory,
     seen: BTreeMap<Arc<str>, Seen>,
+    walked: Option<Walked>,
+    /// When something that waits to be quiet has to be looked at.
+    again: Option<Instant>,
+}
+
+/// What is known from the last walk.
+#[derive(Debug)]
+struct Walked {
+    at: Instant,
+    folders: near::Folders,
+    problems: Vec<Diagnostic>,
 }
 
 #[derive(Debug)]
@@ -69,14 +90,14 @@ pub(crate) struct Scan {
     pub(crate) update: Update,
     /// Something is waiting to be quiet: look again then.
     pub(crate) again: Option<Instant>,
-    /// The folders that were entered, for change events.
-    pub(crate) folders: BTreeMap<PathBuf, Identity>,
+    /// The folders that were entered, for change events; `None`: nobody had to walk, they are what they were.
+    pub(crate) folders: Option<BTreeMap<PathBuf, Identity>>,
 }
 
 impl Scanner {
     pub(crate) fn new(root: &Path) -> Self {
         let (root, directory) = (root.to_owned(), Directory::default());
-        Scanner { root, directory, seen: BTreeMap::new() }
+        Scanner { root, directory, seen: BTreeMap::new(), walked: None, again: None }
     }
 
     /// The first look: everything is read as it is.
@@ -85,13 +106,52 @@ impl Scanner {
         self.look(now, &Told { finished: vec![root], ..Told::default() })
     }
 
-    /// Looks at the folder. What events told counts at once, a deletion after [`SWAP`]; whatever else changed is read,
-    /// or taken as deleted, when it has been quiet.
+    /// Looks at the folder, or only at the files that events tell of, if they tell of nothing else and the last walk is
+    /// younger than [`WALK`]. What events told counts at once, a deletion after [`SWAP`]; whatever else changed is read, or
+    /// taken as deleted, when it has been quiet.
     pub(crate) fn look(&mut self, now: Instant, told: &Told) -> Scan {
-        let mut listing = walk::walk(&self.root);
-        let mut again: Option<Instant> = None;
-        let mut wait = |until: Instant| again = Some(again.map_or(until, |earlier| earlier.min(until)));
-        for (name, (path, signature)) in &listing.files {
+        let due = self.again.is_some_and(|again| now >= again);
+        let near = self.walked.as_ref().filter(|walked| !due && now < walked.at + WALK);
+        match near.and_then(|walked| near::files(told, &walked.folders)) {
+            Some(files) => {
+                self.take(&files, now, told);
+                self.settle(now, None)
+            }
+            None => self.walk(now, told),
+        }
+    }
+
+    fn walk(&mut self, now: Instant, told: &Told) -> Scan {
+        let listing = walk::walk(&self.root);
+        self.again = None;
+        self.take(&listing.files, now, told);
+        let unknown = |name: &str| listing.unknown.iter().any(|part| Path::new(name).starts_with(part));
+        let absent: Vec<_> =
+            self.seen.keys().filter(|name| !listing.files.contains_key(*name)).cloned().collect();
+        for name in absent.into_iter().filter(|name| !unknown(name)) {
+            let Some(seen) = self.seen.get_mut(&name) else { continue };
+            let (since, pause) = seen.missing.get_or_insert((now, QUIET));
+            if is_deleted(Path::new(&*name), told) {
+                *pause = SWAP;
+            }
+            let until = *since + *pause;
+            if now < until {
+                self.directory.miss(&name);
+                self.wait(until);
+            } else {
+                self.directory.remove(&name);
+                self.seen.remove(&name);
+            }
+        }
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let folders = listing.folders.keys().map(|path| (absolute(path), path.clone())).collect();
+        self.walked = Some(Walked { at: now, folders, problems: listing.problems });
+        self.settle(now, Some(listing.folders))
+    }
+
+    /// Takes in the files that are there.
+    fn take(&mut self, files: &Files, now: Instant, told: &Told) {
+        for (name, (path, signature)) in files {
             let done = is_finished(path, &told.finished);
             let seen = self.seen.entry(name.clone()).or_insert(Seen {
                 read: None,
@@ -115,44 +175,42 @@ impl Scanner {
                 };
                 seen.waiting = Some((*signature, since));
                 if now < since + QUIET {
-                    wait(since + QUIET);
+                    self.wait(since + QUIET);
                     continue;
                 }
             }
             seen.take(name, path, *signature, now, &mut self.directory);
         }
-        for (name, seen) in &self.seen {
-            if let Some(Doubt { since, lost, all }) = seen.doubt.filter(|_| !seen.is_confirmed(now)) {
-                listing.problems.push(problem::doubted(name, lost, all, DOUBT.as_secs()));
-                wait(since + DOUBT);
-            }
-        }
-        let unknown = |name: &str| listing.unknown.iter().any(|part| Path::new(name).starts_with(part));
-        let absent: Vec<_> =
-            self.seen.keys().filter(|name| !listing.files.contains_key(*name)).cloned().collect();
-        for name in absent.into_iter().filter(|name| !unknown(name)) {
-            let Some(seen) = self.seen.get_mut(&name) else { continue };
-            let (since, pause) = seen.missing.get_or_insert((now, QUIET));
-            if is_deleted(Path::new(&*name), told) {
-                *pause = SWAP;
-            }
-            if now < *since + *pause {
-                self.directory.miss(&name);
-                wait(*since + *pause);
-            } else {
-                self.directory.remove(&name);
-                self.seen.remove(&name);
-            }
-        }
-        self.directory.set_problems(listing.problems);
-        Scan { update: self.directory.settle(), again, folders: listing.folders }
+    }
+
+    /// What all that was taken in comes to.
+    fn settle(&mut self, now: Instant, folders: Option<BTreeMap<PathBuf, Identity>>) -> Scan {
+        let mut problems = self.walked.as_ref().map(|walked| walked.problems.clone()).unwrap_or_default();
+        let doubts = self.seen.iter().filter_map(|(name, seen)| Some((name, seen.doubt?)));
+        let open: Vec<_> = doubts.filter(|(_, doubt)| !doubt.is_confirmed(now)).collect();
+        problems.extend(open.iter().map(|(name, d)| problem::doubted(name, d.lost, d.all, DOUBT.as_secs())));
+        let first = open.iter().map(|(_, doubt)| doubt.since + DOUBT).min();
+        self.again = self.again.into_iter().chain(first).min();
+        self.directory.set_problems(problems);
+        Scan { update: self.directory.settle(), again: self.again, folders }
+    }
+
+    fn wait(&mut self, until: Instant) {
+        self.again = Some(self.again.map_or(until, |earlier| earlier.min(until)));
+    }
+}
+
+impl Doubt {
+    /// Whether it has stayed so for long enough.
+    fn is_confirmed(self, now: Instant) -> bool {
+        now >= self.since + DOUBT
     }
 }
 
 impl Seen {
     /// Whether what was doubted has been so for long enough.
     fn is_confirmed(&self, now: Instant) -> bool {
-        self.doubt.is_some_and(|doubt| now >= doubt.since + DOUBT)
+        self.doubt.is_some_and(|doubt| doubt.is_confirmed(now))
     }
 
     fn take(

@@ -4,18 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::directory::Update;
-use crate::scan::{Scan, Scanner, Told};
+use crate::scan::{Scan, Scanner, Told, WALK};
 use crate::walk::Identity;
 use crate::work::Work;
-
-/// The safety net: change events can be lost, and some file systems have none.
-const POLL: Duration = Duration::from_secs(2);
 
 /// Events that wait for the thread; more are dropped, and the poll finds what they told.
 const EVENTS: usize = 4096;
@@ -50,7 +47,9 @@ enum Event {
     Finished(PathBuf),
     /// This path was deleted.
     Deleted(PathBuf),
-    /// Something else happened that a look can find.
+    /// This path was created, or renamed away.
+    Touched(PathBuf),
+    /// Something else happened that a walk can find.
     Look,
 }
 
@@ -82,13 +81,15 @@ fn run(mut scanner: Scanner, out: &tokio::sync::mpsc::Sender<Update>) {
                 return;
             }
         }
-        let poll = Instant::now() + POLL;
+        // The safety net: change events can be lost, and some file systems have none.
+        let poll = Instant::now() + WALK;
         let deadline = again.map_or(poll, |again| again.min(poll));
         let mut told = Told::default();
         let mut take = |event| match event {
             Event::Finished(path) => told.finished.push(path),
             Event::Deleted(path) => told.deleted.push(path),
-            Event::Look => {}
+            Event::Touched(path) => told.touched.push(path),
+            Event::Look => told.elsewhere = true,
         };
         match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(event) => {
@@ -97,7 +98,7 @@ fn run(mut scanner: Scanner, out: &tokio::sync::mpsc::Sender<Update>) {
             }
             Err(RecvTimeoutError::Timeout) => {}
             // Without events there is the poll.
-            Err(RecvTimeoutError::Disconnected) => thread::sleep(POLL),
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(WALK),
         }
         if out.is_closed() {
             return;
@@ -128,13 +129,13 @@ impl Folders {
     }
 
     fn follow(&mut self, scan: &Scan) {
-        let Some(watcher) = &mut self.watcher else { return };
-        for (gone, _) in self.watched.iter().filter(|(path, id)| scan.folders.get(*path) != Some(*id)) {
+        let (Some(watcher), Some(folders)) = (&mut self.watcher, &scan.folders) else { return };
+        for (gone, _) in self.watched.iter().filter(|(path, id)| folders.get(*path) != Some(*id)) {
             let _ = watcher.unwatch(gone);
         }
-        self.watched.retain(|path, id| scan.folders.get(path) == Some(id));
+        self.watched.retain(|path, id| folders.get(path) == Some(id));
         let mut new = false;
-        for (folder, identity) in &scan.folders {
+        for (folder, identity) in folders {
             if self.watched.contains_key(folder) {
                 continue;
             }
@@ -167,7 +168,7 @@ fn read_event(event: &notify::Event) -> Vec<Event> {
     match event.kind {
         // Both names of a rename were told one by one before.
         EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => Vec::new(),
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Create(_) => vec![Event::Look],
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Create(_) => each(Event::Touched),
         EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Name(_)) => {
             each(Event::Finished)
         }
@@ -179,6 +180,7 @@ fn read_event(event: &notify::Event) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use super::*;
     use umbra_api::Change;
@@ -289,6 +291,7 @@ mod tests {
                 .map(|event| match event {
                     Event::Finished(_) => "finished",
                     Event::Deleted(_) => "deleted",
+                    Event::Touched(_) => "touched",
                     Event::Look => "look",
                 })
                 .collect::<Vec<_>>()
@@ -299,8 +302,8 @@ mod tests {
             (EventKind::Access(AccessKind::Close(AccessMode::Write)), "finished"),
             (EventKind::Access(AccessKind::Open(AccessMode::Any)), ""),
             (EventKind::Remove(notify::event::RemoveKind::File), "deleted"),
-            (EventKind::Create(notify::event::CreateKind::File), "look"),
-            (rename(RenameMode::From), "look"),
+            (EventKind::Create(notify::event::CreateKind::File), "touched"),
+            (rename(RenameMode::From), "touched"),
             (rename(RenameMode::To), "finished"),
             (rename(RenameMode::Both), ""),
             (rename(RenameMode::Any), "finished"),

@@ -39,6 +39,11 @@ pub struct Located<T> {
 }
 
 impl<T> Located<T> {
+    /// The same, with a value that others hold too.
+    pub fn shared(self) -> Located<Arc<T>> {
+        Located { value: Arc::new(self.value), file: self.file, positions: self.positions }
+    }
+
     /// Line and column (from 1) of a field such as `spec.http[0].mirror`, or of its nearest ancestor that is
     /// written down. `None` for what came from an API server.
     ///

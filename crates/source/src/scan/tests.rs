@@ -68,7 +68,7 @@ impl World {
     /// Looks because events told of these, as finished and as deleted.
     fn told(&mut self, finished: &[&str], deleted: &[&str]) -> String {
         let paths = |names: &[&str]| names.iter().map(|name| self.path(name)).collect();
-        let told = Told { finished: paths(finished), deleted: paths(deleted) };
+        let told = Told { finished: paths(finished), deleted: paths(deleted), ..Told::default() };
         let scan = self.scanner.look(self.now, &told);
         self.said(scan)
     }
@@ -189,6 +189,69 @@ fn a_deletion_that_was_told_counts_at_once() {
     fs::rename(world.path("next"), world.path("link")).unwrap();
     assert_eq!(world.finished(&["link"]), "+e");
     assert_eq!(world.poll(swap), "-link-d-yaml");
+}
+
+/// A folder is walked when something else than plain files was told of, when something is due, and when it is long ago.
+#[test]
+fn what_was_told_of_is_all_that_is_looked_at() {
+    let files: &[&str] = &["a.yaml"];
+    for (what, finished, touched, deleted, millis, near) in [
+        ("a file", files, &[][..], &[][..], 0, true),
+        ("with the half that it was", files, &[".a.half"], &[], 0, true),
+        ("with what is no manifest", files, &["notes.txt", "gone.tmp"], &[], 0, true),
+        ("a new one, beside one not told of", &["sub/n.yaml"], &["sub/n.yaml"], &[], 0, true),
+        ("long ago", files, &[], &[], 2000, false),
+        ("nothing", &[], &[], &[], 0, false),
+        ("deleted", &[], &[], files, 0, false),
+        ("renamed away", files, &["old.yaml"], &[], 0, false),
+        ("a folder", files, &["sub"], &[], 0, false),
+        ("a link", &["link.yaml"], &[], &[], 0, false),
+        ("a hidden file", &[".hidden.yaml"], &[], &[], 0, false),
+        ("where nobody looked", &["none/a.yaml"], &[], &[], 0, false),
+    ] {
+        let mut world = World::new();
+        for name in ["a.yaml", "b.yaml", "sub/c.yaml", ".hidden.yaml", "notes.txt"] {
+            world.write(name, &namespace("old"));
+        }
+        symlink("b.yaml", world.path("link.yaml")).unwrap();
+        world.first();
+        world.write("a.yaml", &namespace("new"));
+        world.write("sub/n.yaml", &namespace("n"));
+        let paths = |names: &[&str]| names.iter().map(|name| world.path(name)).collect();
+        let told = Told {
+            finished: paths(finished),
+            touched: paths(touched),
+            deleted: paths(deleted),
+            elsewhere: false,
+        };
+        let now = world.now + Duration::from_millis(millis);
+        let scan = world.scanner.look(now, &told);
+        assert_eq!(scan.folders.is_none(), near, "{what}");
+        let news = scan.update.changes.len();
+        assert_eq!(
+            news,
+            usize::from(finished.iter().any(|f| ["a.yaml", "sub/n.yaml"].contains(f))),
+            "{what}"
+        );
+    }
+}
+
+/// What waits is looked at in time, however often others are told of.
+#[test]
+fn a_file_told_of_hides_no_other() {
+    let mut world = World::new();
+    world.write("a.yaml", &namespace("a"));
+    assert_eq!(world.first(), "+a");
+    world.write("b.yaml", &namespace("b"));
+    assert_eq!(world.poll(0), "", "it has no event");
+    for step in 0..10 {
+        world.now += Duration::from_millis(99);
+        world.write("a.yaml", &namespace(&format!("a{step}")));
+        let said = world.finished(&["a.yaml"]);
+        assert!(said.contains(&format!("+a{step}")) && !said.contains("+b"), "{said}");
+    }
+    world.now += Duration::from_millis(10);
+    assert_eq!(world.finished(&["a.yaml"]), "+b");
 }
 
 #[test]

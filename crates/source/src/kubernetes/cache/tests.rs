@@ -307,7 +307,7 @@ fn both(text: &str) -> Vec<(Option<Object>, Option<Object>)> {
             metadata["namespace"] = "default".into();
         }
         let from_file = crate::Reading::parse(&value.to_string(), "a.json", false).objects;
-        let from_file = from_file.first().map(|place| place.value.clone());
+        let from_file = from_file.first().map(|place| Object::clone(&place.value));
         // What only a server writes.
         for (key, more) in [
             ("uid", json!("0")),

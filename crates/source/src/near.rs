@@ -1,0 +1,59 @@
+//! Which files events are about, where they are about nothing else: then nobody has to walk the folder, and what a change
+//! costs does not grow with the number of files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::scan::Told;
+use crate::walk::{self, Signature};
+
+/// The folders that a walk entered, by their absolute paths, which events have, as the walk called them.
+pub(crate) type Folders = BTreeMap<PathBuf, PathBuf>;
+
+/// What a look has to look at, as in [`walk::Listing::files`].
+pub(crate) type Files = BTreeMap<Arc<str>, (PathBuf, Signature)>;
+
+/// The files that events tell of; `None`: of something else too, or of nothing, so that only a walk will do.
+///
+/// Something else is what was deleted, a folder, a link, and what links may go through: any hidden file.
+pub(crate) fn files(told: &Told, folders: &Folders) -> Option<Files> {
+    if told.elsewhere || !told.deleted.is_empty() || told.finished.len() + told.touched.len() == 0 {
+        return None;
+    }
+    let mut files = Files::new();
+    for path in told.finished.iter().chain(&told.touched) {
+        let folder = folders.get(path.parent()?).filter(|_| !folders.contains_key(path))?;
+        let name = path.file_name()?.to_str()?;
+        match about(path, name)? {
+            About::Nothing => {}
+            About::Manifest(signature) => {
+                let path = folder.join(name);
+                files.insert(path.to_str()?.into(), (path, signature));
+            }
+        }
+    }
+    Some(files)
+}
+
+enum About {
+    /// What a tool writes before it gives it its name, or what is no manifest.
+    Nothing,
+    Manifest(Signature),
+}
+
+fn about(path: &Path, name: &str) -> Option<About> {
+    let hidden = name.starts_with('.');
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && (hidden || !walk::is_manifest(name)) => {
+            Some(About::Nothing)
+        }
+        Ok(metadata) if metadata.is_file() && !hidden => Some(match walk::is_manifest(name) {
+            true => About::Manifest(Signature::of(&metadata)),
+            false => About::Nothing,
+        }),
+        _ => None,
+    }
+}
