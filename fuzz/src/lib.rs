@@ -42,6 +42,7 @@ pub fn documents(data: &[u8]) {
             interception: Interception::None,
             locality: None,
             takes_hosts: false,
+            edits_copies: true,
             may_have_keys: true,
         };
         engine.connect(ProxyId(id), node, id == 1);

@@ -84,9 +84,10 @@ fn the_rendered_manifests_are_those_of_the_chart() {
 #[test]
 fn the_chart_has_a_copy_of_the_crds() {
     let read = |path: &str| std::fs::read_to_string(paths::workspace().join(path)).expect(path);
-    let file = "crds/networking.istio.io.yaml";
-    let equal = read(&format!("deploy/{file}")) == read(&format!("deploy/chart/{file}"));
-    assert!(equal, "copy deploy/{file} to deploy/chart/{file}");
+    for file in ["crds/networking.istio.io.yaml", "crds/umbra.io.yaml"] {
+        let equal = read(&format!("deploy/{file}")) == read(&format!("deploy/chart/{file}"));
+        assert!(equal, "copy deploy/{file} to deploy/chart/{file}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which documents are ours: API groups, versions and kinds.
 
-use umbra_ir::{Code, ISTIO_GROUP, Kind};
+use umbra_ir::{Code, ISTIO_GROUP, Kind, UMBRA_GROUP};
 
 use crate::suggest::did_you_mean;
 
@@ -50,13 +50,10 @@ fn other(group: &str, kind: &str) -> Class {
         (ISTIO_GROUP, "EnvoyFilter") => "no configuration is patched by it",
         (ISTIO_GROUP, "ProxyConfig") => "no proxy is configured by it",
         ("", "Endpoints") => "its addresses are not used; write an EndpointSlice",
-        (ISTIO_GROUP, _) => {
-            let kinds: Vec<&str> = Kind::all().filter(|it| it.is_istio()).map(Kind::as_str).collect();
-            let hint = did_you_mean(kind, &kinds);
-            return Class::Noted(
-                Code::UnknownKind,
-                format!("{ISTIO_GROUP} has no such kind, passed over{hint}"),
-            );
+        (ISTIO_GROUP | UMBRA_GROUP, _) => {
+            let kinds = Kind::all().filter(|it| it.facts().group == group).map(Kind::as_str);
+            let hint = did_you_mean(kind, &kinds.collect::<Vec<_>>());
+            return Class::Noted(Code::UnknownKind, format!("{group} has no such kind, passed over{hint}"));
         }
         _ => return Class::Foreign,
     };

@@ -30,6 +30,9 @@ pub use check::headers::{
     check_header_name, check_header_op, check_header_remove, check_header_value, check_text, is_authority,
 };
 pub use check::matching::check_match;
+pub use check::mirror_policy::{
+    check_copy_header, check_mirror_target, copied_methods, given_headers, removed_headers,
+};
 pub use check::policy::{
     check_distribute, check_hash_cookie, check_hash_header, check_hash_query, check_maglev_size,
     check_ring_size, check_status, is_aggression, is_percent,
@@ -61,8 +64,9 @@ pub use types::http_route::{
     Destination, HeaderOperations, Headers, HttpMatch, HttpMirrorPolicy, HttpRoute, HttpRouteDestination,
     PortSelector, StringMatch,
 };
+pub use types::mirror_policy::{CopyHeaders, CopyHost, CopyHostValue, MirrorPolicySpec, MirrorTargetRef};
 pub use types::object::{
-    DestinationRule, Gateway, Meta, Object, ServiceEntry, Sidecar, VirtualService, Workload,
+    DestinationRule, Gateway, Meta, MirrorPolicy, Object, ServiceEntry, Sidecar, VirtualService, Workload,
 };
 pub use types::scalar::{Base64, Double, Duration, NotADuration, Percent};
 pub use types::secret::{Secret, SecretTexts};

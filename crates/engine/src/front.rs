@@ -102,7 +102,7 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
     let Some(object) = view.object(id) else { return ObjectReport::default() };
     let mirrors = match &*object {
         Object::VirtualService(vs) if !vs.spec.hosts.is_empty() => {
-            umbra_istio::list_mirrors(view, vs, &view.settings().cluster_domain)
+            umbra_istio::list_mirrors(view, id, vs, &view.settings().cluster_domain)
         }
         _ => Vec::new(),
     };
@@ -129,6 +129,10 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
             umbra_mesh::report_ports(view, id, own, &mut report);
         }
         Object::Sidecar(_) => umbra_mesh::report_sidecar(view, id, &mut report),
+        Object::MirrorPolicy(policy) => {
+            let domain = &view.settings().cluster_domain;
+            umbra_istio::report_mirror_policy(view, id, policy, domain, &mut report);
+        }
         _ => {}
     }
     report.finish()

@@ -63,6 +63,10 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
             all
         }
         Object::Sidecar(_) => vec![kind, Index::InNamespace(Kind::Sidecar, meta.namespace.clone())],
+        Object::MirrorPolicy(policy) => {
+            let target = umbra_istio::select_policy_target(policy).map(Index::PoliciesOf);
+            [kind].into_iter().chain(target).collect()
+        }
         Object::ServiceEntry(entry) => {
             let mut all = vec![kind, Index::InNamespace(Kind::ServiceEntry, meta.namespace.clone())];
             all.extend(entry.spec.hosts.iter().map(|h| Index::EntryHost(Hostname::new(h))));

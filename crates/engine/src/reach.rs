@@ -21,7 +21,8 @@ pub struct ClassReach {
     pub proxies: Vec<ProxyId>,
     /// What they should have.
     pub snapshot: Arc<Snapshot>,
-    /// By Istio object: the route tables of a VirtualService, also of such as it took rules from (or its virtual hosts, where those are resources of their own), the listeners and route tables of a Gateway, the
+    /// By object that a CRD defines: the route tables of a VirtualService, also of such as it took rules from and of the
+    /// MirrorPolicies of its mirrors (or its virtual hosts, where those are resources of their own), the listeners and route tables of a Gateway, the
     /// clusters of a DestinationRule or ServiceEntry. An object that is not here does not reach the class.
     pub objects: Arc<BTreeMap<ObjectId, Resources>>,
     pub(crate) scope: Arc<Scope>,

@@ -72,6 +72,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         interception: Interception::None,
         locality: None,
         takes_hosts: false,
+        edits_copies: true,
         may_have_keys: true,
     }
 }

@@ -1,11 +1,13 @@
 //! Mirrors of a route (`RouteAction.RequestMirrorPolicy`).
 
-use umbra_ir::{Mirror, MirrorHost, MirrorShare, RuntimeFraction};
+use umbra_ir::{HeaderChanges, Mirror, MirrorHost, MirrorShare, RuntimeFraction};
+use umbra_proto::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation::Action};
 use umbra_proto::envoy::config::core::v3::RuntimeFractionalPercent;
 use umbra_proto::envoy::config::route::v3::route_action::RequestMirrorPolicy;
 use umbra_proto::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
 
 use crate::convert::boolean;
+use crate::header_ops::to_add;
 use crate::names::cluster_name;
 
 pub(crate) fn mirror_policy(mirror: &Mirror) -> RequestMirrorPolicy {
@@ -20,8 +22,16 @@ pub(crate) fn mirror_policy(mirror: &Mirror) -> RequestMirrorPolicy {
         trace_sampled: Some(boolean(false)),
         disable_shadow_host_suffix_append: mirror.host == MirrorHost::Keep,
         host_rewrite_literal,
+        request_headers_mutations: mutations(&mirror.headers),
         ..Default::default()
     }
+}
+
+/// Envoy makes them one after the other: what is given stands, though it is among what is taken away.
+fn mutations(changes: &HeaderChanges) -> Vec<HeaderMutation> {
+    let remove = changes.remove.iter().cloned().map(Action::Remove);
+    let append = to_add(changes).into_iter().map(Action::Append);
+    remove.chain(append).map(|action| HeaderMutation { action: Some(action) }).collect()
 }
 
 /// Always of a million: Envoy chooses a weighted destination by the same number, often modulo a hundred.

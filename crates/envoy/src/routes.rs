@@ -20,7 +20,7 @@ const ROUTES_FIELD: u32 = 3;
 pub struct EncodedRoutes {
     /// Each route as a field of the virtual host.
     body: Bytes,
-    /// Where each ends in `body`, and whether it takes every request.
+    /// Where each ends in `body`, and whether it stands with those that take every request.
     ends: Box<[(usize, bool)]>,
     /// The clusters that they name, copies' too; sorted.
     clusters: Arc<[Arc<str>]>,
@@ -35,7 +35,7 @@ pub fn build_routes(list: &RouteList) -> EncodedRoutes {
         encode_key(ROUTES_FIELD, WireType::LengthDelimited, &mut body);
         encode_varint(message.encoded_len() as u64, &mut body);
         body.put_slice(&message.encode_to_vec());
-        ends.push((body.len(), route.request.is_catch_all()));
+        ends.push((body.len(), route.catch_all));
     }
     body.shrink_to_fit();
     let clusters: BTreeSet<Arc<str>> = list.routes.iter().flat_map(clusters).collect();
@@ -65,7 +65,7 @@ pub fn order_routes(lists: &[Arc<EncodedRoutes>], order: RouteOrder) -> Vec<(usi
 /// Puts the routes of all sources of a virtual host into its body, in the order that they ask for.
 pub(crate) fn put_routes(lists: &[Arc<EncodedRoutes>], order: RouteOrder, body: &mut Vec<u8>) {
     if let [only] = lists
-        && only.ends.iter().rev().skip(1).all(|(_, catch_all)| !catch_all)
+        && only.ends.is_sorted_by_key(|(_, catch_all)| *catch_all)
     {
         return body.extend_from_slice(&only.body);
     }

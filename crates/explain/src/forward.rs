@@ -1,5 +1,6 @@
 //! Forwarding: where a request goes, with which odds, and what is sent.
 
+use umbra_proto::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation::Action};
 use umbra_proto::envoy::config::core::v3::{HeaderValueOption, header_value_option::HeaderAppendAction};
 use umbra_proto::envoy::config::route::v3::{
     Route, RouteAction, RouteMatch,
@@ -154,7 +155,9 @@ fn copies(config: &Config, policy: &RequestMirrorPolicy, destinations: &[Destina
         } else {
             shadow(&sent.host)
         };
-        let copy = Sent { host, ..sent.clone() };
+        let mut headers = Headers(sent.headers.clone());
+        policy.request_headers_mutations.iter().for_each(|mutation| mutate(&mut headers, mutation));
+        let copy = Sent { host, headers: headers.0, ..sent.clone() };
         if !all.contains(&copy) {
             all.push(copy);
         }
@@ -165,6 +168,15 @@ fn copies(config: &Config, policy: &RequestMirrorPolicy, destinations: &[Destina
         runtime_key: policy.runtime_fraction.as_ref().map(|it| it.runtime_key.clone()).unwrap_or_default(),
         endpoints: config.endpoints(&policy.cluster),
         sent: all,
+    }
+}
+
+/// One after the other, each by the headers as those before it left them.
+fn mutate(headers: &mut Headers, mutation: &HeaderMutation) {
+    match &mutation.action {
+        Some(Action::Remove(name)) => headers.remove(name),
+        Some(Action::Append(option)) => change(headers, &[], std::slice::from_ref(option)),
+        Some(Action::RemoveOnMatch(_)) | None => {}
     }
 }
 

@@ -81,7 +81,7 @@ codes! {
     // Reading and judging one object.
     SyntaxError = error("The file is neither YAML nor JSON; what it held before stays.");
     NotAnObject = warning("A document has no kind; it is passed over.");
-    UnknownKind = warning("Istio's networking group has no such kind; the document is passed over.");
+    UnknownKind = warning("The API group (Istio's networking group, or umbra's own) has no such kind; the document is passed over.");
     UnknownVersion = error("A kind that umbra reads, in an API version that it doesn't know; the object is not accepted.");
     NoIdentity = error("The object's name or namespace is missing or not text; the object is not accepted.");
     WrongType = error("A value does not fit its field; the object is not accepted, its last good version stays.");
@@ -139,6 +139,8 @@ codes! {
     ShortHost = warning("A short name as a host of a Gateway or Sidecar; Istio refuses it.");
     Deprecated = info("A field that has a better successor.").istio("IST0002");
     MoreDiagnostics = error("An object with so many problems that not all are shown.");
+    InvalidMethod = error("A text in a MirrorPolicy that is no method, or one that no copy has.");
+    InvalidTarget = error("A MirrorPolicy that names no VirtualService; it has no effect.");
     OverBudget = error("Parts of the object multiply beyond what one object may come to, or the objects of its namespace beyond what one namespace may; what is left out is named.");
     NotActedOn = warning("A field that is understood and kept but has no effect yet.");
     // Objects together.
@@ -178,6 +180,9 @@ codes! {
     ForeignHost = warning("A rule about another namespace's service that did not ask for it; the message says for whose calls it counts (`hostOwnership`).");
     ForeignRules = warning("Rules of other namespaces say what becomes of calls to this Service, and it did not ask for them (`hostOwnership`).");
     NotAdmitted = warning("A mirror's target belongs to a namespace that does not admit copies by rules of this one (`hostOwnership`); the mirror is left out.").stops_copies();
+    PolicyTargetNotFound = warning("A MirrorPolicy is for a VirtualService, a rule or a mirror that there is not; it has no effect.");
+    PolicyConflict = warning("Another MirrorPolicy counts for a mirror, since it names more of it or is older; the message says which.");
+    CopiesNotEdited = warning("A MirrorPolicy changes copies, which Envoys before 1.36 cannot do: the mirror is left out there.");
     // Files and folders.
     FileUnreadable = error("A file cannot be read, is no regular file, or a link leads nowhere; what it held before stays.");
     FileNotUtf8 = error("A file is not UTF-8 text; what it held before stays.");

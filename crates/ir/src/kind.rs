@@ -7,6 +7,9 @@ use serde::Serialize;
 /// Istio's networking group.
 pub const ISTIO_GROUP: &str = "networking.istio.io";
 
+/// Our own group.
+pub const UMBRA_GROUP: &str = "umbra.io";
+
 /// What is to be known of a kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KindFacts {
@@ -99,6 +102,8 @@ kinds! {
     WorkloadEntry = KindFacts { status: false, ..istio("workloadentries", "we") };
     /// `networking.istio.io` Sidecar. Nothing that is live on a proxy by itself: it says what its proxies see.
     Sidecar = KindFacts { status: false, ..istio("sidecars", "") };
+    /// `umbra.io` MirrorPolicy: what becomes of the copies of a VirtualService's mirrors.
+    MirrorPolicy = KindFacts { group: UMBRA_GROUP, versions: &["v1alpha1"], ..istio("mirrorpolicies", "mp") };
     /// core Service.
     Service = KindFacts { reported: true, ..kubernetes("", "services") };
     /// `discovery.k8s.io` EndpointSlice.
@@ -124,9 +129,14 @@ impl Kind {
         Kind::ALL.iter().copied()
     }
 
-    /// Whether it is one of Istio's, which a CRD defines.
+    /// Whether it is one of Istio's.
     pub fn is_istio(self) -> bool {
         self.facts().group == ISTIO_GROUP
+    }
+
+    /// Whether a CRD defines it: one of Istio's, or our own.
+    pub fn is_defined(self) -> bool {
+        self.is_istio() || self.facts().group == UMBRA_GROUP
     }
 
     /// Namespaces and Nodes belong to the cluster, everything else to a namespace.
@@ -168,6 +178,7 @@ mod tests {
         for (group, kind, want) in [
             (ISTIO_GROUP, "Gateway", Some(Kind::Gateway)),
             ("gateway.networking.k8s.io", "Gateway", None),
+            (UMBRA_GROUP, "MirrorPolicy", Some(Kind::MirrorPolicy)),
             ("", "Service", Some(Kind::Service)),
             ("serving.knative.dev", "Service", None),
             ("", "service", None),

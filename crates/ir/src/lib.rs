@@ -19,6 +19,7 @@ mod imports;
 mod kind;
 mod locality;
 mod mirror;
+mod mirror_terms;
 mod names;
 mod object;
 mod outliers;
@@ -53,9 +54,10 @@ pub use gateway::{
 pub use imports::{
     AskedLabels, Egress, EgressHost, EgressNamespace, EgressPort, Imported, Imports, SidecarHead,
 };
-pub use kind::{ISTIO_GROUP, Kind, KindFacts};
+pub use kind::{ISTIO_GROUP, Kind, KindFacts, UMBRA_GROUP};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorPlace, MirrorState, ObjectReport};
+pub use mirror_terms::{CopiedRequests, CopyHost, HostOf, MirrorTerms};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
 pub use object::{ObjectId, Placed};
 pub use outliers::OutlierDetection;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{ClusterRef, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey};
+use crate::{ClusterRef, CopiedRequests, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey};
 
 /// Which mirror of an object: what is said about it is found by this, whatever its field is called.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -57,6 +57,8 @@ pub struct MirrorState {
     pub key: RuntimeKey,
     /// Its fraction; `None`: not a percentage, so that nothing is mirrored.
     pub share: Option<RuntimeFraction>,
+    /// Which requests it copies, by the MirrorPolicy that counts for it.
+    pub requests: CopiedRequests,
     /// Somebody has stopped it: its fraction is 0, whatever is written.
     pub stopped: bool,
     /// What it comes to, with the number of ready endpoints; several when it names no port and callers use

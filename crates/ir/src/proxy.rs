@@ -60,6 +60,8 @@ pub struct ProxyNode {
     pub locality: Option<Locality>,
     /// Its Envoy takes virtual hosts as resources of their own, and nobody has said that it should not.
     pub takes_hosts: bool,
+    /// Its Envoy can make a copy another request than the one that it copies.
+    pub edits_copies: bool,
     /// It has proven who it is, or sits on the same machine: private keys may be sent to it.
     pub may_have_keys: bool,
 }
@@ -96,6 +98,8 @@ pub struct ProxyClass {
     pub interception: Interception,
     /// How virtual hosts reach it.
     pub route_tables: RouteTables,
+    /// Its Envoy can make a copy another request than the one that it copies, or nobody asks for that.
+    pub edits_copies: bool,
     /// Where it is, where some policy asks for that.
     pub place: Option<Arc<ClientPlace>>,
     /// The Sidecar that says what it can call; `None`: every visible service.

@@ -94,6 +94,10 @@ impl Code {
             Code::ShortHost => "Write the whole host name.",
             Code::Deprecated => "Use the field that the message names.",
             Code::MoreDiagnostics => "Correct what is shown, and look again.",
+            Code::InvalidMethod => "Write methods as requests have them (`GET`, `POST`), or `*` for any.",
+            Code::InvalidTarget => {
+                "Name a VirtualService of the policy's own namespace: `targetRef: {name: …}`."
+            }
             Code::OverBudget => "Divide the object into several, or take hosts, matches or mirrors out.",
             Code::NotActedOn => "Take the field out, or live with what the message says happens instead.",
             Code::HostNotFound => {
@@ -158,6 +162,13 @@ impl Code {
             }
             Code::ForeignRules => {
                 "Admit the namespaces by the annotation `umbra.io/rules-from`, or set `hostOwnership`."
+            }
+            Code::PolicyTargetNotFound => {
+                "Correct the name of the VirtualService, of its rule or of the mirror; the policy must be of the same namespace."
+            }
+            Code::PolicyConflict => "Merge the policies, or have each name other mirrors.",
+            Code::CopiesNotEdited => {
+                "Use an Envoy of 1.36 or later, or a policy that changes nothing: `headers: {remove: []}`."
             }
             Code::NotAdmitted => {
                 "Ask the target's owner to admit this namespace by the annotation `umbra.io/rules-from`."

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    ClusterRef, DirectResponse, ForwardOptions, HashKey, HeaderOps, ObjectId, Redirect, RequestMatch,
-    RouteFilters, RuntimeFraction, RuntimeKey,
+    ClusterRef, CopiedRequests, DirectResponse, ForwardOptions, HashKey, HeaderChanges, HeaderOps, ObjectId,
+    Redirect, RequestMatch, RouteFilters, RuntimeFraction, RuntimeKey,
 };
 
 /// One route (`envoy.config.route.v3.Route`).
@@ -18,6 +18,8 @@ pub struct Route {
     pub rule: usize,
     /// Which requests.
     pub request: RequestMatch,
+    /// Whether it stands with those that take every request: it takes every request, or it is a part of what does.
+    pub catch_all: bool,
     /// What happens.
     pub action: RouteAction,
     /// Header changes; a lone destination's are already appended.
@@ -87,6 +89,10 @@ pub struct Mirror {
     pub share: MirrorShare,
     /// The copy's Host.
     pub host: MirrorHost,
+    /// Which of the route's requests it copies: where not all, the route is several.
+    pub requests: CopiedRequests,
+    /// What the copy's headers are changed by: first what is removed, then the values.
+    pub headers: HeaderChanges,
 }
 
 /// How Envoy learns a mirror's fraction.

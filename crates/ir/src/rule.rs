@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    Hostname, MirrorPlace, ObjectId, Placed, PortNumber, RouteFilters, RuntimeFraction, RuntimeKey,
-    SubsetName, Visibility,
+    CopiedRequests, Hostname, MirrorPlace, MirrorTerms, ObjectId, Placed, PortNumber, RouteFilters,
+    RuntimeFraction, RuntimeKey, SubsetName, Visibility,
 };
 
 /// A VirtualService's gateway: all sidecars, or one Gateway object.
@@ -51,7 +51,8 @@ pub struct RuleHead {
     pub filters: BTreeSet<StaticFilter>,
     /// The label keys that `sourceLabels` mention.
     pub mentioned_labels: BTreeSet<String>,
-    /// The VirtualServices whose rules it has taken in.
+    /// The objects that have a word in its rules: VirtualServices whose rules it has taken in, MirrorPolicies that count for
+    /// its mirrors.
     pub delegates: BTreeSet<ObjectId>,
     /// How its routes stand beside those of other rules for one host.
     pub order: RouteOrder,
@@ -247,6 +248,15 @@ pub struct ForwardRule {
     pub options: ForwardOptions,
 }
 
+impl ForwardRule {
+    /// In how many routes at most each of its matches ends: requests that other mirrors copy are told apart by routes.
+    pub fn most_routes(&self) -> usize {
+        let terms = || self.mirrors.iter().filter_map(|mirror| mirror.terms.as_ref());
+        let methods: BTreeSet<_> = terms().flat_map(|terms| terms.requests.methods()).collect();
+        if terms().next().is_none() { 1 } else { methods.len() + 2 }
+    }
+}
+
 /// What of forwarding needs no lookup and passes through to Envoy as it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct ForwardOptions {
@@ -297,6 +307,16 @@ pub struct MirrorRule {
     pub key: RuntimeKey,
     /// Whether it stands in the delegate that its rule comes from.
     pub by_delegate: bool,
+    /// What a MirrorPolicy says of it; `None`: none is for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Arc<MirrorTerms>>,
+}
+
+impl MirrorRule {
+    /// Which requests are copied.
+    pub fn requests(&self) -> CopiedRequests {
+        self.terms.as_ref().map_or_else(CopiedRequests::default, |terms| terms.requests.clone())
+    }
 }
 
 /// The fractions of a VirtualService's mirrors by runtime key.

@@ -12,7 +12,7 @@ pub struct Scope {
     pub tables: BTreeMap<Arc<str>, Arc<Table>>,
     /// The listeners of a gateway that tell connections apart before HTTP is spoken.
     pub ports: Vec<GatewayPort>,
-    /// The delegates of the rules in them, by the VirtualService that took them in.
+    /// The objects that have a word in the rules in them, by the VirtualService that has these.
     pub delegates: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
 }
 

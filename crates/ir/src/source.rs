@@ -29,6 +29,8 @@ pub struct RouteClient {
     pub chosen: Arc<BTreeMap<Hostname, Arc<str>>>,
     /// It gets fractions by RTDS.
     pub rtds: bool,
+    /// It can make a copy another request than the one that it copies.
+    pub edits_copies: bool,
 }
 
 /// Where routes come from.

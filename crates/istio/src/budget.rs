@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use umbra_ir::budget::ROUTES_ON_A_HOST;
-use umbra_ir::{RouteFilters, Rule, RuleMatch, Surplus};
+use umbra_ir::{RouteFilters, Rule, RuleAction, RuleMatch, Surplus};
 
 /// What every route has, whatever is written.
 const ROUTE: usize = 128;
@@ -43,8 +43,12 @@ pub(crate) fn keep_routes(rules: Vec<Rule>) -> (Vec<Rule>, usize, Option<Surplus
     for mut rule in rules {
         let filters = if rule.filters == RouteFilters::default() { 0 } else { size_of(&rule.filters) };
         let each = ROUTE + size_of(&rule.action) + size_of(&rule.headers) + filters;
+        let pieces = match &rule.action {
+            RuleAction::Forward(forward) => forward.most_routes(),
+            RuleAction::Redirect(_) | RuleAction::Direct(_) => 1,
+        };
         let mut fits = |condition: Option<&RuleMatch>| {
-            let size = each + condition.map_or(0, size_of);
+            let size = (each + condition.map_or(0, size_of)) * pieces;
             // What comes later is left out too, however small it is: nothing may overtake what stood before it.
             full |= all + size > ROUTES_ON_A_HOST;
             all += if full { 0 } else { size };

@@ -87,6 +87,7 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         interception,
         locality: None,
         takes_hosts: false,
+        edits_copies: false,
         may_have_keys: false,
         trusted_proxies: metadata
             .pointer("/PROXY_CONFIG/gatewayTopology/numTrustedProxies")

@@ -11,9 +11,10 @@ use umbra_ir::{
     ClientTls, ClusterRef, Code, Destination, DestinationRuleEntry, Diagnostic, Hostname, LeveledPolicy,
     MirrorState, ObjectId, Protocol, Severity, SubsetName, TargetQuery,
 };
-use umbra_mesh::{Report, View, select_services_named};
+use umbra_mesh::{Inputs, Report, View, select_services_named};
 
 use crate::delegates::served_rules;
+use crate::mirror_policies::Policies;
 use crate::mirrors::written_mirrors;
 use crate::names::resolve_host;
 use crate::stop::{STOP, Stop};
@@ -21,10 +22,19 @@ use crate::stop::{STOP, Stop};
 pub use delegation::report_delegation;
 
 /// The mirrors of a VirtualService as written, before any is looked up.
-pub fn list_mirrors(objects: &impl Objects, vs: &VirtualService, domain: &str) -> Vec<MirrorState> {
+pub fn list_mirrors(
+    objects: &(impl Inputs + Objects),
+    id: &ObjectId,
+    vs: &VirtualService,
+    domain: &str,
+) -> Vec<MirrorState> {
+    let policies = Policies::of(objects, id, domain);
     let hosts: Arc<[String]> = vs.spec.hosts.clone().into();
     let state = |mirror: crate::mirrors::WrittenMirror| MirrorState {
         hosts: hosts.clone(),
+        requests: policies
+            .select(&mirror.route, &mirror.destination)
+            .map_or_else(Default::default, |terms| terms.requests.clone()),
         route: mirror.route,
         place: mirror.place,
         host: mirror.host,

@@ -16,11 +16,14 @@ use umbra_ir::{
     RuleAction, RuleHead, Rules, Shares, StaticFilter, Visibility, WeightedDestination,
 };
 
+use umbra_mesh::Inputs;
+
 use crate::budget::keep_routes;
 use crate::delegates::served_rules;
 use crate::filters::resolve_filters;
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
 use crate::matches::usable_matches;
+use crate::mirror_policies::Policies;
 use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::{resolve_destination, resolve_gateway, resolve_host};
 
@@ -66,11 +69,22 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
         visibility: Visibility::resolve(vs.spec.export_to.iter().map(String::as_str), namespace),
         filters,
         mentioned_labels,
-        delegates: rules.rules.iter().filter_map(|rule| rule.delegate.clone()).collect(),
+        delegates: rules.rules.iter().flat_map(sayers).collect(),
         order: RouteOrder::CatchAllsLast,
         hosts_left_out,
         virtual_hosts: virtual_hosts(rules.size),
     }
+}
+
+/// The other objects that have a word in a rule.
+fn sayers(rule: &Rule) -> impl Iterator<Item = ObjectId> {
+    let mirrors = match &rule.action {
+        RuleAction::Forward(forward) => &forward.mirrors[..],
+        RuleAction::Redirect(_) | RuleAction::Direct(_) => &[],
+    };
+    let policies =
+        mirrors.iter().filter_map(|mirror| mirror.terms.as_ref()).map(|terms| terms.policy.clone());
+    rule.delegate.iter().cloned().chain(policies)
 }
 
 /// The answer of a rule that must let nothing pass.
@@ -79,8 +93,14 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
 const CLOSED: DirectResponse = DirectResponse { status: 503, body: None };
 
 /// The rules that can be served, in order.
-pub fn resolve_rules(objects: &impl Objects, id: &ObjectId, vs: &VirtualService, domain: &str) -> Rules {
+pub fn resolve_rules(
+    objects: &(impl Inputs + Objects),
+    id: &ObjectId,
+    vs: &VirtualService,
+    domain: &str,
+) -> Rules {
     let served = served_rules(objects, vs, domain);
+    let policies = Policies::of(objects, id, domain);
     let mut mirrors: BTreeMap<_, Vec<WrittenMirror>> = BTreeMap::new();
     for mirror in written_mirrors(vs, &served, domain).into_iter().filter(|m| m.share.is_some()) {
         mirrors.entry((mirror.place.rule, mirror.place.delegated)).or_default().push(mirror);
@@ -93,6 +113,7 @@ pub fn resolve_rules(objects: &impl Objects, id: &ObjectId, vs: &VirtualService,
         let place = (served.index, served.part.as_ref().map(|part| part.index));
         let mirrors = mirrors.remove(&place).unwrap_or_default().into_iter().map(|m| MirrorRule {
             place: m.place,
+            terms: policies.select(&written.name, &m.destination).cloned(),
             destination: m.destination,
             key: m.key,
             by_delegate: m.by_delegate,

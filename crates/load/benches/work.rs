@@ -46,6 +46,7 @@ fn engine() -> Engine {
         interception: Interception::None,
         locality: None,
         takes_hosts: false,
+        edits_copies: true,
         may_have_keys: false,
     };
     engine.connect(ProxyId(1), node, RuntimeForms::of_digits(2));

@@ -59,6 +59,8 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
         trusted_proxies,
         interception: node.interception,
         sidecar,
+        // Where nobody asks for it, all proxies are alike.
+        edits_copies: node.edits_copies || view.ids(&Index::Kind(Kind::MirrorPolicy)).is_empty(),
         route_tables: if node.takes_hosts { view.settings().route_tables } else { RouteTables::Plain },
     }
 }

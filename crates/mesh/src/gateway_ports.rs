@@ -106,6 +106,7 @@ impl GatewayClient<'_> {
             selecting: self.selecting.clone(),
             chosen: Arc::default(),
             rtds: false,
+            edits_copies: true,
         };
         // At gateways Istio asks for port and gateway only.
         let passes = |filter: &umbra_ir::StaticFilter| {

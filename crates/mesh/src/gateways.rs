@@ -129,6 +129,7 @@ impl TableBuilder {
             selecting: self.selecting.clone(),
             chosen: Arc::default(),
             rtds: class.rtds.any(),
+            edits_copies: class.edits_copies,
         };
         let applies = rule
             .filters

@@ -10,6 +10,7 @@
 mod captured;
 mod classes;
 mod clusters;
+mod copies;
 mod endpoints;
 mod filter;
 mod gateway_heads;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use umbra_ir::{
     ClientTls, ClusterRef, Code, Diagnostic, DirectResponse, Forward, ForwardOptions, ForwardRule,
-    HeaderMatch, HeaderOps, Mirror, MirrorHost, MirrorPlace, MirrorRule, MirrorShare, ObjectId,
-    OutboundPolicy, PathMatch, PortNumber, Protocol, ProxyKind, Redirect, RedirectPort, RequestMatch,
-    RetryPolicy, Role, Route, RouteAction, RouteClient, RouteFilters, RouteList, RouteSource, Rule,
-    RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster,
+    HeaderMatch, HeaderOps, HostOf, Mirror, MirrorHost, MirrorPlace, MirrorRule, MirrorShare, MirrorTerms,
+    ObjectId, OutboundPolicy, PathMatch, PortNumber, Protocol, ProxyKind, Redirect, RedirectPort,
+    RequestMatch, RetryPolicy, Role, Route, RouteAction, RouteClient, RouteFilters, RouteList, RouteSource,
+    Rule, RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster,
     TargetProblem, TargetQuery, TextMatch, WeightedDestination,
 };
 
 use crate::clusters::{goes_where_called, protocol_of, speaks_as_client};
+use crate::copies::{not_edited, split_by_request};
 use crate::filter::filter_passes;
 use crate::hashing::{hash_keys, stay_with_hashed};
 use crate::ownership::takes_copies;
@@ -57,6 +58,7 @@ fn unknown_route(policy: OutboundPolicy) -> Route {
         origin: None,
         rule: 0,
         request: RequestMatch::everything(),
+        catch_all: true,
         operation: String::new(),
         action,
         headers: HeaderOps::default(),
@@ -94,6 +96,7 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
         origin: None,
         rule: 0,
         request: RequestMatch::everything(),
+        catch_all: true,
         operation: format!("{}:{}/*", head.spelling, client.port),
         action: RouteAction::Forward(forward),
         headers: HeaderOps::default(),
@@ -128,9 +131,13 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
             let action =
                 action.get_or_insert_with(|| bind_action(view, vs, rule, client, &mut diagnostics)).clone();
             let route = Route { rule: nth, ..assemble(view, vs, rule, m, client, action) };
-            let last = route.request.is_catch_all();
-            routes.extend(for_grpc_copies(view, &route, client.kind));
-            routes.push(route);
+            let last = route.catch_all;
+            for part in split_by_request(route) {
+                let stat_prefix = stat_prefix(view, rule, m, &part.action);
+                let part = Route { stat_prefix, ..part };
+                routes.extend(for_grpc_copies(view, &part, client.kind));
+                routes.push(part);
+            }
             if last {
                 break 'rules;
             }
@@ -165,6 +172,7 @@ fn assemble(
         rule: 0,
         operation: operation(vs, &action, &request.path, client.port),
         stat_prefix: stat_prefix(view, rule, m, &action),
+        catch_all: request.is_catch_all(),
         request,
         action,
         headers,
@@ -287,8 +295,19 @@ fn bind_forward(
                 }
             };
             let share = bind_share(&mirror.key, client.rtds, shares.as_deref())?;
-            let host = mirror_host(view, &cluster);
-            Some(Mirror { cluster, share, host })
+            let terms = mirror.terms.as_deref();
+            // Rather none than copies with what they must not carry.
+            if let Some(terms) = terms.filter(|terms| terms.edits_copies() && !client.edits_copies) {
+                diagnostics.push(not_edited(vs, mirror.place, terms));
+                return None;
+            }
+            Some(Mirror {
+                share,
+                host: mirror_host(view, &cluster, terms),
+                requests: mirror.requests(),
+                headers: terms.map(|terms| terms.headers.clone()).unwrap_or_default(),
+                cluster,
+            })
         })
         .collect();
     let mut options = rule.options.clone();
@@ -397,15 +416,19 @@ fn bind_share(key: &RuntimeKey, rtds: bool, shares: Option<&Shares>) -> Option<M
     (fraction != RuntimeFraction::NONE).then_some(MirrorShare::Fixed(fraction))
 }
 
-/// The Host of a copy: the original with the suffix; for a service outside the mesh that service's own host,
-/// or nobody there would know it.
+/// The Host of a copy: as its policy says; else the original with the suffix, and for a service outside the mesh that
+/// service's own host, or nobody there would know it. A wildcard is no host.
 ///
 /// DIVERGES: istiod never changes the host of a copy that leaves the mesh.
-pub(crate) fn mirror_host(view: &dyn View, cluster: &ClusterRef) -> MirrorHost {
-    let suffix = view.settings().mirror.shadow_suffix;
-    let heads = view.service_heads(&cluster.service.object);
-    let external = heads.iter().any(|h| h.id == cluster.service && h.external);
-    if !external || cluster.service.host.is_wildcard() {
+pub(crate) fn mirror_host(view: &dyn View, cluster: &ClusterRef, terms: Option<&MirrorTerms>) -> MirrorHost {
+    let said = terms.map(|terms| &terms.host);
+    let suffix = said.and_then(|said| said.suffix).unwrap_or(view.settings().mirror.shadow_suffix);
+    let external = || {
+        let heads = view.service_heads(&cluster.service.object);
+        heads.iter().any(|h| h.id == cluster.service && h.external)
+    };
+    let of_target = said.and_then(|said| said.of).map_or_else(external, |of| of == HostOf::Target);
+    if !of_target || cluster.service.host.is_wildcard() {
         return if suffix { MirrorHost::Suffix } else { MirrorHost::Keep };
     }
     // The dot that ends an absolute name means nothing in a Host.

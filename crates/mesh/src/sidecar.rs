@@ -313,6 +313,7 @@ impl<'a> Mesh<'a> {
             selecting: self.selecting.clone(),
             chosen: self.chosen.clone(),
             rtds: self.class.rtds.any(),
+            edits_copies: self.class.edits_copies,
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Index {
     NamesSecret(ObjectId),
     /// VirtualServices with a rule that delegates to this one.
     DelegatesTo(ObjectId),
+    /// MirrorPolicies for this VirtualService.
+    PoliciesOf(ObjectId),
     /// ServiceEntries that define this host.
     EntryHost(Hostname),
     /// DestinationRules that define a subset of this name for a host whose first label is this.

@@ -426,6 +426,7 @@ mod tests {
             interception: Interception::None,
             locality: None,
             takes_hosts: false,
+            edits_copies: true,
             may_have_keys: false,
         };
         Arc::new(Proxy::new(7, "web-1".to_owned(), node, Variant::Delta, "127.0.0.1:1".to_owned()))

@@ -7,6 +7,7 @@
 mod bootstrap;
 mod check;
 mod core;
+mod mirror_policies;
 mod policies;
 mod probed;
 mod request;
@@ -19,6 +20,7 @@ mod text;
 pub use bootstrap::bootstrap;
 pub use check::check_output;
 pub use core::{endpoint_slice, node, pod, service};
+pub use mirror_policies::mirror_policy;
 pub use policies::{destination_rule, gateway, service_entry, workload_entry};
 pub use probed::{CLUSTER, Probed, ProbedListener, ROUTE};
 pub use request::request;

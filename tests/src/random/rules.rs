@@ -27,9 +27,9 @@ pub(super) const HOSTS: &[&str] = &[
 /// What no engine compiles, what Envoy's does not, and what it does.
 const PATTERNS: &[&str] = &["/a.*", ".*", "*", "(", "[a-z]+", "(?=x)", "a{2000}", "", "\\d+", "(?i)x"];
 const TEXTS: &[&str] = &["/", "/a", "x", "", "GET", "http", "/a/", "ü", "a b", "%2F"];
-const HEADER_NAMES: &[&str] =
+pub(super) const HEADER_NAMES: &[&str] =
     &["x-a", "X-B", ":authority", "host", "Host", "", "bad name", "x-c", ":path", "x\n"];
-const HEADER_VALUES: &[&str] =
+pub(super) const HEADER_VALUES: &[&str] =
     &["v", "", "%START_TIME%", "%BAD", "100%", "a\nb", "web.default", "%REQ(X)%", "ü"];
 const DURATIONS: &[&str] = &["1s", "0s", "0.5s", "1h30m", "-1s", "315576000000s", "1ns"];
 

@@ -19,8 +19,8 @@ use umbra_xds::{ResourceType, Snapshot};
 use super::core::pick_name;
 use super::policies::namespace;
 use super::{
-    Tape, check_output, destination_rule, endpoint_slice, gateway, node, pod, service, service_entry,
-    sidecar, virtual_service, workload_entry,
+    Tape, check_output, destination_rule, endpoint_slice, gateway, mirror_policy, node, pod, service,
+    service_entry, sidecar, virtual_service, workload_entry,
 };
 
 /// How many proxies can be connected at a time.
@@ -94,6 +94,7 @@ pub fn object(t: &mut Tape<'_>) -> Value {
         "Gateway",
         "WorkloadEntry",
         "Sidecar",
+        "MirrorPolicy",
         "Node",
     ]);
     let ns = namespace(t);
@@ -107,6 +108,7 @@ pub fn object(t: &mut Tape<'_>) -> Value {
         "EndpointSlice" => endpoint_slice(t, ns, name),
         "Gateway" => gateway(t, ns, name),
         "Sidecar" => sidecar(t, ns, name),
+        "MirrorPolicy" => mirror_policy(t, ns, name),
         "WorkloadEntry" => workload_entry(t, ns, name),
         _ => node(t, name),
     }
@@ -137,6 +139,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
         },
         locality: t.maybe(3, |t| Locality::parse(t.pick(&["r1/z1", "r2", "", "r1/z2/s1"]))),
         takes_hosts: t.one_in(2),
+        edits_copies: !t.one_in(4),
         may_have_keys: true,
     }
 }
@@ -212,6 +215,7 @@ impl World {
                 interception: Interception::None,
                 locality: None,
                 takes_hosts: false,
+                edits_copies: true,
                 may_have_keys: true,
             };
             world.apply(&Op::Connect(id, node, rtds));

@@ -73,6 +73,10 @@ fn mesh(runner: &mut TestRunner, probed: &mut Probed) -> Mesh {
         let (namespace, name) =
             [("default", "web"), ("prod", "one"), ("default", "two"), ("prod", "x")][nth % 4];
         world.put(&random::virtual_service(&mut Tape::new(tape), namespace, name));
+        if tape.len() % 3 == 0 {
+            let backwards: Vec<u16> = tape.iter().rev().copied().collect();
+            world.put(&random::mirror_policy(&mut Tape::new(&backwards), namespace, name));
+        }
     }
     world.put(&serde_json::json!({
         "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "gw2", "namespace": "default"},

@@ -23,6 +23,7 @@ mod localities;
 mod observed;
 mod outliers;
 mod percentages;
+mod policies;
 mod probes;
 mod reload;
 mod routing;

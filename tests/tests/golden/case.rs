@@ -56,11 +56,15 @@ impl Case {
 }
 
 impl Proxy {
-    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with hosts][ without rtds]`.
+    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with hosts][ of 1.35][ without rtds]`.
     fn parse(text: &str) -> Result<Proxy> {
         let (address, rtds) = match text.trim().strip_suffix(" without rtds") {
             Some(address) => (address, false),
             None => (text.trim(), true),
+        };
+        let (address, edits_copies) = match address.strip_suffix(" of 1.35") {
+            Some(address) => (address, false),
+            None => (address, true),
         };
         let (address, takes_hosts) = match address.strip_suffix(" with hosts") {
             Some(address) => (address, true),
@@ -88,6 +92,7 @@ impl Proxy {
             interception,
             locality: None,
             takes_hosts,
+            edits_copies,
             may_have_keys: true,
         };
         Ok(Proxy { node, rtds })
@@ -111,6 +116,9 @@ impl fmt::Display for Proxy {
         }
         if self.node.takes_hosts {
             f.write_str(" with hosts")?;
+        }
+        if !self.node.edits_copies {
+            f.write_str(" of 1.35")?;
         }
         if self.rtds { Ok(()) } else { f.write_str(" without rtds") }
     }

@@ -8,6 +8,7 @@ pub mod egress;
 pub mod fault;
 pub mod headers;
 pub mod matching;
+pub mod mirror_policy;
 pub mod policy;
 pub mod regex;
 pub mod rule;

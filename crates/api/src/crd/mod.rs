@@ -1,4 +1,4 @@
-//! Custom resource definitions of the Istio kinds, from the Rust types.
+//! Custom resource definitions of the Istio kinds and of our own, from the Rust types.
 //!
 //! Group, names, versions and the status subresource are Istio's, so that objects written for Istio apply
 //! unchanged. Nothing is defaulted: Flagger compares what it reads with what it wrote, and would loop.
@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use umbra_ir::{Kind, KindFacts};
 
 use crate::{
-    DestinationRuleSpec, GatewaySpec, ServiceEntrySpec, SidecarSpec, VirtualServiceSpec, WorkloadEntry,
+    DestinationRuleSpec, GatewaySpec, MirrorPolicySpec, ServiceEntrySpec, SidecarSpec, VirtualServiceSpec,
+    WorkloadEntry,
 };
 
 /// What a definition has of its own.
@@ -27,7 +28,7 @@ const ACCEPTED: (&str, &str, &str) =
     ("Accepted", r#".status.conditions[?(@.type=="Accepted")].status"#, "string");
 const AGE: (&str, &str, &str) = ("Age", ".metadata.creationTimestamp", "date");
 
-const DEFINITIONS: [Definition; 6] = [
+const DEFINITIONS: [Definition; 7] = [
     Definition {
         kind: Kind::VirtualService,
         columns: &[
@@ -53,6 +54,10 @@ const DEFINITIONS: [Definition; 6] = [
     Definition { kind: Kind::Gateway, columns: &[("Selector", ".spec.selector", "string"), ACCEPTED, AGE] },
     Definition { kind: Kind::WorkloadEntry, columns: &[("Address", ".spec.address", "string"), AGE] },
     Definition { kind: Kind::Sidecar, columns: &[AGE] },
+    Definition {
+        kind: Kind::MirrorPolicy,
+        columns: &[("Target", ".spec.targetRef.name", "string"), ACCEPTED, AGE],
+    },
 ];
 
 /// The definitions (`apiextensions.k8s.io/v1` CustomResourceDefinition), as they are installed.
@@ -65,8 +70,10 @@ fn definition(definition: &Definition) -> Value {
     // The first version is the one that is stored.
     let KindFacts { group, versions, plural, short, .. } = *kind.facts();
     let versions: Vec<Value> = versions.iter().map(|version| served(definition, version)).collect();
+    let categories: &[&str] =
+        if kind.is_istio() { &["istio-io", "networking-istio-io"] } else { &["umbra-io"] };
     let mut names = json!({
-        "categories": ["istio-io", "networking-istio-io"],
+        "categories": categories,
         "kind": kind.as_str(),
         "listKind": format!("{kind}List"),
         "plural": plural,
@@ -105,6 +112,11 @@ fn served(definition: &Definition, version: &str) -> Value {
         Kind::ServiceEntry => schema::of::<ServiceEntrySpec>(),
         Kind::WorkloadEntry => schema::of::<WorkloadEntry>(),
         Kind::Sidecar => schema::of::<SidecarSpec>(),
+        Kind::MirrorPolicy => {
+            let mut spec = schema::of::<MirrorPolicySpec>();
+            rules::mirror_policy(&mut spec);
+            spec
+        }
         _ => schema::of::<GatewaySpec>(),
     };
     let columns = definition.columns.iter();

@@ -4,6 +4,11 @@
 
 use serde_json::{Value, json};
 
+use crate::check::mirror_policy::{MAX_HEADERS, MAX_METHODS};
+
+/// The longest name of a header that an API server takes.
+const MAX_HEADER_NAME: usize = 256;
+
 const SHARE: &str =
     "the share of a mirror is 0 (off), or from 0.0001 to 100 percent; leave it out to mirror everything";
 
@@ -34,6 +39,48 @@ fn host(field: &str) -> Value {
         "rule": format!("!has(self.{field}) || (has(self.{field}.host) && size(self.{field}.host) > 0)"),
         "message": format!("{field} needs a host, for example {{host: httpbin, subset: v2}}"),
     })
+}
+
+/// Puts the rules into the schema of a MirrorPolicy's spec: its whole point is that nothing is copied by mistake, so what is
+/// none must not be stored. The bounds keep the rules within the API server's cost budget.
+pub(super) fn mirror_policy(spec: &mut Value) {
+    let token = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+    let name = |what: &str| json!([{ "rule": format!("self.matches(\"{token}\")"), "message": format!("that is no {what}") }]);
+    for (path, key, value) in [
+        (
+            "",
+            "x-kubernetes-validations",
+            json!([{
+                "rule": "has(self.targetRef) && has(self.targetRef.name) && size(self.targetRef.name) > 0",
+                "message": "targetRef needs the name of a VirtualService, for example {name: reviews}",
+            }]),
+        ),
+        (
+            "/properties/targetRef",
+            "x-kubernetes-validations",
+            json!([
+                {
+                    "rule": "!has(self.group) || self.group in ['', 'networking.istio.io']",
+                    "message": "a policy is for a VirtualService of networking.istio.io",
+                },
+                {
+                    "rule": "!has(self.kind) || self.kind in ['', 'VirtualService']",
+                    "message": "a policy is for a VirtualService",
+                },
+            ]),
+        ),
+        ("/properties/methods", "maxItems", json!(MAX_METHODS)),
+        ("/properties/methods/items", "maxLength", json!(MAX_METHODS)),
+        ("/properties/methods/items", "x-kubernetes-validations", name("method")),
+        ("/properties/headers/properties/remove", "maxItems", json!(MAX_HEADERS)),
+        ("/properties/headers/properties/remove/items", "maxLength", json!(MAX_HEADER_NAME)),
+        ("/properties/headers/properties/remove/items", "x-kubernetes-validations", name("name of a header")),
+        ("/properties/headers/properties/set", "maxProperties", json!(MAX_HEADERS)),
+    ] {
+        if let Some(Value::Object(schema)) = spec.pointer_mut(path) {
+            schema.insert(key.to_owned(), value);
+        }
+    }
 }
 
 /// Puts the rules into the schema of a VirtualService's spec.

@@ -14,7 +14,7 @@ use crate::types::core::{
     ContainerPort, Endpoint, EndpointPort, EndpointSlice, Namespace, Node, Pod, Service, ServiceSpec,
 };
 use crate::types::object::{
-    DestinationRule, Gateway, Meta, Object, ServiceEntry, Sidecar, VirtualService, Workload,
+    DestinationRule, Gateway, Meta, MirrorPolicy, Object, ServiceEntry, Sidecar, VirtualService, Workload,
 };
 use crate::types::secret::{Secret, SecretTexts, Texts};
 
@@ -156,6 +156,9 @@ pub(crate) fn read(tree: &mut Tree, id: &ObjectId) -> Read {
         }),
         Kind::Sidecar => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
             Object::Sidecar(Box::new(Sidecar { meta, spec: raw.spec }))
+        }),
+        Kind::MirrorPolicy => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
+            Object::MirrorPolicy(MirrorPolicy { meta, spec: raw.spec })
         }),
         Kind::Service => typed(tree, id, Rules::Core, |meta, raw: Envelope<ServiceSpec>| {
             Object::Service(Service { meta, spec: raw.spec })

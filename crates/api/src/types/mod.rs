@@ -5,6 +5,7 @@ pub mod destination_rule;
 pub mod gateway;
 pub mod http_action;
 pub mod http_route;
+pub mod mirror_policy;
 pub mod object;
 pub mod scalar;
 pub mod secret;

@@ -8,6 +8,7 @@ use umbra_ir::{Kind, ObjectId};
 use super::core::{EndpointSlice, Namespace, Node, Pod, Service};
 use super::destination_rule::DestinationRuleSpec;
 use super::gateway::GatewaySpec;
+use super::mirror_policy::MirrorPolicySpec;
 use super::secret::Secret;
 use super::service_entry::{ServiceEntrySpec, WorkloadEntry};
 use super::sidecar::SidecarSpec;
@@ -40,8 +41,8 @@ impl Meta {
     }
 }
 
-/// An Istio object: its metadata and its spec.
-macro_rules! istio_object {
+/// An object that a CRD defines: its metadata and its spec.
+macro_rules! defined_object {
     ($(#[$doc:meta])* $name:ident { $spec:ty }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,30 +55,34 @@ macro_rules! istio_object {
     };
 }
 
-istio_object! {
+defined_object! {
     /// `networking.istio.io` VirtualService: routing rules for hosts.
     VirtualService { VirtualServiceSpec }
 }
-istio_object! {
+defined_object! {
     /// `networking.istio.io` DestinationRule: subsets of, and policy towards, a host.
     DestinationRule { DestinationRuleSpec }
 }
-istio_object! {
+defined_object! {
     /// `networking.istio.io` ServiceEntry: a service that Kubernetes doesn't know.
     ServiceEntry { ServiceEntrySpec }
 }
-istio_object! {
+defined_object! {
     /// `networking.istio.io` Gateway: ports and hosts that a router listens for.
     Gateway { GatewaySpec }
 }
 
-istio_object! {
+defined_object! {
     /// `networking.istio.io` WorkloadEntry: one endpoint that ServiceEntries select by labels.
     Workload { WorkloadEntry }
 }
-istio_object! {
+defined_object! {
     /// `networking.istio.io` Sidecar: what the proxies of some workloads can call.
     Sidecar { SidecarSpec }
+}
+defined_object! {
+    /// `umbra.io` MirrorPolicy: what becomes of the copies of a VirtualService's mirrors.
+    MirrorPolicy { MirrorPolicySpec }
 }
 
 /// Any object that umbra reads.
@@ -96,6 +101,8 @@ pub enum Object {
     WorkloadEntry(Workload),
     /// `networking.istio.io` Sidecar.
     Sidecar(Box<Sidecar>),
+    /// `umbra.io` MirrorPolicy.
+    MirrorPolicy(MirrorPolicy),
     /// core Service.
     Service(Service),
     /// `discovery.k8s.io` EndpointSlice.
@@ -120,6 +127,7 @@ impl Object {
             Object::Gateway(_) => Kind::Gateway,
             Object::WorkloadEntry(_) => Kind::WorkloadEntry,
             Object::Sidecar(_) => Kind::Sidecar,
+            Object::MirrorPolicy(_) => Kind::MirrorPolicy,
             Object::Service(_) => Kind::Service,
             Object::EndpointSlice(_) => Kind::EndpointSlice,
             Object::Pod(_) => Kind::Pod,
@@ -138,6 +146,7 @@ impl Object {
             Object::Gateway(o) => &o.meta,
             Object::WorkloadEntry(o) => &o.meta,
             Object::Sidecar(o) => &o.meta,
+            Object::MirrorPolicy(o) => &o.meta,
             Object::Service(o) => &o.meta,
             Object::EndpointSlice(o) => &o.meta,
             Object::Pod(o) => &o.meta,

@@ -9,6 +9,7 @@ mod destination_rule;
 mod filters;
 mod gateway;
 mod http_route;
+mod mirror_policy;
 mod outliers;
 mod service_entry;
 mod sidecar;
@@ -38,6 +39,7 @@ pub fn validate(object: &Object) -> Vec<Diagnostic> {
         Object::Gateway(o) => gateway::validate(&mut report, &o.spec),
         Object::WorkloadEntry(o) => service_entry::validate_workload(&mut report, &o.meta.labels, &o.spec),
         Object::Sidecar(o) => sidecar::validate(&mut report, &o.spec),
+        Object::MirrorPolicy(o) => mirror_policy::validate(&mut report, &o.spec),
         // Kubernetes validates its own kinds.
         Object::Service(_)
         | Object::EndpointSlice(_)

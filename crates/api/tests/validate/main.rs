@@ -1,10 +1,12 @@
 //! One object judged on its own: every rule of validation with its place and words.
 
+mod mirror_policy;
 mod others;
 mod virtual_service;
 
 use std::collections::BTreeSet;
 
+use mirror_policy::MIRROR_POLICY;
 use others::{DESTINATION_RULE, GATEWAY, SERVICE_ENTRY};
 use umbra_api::{parse_documents, validate};
 use virtual_service::VIRTUAL_SERVICE;
@@ -16,7 +18,8 @@ type Case = (&'static str, &'static str, &'static [&'static str]);
 
 fn object(kind: &str, spec: &str) -> String {
     let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    format!("apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n{spec}")
+    let version = if kind == "MirrorPolicy" { "umbra.io/v1alpha1" } else { "networking.istio.io/v1" };
+    format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec:\n{spec}")
 }
 
 /// The complaints about a manifest, reading and validation together.
@@ -55,6 +58,7 @@ const KINDS: &[(&str, &[Case])] = &[
     ("DestinationRule", DESTINATION_RULE),
     ("ServiceEntry", SERVICE_ENTRY),
     ("Gateway", GATEWAY),
+    ("MirrorPolicy", MIRROR_POLICY),
 ];
 
 #[test]
@@ -75,6 +79,11 @@ fn service_entries() {
 #[test]
 fn gateways() {
     check("Gateway", GATEWAY);
+}
+
+#[test]
+fn mirror_policies() {
+    check("MirrorPolicy", MIRROR_POLICY);
 }
 
 #[test]

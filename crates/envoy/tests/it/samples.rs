@@ -76,7 +76,13 @@ pub(crate) fn target(subset: &str, weight: u32) -> Target {
 }
 
 pub(crate) fn mirror(share: MirrorShare, host: MirrorHost) -> Mirror {
-    Mirror { cluster: reference("v2", Role::Mirror), share, host }
+    Mirror {
+        cluster: reference("v2", Role::Mirror),
+        share,
+        host,
+        requests: CopiedRequests::default(),
+        headers: HeaderChanges::default(),
+    }
 }
 
 pub(crate) fn half() -> MirrorShare {
@@ -108,6 +114,7 @@ pub(crate) fn route(action: RouteAction) -> Route {
         origin: None,
         rule: 0,
         request: any_request(),
+        catch_all: true,
         action,
         headers: HeaderOps::default(),
         filters: RouteFilters::default(),

@@ -188,5 +188,6 @@ pub(super) fn client(
         selecting: Arc::default(),
         chosen: Arc::default(),
         rtds: true,
+        edits_copies: true,
     }
 }

@@ -1,8 +1,8 @@
 //! Copies that arrive at a gateway under a host with the suffix, for which it has no rule.
 
 use umbra_ir::{
-    ClusterRef, Code, Diagnostic, GatewayHead, GatewayRef, Hostname, Kind, MirrorHost, ObjectId, Role,
-    RuleHead,
+    ClusterRef, Code, Diagnostic, GatewayHead, GatewayRef, Hostname, Kind, MirrorHost, MirrorTerms, ObjectId,
+    Role, RuleHead,
 };
 
 use crate::View;
@@ -19,8 +19,9 @@ pub(super) fn unrouted_shadow(
     id: &ObjectId,
     field: &str,
     cluster: &ClusterRef,
+    terms: Option<&MirrorTerms>,
 ) -> Option<Diagnostic> {
-    let (hosts, addressed) = match mirror_host(view, cluster) {
+    let (hosts, addressed) = match mirror_host(view, cluster, terms) {
         MirrorHost::Keep => return None,
         MirrorHost::Suffix => (suffixed(&*view.rule_head(id)?), false),
         MirrorHost::Literal(text) => {

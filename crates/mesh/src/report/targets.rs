@@ -114,7 +114,7 @@ fn report_mirror(
     notes.extend(not_hashed(view, id, &field, cluster));
     notes.extend(as_http1(view, id, &field, forward, cluster, client));
     notes.extend(other_port(view, id, &field, &mirror.destination, cluster, client));
-    notes.extend(unrouted_shadow(view, id, &field, cluster));
+    notes.extend(unrouted_shadow(view, id, &field, cluster, mirror.terms.as_deref()));
     let endpoints = view.members(&cluster.with_role(Role::Primary)).0.len();
     if endpoints == 0 {
         let message = format!(

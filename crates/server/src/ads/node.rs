@@ -18,12 +18,18 @@ pub(super) struct Identity {
     pub(super) metadata: Value,
     /// It takes virtual hosts as resources of their own over delta ADS, and its metadata do not say that it should not.
     pub(super) takes_hosts: bool,
+    /// It can make a copy another request than the one that it copies.
+    pub(super) edits_copies: bool,
     /// `node.locality`, when it says anything.
     pub(super) locality: Option<Locality>,
 }
 
 /// The first Envoy that takes virtual hosts over ADS; earlier ones refuse the table (measured: decision 0018).
 const TAKES_HOSTS: (u32, u32) = (1, 37);
+
+/// The first Envoy whose mirrors have `request_headers_mutations` and `host_rewrite_literal`; earlier ones pass both over and
+/// copy the request as it is.
+const EDITS_COPIES: (u32, u32) = (1, 36);
 
 /// The key of the metadata by which one proxy is given plain tables whatever it can, with the value `plain`.
 const ROUTE_TABLES: &str = "ROUTE_TABLES";
@@ -36,7 +42,8 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
     let Some(node) = node else {
         return Err("the first request of a stream must carry the node".to_owned());
     };
-    let is_new = takes_hosts(&node);
+    let version = envoy_version(&node);
+    let since = |first| version.is_some_and(|version| version >= first);
     let locality = node.locality.as_ref().map(locality).filter(|it| !it.is_unknown());
     let metadata = node.metadata.unwrap_or_default();
     let bytes = node.id.len() + prost::Message::encoded_len(&metadata);
@@ -45,7 +52,13 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
     }
     let metadata = object(metadata);
     let plain = metadata.get(ROUTE_TABLES).and_then(Value::as_str) == Some("plain");
-    Ok(Identity { id: node.id, metadata: Value::Object(metadata), takes_hosts: is_new && !plain, locality })
+    Ok(Identity {
+        id: node.id,
+        metadata: Value::Object(metadata),
+        takes_hosts: since(TAKES_HOSTS) && !plain,
+        edits_copies: since(EDITS_COPIES),
+        locality,
+    })
 }
 
 /// The longest name of a region or zone, that of a label's value and more than any cloud's.
@@ -57,13 +70,13 @@ fn locality(from: &envoy::Locality) -> Locality {
     Locality { region: part(&from.region), zone: part(&from.zone), subzone: part(&from.sub_zone) }
 }
 
-/// Whether it is an Envoy that is new enough. Nobody else is known to take virtual hosts.
-fn takes_hosts(node: &Node) -> bool {
+/// Major and minor version of an Envoy. Of nobody else is it known what it can.
+fn envoy_version(node: &Node) -> Option<(u32, u32)> {
     let Some(UserAgentVersionType::UserAgentBuildVersion(build)) = &node.user_agent_version_type else {
-        return false;
+        return None;
     };
-    let version = build.version.as_ref().map(|version| (version.major_number, version.minor_number));
-    node.user_agent_name == "envoy" && version.is_some_and(|version| version >= TAKES_HOSTS)
+    let version = build.version.as_ref().filter(|_| node.user_agent_name == "envoy")?;
+    Some((version.major_number, version.minor_number))
 }
 
 /// The depth is bounded: the protobuf decoder refuses messages nested more than 100 deep.
@@ -116,17 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_virtual_hosts() {
+    fn what_an_envoy_can_by_its_version() {
         use umbra_proto::envoy::config::core::v3::BuildVersion;
         use umbra_proto::envoy::r#type::v3::SemanticVersion;
+        // Whether it takes virtual hosts, and whether it changes copies.
         for (agent, version, tables, expected) in [
-            ("envoy", Some((1, 37)), None, true),
-            ("envoy", Some((1, 40)), Some("hosts"), true),
-            ("envoy", Some((2, 0)), None, true),
-            ("envoy", Some((1, 36)), None, false),
-            ("envoy", None, None, false),
-            ("envoy", Some((1, 40)), Some("plain"), false),
-            ("grpc-go", Some((1, 80)), None, false),
+            ("envoy", Some((1, 37)), None, (true, true)),
+            ("envoy", Some((1, 40)), Some("hosts"), (true, true)),
+            ("envoy", Some((2, 0)), None, (true, true)),
+            ("envoy", Some((1, 36)), None, (false, true)),
+            ("envoy", Some((1, 35)), None, (false, false)),
+            ("envoy", None, None, (false, false)),
+            ("envoy", Some((1, 40)), Some("plain"), (false, true)),
+            ("grpc-go", Some((1, 80)), None, (false, false)),
         ] {
             let build = |(major_number, minor_number)| {
                 let version = Some(SemanticVersion { major_number, minor_number, patch: 0 });
@@ -138,7 +153,8 @@ mod tests {
                 user_agent_version_type: version.map(build),
                 ..node(tables)
             };
-            assert_eq!(identity(Some(node)).unwrap().takes_hosts, expected, "{agent} {version:?}");
+            let known = identity(Some(node)).unwrap();
+            assert_eq!((known.takes_hosts, known.edits_copies), expected, "{agent} {version:?}");
         }
     }
 

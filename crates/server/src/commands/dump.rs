@@ -23,6 +23,8 @@ pub(super) fn dump(args: &DumpArgs) -> anyhow::Result<ExitCode> {
     let mut node = node(args).map_err(usage)?;
     // Who asks for virtual hosts as resources of their own means an Envoy that takes them.
     node.takes_hosts = args.types.contains(&DumpType::Vhds);
+    // As any Envoy of today.
+    node.edits_copies = true;
     let loaded = umbra_source::load(std::slice::from_ref(&args.dir)).map_err(usage)?;
     let (mut engine, assemble) =
         take_in(Engine::new(Options { settings: config.settings, pods_as_endpoints: true }), loaded);

@@ -56,7 +56,7 @@ pub struct Options {
     /// Read only these namespaces of the cluster, and neither Namespaces nor Nodes: Roles are enough
     #[arg(long, env = "UMBRA_WATCH_NAMESPACES", value_name = "NS,...", value_delimiter = ',')]
     pub watch_namespaces: Option<Vec<String>>,
-    /// Read only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries, Gateways and Sidecars with these labels
+    /// Read only VirtualServices, DestinationRules, ServiceEntries, WorkloadEntries, Gateways, Sidecars and MirrorPolicies with these labels
     #[arg(long, env = "UMBRA_WATCH_SELECTOR", value_name = "LABELS")]
     pub watch_selector: Option<String>,
     /// Read the Secrets of the cluster that Gateways name, each by its name, for gateways that have proven who they are

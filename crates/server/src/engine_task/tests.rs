@@ -12,6 +12,7 @@ fn node() -> ProxyNode {
         trusted_proxies: None,
         interception: Interception::None,
         takes_hosts: false,
+        edits_copies: true,
         may_have_keys: false,
         locality: None,
     }

@@ -141,6 +141,7 @@ impl Stage {
             interception: Interception::None,
             locality: None,
             takes_hosts: false,
+            edits_copies: true,
             may_have_keys: false,
         };
         let id = engine.next_id();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use umbra_ir::{ObjectId, Role, RuntimeFraction, RuntimeKey};
+use umbra_ir::{CopiedRequests, ObjectId, Role, RuntimeFraction, RuntimeKey};
 use umbra_proto::opentelemetry::proto::metrics::v1::{
     AggregationTemporality, Metric, metric::Data, number_data_point::Value,
 };
@@ -105,10 +105,15 @@ impl Table {
     pub(super) fn know(&mut self, all: &AllMirrors, now: Instant) {
         self.turn(now);
         let mut mirrors = BTreeMap::new();
-        let mut rules: HashMap<Arc<str>, BTreeSet<(&ObjectId, usize)>> = HashMap::new();
+        let mut rules: HashMap<Arc<str>, Vec<(&ObjectId, usize, &CopiedRequests)>> = HashMap::new();
         for (id, state) in all.iter().flat_map(|(id, all)| all.iter().map(move |state| (id, state))) {
             let rule: Arc<str> = state.key.rule().into();
-            rules.entry(rule.clone()).or_default().insert((id, state.place.rule));
+            // Where mirrors of a rule copy other requests, what its routes count is of no single one.
+            let counted = (id, state.place.rule, &state.requests);
+            let all = rules.entry(rule.clone()).or_default();
+            if !all.contains(&counted) {
+                all.push(counted);
+            }
             let roles = [Role::Mirror, Role::GrpcMirror];
             let clusters = state.clusters.keys().flat_map(|cluster| {
                 // Envoy puts another sign in the place of a colon, in names of statistics.

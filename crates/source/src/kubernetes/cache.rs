@@ -231,7 +231,7 @@ impl Cache {
         let Told { mut value, broken } = told;
         // A status that cannot be read cannot be written either: it would be written again and again.
         let has_status = broken.is_none() || value.get("status").is_some();
-        let seen = (self.resource.is_istio() && has_status).then(|| Observed::take(&mut value));
+        let seen = (self.resource.is_defined() && has_status).then(|| Observed::take(&mut value));
         slim(&mut value, self.resource);
         let (new, mut diagnostics) = match broken {
             Some(why) => (None, vec![problem::unreadable(&id, &why)]),

@@ -99,7 +99,7 @@ pub fn watch_cluster(
         work.push(Work::task("last good state", kept.clone().run(sender.clone())));
     }
     for id in watches {
-        let selector = scope.selector.clone().filter(|_| Resource::of(id.kind).is_istio());
+        let selector = scope.selector.clone().filter(|_| Resource::of(id.kind).is_defined());
         let (name, sender) = (format!("watch {id}"), sender.clone());
         let watch = ListWatch::new(server.client.clone(), id, selector, kept.clone(), resync, sender.clone());
         work.push(Work::task(name, async move {
@@ -173,7 +173,7 @@ async fn collect(
 }
 
 fn take_in(merge: &mut Merge, steps: Vec<Step>, observed: &watch::Sender<AllObserved>) {
-    let carries = steps.iter().any(|step| Resource::of(step.id.kind).is_istio());
+    let carries = steps.iter().any(|step| Resource::of(step.id.kind).is_defined());
     steps.into_iter().for_each(|step| merge.cluster(step));
     if carries {
         observed.send_replace(merge.observed().clone());

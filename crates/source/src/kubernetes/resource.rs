@@ -31,8 +31,8 @@ impl Resource {
     }
 
     /// True for the kinds that a CRD defines, and that a label selector limits.
-    pub(crate) fn is_istio(&self) -> bool {
-        self.kind.is_istio()
+    pub(crate) fn is_defined(&self) -> bool {
+        self.kind.is_defined()
     }
 
     /// `apiVersion` of its objects.

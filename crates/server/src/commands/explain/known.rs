@@ -81,6 +81,7 @@ impl Known {
         node.may_have_keys = true;
         // As any Envoy of today.
         node.takes_hosts = true;
+        node.edits_copies = true;
         engine.connect(id, node, true);
         engine.settle();
         let snapshot = engine.snapshot(id).context("the engine made no snapshot")?;

@@ -357,7 +357,8 @@ fn our_own_annotations_survive() {
         ];
         let annotations: serde_json::Map<_, _> =
             all.map(|key| (key.to_owned(), json!("x"))).into_iter().collect();
-        let api_version = Resource::of(kind).api_version("v1");
+        let resource = Resource::of(kind);
+        let api_version = resource.api_version(resource.versions()[0]);
         let metadata = json!({"name": "a", "annotations": annotations});
         let text =
             json!({"apiVersion": api_version, "kind": kind.as_str(), "metadata": metadata}).to_string();

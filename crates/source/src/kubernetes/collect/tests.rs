@@ -167,7 +167,8 @@ async fn only_what_is_in_scope_is_asked_for() {
              /apis/networking.istio.io/v1/serviceentries labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/sidecars labelSelector=tier%3Dweb
              /apis/networking.istio.io/v1/virtualservices labelSelector=tier%3Dweb
-             /apis/networking.istio.io/v1/workloadentries labelSelector=tier%3Dweb",
+             /apis/networking.istio.io/v1/workloadentries labelSelector=tier%3Dweb
+             /apis/umbra.io/v1alpha1/mirrorpolicies labelSelector=tier%3Dweb",
         ),
         (
             scope(&["b", "a", "b"], None),
@@ -188,7 +189,9 @@ async fn only_what_is_in_scope_is_asked_for() {
              /apis/networking.istio.io/v1/namespaces/b/serviceentries
              /apis/networking.istio.io/v1/namespaces/b/sidecars
              /apis/networking.istio.io/v1/namespaces/b/virtualservices
-             /apis/networking.istio.io/v1/namespaces/b/workloadentries",
+             /apis/networking.istio.io/v1/namespaces/b/workloadentries
+             /apis/umbra.io/v1alpha1/namespaces/a/mirrorpolicies
+             /apis/umbra.io/v1alpha1/namespaces/b/mirrorpolicies",
         ),
     ] {
         let server = Server::new(&[]);

@@ -1,0 +1,81 @@
+//! What a MirrorPolicy says of copies, names resolved.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::{HeaderChanges, ObjectId};
+
+/// What holds for the copies of one mirror, by the MirrorPolicy that counts for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct MirrorTerms {
+    /// The policy.
+    pub policy: ObjectId,
+    /// Which requests are copied.
+    pub requests: CopiedRequests,
+    /// What a copy's headers are changed by: first what is removed, then the values.
+    pub headers: HeaderChanges,
+    /// A copy's Host.
+    pub host: CopyHost,
+}
+
+impl MirrorTerms {
+    /// Whether a copy is to be another request than the one that it copies. Envoy does that since 1.36; an older one would
+    /// copy the request as it is.
+    pub fn edits_copies(&self) -> bool {
+        self.headers != HeaderChanges::default() || self.host.of == Some(HostOf::Target)
+    }
+}
+
+/// Which requests a mirror copies, of those that its rule takes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum CopiedRequests {
+    /// Every one, also one that asks for another protocol (WebSocket): so without a policy.
+    #[default]
+    All,
+    /// Every one that asks for no other protocol.
+    NoUpgrades,
+    /// Those with one of these methods that ask for no other protocol.
+    Methods(BTreeSet<Arc<str>>),
+}
+
+impl CopiedRequests {
+    /// The methods that are named.
+    pub fn methods(&self) -> impl Iterator<Item = &Arc<str>> {
+        match self {
+            CopiedRequests::Methods(methods) => Some(methods),
+            CopiedRequests::All | CopiedRequests::NoUpgrades => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+
+    /// Whether a request that asks for no other protocol is copied; `None`: its method is none that anybody names.
+    pub fn takes(&self, method: Option<&str>) -> bool {
+        match self {
+            CopiedRequests::All | CopiedRequests::NoUpgrades => true,
+            CopiedRequests::Methods(methods) => method.is_some_and(|method| methods.contains(method)),
+        }
+    }
+}
+
+/// The Host of a mirror's copies, where somebody says.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct CopyHost {
+    /// Whose it is; `None`: the target's when that is outside of the mesh, else the caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<HostOf>,
+    /// Whether `-shadow` stands behind it; `None`: as the mesh says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<bool>,
+}
+
+/// Whose Host a copy has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum HostOf {
+    /// That of the request which is copied.
+    Caller,
+    /// That of the mirror's service.
+    Target,
+}
