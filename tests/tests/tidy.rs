@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("envoy", &["ir", "proto"]),
     ("inject", &[]),
     ("explain", &["proto"]),
+    ("judge", &[]),
     ("xds", &["proto"]),
     ("engine", &["api", "core", "envoy", "ir", "istio", "mesh", "xds"]),
     ("source", &["api", "ir"]),
@@ -29,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide but do no input or output: no runtime, no sockets, no threads.
-const PURE: &[&str] = &["api", "engine", "envoy", "explain", "inject", "ir", "istio", "mesh", "xds"];
+const PURE: &[&str] = &["api", "engine", "envoy", "explain", "inject", "ir", "istio", "judge", "mesh", "xds"];
 
 /// Where tasks and threads are started outside `supervise.rs`, how often, and why nobody need notice when they end.
 const STARTS: &[(&str, usize, &str)] = &[

@@ -1,0 +1,26 @@
+//! Whether a shadow answers as its primary does: what log lines of judged requests say, joined, counted and judged
+//! (docs/verdicts.md has the arithmetic).
+//!
+//! Owns: how a request ended by its line, the bounded join of lines, what is counted of pairs, the tests and thresholds of a
+//! verdict, how many requests are judged.
+//! Does not own: where lines come from, which mirrors there are, who is told (`server`).
+//! Invariants: pure, no clock and no IO; memory is bounded whatever lines say; a verdict never says more than its pairs do.
+//! Start reading at: [`Line`], then [`Joins`], [`Tally`] and [`judge`].
+
+mod histogram;
+mod join;
+mod line;
+mod outcome;
+mod rate;
+mod sequential;
+mod tally;
+mod verdict;
+
+pub use histogram::Histogram;
+pub use join::{Counts, Ended, JoinLimits, Joins, StreamId};
+pub use line::{Answer, Flags, Key, Line, Primary, Side};
+pub use outcome::{Exclusion, Outcome, exclusion, outcome};
+pub use rate::{Pace, next_share};
+pub use sequential::always_valid_p;
+pub use tally::{Aspect, Copied, Discordance, Example, Tally};
+pub use verdict::{JudgeLimits, Judgement, Reason, Verdict, judge};

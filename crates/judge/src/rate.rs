@@ -1,0 +1,77 @@
+//! How much is judged: as many requests a second as somebody wants, whatever the traffic is.
+
+use std::time::Duration;
+
+/// Requests of a rule since the share was last decided.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Pace {
+    /// All of them.
+    pub requests: u64,
+    /// In that time.
+    pub time: Duration,
+}
+
+/// Between these parts of what it is a share stays what it is: each change is a push to every proxy of the rule.
+const NEAR: (f64, f64) = (0.9, 1.25);
+/// The most that it grows at once: a rule that slept is not copied whole to the control when it wakes.
+const GROWTH: f64 = 4.0;
+/// Where it begins when nothing is known: one request in a thousand.
+const FIRST: f64 = 1e-3;
+
+/// The next share of a rule's requests that is judged, in millionths.
+///
+/// For `target` requests a second: down at once, up by a bounded factor, and only where that changes something. Never above
+/// `most`, the smallest share above 0 of its mirrors: beyond that, requests would be judged that have no copy.
+pub fn next_share(now: u32, pace: Option<Pace>, target: f64, most: u32) -> u32 {
+    let most = f64::from(most);
+    let current = f64::from(now);
+    if target <= 0.0 || most <= 0.0 {
+        return 0;
+    }
+    let Some(pace) = pace.filter(|pace| pace.time > Duration::ZERO) else {
+        return if now == 0 { (FIRST * 1e6).min(most) as u32 } else { current.min(most) as u32 };
+    };
+    let rate = pace.requests as f64 / pace.time.as_secs_f64();
+    let wanted = if rate > 0.0 { target / rate * 1e6 } else { most };
+    let reachable = (current * GROWTH).max(FIRST * 1e6);
+    let next = wanted.min(reachable).min(most).max(1.0);
+    let near = next >= current * NEAR.0 && next < current * NEAR.1;
+    // What is left up to the most is not worth less than any other step, but the most is reached.
+    if near && current <= most && next < most { now } else { next as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: u32 = 1_000_000;
+
+    #[track_caller]
+    fn check(now: u32, rate: Option<u64>, most: u32, want: u32) {
+        let pace = rate.map(|rate| Pace { requests: rate * 10, time: Duration::from_secs(10) });
+        assert_eq!(next_share(now, pace, 20.0, most), want, "{now} at {rate:?}/s below {most}");
+    }
+
+    #[test]
+    fn towards_the_target() {
+        check(0, None, ALL, 1000);
+        check(0, None, 100, 100);
+        check(5000, None, ALL, 5000);
+        check(5000, None, 3000, 3000);
+        // Up slowly, down at once.
+        check(1000, Some(100), ALL, 4000);
+        check(4000, Some(100), ALL, 16_000);
+        check(150_000, Some(100), ALL, 200_000);
+        check(190_000, Some(100), ALL, 190_000);
+        check(200_000, Some(1000), ALL, 20_000);
+        check(200_000, Some(101), ALL, 200_000);
+        check(200_000, Some(150), ALL, 133_333);
+        // Never more than is copied, and all of little.
+        check(10_000, Some(100), 10_000, 10_000);
+        check(900_000, Some(1), ALL, ALL);
+        check(900_000, Some(0), ALL, ALL);
+        // Nothing is copied.
+        check(1000, Some(100), 0, 0);
+        assert_eq!(next_share(1000, None, 0.0, ALL), 0);
+    }
+}
