@@ -44,7 +44,9 @@ pub(crate) fn rule_head(view: &(impl View + Objects), id: &ObjectId) -> Option<A
     let rules = view.rules(id)?;
     match &*view.object(id)? {
         Object::VirtualService(vs) => {
-            Some(Arc::new(umbra_istio::resolve_rule_head(id, vs, &rules, &view.settings().cluster_domain)))
+            let connections = view.connection_rules(id);
+            let domain = &view.settings().cluster_domain;
+            Some(Arc::new(umbra_istio::resolve_rule_head(id, vs, &rules, connections.as_deref(), domain)))
         }
         _ => None,
     }

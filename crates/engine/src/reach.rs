@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_ir::{ChainContent, GatewayChain, Kind, ObjectId, ProxyClass, RouteTables, Scope, VirtualHostSpec};
+use umbra_ir::{Chain, ChainContent, Kind, ObjectId, ProxyClass, RouteTables, Scope, VirtualHostSpec};
 use umbra_xds::{ResourceType, Snapshot};
 
 use crate::ProxyId;
@@ -22,8 +22,9 @@ pub struct ClassReach {
     /// What they should have.
     pub snapshot: Arc<Snapshot>,
     /// By object that a CRD defines: the route tables of a VirtualService, also of such as it took rules from and of the
-    /// MirrorPolicies of its mirrors (or its virtual hosts, where those are resources of their own), the listeners and route tables of a Gateway, the
-    /// clusters of a DestinationRule or ServiceEntry. An object that is not here does not reach the class.
+    /// MirrorPolicies of its mirrors (or its virtual hosts, where those are resources of their own), and the listeners whose
+    /// connections follow it; the listeners and route tables of a Gateway, the clusters of a DestinationRule or ServiceEntry.
+    /// An object that is not here does not reach the class.
     pub objects: Arc<BTreeMap<ObjectId, Resources>>,
     pub(crate) scope: Arc<Scope>,
 }
@@ -33,8 +34,7 @@ impl ClassReach {
     /// sidecar's: its listeners open nothing.
     pub fn listener_of(&self, table: &str) -> Option<Arc<str>> {
         let of_port = || {
-            let uses =
-                |chain: &GatewayChain| matches!(&chain.content, ChainContent::Http(it) if **it == *table);
+            let uses = |chain: &Chain| matches!(&chain.content, ChainContent::Http(it) if **it == *table);
             let port = self.scope.ports.iter().find(|port| port.listener.chains.iter().any(uses));
             port.map(|port| umbra_envoy::gateway_listener_name(&port.listener))
         };
@@ -113,6 +113,9 @@ fn reach(class: &ProxyClass, scope: &Scope, manifest: &Manifest) -> BTreeMap<Obj
         port.gateways.iter().chain(&port.rules).for_each(|object| add(object, listener.clone()));
     }
     for (resource, key) in &manifest.0 {
+        if let Key::CapturedListener(listener) = key {
+            listener.rules().into_iter().for_each(|rule| add(rule, resource.clone()));
+        }
         let Key::Cluster(cluster, ..) = key else { continue };
         for entry in cluster.service.objects().filter(|object| object.kind == Kind::ServiceEntry) {
             add(entry, resource.clone());

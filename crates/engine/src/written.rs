@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use umbra_ir::{ObjectId, ProxyClass, RouteSource, RouteTables, VirtualHostSpec};
+use umbra_ir::{Chain, ObjectId, Placed, ProxyClass, RouteSource, RouteTables, Scope, VirtualHostSpec};
 
 use crate::domain::{Key, Value};
 use crate::memo::Memo;
 use crate::view::Mesh;
 
-/// Of one virtual host, which rule each of its routes is made of.
+/// Of one virtual host, which rule each of its routes is made of; or, of a listener that passes bytes on, which rule each of
+/// its chains is made of, with that for all others last: the listener's name stands for both then.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WrittenHost {
     /// The route configuration.
@@ -44,7 +45,33 @@ pub(crate) fn written(memo: &Memo<Mesh>, class: &ProxyClass) -> Vec<WrittenHost>
         },
         routes: routes(memo, spec),
     };
-    hosts.map(one).collect()
+    hosts.map(one).chain(listeners(memo, class, scope)).collect()
+}
+
+/// The listeners that pass bytes on by rules.
+fn listeners(memo: &Memo<Mesh>, class: &ProxyClass, scope: &Scope) -> Vec<WrittenHost> {
+    let rule = |rule: &Option<Placed<ObjectId>>| {
+        let rule = rule.as_ref()?;
+        Some(WrittenRule { object: rule.value.clone(), field: rule.field.clone(), root: None })
+    };
+    let mut all = Vec::new();
+    let mut add = |name: Arc<str>, chains: &[Chain], rest: &Option<Placed<ObjectId>>| {
+        let routes: Vec<_> = chains.iter().map(|chain| rule(&chain.rule)).chain([rule(rest)]).collect();
+        if routes.iter().any(Option::is_some) {
+            all.push(WrittenHost { table: name.clone(), host: name, routes });
+        }
+    };
+    for port in &scope.ports {
+        add(umbra_envoy::gateway_listener_name(&port.listener), &port.listener.chains, &None);
+    }
+    if let Some(Value::Manifest(manifest)) = memo.value(&Key::Manifest(class.clone())).as_deref() {
+        for key in manifest.0.values() {
+            if let Key::CapturedListener(listener) = key {
+                add(umbra_envoy::captured_listener_name(listener), &listener.chains, &listener.rest_rule);
+            }
+        }
+    }
+    all
 }
 
 fn routes(memo: &Memo<Mesh>, spec: &VirtualHostSpec) -> Vec<Option<WrittenRule>> {

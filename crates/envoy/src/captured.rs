@@ -1,27 +1,22 @@
 //! Listeners of captured sidecars: what came in at the entrance goes to the listener of the address that it wanted to go to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Name;
-use umbra_ir::{BuiltInCluster, CapturedListener, Listener, Network, Onward, ProxyKind, Settings};
-use umbra_proto::envoy::config::core::v3::{CidrRange, TrafficDirection};
+use umbra_ir::{BuiltInCluster, CapturedListener, ChainContent, Listener, Onward, ProxyKind, Settings};
+use umbra_proto::envoy::config::core::v3::TrafficDirection;
 use umbra_proto::envoy::config::listener::v3::{
-    self as api, AdditionalAddress, Filter, FilterChain, FilterChainMatch, ListenerFilter, filter,
-    listener_filter,
+    self as api, AdditionalAddress, Filter, FilterChain, FilterChainMatch, ListenerFilter, listener_filter,
 };
 use umbra_proto::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use umbra_proto::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
-use umbra_proto::envoy::extensions::filters::network::tcp_proxy::v3::{
-    TcpProxy, tcp_proxy::ClusterSpecifier,
-};
 use umbra_proto::pack_any;
 
-use crate::access_log::{Traffic, access_logs, log_requirement};
-use crate::convert::{boolean, duration, positive_duration, socket_address, uint32};
+use crate::access_log::log_requirement;
+use crate::chain::{bytes, chain_match, filter, looks, onward_name};
+use crate::convert::{boolean, duration, socket_address, uint32};
 use crate::listener::connection_manager;
-use crate::names::{captured_listener_name, cluster_name};
+use crate::names::captured_listener_name;
 use crate::{Built, Requirement};
 
 /// What Envoy's inspector calls the plaintext HTTP that we serve.
@@ -42,7 +37,7 @@ pub fn build_captured_listener(listener: &CapturedListener, settings: &Settings)
         additional_addresses: additional(listener),
         traffic_direction: TrafficDirection::Outbound.into(),
         filter_chains: chains(listener, &name, settings),
-        default_filter_chain: Some(chain(None, bytes(&listener.rest, settings))),
+        default_filter_chain: Some(chain(None, bytes(&listener.rest, &name, settings))),
         listener_filters: inspectors(listener),
         // However long a client takes to say something; a server that speaks first must be on a port that says that it is TCP.
         listener_filters_timeout: Some(duration(Duration::ZERO)),
@@ -79,19 +74,12 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
             destination_port: Some(uint32(listener.port.get().into())),
             ..Default::default()
         };
-        chains.push(chain(Some(itself), bytes(&NOWHERE, settings)));
+        chains.push(chain(Some(itself), bytes(&NOWHERE.into(), name, settings)));
     }
-    for (network, onward) in &listener.networks {
-        let inside = FilterChainMatch { prefix_ranges: vec![range(network)], ..Default::default() };
-        chains.push(chain(Some(inside), bytes(onward, settings)));
-    }
-    for (host, onward) in &listener.server_names {
-        let named = FilterChainMatch {
-            server_names: vec![host.to_string()],
-            transport_protocol: "tls".to_owned(),
-            ..Default::default()
-        };
-        chains.push(chain(Some(named), bytes(onward, settings)));
+    for told in &listener.chains {
+        if let ChainContent::Bytes(shared) = &told.content {
+            chains.push(chain(chain_match(told), bytes(shared, name, settings)));
+        }
     }
     if let Some(routes) = &listener.routes {
         let old = settings.http10.as_ref().map(|_| HTTP_10);
@@ -113,33 +101,8 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
     chains
 }
 
-pub(crate) fn range(network: &Network) -> CidrRange {
-    CidrRange { address_prefix: network.address.to_string(), prefix_len: Some(uint32(network.prefix.into())) }
-}
-
 fn chain(matches: Option<FilterChainMatch>, filter: Filter) -> FilterChain {
     FilterChain { filter_chain_match: matches, filters: vec![filter], ..Default::default() }
-}
-
-/// Bytes as they are, both ways.
-fn bytes(onward: &Onward, settings: &Settings) -> Filter {
-    let name = onward_name(onward);
-    let idle_timeout = match onward {
-        Onward::Service { idle_timeout, .. } => *idle_timeout,
-        Onward::BuiltIn(_) => None,
-    };
-    let proxy = TcpProxy {
-        stat_prefix: name.to_string(),
-        cluster_specifier: Some(ClusterSpecifier::Cluster(name.to_string())),
-        idle_timeout: idle_timeout.map(positive_duration),
-        access_log: access_logs(settings, Traffic::Bytes),
-        ..Default::default()
-    };
-    filter("envoy.filters.network.tcp_proxy", &proxy)
-}
-
-pub(crate) fn filter(name: &str, message: &impl Name) -> Filter {
-    Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(pack_any(message))) }
 }
 
 /// What has to be known of a connection before its chain can be chosen. Without a reason nothing is waited for: a server
@@ -150,18 +113,14 @@ fn inspectors(listener: &CapturedListener) -> Vec<ListenerFilter> {
         config_type: Some(listener_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
     };
-    let tls = (!listener.server_names.is_empty())
+    let tls = listener
+        .chains
+        .iter()
+        .any(looks)
         .then(|| one("envoy.filters.listener.tls_inspector", pack_any(&TlsInspector::default())));
     let http = listener
         .routes
         .is_some()
         .then(|| one("envoy.filters.listener.http_inspector", pack_any(&HttpInspector::default())));
     tls.into_iter().chain(http).collect()
-}
-
-pub(crate) fn onward_name(onward: &Onward) -> Arc<str> {
-    match onward {
-        Onward::BuiltIn(cluster) => cluster.name().into(),
-        Onward::Service { cluster, .. } => cluster_name(cluster),
-    }
 }

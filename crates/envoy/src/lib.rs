@@ -14,6 +14,7 @@ mod bootstrap;
 mod built;
 mod built_in;
 mod captured;
+mod chain;
 mod cluster;
 mod convert;
 mod gateway_listener;

@@ -1,6 +1,6 @@
 //! The way of a request, from the connection to what becomes of it.
 
-use umbra_proto::envoy::config::listener::v3::Listener;
+use umbra_proto::envoy::config::listener::v3::{FilterChain, Listener};
 use umbra_proto::envoy::config::route::v3::virtual_host::TlsRequirementType;
 use umbra_proto::envoy::config::route::v3::{Route, RouteConfiguration, VirtualHost, route::Action};
 use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -8,8 +8,8 @@ use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v
 };
 
 use crate::config::{Config, socket};
-use crate::explanation::{Explanation, HostTaken, ListenerTaken, Outcome, RouteSeen};
-use crate::listener::{Handler, accepting, handler};
+use crate::explanation::{Explanation, HostTaken, ListenerTaken, Outcome, PassedTo, RouteSeen};
+use crate::listener::{Handler, accepting, chain, handler, odds, words};
 use crate::matching::{self, Lost};
 use crate::request::{Request, Seen};
 use crate::{answer, filters, forward, host};
@@ -23,17 +23,29 @@ impl Config {
         let mut said = Explanation::default();
         if let Some(listener) = accepting(self, request) {
             said.listener = Some(taken(listener));
-            said.outcome = self.accepted(listener, request, &mut said);
+            said.outcome = match chain(listener, request) {
+                Ok((chain, nth)) => {
+                    if let Some(listener) = &mut said.listener {
+                        listener.chain = chain.filter_chain_match.as_ref().map(words).unwrap_or_default();
+                        listener.nth = nth;
+                    }
+                    self.accepted(chain, request, &mut said)
+                }
+                Err(why) => Outcome::Mismatch { why },
+            };
         }
         said
     }
 
-    fn accepted(&self, listener: &Listener, request: &Request, said: &mut Explanation) -> Outcome {
-        let manager = match handler(listener, request) {
+    fn accepted(&self, chain: &FilterChain, request: &Request, said: &mut Explanation) -> Outcome {
+        let manager = match handler(chain, request) {
             Ok(Handler::Http(manager)) => manager,
-            Ok(Handler::Bytes(cluster)) => {
-                let endpoints = self.endpoints(&cluster);
-                return Outcome::Passed { cluster, endpoints };
+            Ok(Handler::Bytes(clusters)) => {
+                let one = |(cluster, odds): (String, f64)| {
+                    let endpoints = self.endpoints(&cluster);
+                    PassedTo { cluster, odds, endpoints }
+                };
+                return Outcome::Passed { to: odds(clusters).into_iter().map(one).collect() };
             }
             Err(why) => return Outcome::Mismatch { why },
         };
@@ -118,5 +130,9 @@ fn taken(listener: &Listener) -> ListenerTaken {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     });
-    ListenerTaken { name: listener.name.clone(), address: address.unwrap_or_default(), table: None }
+    ListenerTaken {
+        name: listener.name.clone(),
+        address: address.unwrap_or_default(),
+        ..ListenerTaken::default()
+    }
 }

@@ -38,7 +38,7 @@ impl Explanation {
 }
 
 /// The listener and how its routes are found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerTaken {
     /// Its name.
@@ -48,6 +48,15 @@ pub struct ListenerTaken {
     /// The route configuration that it asks for; `None`: it passes bytes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// Which of its connections go the same way, in words; empty: all that nothing tells from others.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub chain: String,
+    /// The place of that way among those of the listener; `None`: the one for all others.
+    #[serde(skip)]
+    pub nth: Option<usize>,
+    /// Where the rule is written that such bytes follow, if one says and somebody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
 }
 
 /// The virtual host.
@@ -156,10 +165,8 @@ pub enum Outcome {
     },
     /// Bytes are passed on without being looked at.
     Passed {
-        /// The cluster that they go to.
-        cluster: String,
-        /// Who can be called behind it.
-        endpoints: Endpoints,
+        /// A connection goes to one of these.
+        to: Vec<PassedTo>,
     },
     /// Envoy takes it for no proper request.
     Refused {
@@ -231,6 +238,18 @@ impl Outcome {
             }
         }
     }
+}
+
+/// Where the bytes of a connection may go.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassedTo {
+    /// Envoy's name of the cluster.
+    pub cluster: String,
+    /// How likely, from 0 to 1.
+    pub odds: f64,
+    /// Who can be called behind it.
+    pub endpoints: Endpoints,
 }
 
 /// Forwarding.

@@ -25,7 +25,7 @@ mod text;
 pub use config::{Config, Unreadable};
 pub use explanation::{
     Abort, Copies, Delay, Destination, Endpoints, Explanation, Filters, Forward, HostTaken, ListenerTaken,
-    Outcome, Retries, RouteSeen, Sent, Written,
+    Outcome, PassedTo, Retries, RouteSeen, Sent, Written,
 };
 pub use request::Request;
 pub use summary::{HostSummary, percent};

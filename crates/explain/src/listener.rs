@@ -18,8 +18,8 @@ use crate::request::{Request, port_start};
 pub(crate) enum Handler {
     /// HTTP.
     Http(Box<HttpConnectionManager>),
-    /// Bytes, passed on to this cluster.
-    Bytes(String),
+    /// Bytes, passed on to one of these clusters, by weight.
+    Bytes(Vec<(String, u32)>),
 }
 
 /// The listener that accepts the request's connection. Captured connections go to the listener of the address that was
@@ -52,21 +52,64 @@ fn ip_of(listener: &Listener) -> Option<IpAddr> {
     socket(listener.address.as_ref())?.0.parse().ok()
 }
 
-/// What the listener does with the connection, or why it ends.
-pub(crate) fn handler(listener: &Listener, request: &Request) -> Result<Handler, String> {
-    let fitting = listener.filter_chains.iter().filter_map(|chain| Some((fit(chain, request)?, chain)));
+/// The chain that takes the connection, and its place among the listener's; `None`: the one for all others.
+pub(crate) fn chain<'a>(
+    listener: &'a Listener,
+    request: &Request,
+) -> Result<(&'a FilterChain, Option<usize>), String> {
+    let chains = listener.filter_chains.iter().enumerate();
+    let fitting = chains.filter_map(|(nth, chain)| Some((fit(chain, request)?, (chain, Some(nth)))));
     // Of equal ones the first.
-    let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, chain)| chain);
-    let Some(chain) = best.or(listener.default_filter_chain.as_ref()) else {
-        return Err("no filter chain of the listener is for such a connection".to_owned());
-    };
+    let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, taken)| taken);
+    best.or_else(|| listener.default_filter_chain.as_ref().map(|chain| (chain, None)))
+        .ok_or_else(|| "no filter chain of the listener is for such a connection".to_owned())
+}
+
+/// What a chain does with the connection, or why it ends.
+pub(crate) fn handler(chain: &FilterChain, request: &Request) -> Result<Handler, String> {
     match request.tls {
         true if chain.transport_socket.is_none() && is_http(chain) => {
             Err("the listener speaks no TLS on this port".to_owned())
         }
         false if chain.transport_socket.is_some() => Err("the listener speaks TLS alone".to_owned()),
+        _ if request.bytes && is_http(chain) => {
+            Err("the listener speaks HTTP there, and the client does not".to_owned())
+        }
         _ => read(chain),
     }
+}
+
+/// Which connections a chain is for, in words; empty: all.
+pub(crate) fn words(wanted: &FilterChainMatch) -> String {
+    let mut words = Vec::new();
+    if let Some(port) = &wanted.destination_port {
+        words.push(format!("port {}", port.value));
+    }
+    let block = |range: &CidrRange| {
+        format!("{}/{}", range.address_prefix, range.prefix_len.map_or(0, |length| length.value))
+    };
+    if !wanted.prefix_ranges.is_empty() {
+        let blocks: Vec<_> = wanted.prefix_ranges.iter().map(block).collect();
+        words.push(format!("to {}", blocks.join(", ")));
+    }
+    if !wanted.server_names.is_empty() {
+        words.push(format!("TLS for {}", wanted.server_names.join(", ")));
+    } else if wanted.transport_protocol == "tls" {
+        words.push("TLS".to_owned());
+    }
+    words.join(", ")
+}
+
+/// Where a chain passes bytes on to, each cluster with its odds; `None`: it carries HTTP.
+pub(crate) fn passed(chain: &FilterChain) -> Option<Vec<(String, f64)>> {
+    let Ok(Handler::Bytes(clusters)) = read(chain) else { return None };
+    Some(odds(clusters))
+}
+
+/// Weights as odds, from 0 to 1.
+pub(crate) fn odds(clusters: Vec<(String, u32)>) -> Vec<(String, f64)> {
+    let total: f64 = clusters.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    clusters.into_iter().map(|(cluster, weight)| (cluster, f64::from(weight) / total)).collect()
 }
 
 fn is_http(chain: &FilterChain) -> bool {
@@ -89,9 +132,9 @@ fn known(config: &Any) -> Option<Handler> {
         return Some(Handler::Http(Box::new(manager)));
     }
     match unpack_any::<TcpProxy>(config).ok()?.cluster_specifier? {
-        ClusterSpecifier::Cluster(cluster) => Some(Handler::Bytes(cluster)),
+        ClusterSpecifier::Cluster(cluster) => Some(Handler::Bytes(vec![(cluster, 1)])),
         ClusterSpecifier::WeightedClusters(all) => {
-            all.clusters.first().map(|it| Handler::Bytes(it.name.clone()))
+            Some(Handler::Bytes(all.clusters.into_iter().map(|it| (it.name, it.weight)).collect()))
         }
     }
 }
@@ -112,7 +155,7 @@ fn fit(chain: &FilterChain, request: &Request) -> Option<Fit> {
         return None;
     }
     let protocols = &wanted.application_protocols;
-    let spoken = |protocol: &String| ["http/1.1", "h2c", "h2"].contains(&protocol.as_str());
+    let spoken = |protocol: &String| !request.bytes && ["http/1.1", "h2c", "h2"].contains(&protocol.as_str());
     if !protocols.is_empty() && !protocols.iter().any(spoken) {
         return None;
     }

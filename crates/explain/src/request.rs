@@ -11,6 +11,8 @@ pub struct Request {
     pub method: String,
     /// Over TLS.
     pub tls: bool,
+    /// Inside there is no HTTP, but bytes of another protocol.
+    pub bytes: bool,
     /// The `Host` header (`:authority` in HTTP/2), with the port if the client writes it.
     pub authority: String,
     /// Path and query, as they are sent.
@@ -24,17 +26,20 @@ pub struct Request {
 }
 
 impl Request {
-    /// What a client makes of a URL (`http://httpbin:8000/headers`). A header `Host` goes in the place of the URL's.
+    /// What a client makes of a URL (`http://httpbin:8000/headers`). A header `Host` goes in the place of the URL's. The
+    /// schemes `tcp` and `tls` stand for a connection that carries another protocol; such a URL names its port.
     ///
     /// # Errors
-    /// What is no `http` or `https` URL, in words.
+    /// What is no such URL, in words.
     pub fn new(method: &str, url: &str, headers: Vec<(String, String)>) -> Result<Self, String> {
         let wrong = |why: &str| format!("{url:?} is no URL such as http://httpbin:8000/headers: {why}");
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("there is no ://"))?;
-        let tls = match scheme.to_ascii_lowercase().as_str() {
-            "http" => false,
-            "https" => true,
-            _ => return Err(wrong("its scheme is neither http nor https")),
+        let (tls, bytes) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (false, false),
+            "https" => (true, false),
+            "tcp" => (false, true),
+            "tls" => (true, true),
+            _ => return Err(wrong("its scheme is none of http, https, tcp and tls")),
         };
         // What follows a # stays with the client.
         let rest = rest.split('#').next().unwrap_or_default();
@@ -44,6 +49,7 @@ impl Request {
             Some(port) => {
                 port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("its port is no number"))?
             }
+            None if bytes => return Err(wrong("it has no port")),
             None if tls => 443,
             None => 80,
         };
@@ -53,7 +59,7 @@ impl Request {
         let (hosts, headers): (Vec<_>, Vec<_>) =
             headers.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
         let authority = hosts.into_iter().next().map_or_else(|| authority.to_owned(), |(_, host)| host);
-        Ok(Request { method: method.to_owned(), tls, authority, path, headers, port, address: None })
+        Ok(Request { method: method.to_owned(), tls, bytes, authority, path, headers, port, address: None })
     }
 }
 
@@ -183,6 +189,8 @@ mod tests {
             ("http://[::1]:80/a?b#c", Some(("[::1]:80", 80, "/a?b", false))),
             ("http://[::1]?x", Some(("[::1]", 80, "/?x", false))),
             ("httpbin/headers", None),
+            ("tls://a:8443", Some(("a:8443", 8443, "/", true))),
+            ("tcp://a", None),
             ("ftp://a/", None),
             ("http:///a", None),
             ("http://a:b/", None),

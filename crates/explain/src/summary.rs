@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use umbra_proto::envoy::config::core::v3::{HeaderValueOption, header_value_option::HeaderAppendAction};
+use umbra_proto::envoy::config::listener::v3::{FilterChain, Listener};
 use umbra_proto::envoy::config::route::v3::virtual_host::TlsRequirementType;
 use umbra_proto::envoy::config::route::v3::{
     Route, RouteAction, VirtualHost,
@@ -14,6 +15,7 @@ use umbra_proto::envoy::config::route::v3::{
 use crate::config::Config;
 use crate::explanation::{Filters, Outcome};
 use crate::forward::seconds;
+use crate::listener::{passed, words};
 use crate::request::{Headers, Seen};
 use crate::{answer, filters, matching};
 
@@ -28,6 +30,18 @@ pub struct HostSummary {
     pub copies: BTreeMap<String, f64>,
 }
 
+/// What a chain does that passes bytes on.
+fn passing_line(chain: &FilterChain) -> Option<String> {
+    let to = passed(chain)?;
+    let asks = chain.filter_chain_match.as_ref().map(words).filter(|words| !words.is_empty());
+    let asks = asks.unwrap_or_else(|| "every connection".to_owned());
+    let to: Vec<_> = match to.as_slice() {
+        [(only, _)] => vec![only.clone()],
+        several => several.iter().map(|(cluster, odds)| format!("{} to {cluster}", percent(*odds))).collect(),
+    };
+    Some(format!("{asks}: passed on to {}", to.join(", ")))
+}
+
 impl Config {
     /// Every virtual host by route configuration and name.
     pub fn hosts(&self) -> BTreeMap<(String, String), HostSummary> {
@@ -36,6 +50,16 @@ impl Config {
             hosts.map(move |host| ((table.clone(), host.name.clone()), self.summary(host)))
         });
         all.collect()
+    }
+
+    /// Every listener that passes bytes on, with a line for each of its ways.
+    pub fn passing(&self) -> BTreeMap<String, Vec<String>> {
+        let lines = |listener: &Listener| -> Vec<String> {
+            let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
+            chains.filter_map(passing_line).collect()
+        };
+        let all = self.listeners.iter().map(|listener| (listener.name.clone(), lines(listener)));
+        all.filter(|(_, lines)| !lines.is_empty()).collect()
     }
 
     fn summary(&self, host: &VirtualHost) -> HostSummary {

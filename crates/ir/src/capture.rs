@@ -1,13 +1,13 @@
 //! Captured traffic: connections that the kernel hands to the proxy, wherever they wanted to go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{ClusterRef, Hostname, PortNumber};
+use crate::{Chain, ClusterRef, ObjectId, Placed, PortNumber, Shared};
 
 /// How a sidecar comes by the application's connections (`INTERCEPTION_MODE` of its node).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -78,6 +78,16 @@ pub enum Onward {
     },
 }
 
+impl Onward {
+    /// The service's cluster.
+    pub fn cluster(&self) -> Option<&ClusterRef> {
+        match self {
+            Onward::Service { cluster, .. } => Some(cluster),
+            Onward::BuiltIn(_) => None,
+        }
+    }
+}
+
 /// A block of addresses, such as `10.0.0.0/8`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct Network {
@@ -101,25 +111,44 @@ pub struct CapturedListener {
     pub ipv6: bool,
     /// The route configuration for what turns out to be HTTP.
     pub routes: Option<Arc<str>>,
-    /// TLS by the server name that its client sends.
-    pub server_names: BTreeMap<Hostname, Onward>,
-    /// By the address that a connection wants to go to.
-    pub networks: BTreeMap<Network, Onward>,
-    /// Everything else.
-    pub rest: Onward,
+    /// Connections that are told from all others, by the server name that their client sends or by the address that they
+    /// want to go to. No two admit the same ones.
+    pub chains: Vec<Chain>,
+    /// Where all others go.
+    pub rest: Shared,
+    /// The rule that those follow; as of a [`Chain`].
+    pub rest_rule: Option<Placed<ObjectId>>,
+}
+
+/// Whose captured listeners they are: what of a class of proxies they depend on.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct CapturedClient {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// Those of its labels that rules for its connections ask for.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Those that DestinationRules of the namespace select by.
+    pub selecting: Arc<BTreeMap<String, String>>,
+    /// The Sidecar that says what it can call.
+    pub sidecar: Option<ObjectId>,
+    /// It has an IPv6 address.
+    pub ipv6: bool,
 }
 
 impl CapturedListener {
     /// Where it may send bytes as they are.
     pub fn onward(&self) -> impl Iterator<Item = &Onward> {
-        self.server_names.values().chain(self.networks.values()).chain([&self.rest])
+        self.chains.iter().flat_map(Chain::onward).chain(self.rest.onward())
     }
 
     /// The services' clusters among these.
     pub fn clusters(&self) -> impl Iterator<Item = &ClusterRef> {
-        self.onward().filter_map(|onward| match onward {
-            Onward::Service { cluster, .. } => Some(cluster),
-            Onward::BuiltIn(_) => None,
-        })
+        self.onward().filter_map(Onward::cluster)
+    }
+
+    /// The VirtualServices that its connections follow.
+    pub fn rules(&self) -> BTreeSet<&ObjectId> {
+        let rules = self.chains.iter().filter_map(|chain| chain.rule.as_ref()).chain(&self.rest_rule);
+        rules.map(|rule| &rule.value).collect()
     }
 }

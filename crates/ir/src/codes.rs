@@ -157,9 +157,10 @@ codes! {
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.").istio("IST0109");
     SidecarConflict = warning("An older Sidecar is for the same proxies; this one has no effect.").istio("IST0111");
     UnboundRule = warning("No proxy takes the rule: its matches are for other gateways or ports than those by which its hosts are called.");
+    BytesOnly = warning("The services that a rule's hosts mean have no port with HTTP: connections are passed on as bytes, no request follows the rule, and its mirrors copy nothing.").stops_copies();
     ShadowNotRouted = warning("Copies arrive at a gateway under a host with the suffix `-shadow` for which it has no rule: it answers them 404.").stops_copies();
     EmptySubset = warning("A subset selects none of its host's ready endpoints; requests for it get 503.").istio("IST0173");
-    AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: captured sidecars send connections to the one that the message names.");
+    AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: sidecars send connections to the one that the message names.");
     GatewayNotFound = warning("The Gateway does not exist; the rules are not served there.").istio("IST0101");
     ServerConflict = error("Another Gateway's server, or an earlier one of the same, has the port, and no connection could be told from that one's; the server is not opened.").istio("IST0145");
     SecretNotFound = error("A Secret that a Gateway names does not exist in the Gateway's namespace, cannot be read, or lacks what is named; a server without any certificate is not opened.");
@@ -176,7 +177,7 @@ codes! {
     TlsUnsupported = error("Client TLS that cannot be given yet; the clusters stay without endpoints, so that nothing travels in plaintext.").stops_copies();
     PodNotFound = warning("An EndpointSlice names a Pod that is not known; its endpoint is left out until it is.");
     NoSidecar = warning("Pods that should have a sidecar (by the label of their namespace, or their own) have none: their calls go past the rules.");
-    NotHttp = info("A port that speaks no HTTP: captured sidecars pass its connections on as they are; elsewhere it gets no listener, and nowhere routes.");
+    NotHttp = info("A port that speaks no HTTP: sidecars pass its connections on as they are, or as `tcp` and `tls` rules say, and nothing of them can be copied.");
     ForeignHost = warning("A rule about another namespace's service that did not ask for it; the message says for whose calls it counts (`hostOwnership`).");
     ForeignRules = warning("Rules of other namespaces say what becomes of calls to this Service, and it did not ask for them (`hostOwnership`).");
     NotAdmitted = warning("A mirror's target belongs to a namespace that does not admit copies by rules of this one (`hostOwnership`); the mirror is left out.").stops_copies();

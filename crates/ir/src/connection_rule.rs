@@ -22,7 +22,26 @@ impl ConnectionRules {
     pub fn all(&self) -> impl Iterator<Item = &ConnectionRule> {
         self.tls.iter().chain(&self.tcp)
     }
+
+    /// How much of a listener's configuration they are at most, in bytes as they are kept: each match has all destinations
+    /// of its rule.
+    pub fn size(&self) -> usize {
+        let of_match = |rule: &ConnectionRule, it: &ConnectionMatch| {
+            let names: usize = it.server_names.iter().map(|name| name.as_str().len() + NAME).sum();
+            CHAIN + names + it.networks.len() * NAME + rule.destinations.len() * DESTINATION
+        };
+        let of_rule = |rule: &ConnectionRule| {
+            let all: usize = rule.matches.iter().map(|it| of_match(rule, it)).sum();
+            all.max(CHAIN + rule.destinations.len() * DESTINATION)
+        };
+        self.all().map(of_rule).sum()
+    }
 }
+
+/// What a chain counts for, one of its names or networks beside the text, and a destination.
+const CHAIN: usize = 512;
+const NAME: usize = 64;
+const DESTINATION: usize = 256;
 
 /// One `tls[]` or `tcp[]` entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

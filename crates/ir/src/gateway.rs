@@ -1,4 +1,5 @@
-//! Gateways whose connections are not plain HTTP: TLS that is ended or passed through, and bytes.
+//! Gateways whose connections are not plain HTTP: TLS that is ended or passed through, and bytes; and the listeners for
+//! such connections.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, Network, ObjectId, Onward, PortNumber, Protocol, Server};
+use crate::{Chain, Hostname, ObjectId, Onward, PortNumber, Protocol, ProxyKind, Server};
 
 /// What a server does with TLS.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -168,9 +169,12 @@ impl Credential {
     }
 }
 
-/// One listener of a gateway whose connections are told apart by how they begin.
+/// One bound listener whose connections are told apart by how they begin: a gateway's, or one of a sidecar that the
+/// application calls.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct GatewayListener {
+    /// Whose: sidecars believe what callers say of where requests come from.
+    pub kind: ProxyKind,
     /// The address it binds.
     pub address: IpAddr,
     /// The port it binds.
@@ -178,54 +182,15 @@ pub struct GatewayListener {
     /// How many proxies before it are believed about where requests come from and how.
     pub trusted_proxies: u32,
     /// What becomes of connections. No two admit the same ones.
-    pub chains: Vec<GatewayChain>,
+    pub chains: Vec<Chain>,
 }
 
-/// Some of a listener's connections, and what becomes of them (`envoy.config.listener.v3.FilterChain`).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct GatewayChain {
-    /// The server names by which TLS clients ask for it; empty: whatever they ask for.
-    pub server_names: BTreeSet<Hostname>,
-    /// The addresses that clients call; empty: any.
-    pub networks: BTreeSet<Network>,
-    /// What connections begin with.
-    pub opening: Opening,
-    /// TLS is ended so; `None`: it is not ended.
-    pub tls: Option<Arc<TlsEnd>>,
-    /// What is inside.
-    pub content: ChainContent,
-}
-
-/// What a connection begins with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Opening {
-    /// Anything: nobody looks.
-    Any,
-    /// A TLS handshake.
-    Tls,
-    /// Something else.
-    Plain,
-}
-
-/// What a chain carries.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum ChainContent {
-    /// HTTP, by this route configuration.
-    Http(Arc<str>),
-    /// Bytes.
-    Bytes(Shared),
-}
-
-/// Where connections go, each to one of several by weight. Never empty, and no weight is 0.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Shared(pub Vec<(Onward, u32)>);
-
-/// What a gateway's listener is made of, and whose it is.
+/// What such a listener is made of, and whose it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GatewayPort {
     /// The listener.
     pub listener: Arc<GatewayListener>,
-    /// The Gateways that it serves.
+    /// The Gateways that it serves; none at a sidecar.
     pub gateways: BTreeSet<ObjectId>,
     /// The VirtualServices that its connections follow.
     pub rules: BTreeSet<ObjectId>,
@@ -240,11 +205,7 @@ impl GatewayListener {
 
     /// Where it may send bytes as they are.
     pub fn onward(&self) -> impl Iterator<Item = &Onward> {
-        let shared = self.chains.iter().filter_map(|chain| match &chain.content {
-            ChainContent::Bytes(shared) => Some(shared),
-            ChainContent::Http(_) => None,
-        });
-        shared.flat_map(|shared| shared.0.iter().map(|(onward, _)| onward))
+        self.chains.iter().flat_map(Chain::onward)
     }
 }
 

@@ -9,6 +9,7 @@
 mod balancing;
 pub mod budget;
 mod capture;
+mod chain;
 mod cluster;
 mod codes;
 mod connection_rule;
@@ -41,15 +42,18 @@ mod target;
 mod visibility;
 
 pub use balancing::{HashCookie, HashKey, LoadBalancer, LoadBalancing, Number, Warmup};
-pub use capture::{BuiltInCluster, CapturedListener, Interception, Network, Onward, OutboundPolicy};
+pub use capture::{
+    BuiltInCluster, CapturedClient, CapturedListener, Interception, Network, Onward, OutboundPolicy,
+};
+pub use chain::{Chain, ChainContent, Opening, Shared};
 pub use cluster::{Breakers, Cluster, Discovery, LoadAssignment, UpstreamProtocol};
 pub use codes::{Code, CodeFacts};
 pub use connection_rule::{ConnectionMatch, ConnectionRule, ConnectionRules};
 pub use diagnostic::{Diagnostic, Severity};
 pub use filters::{AbortStatus, Cors, Fault, FaultAbort, FaultDelay, RouteFilters};
 pub use gateway::{
-    ChainContent, ClientCertificate, Credential, GatewayChain, GatewayListener, GatewayPort, Opening,
-    ServerConflict, ServerKind, ServerTls, Shared, TlsEnd, TlsVersion,
+    ClientCertificate, Credential, GatewayListener, GatewayPort, ServerConflict, ServerKind, ServerTls,
+    TlsEnd, TlsVersion,
 };
 pub use imports::{
     AskedLabels, Egress, EgressHost, EgressNamespace, EgressPort, Imported, Imports, SidecarHead,
@@ -83,8 +87,8 @@ pub use runtime_forms::RuntimeForms;
 pub use scope::{Scope, Table, VirtualHostSpec};
 pub use secret::{Authorities, Confidential, KeyPair, SecretHead, SecretParts, Validity};
 pub use service::{
-    ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, Resolution, Role, ServiceHead, ServiceId,
-    ServicePort,
+    ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, PortOwner, Resolution, Role, ServiceHead,
+    ServiceId, ServicePort,
 };
 pub use settings::{
     AccessLog, AccessLogFormat, Http10, LogProtocol, LogService, MirrorSettings, PathNormalization,

@@ -37,7 +37,7 @@ impl fmt::Display for ObjectId {
 }
 
 /// A part of an object and where it stands there.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct Placed<T> {
     /// The part.
     pub value: T,

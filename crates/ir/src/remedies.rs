@@ -127,6 +127,9 @@ impl Code {
             Code::UnboundRule => {
                 "Correct `port` and `gateways` of the matches, or add the gateway to `spec.gateways`."
             }
+            Code::BytesOnly => {
+                "If the port speaks HTTP, say so (a port name such as `http-web`, or `appProtocol`); else write `tcp` or `tls` rules."
+            }
             Code::ShadowNotRouted => {
                 "Add a rule at the gateway for the host with the suffix, or set `mirror.shadowSuffix: false`."
             }

@@ -49,7 +49,10 @@ pub struct RuleHead {
     /// The distinct static filters of its matches; `None` in the list is a match without any. A proxy
     /// that passes none of them gets no route of it. Empty: it has no rule that can be served.
     pub filters: BTreeSet<StaticFilter>,
-    /// The label keys that `sourceLabels` mention.
+    /// The distinct static filters of the matches of its `tls` and `tcp` rules. Empty: it has none that can be served.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub connection_filters: BTreeSet<StaticFilter>,
+    /// The label keys that `sourceLabels` of `filters` mention.
     pub mentioned_labels: BTreeSet<String>,
     /// The objects that have a word in its rules: VirtualServices whose rules it has taken in, MirrorPolicies that count for
     /// its mirrors.
@@ -62,6 +65,9 @@ pub struct RuleHead {
     /// In how many virtual hosts of a class its routes may stand.
     #[serde(skip)]
     pub virtual_hosts: usize,
+    /// At how many listeners of a class its `tls` and `tcp` rules may count.
+    #[serde(skip)]
+    pub connection_listeners: usize,
 }
 
 fn is_zero(number: &usize) -> bool {

@@ -10,7 +10,7 @@ use crate::{GatewayPort, Listener, ObjectId, RouteOrder, RouteSource};
 pub struct Scope {
     /// `8000` for sidecars, `http.8080` for gateways; `hosts/8000` where virtual hosts are resources of their own.
     pub tables: BTreeMap<Arc<str>, Arc<Table>>,
-    /// The listeners of a gateway that tell connections apart before HTTP is spoken.
+    /// The bound listeners that tell connections apart before HTTP is spoken.
     pub ports: Vec<GatewayPort>,
     /// The objects that have a word in the rules in them, by the VirtualService that has these.
     pub delegates: BTreeMap<ObjectId, BTreeSet<ObjectId>>,

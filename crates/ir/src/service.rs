@@ -161,6 +161,17 @@ pub struct EndpointSet(pub Vec<Endpoint>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct DestinationRuleSetId(pub Arc<[ObjectId]>);
 
+/// Whose the connections to a port are where nothing but the port tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortOwner {
+    /// The service.
+    pub service: ServiceId,
+    /// Its host as its object spells it.
+    pub spelling: Arc<str>,
+    /// They are HTTP, and all services with HTTP there share them.
+    pub http: bool,
+}
+
 /// Whether a cluster carries production traffic or copies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Role {

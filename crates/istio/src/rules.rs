@@ -11,9 +11,10 @@ use umbra_api::{
 };
 use umbra_ir::budget::{ROUTES_ON_HOSTS, fits, virtual_hosts};
 use umbra_ir::{
-    Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname, MirrorRule, ObjectId,
-    PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort, RouteFilters, RouteOrder, Rule,
-    RuleAction, RuleHead, Rules, Shares, StaticFilter, Visibility, WeightedDestination,
+    ConnectionRules, Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname,
+    MirrorRule, ObjectId, PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort,
+    RouteFilters, RouteOrder, Rule, RuleAction, RuleHead, Rules, Shares, StaticFilter, Visibility,
+    WeightedDestination,
 };
 
 use umbra_mesh::Inputs;
@@ -28,7 +29,13 @@ use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::{resolve_destination, resolve_gateway, resolve_host};
 
 /// Where the VirtualService applies.
-pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, domain: &str) -> RuleHead {
+pub fn resolve_rule_head(
+    id: &ObjectId,
+    vs: &VirtualService,
+    rules: &Rules,
+    connections: Option<&ConnectionRules>,
+    domain: &str,
+) -> RuleHead {
     let namespace = &vs.meta.namespace;
     let mut gateways: Vec<Placed<GatewayRef>> = Vec::new();
     for (index, written) in vs.spec.gateways.iter().enumerate() {
@@ -60,6 +67,13 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
         }
         filters.extend(rule.matches.iter().map(|m| m.filter.clone()));
     }
+    let mut connection_filters = BTreeSet::new();
+    for rule in connections.into_iter().flat_map(ConnectionRules::all) {
+        if rule.matches.is_empty() {
+            connection_filters.insert(StaticFilter::default());
+        }
+        connection_filters.extend(rule.matches.iter().map(|it| it.filter.clone()));
+    }
     let mentioned_labels = filters.iter().flat_map(|f| f.source_labels.keys().cloned()).collect();
     RuleHead {
         id: id.clone(),
@@ -68,11 +82,13 @@ pub fn resolve_rule_head(id: &ObjectId, vs: &VirtualService, rules: &Rules, doma
         gateways,
         visibility: Visibility::resolve(vs.spec.export_to.iter().map(String::as_str), namespace),
         filters,
+        connection_filters,
         mentioned_labels,
         delegates: rules.rules.iter().flat_map(sayers).collect(),
         order: RouteOrder::CatchAllsLast,
         hosts_left_out,
         virtual_hosts: virtual_hosts(rules.size),
+        connection_listeners: virtual_hosts(connections.map_or(0, ConnectionRules::size)),
     }
 }
 

@@ -6,10 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    CapturedListener, ClientTls, ClusterRef, Kind, ObjectId, Onward, OutboundPolicy, PortNumber, Protocol,
-    Resolution, Role, ServiceHead, ServicePort,
+    CapturedClient, CapturedListener, Chain, ChainContent, Kind, Network, Onward, Opening, OutboundPolicy,
+    PortNumber, Protocol, Resolution, Role, ServiceHead, ServicePort,
 };
 
+use crate::chains::{Chains, any};
+use crate::connections::{Caller, Followed, Rest, Room, Rules, is_tls, onward};
 use crate::view::View;
 
 /// Where the kernel hands captured connections over (Istio's `proxyListenPort`).
@@ -17,25 +19,23 @@ const ENTRANCE: u16 = 15001;
 
 /// Ports of the proxy's own, on all addresses: the entrance, that of what comes in, readiness and statistics. Envoy takes no
 /// second listener for one of them.
-const RESERVED: [u16; 4] = [ENTRANCE, 15006, 15021, 15090];
+pub(crate) const RESERVED: [u16; 4] = [ENTRANCE, 15006, 15021, 15090];
 
 /// The listeners of captured sidecars of a namespace, sorted: where connections come in; one for each port that carries
 /// HTTP, for every address that has none of its own; and one for each address and port of a service that may carry anything
 /// else. Of two services with one address and port the older one counts.
-pub fn select_captured_listeners(
-    view: &dyn View,
-    namespace: &Arc<str>,
-    selecting: &Arc<BTreeMap<String, String>>,
-    sidecar: &Option<ObjectId>,
-    ipv6: bool,
-) -> Vec<CapturedListener> {
-    let imports = view.imports(namespace, sidecar);
+pub fn select_captured_listeners(view: &dyn View, client: &CapturedClient) -> Vec<CapturedListener> {
+    let imports = view.imports(&client.namespace, &client.sidecar);
     let policy = imports.outbound_policy;
-    let mut builder = Builder { policy, ipv6, listeners: BTreeMap::new() };
+    let caller =
+        Caller { view, namespace: &client.namespace, labels: &client.labels, selecting: &client.selecting };
+    let room = Room::new(&imports);
+    let mut builder = Builder { policy, ipv6: client.ipv6, listeners: BTreeMap::new() };
     if let Some(port) = PortNumber::new(ENTRANCE.into()) {
-        builder.add(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port, None).entrance = true;
+        builder.add(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port, None).listener.entrance = true;
     }
     for listener in imports.listeners.iter().filter(|listener| !listener.port.called) {
+        let rules = Rules::new(&caller, &imports, listener, &room);
         for service in listener.services.iter().filter(|service| !service.is_pod) {
             let mine = |port: &&ServicePort| imports.is_serving(listener, port.number);
             let ports = service.ports.iter().filter(mine);
@@ -47,7 +47,7 @@ pub fn select_captured_listeners(
                     Resolution::Static
                     | Resolution::Dns
                     | Resolution::DnsRoundRobin
-                    | Resolution::Original(_) => builder.serve(view, (namespace, selecting), service, port),
+                    | Resolution::Original(_) => builder.serve(&caller, &rules, service, port),
                 }
             }
         }
@@ -58,7 +58,7 @@ pub fn select_captured_listeners(
             builder.share(number);
         }
     }
-    builder.listeners.into_values().collect()
+    builder.finish()
 }
 
 /// Whether a port's connections are known by the address that they go to. Those of HTTP are not: its routes are for all addresses.
@@ -68,98 +68,105 @@ pub(crate) fn has_address_of_its_own(port: &ServicePort) -> bool {
 
 /// The route configurations that these listeners ask for: others would be sent to nobody. Apart from the listeners, which
 /// change with the pods of headless Services.
-pub fn select_captured_tables(
-    view: &dyn View,
-    namespace: &Arc<str>,
-    selecting: &Arc<BTreeMap<String, String>>,
-    sidecar: &Option<ObjectId>,
-    ipv6: bool,
-) -> BTreeSet<Arc<str>> {
-    let listeners = view.captured_listeners(namespace, selecting, sidecar, &ipv6);
-    listeners.iter().filter_map(|listener| listener.routes.clone()).collect()
+pub fn select_captured_tables(view: &dyn View, client: &CapturedClient) -> BTreeSet<Arc<str>> {
+    view.captured_listeners(client).iter().filter_map(|listener| listener.routes.clone()).collect()
 }
-
-/// Whose listeners they are: namespace, and the labels that DestinationRules there select by.
-type Client<'a> = (&'a Arc<str>, &'a Arc<BTreeMap<String, String>>);
 
 struct Builder {
     policy: OutboundPolicy,
     ipv6: bool,
-    listeners: BTreeMap<(IpAddr, PortNumber), CapturedListener>,
+    listeners: BTreeMap<(IpAddr, PortNumber), Open>,
+}
+
+/// A listener while its connections are shared out.
+struct Open {
+    listener: CapturedListener,
+    chains: Chains,
+}
+
+impl Open {
+    /// Connections that are told from others go where rules say.
+    fn tell(&mut self, told: &[Chain]) {
+        told.iter().for_each(|chain| self.chains.add(chain.clone()));
+    }
 }
 
 impl Builder {
+    fn finish(self) -> Vec<CapturedListener> {
+        let sorted = |open: Open| {
+            let mut chains = open.chains.finish();
+            chains.sort_by(|a, b| (&a.server_names, &a.networks).cmp(&(&b.server_names, &b.networks)));
+            CapturedListener { chains, ..open.listener }
+        };
+        self.listeners.into_values().map(sorted).collect()
+    }
+
     /// The listener of an address and a port; when it is new, `rest` is where it sends what is no HTTP.
-    fn add(&mut self, address: IpAddr, port: PortNumber, rest: Option<Onward>) -> &mut CapturedListener {
-        self.listeners.entry((address, port)).or_insert_with(|| CapturedListener {
-            address,
-            port,
-            entrance: false,
-            ipv6: self.ipv6,
-            routes: None,
-            server_names: BTreeMap::new(),
-            networks: BTreeMap::new(),
-            rest: rest.unwrap_or(Onward::BuiltIn(self.policy.cluster())),
+    fn add(&mut self, address: IpAddr, port: PortNumber, rest: Option<Rest>) -> &mut Open {
+        let policy = self.policy;
+        self.listeners.entry((address, port)).or_insert_with(|| {
+            let rest = rest.unwrap_or_else(|| Onward::BuiltIn(policy.cluster()).into());
+            let listener = CapturedListener {
+                address,
+                port,
+                entrance: false,
+                ipv6: self.ipv6,
+                routes: None,
+                chains: Vec::new(),
+                rest: rest.shared,
+                rest_rule: rest.rule,
+            };
+            Open { listener, chains: Chains::default() }
         })
     }
 
     /// The listener for all addresses of a port that have none of their own; `None`: the port is the proxy's.
-    fn shared(&mut self, port: PortNumber) -> Option<&mut CapturedListener> {
+    fn shared(&mut self, port: PortNumber) -> Option<&mut Open> {
         let free = !RESERVED.contains(&port.get());
         free.then(|| self.add(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port, None))
     }
 
     /// HTTP on a port goes by the port's table, whatever the address.
     fn share(&mut self, port: PortNumber) {
-        if let Some(listener) = self.shared(port) {
-            listener.routes = Some(table(port));
+        if let Some(open) = self.shared(port) {
+            open.listener.routes = Some(table(port));
         }
     }
 
     /// A port that may carry something else than HTTP.
-    fn serve(&mut self, view: &dyn View, client: Client<'_>, service: &ServiceHead, port: &ServicePort) {
-        let Some(onward) = onward(view, client, service, port.number) else { return };
+    fn serve(&mut self, caller: &Caller<'_>, rules: &Rules<'_>, service: &ServiceHead, port: &ServicePort) {
+        let Some(onward) = onward(caller, service, port.number) else { return };
+        let followed = rules.follow(service, port, self.policy);
+        let rest = followed.rest.clone().unwrap_or_else(|| onward.clone().into());
         for address in &service.addresses {
-            self.serve_address(*address, port, onward.clone());
+            self.serve_address(*address, port, &followed.told, rest.clone());
         }
         for network in &service.networks {
-            if let Some(listener) = self.shared(port.number) {
-                listener.networks.entry(*network).or_insert_with(|| onward.clone());
-            }
+            self.serve_network(*network, port, &followed, rest.clone());
         }
         if !service.addresses.is_empty() || !service.networks.is_empty() {
             return;
         }
         if service.id.object.kind == Kind::Service {
-            // Headless: whoever calls one pod means that pod, so each has a listener, and none of them a choice.
-            let direct = direct(onward);
-            for endpoint in &view.endpoints(&service.id, &port.number).0 {
+            // Headless: whoever calls one pod means that pod, so each has a listener, and none of them a choice unless rules
+            // give it.
+            let rest = followed.rest.clone().unwrap_or_else(|| direct(onward).into());
+            for endpoint in &caller.view.endpoints(&service.id, &port.number).0 {
                 if let Ok(address) = endpoint.address.parse() {
-                    self.serve_address(address, port, direct.clone());
+                    self.serve_address(address, port, &followed.told, rest.clone());
                 }
             }
-        } else if matches!(port.protocol, Protocol::Tls | Protocol::Https) {
-            // Any address may be the host's: what the client says in its TLS handshake counts. Envoy knows whole labels only.
-            let host = service.id.host.as_str();
-            let known = !service.id.host.is_wildcard() || host.starts_with("*.");
-            if let Some(listener) = self.shared(port.number).filter(|_| known) {
-                listener.server_names.entry(service.id.host.clone()).or_insert(onward);
-            }
-        } else if self.policy == OutboundPolicy::RegistryOnly {
-            // Any address may be the host's. Where unknown ones end, this is the only way to reach it; elsewhere the
-            // connection goes where it wanted to go. DIVERGES: Istio sends it to the oldest of such services always, whatever
-            // else its caller meant.
-            let unknown = Onward::BuiltIn(self.policy.cluster());
-            if let Some(listener) = self.shared(port.number).filter(|listener| listener.rest == unknown) {
-                listener.rest = onward;
-            }
+        } else if is_tls(port.protocol) {
+            self.serve_names(service, port, followed, onward);
+        } else {
+            self.serve_anywhere(port, followed, onward);
         }
         if port.protocol == Protocol::Auto {
             self.share(port.number);
         }
     }
 
-    fn serve_address(&mut self, address: IpAddr, port: &ServicePort, onward: Onward) {
+    fn serve_address(&mut self, address: IpAddr, port: &ServicePort, told: &[Chain], rest: Rest) {
         // Where there is no IPv6, Envoy takes no listener for it.
         if address.is_unspecified() || address.is_ipv6() && !self.ipv6 {
             return;
@@ -167,10 +174,81 @@ impl Builder {
         if self.listeners.contains_key(&(address, port.number)) {
             return;
         }
-        let listener = self.add(address, port.number, Some(onward));
+        let open = self.add(address, port.number, Some(rest));
+        open.tell(told);
         if port.protocol == Protocol::Auto {
-            listener.routes = Some(table(port.number));
+            open.listener.routes = Some(table(port.number));
         }
+    }
+
+    /// Connections into a block of addresses. Those that rules tell by other blocks are told by these.
+    fn serve_network(&mut self, network: Network, port: &ServicePort, followed: &Followed, rest: Rest) {
+        let Some(open) = self.shared(port.number) else { return };
+        for chain in &followed.told {
+            let mut chain = chain.clone();
+            if chain.networks.is_empty() {
+                chain.networks.insert(network);
+            }
+            open.chains.add(chain);
+        }
+        open.chains.add(Chain {
+            server_names: BTreeSet::from([any()]),
+            networks: BTreeSet::from([network]),
+            opening: Opening::Any,
+            tls: None,
+            content: ChainContent::Bytes(rest.shared),
+            rule: rest.rule,
+        });
+    }
+
+    /// TLS to any address: what the client says in its handshake counts, by the rules or by the service's own host.
+    fn serve_names(&mut self, service: &ServiceHead, port: &ServicePort, followed: Followed, onward: Onward) {
+        let policy = Rest::from(Onward::BuiltIn(self.policy.cluster()));
+        // Envoy knows whole labels only.
+        let host = &service.id.host;
+        let known = !host.is_wildcard() || host.as_str().starts_with("*.");
+        if followed.told.is_empty() && followed.rest.is_none() && !known {
+            return;
+        }
+        let Some(open) = self.shared(port.number) else { return };
+        open.tell(&followed.told);
+        match followed.rest {
+            Some(rest) if rest.rule.is_some() => take_rest(open, &policy, rest),
+            Some(_) => {}
+            None => open.chains.add(Chain {
+                server_names: BTreeSet::from([host.clone()]),
+                networks: BTreeSet::new(),
+                opening: Opening::Tls,
+                tls: None,
+                content: ChainContent::Bytes(onward.into()),
+                rule: None,
+            }),
+        }
+    }
+
+    /// Bytes to any address. Where unknown ones end, or a rule says so, they go to the service; elsewhere the connection goes
+    /// where it wanted to go. DIVERGES: Istio sends it to the oldest of such services always, whatever else its caller
+    /// meant.
+    fn serve_anywhere(&mut self, port: &ServicePort, followed: Followed, onward: Onward) {
+        let policy = self.policy.cluster();
+        let registry_only = self.policy == OutboundPolicy::RegistryOnly;
+        let rest = followed.rest.or_else(|| registry_only.then(|| onward.into()));
+        if followed.told.is_empty() && rest.is_none() {
+            return;
+        }
+        let Some(open) = self.shared(port.number) else { return };
+        open.tell(&followed.told);
+        if let Some(rest) = rest {
+            take_rest(open, &Onward::BuiltIn(policy).into(), rest);
+        }
+    }
+}
+
+/// What nothing tells from other connections goes to the first who may have it.
+fn take_rest(open: &mut Open, unknown: &Rest, rest: Rest) {
+    if open.listener.rest == unknown.shared && open.listener.rest_rule.is_none() {
+        open.listener.rest = rest.shared;
+        open.listener.rest_rule = rest.rule;
     }
 }
 
@@ -181,30 +259,7 @@ fn table(port: PortNumber) -> Arc<str> {
     port.to_string().into()
 }
 
-/// Where the bytes of a service's port go. Nowhere when it takes TLS that we cannot give: never silently in plaintext.
-fn onward(
-    view: &dyn View,
-    (namespace, selecting): Client<'_>,
-    service: &ServiceHead,
-    port: PortNumber,
-) -> Option<Onward> {
-    let clusters = view.service_clusters(namespace, selecting, &service.id);
-    let cluster = clusters.iter().find(|c| c.port == port && c.subset.is_none())?;
-    Some(onward_to(view, cluster.clone()))
-}
-
-/// Where the bytes for a cluster go, by its policy.
-pub(crate) fn onward_to(view: &dyn View, cluster: ClusterRef) -> Onward {
-    let (port, subset) = (cluster.port, cluster.subset.as_ref());
-    let policy = cluster.policy.as_ref().map(|id| view.destination_rule_set(id).effective(port, subset));
-    let policy = policy.unwrap_or_default();
-    if matches!(policy.tls, Some(ClientTls::Unsupported(_))) {
-        return Onward::BuiltIn(OutboundPolicy::RegistryOnly.cluster());
-    }
-    let idle_timeout = policy.connection_pool.and_then(|pool| pool.tcp_idle_timeout);
-    Onward::Service { cluster, idle_timeout }
-}
-
+/// The same, each connection to the pod that it wanted to go to.
 fn direct(onward: Onward) -> Onward {
     match onward {
         Onward::Service { cluster, idle_timeout } => {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    ClientPlace, Kind, Locality, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables, RuleHead,
-    RuntimeForms,
+    CapturedClient, ClientPlace, Kind, Locality, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables,
+    RuleHead, RuntimeForms,
 };
 
 use crate::view::{Index, View};
@@ -70,6 +70,22 @@ pub(crate) fn selecting(view: &dyn View, class: &ProxyClass) -> Arc<BTreeMap<Str
     view.namespace_destination_rules(&class.namespace).selecting(&class.labels)
 }
 
+/// Whose captured listeners a class has.
+pub(crate) fn captured_client(view: &dyn View, class: &ProxyClass, ipv6: bool) -> CapturedClient {
+    let imports = view.imports(&class.namespace, &class.sidecar);
+    let rules = imports.listeners.iter().flat_map(|listener| listener.rules.iter());
+    let filters = rules.flat_map(|rule| &rule.connection_filters);
+    let asked: BTreeSet<(&String, &String)> = filters.flat_map(|filter| &filter.source_labels).collect();
+    let labels = class.labels.iter().filter(|label| asked.contains(label));
+    CapturedClient {
+        namespace: class.namespace.clone(),
+        labels: Arc::new(labels.map(|(key, value)| (key.clone(), value.clone())).collect()),
+        selecting: selecting(view, class),
+        sidecar: class.sidecar.clone(),
+        ipv6,
+    }
+}
+
 /// The labels that can change what a proxy gets: `sourceLabels` of rules that it sees; selectors of DestinationRules; at gateways also Gateway selectors and, for port
 /// translation, the selectors of the namespace's Services. With their values: all other values come to the same.
 pub fn select_mentioned_labels(
@@ -82,6 +98,9 @@ pub fn select_mentioned_labels(
     let mut labels = BTreeSet::new();
     let mut add_rule = |head: &RuleHead| {
         labels.extend(head.filters.iter().flat_map(|filter| &filter.source_labels).map(pair));
+        // Gateways do not ask for labels of connections.
+        let connections = head.connection_filters.iter().filter(|_| kind == ProxyKind::Sidecar);
+        labels.extend(connections.flat_map(|filter| &filter.source_labels).map(pair));
     };
     match sidecar {
         Some(sidecar) => {

@@ -6,15 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    BuiltInCluster, ChainContent, ConnectionRule, Credential, GatewayChain, GatewayListener, GatewayPort,
-    GatewayRef, Hostname, Network, ObjectId, Onward, Opening, PortNumber, ProxyClass, ProxyKind, RouteClient,
-    RuleHead, Server, ServerKind, ServerTls, Shared, TlsEnd,
+    Chain, ChainContent, ConnectionRule, Credential, GatewayListener, GatewayPort, GatewayRef, Hostname,
+    Network, ObjectId, Opening, Placed, PortNumber, ProxyClass, ProxyKind, RouteClient, RuleHead, Server,
+    ServerKind, ServerTls, TlsEnd,
 };
 
-use crate::captured::onward_to;
+use crate::chains::{Chains, any};
+use crate::connections::{bind_shared, place};
 use crate::gateway_heads::intersection;
 use crate::gateway_servers::{Opened, secure_table};
-use crate::routes::destination_target;
 use crate::view::View;
 
 /// Who follows rules at a gateway.
@@ -57,12 +57,14 @@ impl GatewayClient<'_> {
             builder.gateways.insert(gateway.id.clone());
             let reference = GatewayRef::Named(gateway.id.clone());
             match server.kind() {
-                ServerKind::Http => builder.add(vec![any()], &BTreeSet::new(), None, Opening::Plain, || {
-                    ChainContent::Http(plain.clone())
-                }),
+                ServerKind::Http => {
+                    let content = (ChainContent::Http(plain.clone()), None);
+                    builder.add(vec![any()], &BTreeSet::new(), None, Opening::Plain, content);
+                }
                 ServerKind::SecureHttp => {
                     let table = secure_table(&gateway.id, server);
-                    builder.add(names(), &BTreeSet::new(), end, Opening::Tls, || ChainContent::Http(table));
+                    let content = (ChainContent::Http(table), None);
+                    builder.add(names(), &BTreeSet::new(), end, Opening::Tls, content);
                 }
                 kind => {
                     for rule in self.view.bound_rules(&self.class.namespace, &reference).iter() {
@@ -114,13 +116,16 @@ impl GatewayClient<'_> {
                 && (filter.gateways.is_empty() || filter.gateways.contains(gateway))
         };
         builder.rules.insert(rule.id.clone());
-        let shared = |written: &ConnectionRule| ChainContent::Bytes(self.shared(&rule.id, written, &client));
+        let shared = |written: &ConnectionRule| {
+            let shared = bind_shared(self.view, &rule.id, written, &client);
+            (ChainContent::Bytes(shared), Some(place(rule, written)))
+        };
         if kind == ServerKind::Passthrough {
             for written in &rules.tls {
                 for asked in written.matches.iter().filter(|it| passes(&it.filter)) {
                     let admitted = |name: &&Hostname| hosts.iter().any(|host| name.subset_of(host));
                     let names: Vec<_> = asked.server_names.iter().filter(admitted).cloned().collect();
-                    builder.add(names, &asked.networks, None, Opening::Tls, || shared(written));
+                    builder.add(names, &asked.networks, None, Opening::Tls, shared(written));
                 }
             }
             return;
@@ -132,21 +137,9 @@ impl GatewayClient<'_> {
             let matches =
                 if written.matches.is_empty() { std::slice::from_ref(&everything) } else { &written.matches };
             for asked in matches.iter().filter(|it| passes(&it.filter)) {
-                builder.add(names.clone(), &asked.networks, end.clone(), opening, || shared(written));
+                builder.add(names.clone(), &asked.networks, end.clone(), opening, shared(written));
             }
         }
-    }
-
-    /// Where a rule sends connections. What means no cluster keeps its share and ends.
-    fn shared(&self, rule: &ObjectId, written: &ConnectionRule, client: &RouteClient) -> Shared {
-        let one = |destination: &umbra_ir::WeightedDestination| {
-            let onward = match destination_target(self.view, rule, &destination.destination, client) {
-                Ok(cluster) => onward_to(self.view, cluster),
-                Err(_) => Onward::BuiltIn(BuiltInCluster::BlackHole),
-            };
-            (onward, destination.weight)
-        };
-        Shared(written.destinations.iter().map(one).collect())
     }
 }
 
@@ -172,60 +165,33 @@ fn available(view: &dyn View, class: &ProxyClass, end: &Arc<TlsEnd>) -> Option<A
     }
 }
 
-/// Every server name.
-fn any() -> Hostname {
-    Hostname::new("*")
-}
-
 /// The connections of a port while they are shared out.
 #[derive(Default)]
 struct Builder {
     /// Some connections begin with TLS and some do not.
     mixed: bool,
-    chains: Vec<GatewayChain>,
-    /// What is given away already: Envoy refuses a listener with two chains for the same connections.
-    taken: BTreeSet<(Opening, Option<Hostname>, Option<Network>)>,
+    chains: Chains,
     gateways: BTreeSet<ObjectId>,
     rules: BTreeSet<ObjectId>,
 }
 
 impl Builder {
-    /// Gives the connections that nobody has yet to a new chain.
+    /// Gives the connections that nobody has yet to a new chain; without a rule what it carries is HTTP.
     fn add(
         &mut self,
         names: Vec<Hostname>,
         networks: &BTreeSet<Network>,
         tls: Option<Arc<TlsEnd>>,
         opening: Opening,
-        content: impl FnOnce() -> ChainContent,
+        (content, rule): (ChainContent, Option<Placed<ObjectId>>),
     ) {
-        let opening = if self.mixed { opening } else { Opening::Any };
-        // Envoy knows whole labels only.
-        let known =
-            |name: &Hostname| !name.is_wildcard() || name.as_str() == "*" || name.as_str().starts_with("*.");
-        let places: Vec<Option<Network>> =
-            if networks.is_empty() { vec![None] } else { networks.iter().copied().map(Some).collect() };
-        // A name is given away for all networks or not at all, so that a chain is one product of both.
-        let mut free = BTreeSet::new();
-        for name in names.into_iter().filter(known) {
-            let key = (name.as_str() != "*").then(|| name.clone());
-            if places.iter().any(|place| self.taken.contains(&(opening, key.clone(), *place))) {
-                continue;
-            }
-            self.taken.extend(places.iter().map(|place| (opening, key.clone(), *place)));
-            free.insert(name);
-        }
-        if free.is_empty() {
-            return;
-        }
-        // Beside "any name" the others say nothing.
-        let server_names = if free.contains("*") { BTreeSet::new() } else { free };
-        self.chains.push(GatewayChain {
-            server_names,
+        self.chains.add(Chain {
+            server_names: names.into_iter().collect(),
             networks: networks.clone(),
-            opening,
+            opening: if self.mixed { opening } else { Opening::Any },
             tls,
-            content: content(),
+            content,
+            rule,
         });
     }
 
@@ -234,10 +200,11 @@ impl Builder {
             return None;
         }
         let listener = GatewayListener {
+            kind: ProxyKind::Router,
             address: bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             port,
             trusted_proxies: class.trusted_proxies,
-            chains: self.chains,
+            chains: self.chains.finish(),
         };
         Some(GatewayPort { listener: Arc::new(listener), gateways: self.gateways, rules: self.rules })
     }

@@ -7,9 +7,12 @@
 //! left out with a diagnostic and never touches the rest.
 //! Start reading at: [`View`], [`bind_scope`], [`bind_routes`], [`resolve_target`].
 
+mod called;
 mod captured;
+mod chains;
 mod classes;
 mod clusters;
+mod connections;
 mod copies;
 mod endpoints;
 mod filter;
@@ -36,6 +39,7 @@ mod target;
 mod view;
 mod virtual_host;
 
+pub use called::select_port_owner;
 pub use captured::{select_captured_listeners, select_captured_tables};
 pub use classes::{resolve_class, select_mentioned_labels};
 pub use clusters::{bind_cluster, bind_load_assignment, select_service_clusters, select_subsets_kept};

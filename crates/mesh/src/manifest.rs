@@ -8,7 +8,7 @@ use umbra_ir::{
     ProxyClass, ProxyKind, Role, RouteTables, RuntimeKey, Scope,
 };
 
-use crate::classes::selecting;
+use crate::classes::{captured_client, selecting};
 use crate::clusters::{has_names_inside, uses_load_assignment};
 use crate::localities::place_for;
 use crate::runtime::bind_runtime_members;
@@ -65,7 +65,7 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     }
     let (mut captured, mut built_in): (Arc<Vec<_>>, &[_]) = Default::default();
     if let Interception::Redirect { ipv6 } = class.interception {
-        captured = view.captured_listeners(&class.namespace, &selecting, &class.sidecar, &ipv6);
+        captured = view.captured_listeners(&captured_client(view, class, ipv6));
         if class.route_tables == RouteTables::Hosts {
             captured = Arc::new(captured.iter().cloned().map(with_hosts).collect());
         }
@@ -78,7 +78,8 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
         for onward in port.listener.onward() {
             match onward {
                 Onward::Service { cluster, .. } => drop(clusters.insert(cluster.clone())),
-                Onward::BuiltIn(_) => built_in = &[BuiltInCluster::BlackHole],
+                Onward::BuiltIn(_) if built_in.is_empty() => built_in = &[BuiltInCluster::BlackHole],
+                Onward::BuiltIn(_) => {}
             }
         }
     }

@@ -48,7 +48,8 @@ pub fn select_named_namespaces(view: &dyn View) -> BTreeSet<Arc<str>> {
     let heads: Vec<_> =
         view.ids(&Index::Kind(Kind::VirtualService)).iter().filter_map(|id| view.rule_head(id)).collect();
     heads.iter().for_each(|head| seen_by(&head.visibility));
-    let sources = heads.iter().flat_map(|head| &head.filters).filter_map(|f| f.source_namespace.clone());
+    let filters = heads.iter().flat_map(|head| head.filters.iter().chain(&head.connection_filters));
+    let sources = filters.filter_map(|f| f.source_namespace.clone());
     named.extend(sources);
     named
 }

@@ -11,7 +11,9 @@ use umbra_ir::{
     Settings, Table, VirtualHostSpec,
 };
 
-use crate::classes::selecting;
+use crate::called::bind_called_ports;
+use crate::classes::{captured_client, selecting};
+use crate::connections::{Caller, Room, Rules as ConnectionRules};
 use crate::filter::{filter_passes, mentioned};
 use crate::ownership::rule_counts;
 use crate::seen::Seen;
@@ -27,15 +29,15 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let selecting = selecting(view, class);
     let captured = match class.interception {
         Interception::None => None,
-        Interception::Redirect { ipv6 } => {
-            Some(view.captured_tables(&class.namespace, &selecting, &class.sidecar, &ipv6))
-        }
+        Interception::Redirect { ipv6 } => Some(view.captured_tables(&captured_client(view, class, ipv6))),
     };
     // In how many more virtual hosts of all tables each rule may stand.
     let all = imports.listeners.iter().flat_map(|listener| listener.rules.iter());
     let room: HashMap<&ObjectId, Cell<usize>> =
         all.map(|rule| (&rule.id, Cell::new(rule.virtual_hosts))).collect();
     let seen = Seen::new(view, class, &selecting);
+    let caller = Caller { view, namespace: &class.namespace, labels: &class.labels, selecting: &selecting };
+    let connection_room = Room::new(&imports);
     let mut scope = Scope::default();
     for listener in &imports.listeners {
         let mesh = Mesh::new(view, class, &seen, &selecting, &imports, listener, &room);
@@ -57,6 +59,11 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
                 hosts.push(unknown_hosts(imports.outbound_policy));
             }
             scope.tables.insert(name, Arc::new(Table { listener: own, gateways: BTreeSet::new(), hosts }));
+        }
+        if captured.is_none() {
+            let rules = ConnectionRules::new(&caller, &imports, listener, &connection_room);
+            let ports = bind_called_ports(&caller, &imports, listener, &rules, &mut scope.tables);
+            scope.ports.extend(ports);
         }
     }
     scope

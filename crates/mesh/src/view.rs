@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_ir::{
-    AskedLabels, BarePods, CapturedListener, ClusterRef, ConnectionRules, DestinationRuleSet,
+    AskedLabels, BarePods, CapturedClient, CapturedListener, ClusterRef, ConnectionRules, DestinationRuleSet,
     DestinationRuleSetId, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports, Kind,
-    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, RouteRefs, RouteSource,
-    RuleHead, Rules, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings,
-    Shares, SidecarHead, TargetProblem, TargetQuery,
+    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner, ProxyClass, ProxyKind, RouteRefs,
+    RouteSource, RuleHead, Rules, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId,
+    Settings, Shares, SidecarHead, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -129,22 +129,13 @@ pub trait View: Inputs {
         selecting: &Arc<BTreeMap<String, String>>,
         service: &ServiceId,
     ) -> Arc<Vec<ClusterRef>>;
-    /// The listeners of such captured sidecars of a namespace, with and without IPv6.
-    fn captured_listeners(
-        &self,
-        namespace: &Arc<str>,
-        selecting: &Arc<BTreeMap<String, String>>,
-        sidecar: &Option<ObjectId>,
-        ipv6: &bool,
-    ) -> Arc<Vec<CapturedListener>>;
+    /// The listeners of such captured sidecars.
+    fn captured_listeners(&self, client: &CapturedClient) -> Arc<Vec<CapturedListener>>;
     /// The names of the route configurations that those ask for.
-    fn captured_tables(
-        &self,
-        namespace: &Arc<str>,
-        selecting: &Arc<BTreeMap<String, String>>,
-        sidecar: &Option<ObjectId>,
-        ipv6: &bool,
-    ) -> Arc<BTreeSet<Arc<str>>>;
+    fn captured_tables(&self, client: &CapturedClient) -> Arc<BTreeSet<Arc<str>>>;
+    /// Whose the connections to a port are at sidecars of a namespace that the application calls, where nothing but the port
+    /// tells.
+    fn port_owner(&self, namespace: &Arc<str>, port: &PortNumber) -> Option<PortOwner>;
     /// What of a Pod changes what its proxy gets; `None`: it is not known.
     fn pod_head(&self, pod: &ObjectId) -> Option<Arc<PodHead>>;
     /// The Pods of a namespace that should have a sidecar and have none.

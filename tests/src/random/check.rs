@@ -173,14 +173,20 @@ fn check_listeners(snapshot: &Snapshot) {
                 panic!("{name}: no filter")
             };
             if let Ok(bytes) = unpack_any::<TcpProxy>(any) {
-                let Some(tcp_proxy::ClusterSpecifier::Cluster(cluster)) = bytes.cluster_specifier else {
-                    panic!("{name}: bytes lead nowhere")
+                let to: Vec<String> = match bytes.cluster_specifier {
+                    Some(tcp_proxy::ClusterSpecifier::Cluster(cluster)) => vec![cluster],
+                    Some(tcp_proxy::ClusterSpecifier::WeightedClusters(all)) => {
+                        assert!(all.clusters.iter().all(|it| it.weight > 0), "{name}: a weight of 0");
+                        all.clusters.into_iter().map(|it| it.name).collect()
+                    }
+                    None => Vec::new(),
                 };
-                assert!(
-                    snapshot.get(ResourceType::Cluster, &cluster).is_some(),
-                    "{name}: no cluster {cluster}"
-                );
-                clusters.insert(cluster);
+                assert!(!to.is_empty(), "{name}: bytes lead nowhere");
+                for cluster in &to {
+                    let known = snapshot.get(ResourceType::Cluster, cluster).is_some();
+                    assert!(known, "{name}: no cluster {cluster}");
+                }
+                clusters.extend(to);
                 continue;
             }
             let manager: HttpConnectionManager = unpack_any(any).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -63,8 +63,16 @@ pub fn request(t: &mut Tape<'_>, table: &RouteConfiguration, port: u16) -> Optio
         authority += t.pick(&[":8000", ":80", ":1"]);
     }
     let (method, path) = (t.pick(METHODS).to_owned(), t.pick(PATHS).to_owned());
-    let mut request =
-        Request { method, tls: false, authority, path, headers: Vec::new(), port, address: None };
+    let mut request = Request {
+        method,
+        tls: false,
+        bytes: false,
+        authority,
+        path,
+        headers: Vec::new(),
+        port,
+        address: None,
+    };
     let route = host.and_then(|host| host.routes.get(t.below(host.routes.len().max(1))));
     if let Some(wanted) = route.and_then(|route| route.r#match.as_ref()).filter(|_| !t.one_in(6)) {
         satisfy(t, wanted, &mut request);

@@ -47,20 +47,38 @@ pub fn virtual_service(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
         ("gateways", t.maybe(2, |t| t.list(3, |t| t.pick(&gateways)).into())),
         ("exportTo", t.maybe(4, |t| t.list(2, |t| t.pick(EXPORTS)).into())),
         ("http", if t.one_in(20) { None } else { Some(http.into()) }),
-        ("tcp", t.maybe(20, |_| json!([{"route": [{"destination": {"host": "db"}}]}]))),
-        (
-            "tls",
-            t.maybe(
-                20,
-                |_| json!([{"match": [{"sniHosts": ["db"]}], "route": [{"destination": {"host": "db"}}]}]),
-            ),
-        ),
+        ("tcp", t.maybe(3, |t| t.list(3, |t| connection_rule(t, false)).into())),
+        ("tls", t.maybe(3, |t| t.list(3, |t| connection_rule(t, true)).into())),
     ]);
     let version = t.pick(&["v1", "v1beta1", "v1alpha3"]);
     json!({
         "apiVersion": format!("networking.istio.io/{version}"), "kind": "VirtualService",
         "metadata": metadata, "spec": spec,
     })
+}
+
+/// A rule for connections.
+fn connection_rule(t: &mut Tape<'_>, tls: bool) -> Value {
+    let mut routes = vec![weighted(t)];
+    routes.extend(t.list(2, weighted));
+    let mut matches = if tls { vec![connection_match(t, true)] } else { Vec::new() };
+    matches.extend(t.list(2, |t| connection_match(t, tls)));
+    fields([
+        ("route", if t.one_in(10) { None } else { Some(routes.into()) }),
+        ("match", if matches.is_empty() { None } else { Some(matches.into()) }),
+    ])
+}
+
+fn connection_match(t: &mut Tape<'_>, tls: bool) -> Value {
+    let blocks = ["10.96.0.0/16", "10.96.0.1", "0.0.0.0/0", "fd00::/8", "10.0.0.0/33", "x"];
+    fields([
+        ("sniHosts", if tls { Some(t.list(3, |t| t.pick(HOSTS)).into()) } else { None }),
+        ("port", t.maybe(3, |t| t.pick(PORTS).into())),
+        ("destinationSubnets", t.maybe(3, |t| t.list(2, |t| t.pick(&blocks)).into())),
+        ("sourceLabels", t.maybe(4, |t| t.map(2, LABELS, VALUES))),
+        ("sourceNamespace", t.maybe(6, |t| t.pick(NAMESPACES).into())),
+        ("gateways", t.maybe(6, |t| t.list(2, |t| t.pick(&["mesh", "gw", "missing"])).into())),
+    ])
 }
 
 fn rule(t: &mut Tape<'_>) -> Value {

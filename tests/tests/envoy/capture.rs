@@ -21,12 +21,12 @@ const POD: &str = "10.1.0.2";
 
 /// Virtual addresses, which nobody has.
 const WEB: &str = "10.96.0.1";
-const DB: &str = "10.96.0.2";
+pub(super) const DB: &str = "10.96.0.2";
 const ANY: &str = "10.96.0.3";
 const WEB_V6: &str = "fd00:96::1";
 
 /// A Service with these virtual addresses; `ports` is YAML.
-fn service(name: &str, addresses: &str, ports: &str) -> String {
+pub(super) fn service(name: &str, addresses: &str, ports: &str) -> String {
     let first = addresses.split(", ").next().unwrap_or_default();
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  clusterIP: {first}\n  clusterIPs: [{addresses}]\n  \
@@ -98,8 +98,8 @@ fn mirrored(host: &str, percent: u32) -> String {
 }
 
 /// The world of a Pod, and what is around it.
-struct Captured {
-    world: World,
+pub(super) struct Captured {
+    pub(super) world: World,
     web: Echo,
     shadow: Echo,
     /// Whether the machine has IPv6.
@@ -107,7 +107,7 @@ struct Captured {
 }
 
 impl Captured {
-    async fn new(settings: &str) -> Captured {
+    pub(super) async fn new(settings: &str) -> Captured {
         let outside = Net::here();
         let pod = capture::pod("pod", ip(OUTSIDE), ip(POD)).expect("a network for the Pod");
         for address in ["10.2.0.1/32", "10.2.0.2/32", "10.3.0.1/32"] {
@@ -153,19 +153,19 @@ impl Captured {
     }
 
     /// What a server at `address` says first to a client in the Pod; `None`: the connection ends, or nobody says anything.
-    async fn hear(&self, address: &str) -> Option<String> {
+    pub(super) async fn hear(&self, address: &str) -> Option<String> {
         let mut stream = self.world.net().connect(socket(address)).await.ok()?;
         hear(&mut stream).await
     }
 
     /// How many connections a cluster of the Pod's Envoy has had.
-    async fn connections(&self, cluster: &str) -> u64 {
+    pub(super) async fn connections(&self, cluster: &str) -> u64 {
         self.world.proxy("client").stat(&format!("cluster.{cluster}.upstream_cx_total")).await
     }
 }
 
 /// A server of TCP that says its name before its client says anything, as databases do, and then whatever it hears.
-fn speak_first(net: &Net, address: &str, name: &'static str) {
+pub(super) fn speak_first(net: &Net, address: &str, name: &'static str) {
     let listener = net.listen(socket(address)).expect("a listener");
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -179,7 +179,7 @@ fn speak_first(net: &Net, address: &str, name: &'static str) {
 }
 
 /// The next line; `None`: the connection ends, or nobody says anything.
-async fn hear(stream: &mut tokio::net::TcpStream) -> Option<String> {
+pub(super) async fn hear(stream: &mut tokio::net::TcpStream) -> Option<String> {
     let mut line = Vec::new();
     let read = async {
         // Byte by byte: what comes after the line is for the next who listens.
@@ -276,7 +276,7 @@ fn bytes_go_where_their_address_says() {
 }
 
 /// Begins a TLS handshake for a name; nobody there speaks TLS, so it fails.
-fn hello(net: &Net, address: &str, name: &str) {
+pub(super) fn hello(net: &Net, address: &str, name: &str) {
     let mut command = net.command(std::path::Path::new("timeout"));
     command.args(["5", "openssl", "s_client", "-connect", address, "-servername", name]);
     command.stdin(std::process::Stdio::null()).output().expect("openssl");

@@ -23,13 +23,13 @@ use umbra_tests::manifests::{istio, pod, service, web};
 const EDGE: &str = "127.0.0.1:8443";
 
 /// Who calls, and whom it believes.
-struct Caller {
+pub(super) struct Caller {
     net: Net,
     roots: RootCertStore,
 }
 
 impl Caller {
-    fn new(world: &World, authority: &Authority) -> Self {
+    pub(super) fn new(world: &World, authority: &Authority) -> Self {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_file(authority.certificate()).expect("a certificate");
         roots.add(root).expect("a root");
@@ -38,6 +38,16 @@ impl Caller {
 
     /// A connection that asks for `name`, maybe with a certificate of its own.
     async fn connect(&self, name: &str, own: Option<&Issued>) -> Result<TlsStream<tokio::net::TcpStream>> {
+        self.connect_to(EDGE, name, own).await
+    }
+
+    /// The same to another address.
+    pub(super) async fn connect_to(
+        &self,
+        address: &str,
+        name: &str,
+        own: Option<&Issued>,
+    ) -> Result<TlsStream<tokio::net::TcpStream>> {
         let config = ClientConfig::builder().with_root_certificates(self.roots.clone());
         let config = match own {
             None => config.with_no_client_auth(),
@@ -46,7 +56,7 @@ impl Caller {
                 PrivateKeyDer::from_pem_file(&own.key)?,
             )?,
         };
-        let tcp = self.net.connect(EDGE.parse()?).await?;
+        let tcp = self.net.connect(address.parse()?).await?;
         let name = ServerName::try_from(name.to_owned())?;
         Ok(TlsConnector::from(Arc::new(config)).connect(name, tcp).await?)
     }

@@ -5,6 +5,7 @@
 mod ask;
 mod bar;
 mod broken;
+mod bytes;
 mod capture;
 mod churn;
 mod connections;

@@ -40,6 +40,12 @@ fn names<'a>(config: &'a Value, key: &str, field: &str) -> BTreeSet<&'a str> {
     list(config, key).map(|item| text(item, field)).collect()
 }
 
+/// The clusters that a filter passes bytes on to.
+fn passed_to(filter: &Value) -> impl Iterator<Item = &str> {
+    let several = list(&filter["weightedClusters"], "clusters").map(|it| text(it, "name"));
+    several.chain(Some(text(filter, "cluster")).filter(|it| !it.is_empty()))
+}
+
 impl Check<'_> {
     fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
@@ -137,7 +143,7 @@ impl Check<'_> {
             self.expect(name == format!("{address}_{port}"), || {
                 format!("{name} listens on {address}:{port}")
             });
-            if self.proxy.node.kind == ProxyKind::Router && self.tells_apart(listener) {
+            if self.tells_apart(listener) {
                 continue;
             }
             let manager = &listener["filterChains"][0]["filters"][0]["typedConfig"];
@@ -155,13 +161,16 @@ impl Check<'_> {
         }
     }
 
-    /// Whether a gateway's listener tells connections apart; then its tables and clusters are there, and its secrets.
+    /// Whether a bound listener tells connections apart, or passes bytes on; then its tables and clusters are there, and its secrets.
     fn tells_apart(&mut self, listener: &Value) -> bool {
         let config = self.config;
         let name = text(listener, "name");
+        let begin = if self.proxy.node.kind == ProxyKind::Router { "http." } else { "" };
         let plain = |chain: &Value| {
             let table = text(&chain["filters"][0]["typedConfig"]["rds"], "routeConfigName");
-            table.trim_start_matches("hosts/").starts_with("http.") && chain["filterChainMatch"].is_null()
+            !table.is_empty()
+                && table.trim_start_matches("hosts/").starts_with(begin)
+                && chain["filterChainMatch"].is_null()
         };
         if list(listener, "filterChains").all(plain) {
             return false;
@@ -169,9 +178,7 @@ impl Check<'_> {
         for chain in list(listener, "filterChains") {
             let filter = &chain["filters"][0]["typedConfig"];
             let table = text(&filter["rds"], "routeConfigName");
-            let several = list(&filter["weightedClusters"], "clusters").map(|it| text(it, "name"));
-            let one = Some(text(filter, "cluster")).filter(|it| !it.is_empty());
-            for cluster in several.chain(one) {
+            for cluster in passed_to(filter) {
                 let there = names(config, "clusters", "name").contains(cluster);
                 self.expect(there, || format!("{name} sends to {cluster}, which is not there"));
             }
@@ -207,16 +214,18 @@ impl Check<'_> {
         let default = std::iter::once(&listener["defaultFilterChain"]);
         for chain in list(listener, "filterChains").chain(default) {
             let filter = &chain["filters"][0]["typedConfig"];
-            let cluster = text(filter, "cluster");
+            let clusters: Vec<&str> = passed_to(filter).collect();
             let table = text(&filter["rds"], "routeConfigName");
-            let there = match cluster {
-                "" => {
+            let there = match clusters.as_slice() {
+                [] => {
                     let wanted = format!("{}{port}", self.begin());
                     names(config, "routes", "name").contains(table) && table == wanted
                 }
-                _ => names(config, "clusters", "name").contains(cluster),
+                some => some.iter().all(|it| names(config, "clusters", "name").contains(it)),
             };
-            self.expect(there, || format!("{name} leads to {cluster:?} or by {table:?}, which is not there"));
+            self.expect(there, || {
+                format!("{name} leads to {clusters:?} or by {table:?}, which is not there")
+            });
         }
     }
 

@@ -217,3 +217,73 @@ fn a_gateway_and_a_delegate() {
     let out = umbra(&[&args[..], &["http://nobody.example.org/"]].concat(), "");
     assert!(!out.stdout.is_empty(), "{}", text(&out.stderr));
 }
+
+/// A connection that carries no HTTP: by which rule it goes, where to, and that nothing of it is copied.
+#[test]
+fn bytes_have_their_rule_and_their_odds() {
+    let folder = Folder::new();
+    let rule =
+        |name: &str, spec: &str| umbra_tests::manifests::istio("VirtualService", "default", name, spec);
+    let bytes = all(&[
+        umbra_tests::manifests::service("default", "db", &[("tcp", 5432, 9000)]),
+        umbra_tests::manifests::service("default", "api", &[("tls", 9443, 9000), ("http", 8001, 8080)]),
+        umbra_tests::manifests::service("default", "empty", &[("tcp", 6000, 6000)]),
+        umbra_tests::manifests::pod("default", "db", "v1", "10.0.0.7", true),
+        umbra_tests::manifests::pod("default", "api", "v1", "10.0.0.8", true),
+        rule(
+            "db",
+            "hosts: [db]\ntcp:\n- match: [{sourceLabels: {app: a}}]\n  route: [{destination: {host: db, port: {number: 5432}}, weight: 3}, {destination: {host: api, port: {number: 9443}}, weight: 1}]\n",
+        ),
+        rule(
+            "api",
+            "hosts: [api.default.svc.cluster.local]\ntls:\n- match: [{sniHosts: [api.default.svc.cluster.local]}]\n  route: [{destination: {host: api, port: {number: 9443}}}]\n",
+        ),
+    ]);
+    std::fs::write(folder.0.path().join("mesh/bytes.yaml"), bytes).expect("a file");
+    let api = "tls://api.default.svc.cluster.local:9443";
+    for (url, from, code, words) in [
+        (
+            "tcp://db:5432",
+            "sidecar/default/app=a",
+            0,
+            &[
+                "VirtualService default/db spec.tcp[0]",
+                "75% as bytes, not looked at and never copied, to outbound|5432||db",
+                "25% as bytes",
+                "bytes.yaml:",
+            ][..],
+        ),
+        ("tcp://db:5432", "sidecar/default/app=b", 0, &["100% as bytes", "1 ready (10.0.0.7:9000)"]),
+        (
+            api,
+            "sidecar/default/app=b",
+            0,
+            &["TLS for api.default.svc.cluster.local", "VirtualService default/api spec.tls[0]"],
+        ),
+        (
+            "tls://other:9443",
+            "sidecar/default/app=b",
+            3,
+            &["no filter chain of the listener is for such a connection"],
+        ),
+        ("tcp://empty:6000", "sidecar/default", 4, &["NOBODY is ready there, the connection ends"]),
+        ("tcp://web:8000", "sidecar/default", 3, &["speaks HTTP there, and the client does not"]),
+        ("http://db:5432/", "sidecar/default", 0, &["PASSED ON"]),
+    ] {
+        let (is, said) = folder.run(&[url, "--from", from]);
+        assert_eq!(is, code, "{url}: {said}");
+        words.iter().for_each(|words| assert!(said.contains(words), "{url}: {words}: {said}"));
+    }
+    let list = "\
+from: sidecar/default/app=a
+requests:
+- request: tcp://db:5432
+  expect: {outcome: passed, object: default/db, rule: 'spec.tcp[0]', to: [{host: db, percent: 75}, {host: api, percent: 25, ready: true}]}
+- request: tcp://db:5432
+  expect: {to: [{host: db, percent: 100}]}
+";
+    let file = folder.0.path().join("expect.yaml");
+    std::fs::write(&file, list).expect("a file");
+    let (code, said) = folder.run(&["--expect", file.to_str().expect("a path")]);
+    assert!(code == 1 && said.contains("2 requests: 1 not as expected"), "{said}");
+}

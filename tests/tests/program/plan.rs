@@ -131,3 +131,26 @@ fn what_cannot_be_planned_is_1() {
         assert_eq!(code, 1, "{args:?}: {said}");
     }
 }
+
+/// Where bytes go: which listener, which of its connections, from where to where, for whom.
+#[test]
+fn what_changes_for_bytes_is_said() {
+    let folder = Folder::new();
+    let service = |name: &str| umbra_tests::manifests::service("default", name, &[("tcp", 5432, 9000)]);
+    folder.write("mesh/bytes.yaml", &all(&[service("adb"), service("bdb")]));
+    let spec =
+        "hosts: [adb]\ntcp:\n- match: [{sourceLabels: {app: a}}]\n  route: [{destination: {host: bdb}}]\n";
+    let file =
+        folder.write("new.yaml", &umbra_tests::manifests::istio("VirtualService", "default", "adb", spec));
+    let (code, said) = folder.run(&[&file]);
+    assert_eq!(code, 2, "{said}");
+    for words in [
+        "bytes at the listener 127.0.0.1_5432",
+        "- every connection: passed on to outbound|5432||adb.default.svc.cluster.local",
+        "+ every connection: passed on to outbound|5432||bdb.default.svc.cluster.local",
+        "~ 1 resources: lds 127.0.0.1_5432",
+        "something changes for 1 of",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use umbra_envoy::{Built, EncodedRoutes, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
-    AskedLabels, BarePods, BuiltInCluster, CapturedListener, ClientPlace, ClusterRef, ConnectionRules,
-    Credential, DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet, ForeignRules, GatewayHead,
-    GatewayListener, GatewayRef, Hostname, Imports, Listener, LogService, MirrorState,
-    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, ProxyClass, ProxyKind, ProxyNode, RouteRefs,
-    RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict,
-    ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
+    AskedLabels, BarePods, BuiltInCluster, CapturedClient, CapturedListener, ClientPlace, ClusterRef,
+    ConnectionRules, Credential, DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet,
+    ForeignRules, GatewayHead, GatewayListener, GatewayRef, Hostname, Imports, Listener, LogService,
+    MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner, ProxyClass, ProxyKind,
+    ProxyNode, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead,
+    SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem,
+    TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -139,18 +140,19 @@ computed! {
         /// The ports on which sidecars of a namespace listen for HTTP.
         4 ListenedPorts(namespace: Arc<str>) -> Arc<BTreeSet<PortNumber>>, as listened_ports
             = Arc::new(umbra_mesh::select_listened_ports(view, namespace));
+        /// Whose the connections to a port are where nothing but the port tells.
+        4 PortOwner(namespace: Arc<str>, port: PortNumber) -> Option<PortOwner>, as port_owner
+            = umbra_mesh::select_port_owner(view, namespace, *port);
         /// All clusters of a service for sidecars of a namespace.
         4 ServiceClusters(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, service: ServiceId) -> Arc<Vec<ClusterRef>>,
             as service_clusters
             = Arc::new(umbra_mesh::select_service_clusters(view, namespace, selecting, service));
-        /// The listeners of captured sidecars of a namespace, with and without IPv6.
-        6 CapturedListeners(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, sidecar: Option<ObjectId>, ipv6: bool) -> Arc<Vec<CapturedListener>>,
-            as captured_listeners
-            = Arc::new(umbra_mesh::select_captured_listeners(view, namespace, selecting, sidecar, *ipv6));
+        /// The listeners of captured sidecars.
+        6 CapturedListeners(client: CapturedClient) -> Arc<Vec<CapturedListener>>, as captured_listeners
+            = Arc::new(umbra_mesh::select_captured_listeners(view, client));
         /// The tables that those ask for.
-        7 CapturedTables(namespace: Arc<str>, selecting: Arc<BTreeMap<String, String>>, sidecar: Option<ObjectId>, ipv6: bool) -> Arc<BTreeSet<Arc<str>>>,
-            as captured_tables
-            = Arc::new(umbra_mesh::select_captured_tables(view, namespace, selecting, sidecar, *ipv6));
+        7 CapturedTables(client: CapturedClient) -> Arc<BTreeSet<Arc<str>>>, as captured_tables
+            = Arc::new(umbra_mesh::select_captured_tables(view, client));
         /// The tables of a class.
         8 Scope(class: ProxyClass) -> Arc<Scope>, as scope = Arc::new(umbra_mesh::bind_scope(view, class));
         /// What routes refer to.

@@ -1,15 +1,7 @@
-//! What is said about servers of Gateways beside each other, and about rules for connections that carry no HTTP that we see.
+//! What is said about servers of Gateways beside each other.
 
-use std::collections::BTreeSet;
+use umbra_ir::{Code, Credential, Diagnostic, ObjectId, SecretHead, ServerTls};
 
-use umbra_ir::{
-    Code, ConnectionRule, Credential, Diagnostic, GatewayRef, ObjectId, PortNumber, ProxyKind, RouteClient,
-    RuleHead, SecretHead, ServerKind, ServerTls,
-};
-
-use super::hosts::client;
-use crate::gateway_heads::intersection;
-use crate::routes::{destination_target, problem_code};
 use crate::{Report, View};
 
 /// Says which servers are not opened for others, and which server names cannot be told.
@@ -100,77 +92,4 @@ fn report_credential(view: &dyn View, credential: &Credential, lone: bool) -> Ve
         found.push((Code::CertificateExpired, begins));
     }
     found
-}
-
-/// Says what is to be said of the `tls` and `tcp` rules of a VirtualService.
-pub fn report_connections(view: &dyn View, id: &ObjectId, report: &mut Report) {
-    let (Some(head), Some(rules)) = (view.rule_head(id), view.connection_rules(id)) else { return };
-    for gateway in &head.gateways {
-        match &gateway.value {
-            GatewayRef::Mesh => {
-                if let Some(first) = rules.all().next() {
-                    let message = "sidecars follow no rules for TLS and TCP: connections go to the service that was called";
-                    report.insert(Diagnostic::not_acted_on(id, &first.field, message));
-                }
-                let client = |port| client(ProxyKind::Sidecar, &head.id.namespace, GatewayRef::Mesh, port);
-                for rule in rules.all() {
-                    let port = rule.matches.iter().find_map(|it| it.filter.port).or(PortNumber::new(80));
-                    let Some(port) = port else { continue };
-                    report_targets(view, id, rule, &client(port), report);
-                }
-            }
-            GatewayRef::Named(named) => {
-                for (kinds, word, rules) in [
-                    (&[ServerKind::Passthrough][..], "tls", &rules.tls),
-                    (&[ServerKind::Bytes, ServerKind::SecureBytes][..], "tcp", &rules.tcp),
-                ] {
-                    report_at(view, &head, (named, &gateway.field), (kinds, word), rules, report);
-                }
-            }
-        }
-    }
-}
-
-fn report_at(
-    view: &dyn View,
-    head: &RuleHead,
-    (gateway, field): (&ObjectId, &str),
-    (kinds, word): (&[ServerKind], &str),
-    rules: &[ConnectionRule],
-    report: &mut Report,
-) {
-    let Some(found) = view.gateway_head(gateway).filter(|_| !rules.is_empty()) else { return };
-    let admits = found.servers.iter().filter(|server| kinds.contains(&server.kind()));
-    let admits = admits.filter(|server| !intersection(server, head).is_empty());
-    let ports: BTreeSet<PortNumber> = admits.map(|server| server.port).collect();
-    if ports.is_empty() {
-        let sort =
-            if word == "tls" { "that passes TLS through" } else { "for TCP, or for TLS that it ends," };
-        let message = format!(
-            "{gateway} has no server {sort} that admits any of these hosts: the {word} rules are not served there"
-        );
-        report.insert(Diagnostic::new(Code::HostNotAdmitted, &head.id, field, message));
-    }
-    for port in ports {
-        let reference = GatewayRef::Named(gateway.clone());
-        let client = client(ProxyKind::Router, &gateway.namespace, reference, port);
-        for rule in rules {
-            report_targets(view, &head.id, rule, &client, report);
-        }
-    }
-}
-
-fn report_targets(
-    view: &dyn View,
-    id: &ObjectId,
-    rule: &ConnectionRule,
-    client: &RouteClient,
-    report: &mut Report,
-) {
-    for destination in rule.destinations.iter().filter(|it| !it.destination.host.as_str().is_empty()) {
-        if let Err(problem) = destination_target(view, id, &destination.destination, client) {
-            let message = format!("{problem}: connections for this destination end");
-            report.insert(Diagnostic::new(problem_code(&problem), id, &destination.field, message));
-        }
-    }
 }

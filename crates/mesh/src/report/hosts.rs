@@ -9,6 +9,7 @@ use umbra_ir::{
 };
 
 use super::budget::{report_surplus, report_virtual_hosts};
+use super::connections::report_bytes_only;
 use super::ownership::report_foreign_host;
 use super::targets::{Caller, report_rule};
 use crate::{Report, View};
@@ -34,6 +35,9 @@ pub fn report_rules(view: &dyn View, id: &ObjectId, report: &mut Report) {
             }
         }
     }
+    if callers.is_empty() {
+        report_bytes_only(view, &head, &rules, report);
+    }
     for rule in &rules.rules {
         report_rule(view, id, rule, &callers, report);
     }
@@ -56,6 +60,9 @@ fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, report: &mut Rep
     for Placed { value: host, field } in &head.hosts {
         if named(host).is_empty() {
             let message = match names_none {
+                _ if rules.rules.is_empty() => format!(
+                    "no visible service is called {host}: in the mesh connections are known by services, and none follows these rules"
+                ),
                 true => literal_host(view, namespace, host),
                 false => format!(
                     "no visible service is called {host}: in the mesh the rules apply to it on the ports of their other hosts' services"

@@ -2,6 +2,7 @@
 //! proxy connected.
 
 mod budget;
+mod connections;
 mod gateways;
 mod hosts;
 mod ownership;
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use umbra_ir::{ClusterRef, Diagnostic, MirrorPlace, MirrorState, ObjectReport, Severity};
 
-pub use gateways::{report_connections, report_gateway};
+pub use connections::report_connections;
+pub use gateways::report_gateway;
 pub use hosts::report_rules;
 pub use ownership::report_foreign_rules;
 pub use ports::report_ports;

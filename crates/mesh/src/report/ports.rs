@@ -2,10 +2,12 @@
 
 use umbra_ir::{
     Code, Diagnostic, Kind, ObjectId, OutboundPolicy, PortNumber, Protocol, Resolution, ServiceHead,
+    ServicePort,
 };
 
 use super::Report;
 use crate::captured::has_address_of_its_own;
+use crate::connections::is_tls;
 use crate::services::seniority;
 use crate::view::{Index, View};
 
@@ -28,10 +30,11 @@ pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> 
         }
         for port in head.ports.iter().filter(|p| !p.protocol.is_http() && own(p.number)) {
             let message = format!(
-                "port {} speaks {}: captured sidecars {}; others have no listener for it",
+                "port {} speaks {}: captured sidecars {}; others {}",
                 port.number,
                 port.protocol.as_str(),
-                captured(view, head, port.protocol)
+                captured(view, head, port.protocol),
+                called(view, id, head, port)
             );
             report.insert(Diagnostic::new(Code::NotHttp, id, "spec.ports", message));
         }
@@ -82,10 +85,32 @@ fn captured(view: &dyn View, head: &ServiceHead, protocol: Protocol) -> &'static
         _ if head.id.object.kind == Kind::Service || has_address => "pass its connections on as they are",
         // Nothing tells its connections from others: see `select_captured_listeners`.
         _ if anywhere => {
-            "let its connections go where they wanted to go, since it has no `addresses` to know them by"
+            "let its connections go where they wanted to go, since it has no `addresses` to know them by, unless a `tcp` rule takes them"
         }
         _ => {
             "pass connections to unknown addresses of the port on to the oldest such host, since it has no `addresses`"
         }
+    }
+}
+
+/// What sidecars do with them that the application calls: they have one address for all services.
+fn called(view: &dyn View, id: &ObjectId, head: &ServiceHead, port: &ServicePort) -> String {
+    let own = view.port_owner(&id.namespace, &port.number);
+    match (port.protocol, &head.resolution) {
+        (Protocol::Udp, _) => "have no listener for it".to_owned(),
+        (_, Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin) if is_tls(port.protocol) => {
+            "pass them on by the name that the client asks for".to_owned()
+        }
+        (_, Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin) => match own {
+            Some(owner) if owner.http => {
+                format!("take the port for HTTP, which {} has there", owner.spelling)
+            }
+            Some(owner) if owner.service != head.id => format!(
+                "pass connections to the port on to {} ({}), the first that has it",
+                owner.spelling, owner.service.object
+            ),
+            _ => "pass on what is called at their own address".to_owned(),
+        },
+        _ => "have no listener for it".to_owned(),
     }
 }

@@ -20,7 +20,27 @@ pub(super) fn words(was: &Snapshot, is: &Snapshot) -> Vec<String> {
         (Err(error), _) | (_, Err(error)) => return vec![error.to_string()],
     };
     let mut words = hosts(&was.hosts(), &is.hosts());
+    words.extend(passing(&was.passing(), &is.passing()));
     words.extend(endpoints(&was.ready(), &is.ready()));
+    words
+}
+
+/// Where listeners pass bytes on.
+fn passing(was: &BTreeMap<String, Vec<String>>, is: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let names: BTreeSet<_> = was.keys().chain(is.keys()).collect();
+    let mut words = Vec::new();
+    for name in names {
+        let (before, after) = (was.get(name), is.get(name));
+        let line = |sign: char, line: &String| format!("  {sign} {line}");
+        let (before, after) = (before.map_or(&[][..], Vec::as_slice), after.map_or(&[][..], Vec::as_slice));
+        let gone = before.iter().filter(|it| !after.contains(it)).map(|it| line('-', it));
+        let new = after.iter().filter(|it| !before.contains(it)).map(|it| line('+', it));
+        let lines: Vec<String> = gone.chain(new).collect();
+        if !lines.is_empty() {
+            words.push(format!("bytes at the listener {name}"));
+            words.extend(lines);
+        }
+    }
     words
 }
 

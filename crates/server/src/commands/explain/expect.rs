@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use umbra_explain::{Explanation, Forward, Outcome, Request, percent};
+use umbra_explain::{Destination, Explanation, Forward, Outcome, PassedTo, Request, percent};
 
 use super::known::Source;
 use super::text;
@@ -202,12 +202,27 @@ impl Expected {
             _ => Forward::default(),
         };
         self.compare_forward(&forward, &mut all);
+        let to: Vec<Is> = match &said.outcome {
+            Outcome::Passed { to } => {
+                let one = |it: &PassedTo| Is::new(&it.cluster, it.odds, it.endpoints.any(), Vec::new());
+                to.iter().filter(|it| it.odds > 0.0).map(one).collect()
+            }
+            _ => {
+                let to = forward.destinations.iter().filter(|it| it.odds > 0.0);
+                let one = |it: &Destination| {
+                    Is::new(&it.cluster, it.odds, it.endpoints.any(), vec![it.sent.host.clone()])
+                };
+                to.map(one).collect()
+            }
+        };
+        compare_targets("to", self.to.as_deref(), &to, &mut all);
         all
     }
 
     fn compare_rule(&self, said: &Explanation, all: &mut Vec<String>) {
         let won = said.won();
         let written = won.and_then(|route| route.written.as_ref());
+        let written = written.or_else(|| said.listener.as_ref()?.written.as_ref());
         let object = written.map(|it| it.object.rsplit(' ').next().unwrap_or_default().to_owned());
         differ(all, "object", &self.object, object);
         let is = won.filter(|route| Some(&route.name) == self.rule.as_ref()).map(|route| route.name.clone());
@@ -231,9 +246,6 @@ impl Expected {
         }
         differ(all, "timeoutSeconds", &self.timeout_seconds, Some(forward.timeout_seconds.unwrap_or(0.0)));
         differ(all, "retries", &self.retries, Some(forward.retries.as_ref().map_or(0, |it| it.attempts)));
-        let to = forward.destinations.iter().filter(|it| it.odds > 0.0);
-        let to = to.map(|it| Is::new(&it.cluster, it.odds, it.endpoints.any(), vec![it.sent.host.clone()]));
-        compare_targets("to", self.to.as_deref(), &to.collect::<Vec<_>>(), all);
         let mirrors = forward.mirrors.iter().filter(|it| it.odds > 0.0);
         let mirrors = mirrors.map(|it| {
             Is::new(

@@ -62,7 +62,8 @@ impl Source {
     }
 }
 
-/// A proxy's configuration, and where the routes of its virtual hosts (table, name) are written.
+/// A proxy's configuration, and where the routes of its virtual hosts (table, name), and those of its listeners that pass
+/// bytes on (the listener twice), are written.
 pub(super) struct Known {
     config: Config,
     written: BTreeMap<(String, String), Vec<Option<Written>>>,
@@ -127,6 +128,13 @@ impl Known {
             for (route, written) in said.routes.iter_mut().zip(written) {
                 route.written.clone_from(written);
             }
+        }
+        if let Some(listener) = &mut said.listener
+            && let Some(ways) = self.written.get(&(listener.name.clone(), listener.name.clone()))
+        {
+            // The last is the one for all others.
+            let nth = listener.nth.or_else(|| ways.len().checked_sub(1));
+            listener.written = nth.and_then(|nth| ways.get(nth)?.clone());
         }
         said
     }

@@ -84,7 +84,7 @@ fn code(said: &Explanation) -> u8 {
         | Outcome::NoVirtualHost { .. }
         | Outcome::NoRoute { .. } => NOBODY,
         Outcome::Unknown { .. } => UNKNOWN,
-        Outcome::Passed { endpoints, .. } if !endpoints.any() => NOBODY_THERE,
+        Outcome::Passed { to } if to.iter().any(|it| it.odds > 0.0 && !it.endpoints.any()) => NOBODY_THERE,
         Outcome::Forward(forward)
             if forward.destinations.iter().any(|it| it.odds > 0.0 && !it.endpoints.any()) =>
         {

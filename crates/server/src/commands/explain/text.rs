@@ -33,6 +33,12 @@ fn way(text: &mut String, said: &Explanation) {
         .as_ref()
         .map_or("passes bytes on".to_owned(), |it| format!("route configuration {it}"));
     line(text, "listener", &format!("{} at {}, {table}", listener.name, listener.address));
+    if !listener.chain.is_empty() {
+        line(text, "", &format!("its connections {}", listener.chain));
+    }
+    if let Some(written) = &listener.written {
+        line(text, "rule", &place(written));
+    }
     if let Some(host) = &said.virtual_host {
         line(text, "virtual host", &format!("{}, by its domain {}", host.name, host.domain));
     }
@@ -91,9 +97,20 @@ fn outcome(text: &mut String, outcome: &Outcome) {
     match outcome {
         Outcome::NoListener => said("REFUSED", "nobody listens there: the connection is refused"),
         Outcome::Mismatch { why } => said("REFUSED", &format!("the connection ends: {why}")),
-        Outcome::Passed { cluster, endpoints } => {
-            said("PASSED ON", &format!("as bytes, not looked at, to {cluster}: {}", ready(endpoints)));
-        }
+        Outcome::Passed { to } => to.iter().for_each(|to| {
+            let who = match &to.endpoints {
+                Endpoints::Ready(addresses) if addresses.is_empty() => {
+                    "NOBODY is ready there, the connection ends".to_owned()
+                }
+                Endpoints::NoCluster => "there is no such cluster, the connection ends".to_owned(),
+                some => ready(some),
+            };
+            let odds = percent(to.odds);
+            said(
+                "PASSED ON",
+                &format!("{odds} as bytes, not looked at and never copied, to {}: {who}", to.cluster),
+            );
+        }),
         Outcome::Refused { status, why } => said("ANSWERED", &format!("{status} by Envoy: {why}")),
         Outcome::NoTable { status } => {
             said("ANSWERED", &format!("{status} by Envoy: there is no such route configuration"))

@@ -37,12 +37,15 @@ pub(super) fn derive_proxies<'a>(objects: impl Iterator<Item = &'a Object> + Clo
                 all.insert((ProxyKind::Router, namespace, gateway.spec.selector.clone()));
             }
             Object::VirtualService(rules) => {
-                for asked in rules.spec.http.iter().flat_map(|rule| &rule.matches) {
-                    let from = match asked.source_namespace.as_str() {
-                        "" => namespace.clone(),
-                        other => other.to_owned(),
-                    };
-                    all.insert((ProxyKind::Sidecar, from, asked.source_labels.clone()));
+                let http = rules.spec.http.iter().flat_map(|rule| &rule.matches);
+                let tls = rules.spec.tls.iter().flat_map(|rule| &rule.matches);
+                let tcp = rules.spec.tcp.iter().flat_map(|rule| &rule.matches);
+                let asked = http.map(|it| (&it.source_namespace, &it.source_labels));
+                let asked = asked.chain(tls.map(|it| (&it.source_namespace, &it.source_labels)));
+                let asked = asked.chain(tcp.map(|it| (&it.source_namespace, &it.source_labels)));
+                for (from, labels) in asked {
+                    let from = if from.is_empty() { namespace.clone() } else { from.clone() };
+                    all.insert((ProxyKind::Sidecar, from, labels.clone()));
                 }
             }
             _ => {}
