@@ -327,6 +327,32 @@ fn a_header_match_without_condition_asks_for_presence() {
     assert_eq!(object.spec.http[0].matches[0].headers["x"], StringMatch::Present);
 }
 
+/// To what a Pod belongs, by its controller and the labels that Deployments and Argo's Rollouts give.
+#[test]
+fn workload_of_a_pod() {
+    let owner = |kind: &str, name: &str, controller: bool| {
+        format!(
+            "ownerReferences: [{{apiVersion: v1, kind: {kind}, name: {name}, uid: u, controller: {controller}}}]"
+        )
+    };
+    for (labels, owners, want) in [
+        ("", String::new(), "web-5d9-x"),
+        ("pod-template-hash: 5d9", owner("ReplicaSet", "web-5d9", true), "web"),
+        ("rollouts-pod-template-hash: 5d9", owner("ReplicaSet", "web-5d9", true), "web"),
+        ("pod-template-hash: 7aa", owner("ReplicaSet", "web-5d9", true), "web-5d9"),
+        ("pod-template-hash: 5d9", owner("ReplicaSet", "web-5d9", false), "web-5d9-x"),
+        ("", owner("StatefulSet", "db", true), "db"),
+        ("pod-template-hash: 5d9", owner("Other", "web-5d9", true), "web-5d9"),
+    ] {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web-5d9-x\n  namespace: shop\n  labels: {{{labels}}}\n  {owners}\n"
+        );
+        let parsed = parse_documents(&text, "a.yaml");
+        let Object::Pod(pod) = &parsed.objects[0].value else { panic!("{text}") };
+        assert_eq!((&*pod.workload.namespace, &*pod.workload.name), ("shop", want), "{text}");
+    }
+}
+
 /// Of Istio's settings for the proxy of one Pod the number of trusted proxies is read; what cannot be read says nothing.
 #[test]
 fn trusted_proxies_of_a_pod() {

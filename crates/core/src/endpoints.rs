@@ -139,5 +139,6 @@ fn pod_endpoint(
     if let Some(node) = node {
         labels.entry(HOSTNAME.into()).or_insert_with(|| node.into());
     }
-    Endpoint { address: ip.into(), port, locality, weight: 1, labels: Arc::new(labels) }
+    let workload = pod.map(|pod| pod.workload.clone());
+    Endpoint { address: ip.into(), port, locality, weight: 1, labels: Arc::new(labels), workload }
 }

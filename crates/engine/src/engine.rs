@@ -1,10 +1,12 @@
 //! The one mutable place: objects in, snapshots and diagnostics out.
 
+mod counted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{Change, Object};
-use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyClass, ProxyNode, RuntimeForms, Settings};
+use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyClass, ProxyNode, RuntimeForms, Settings};
 use umbra_mesh::Index;
 use umbra_xds::{Resource, Snapshot};
 
@@ -483,24 +485,6 @@ impl Engine {
             }
         });
         all.collect()
-    }
-
-    /// What has become of the mirrors of every VirtualService that has any, as of the last settle.
-    pub fn mirrors(&self) -> BTreeMap<ObjectId, Arc<Vec<MirrorState>>> {
-        let rules = self.memo.store().members(&Index::Kind(Kind::VirtualService));
-        let all = rules.filter_map(|(id, _)| {
-            let InputId::Object(id) = id else { return None };
-            match self.memo.value(&Key::Report(id.clone())).as_deref() {
-                Some(Value::Report(mirrors)) if !mirrors.is_empty() => Some((id.clone(), mirrors.clone())),
-                _ => None,
-            }
-        });
-        all.collect()
-    }
-
-    /// Whether what becomes of copies is to be counted.
-    pub fn observes(&self) -> bool {
-        self.world.settings.mirror.observe
     }
 
     /// Every object whose status we write, sorted.

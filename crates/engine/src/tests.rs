@@ -143,12 +143,13 @@ fn work_follows_the_change() {
     );
     // A percentage: the VirtualService's own keys, and one runtime layer.
     check_change(|t| t.replace("value: 50", "value: 10"), &["rtds umbra"], 6);
-    // A pod: its endpoints, the assignments of the port and of its subset, the reports of the mirror and of the subset.
+    // A pod: its endpoints, the assignments of the port and of its subset, who answers there, the reports of the mirror and of the
+    // subset.
     let host = "httpbin.default.svc.cluster.local";
     check_change(
         |t| t.replace("podIP: 10.0.0.2", "podIP: 10.0.0.3"),
         &[&format!("eds outbound|8000|v2|{host}"), &format!("eds outbound|8000||{host}")],
-        8,
+        9,
     );
     // An edited rule: its routes, for whom they are bound, and their table.
     check_change(|t| t.replace("weight: 100}]", "weight: 100}]\n    timeout: 3s"), &["rds 8000"], 10);

@@ -185,6 +185,7 @@ pub fn build_log_cluster(service: &LogService) -> Built {
         locality: Locality::default(),
         weight: 1,
         labels: Arc::default(),
+        workload: None,
     };
     let message = cluster::Cluster {
         name: LOG_CLUSTER.to_owned(),

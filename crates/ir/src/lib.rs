@@ -87,8 +87,8 @@ pub use runtime_forms::RuntimeForms;
 pub use scope::{Scope, Table, VirtualHostSpec};
 pub use secret::{Authorities, Confidential, KeyPair, SecretHead, SecretParts, Validity};
 pub use service::{
-    ClusterRef, DestinationRuleSetId, Endpoint, EndpointSet, PortOwner, Resolution, Role, ServiceHead,
-    ServiceId, ServicePort,
+    Answerer, ClusterRef, DestinationRuleSetId, Destinations, Endpoint, EndpointSet, PortOwner, Resolution,
+    Role, ServiceHead, ServiceId, ServicePort, Workload,
 };
 pub use settings::{
     AccessLog, AccessLogFormat, Http10, LogProtocol, LogService, MirrorSettings, PathNormalization,

@@ -1,11 +1,14 @@
 //! A mirror as its author sees it: what was written, and what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{ClusterRef, CopiedRequests, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey};
+use crate::{
+    Answerer, ClusterRef, CopiedRequests, Destinations, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey,
+    Settings,
+};
 
 /// Which mirror of an object: what is said about it is found by this, whatever its field is called.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -75,4 +78,22 @@ pub struct ObjectReport {
     pub diagnostics: Vec<Diagnostic>,
     /// A VirtualService's mirrors in the order in which they are written.
     pub mirrors: Vec<MirrorState>,
+    /// The clusters that the destinations of its rules come to.
+    pub destinations: BTreeSet<ClusterRef>,
+}
+
+impl ObjectReport {
+    /// The clusters to which requests that follow its rules are sent, and copies of them, with who answers there; none where
+    /// `settings` want none of that to be counted.
+    pub fn destinations(
+        &self,
+        answerer: impl Fn(&ClusterRef) -> Answerer,
+        settings: &Settings,
+    ) -> Destinations {
+        if !settings.istio_metrics {
+            return Destinations::new();
+        }
+        let copies = self.mirrors.iter().flat_map(|mirror| mirror.clusters.keys());
+        self.destinations.iter().chain(copies).map(|cluster| (cluster.clone(), answerer(cluster))).collect()
+    }
 }

@@ -144,7 +144,45 @@ pub struct Endpoint {
     pub weight: u32,
     /// The pod's labels and the topology labels that subsets may select by.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// What its pod belongs to; `None`: it has none. Only metrics name it.
+    #[serde(skip)]
+    pub workload: Option<Arc<Workload>>,
 }
+
+/// What pods belong to, as Istio's metrics name it: a Deployment, as a rule.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// Who answers the requests of a cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answerer {
+    /// No endpoint is ready.
+    Nobody,
+    /// All endpoints belong to this workload.
+    One(Arc<Workload>),
+    /// They belong to several, or it is not known to which.
+    Several,
+}
+
+impl Answerer {
+    /// Of these endpoints.
+    pub fn of(endpoints: &EndpointSet) -> Self {
+        let mut workloads = endpoints.0.iter().map(|endpoint| endpoint.workload.as_ref());
+        match workloads.next() {
+            None => Answerer::Nobody,
+            Some(Some(first)) if workloads.all(|other| other == Some(first)) => Answerer::One(first.clone()),
+            Some(_) => Answerer::Several,
+        }
+    }
+}
+
+/// The clusters to which requests that follow rules are sent, copies among them, with who answers there.
+pub type Destinations = BTreeMap<ClusterRef, Answerer>;
 
 impl Endpoint {
     /// Whether it carries every one of `labels` (an empty set selects everything).

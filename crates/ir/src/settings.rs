@@ -32,6 +32,8 @@ pub struct Settings {
     pub http10: Option<Http10>,
     /// Access logs of every listener; `None`: none.
     pub access_log: Option<AccessLog>,
+    /// Requests to the destinations of rules are counted, and told to Prometheus by the names of Istio's metrics.
+    pub istio_metrics: bool,
 }
 
 /// What becomes of a request's path before any rule looks at it (Istio's `pathNormalization.normalization`). What a rule is compared
@@ -145,6 +147,7 @@ impl Default for Settings {
             path_normalization: PathNormalization::default(),
             http10: None,
             access_log: None,
+            istio_metrics: true,
         }
     }
 }

@@ -269,6 +269,7 @@ pub(crate) fn entry_endpoint(written: &WorkloadEntry, port_name: &str, target: u
         locality,
         weight: written.weight.max(1),
         labels: Arc::new(labels),
+        workload: None,
     })
 }
 

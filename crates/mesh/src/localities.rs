@@ -171,7 +171,14 @@ mod tests {
         let locality = Locality::parse(place);
         let mut labels = BTreeMap::from([("version".to_owned(), place.len().to_string())]);
         locality.add_labels(&mut labels);
-        Endpoint { address: place.into(), port: 80, locality, weight, labels: Arc::new(labels) }
+        Endpoint {
+            address: place.into(),
+            port: 80,
+            locality,
+            weight,
+            labels: Arc::new(labels),
+            workload: None,
+        }
     }
 
     fn place(text: &str) -> ClientPlace {

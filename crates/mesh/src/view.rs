@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_ir::{
-    AskedLabels, BarePods, CapturedClient, CapturedListener, ClusterRef, ConnectionRules, DestinationRuleSet,
-    DestinationRuleSetId, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname, Imports, Kind,
-    NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner, ProxyClass, ProxyKind, RouteRefs,
-    RouteSource, RuleHead, Rules, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId,
-    Settings, Shares, SidecarHead, TargetProblem, TargetQuery,
+    Answerer, AskedLabels, BarePods, CapturedClient, CapturedListener, ClusterRef, ConnectionRules,
+    DestinationRuleSet, DestinationRuleSetId, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname,
+    Imports, Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner, ProxyClass,
+    ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope, SecretHead, SecretParts, ServerConflict,
+    ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -118,6 +118,8 @@ pub trait View: Inputs {
     fn endpoints(&self, service: &ServiceId, port: &PortNumber) -> Arc<EndpointSet>;
     /// The ready endpoints of a cluster: those of the port that the subset selects.
     fn members(&self, cluster: &ClusterRef) -> Arc<EndpointSet>;
+    /// Who answers the requests of a cluster.
+    fn answerer(&self, cluster: &ClusterRef) -> Answerer;
     /// The tables of a class.
     fn scope(&self, class: &ProxyClass) -> Arc<Scope>;
     /// What bound routes refer to.

@@ -114,6 +114,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
   hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services
   istioCompatible: false          # true: as Istio where a destination names no port, and DestinationRules differ in exportTo
+  istioMetrics: true              # istio_requests_total and its like in /metrics, of the destinations of rules
   routeTables: hosts              # or plain: whole route tables also for Envoys that take virtual hosts as resources
   gatewayTopology: {{numTrustedProxies: 0}}   # proxies before every gateway whose x-forwarded-* are believed
   accessLog: {{path: \"\", format: json}}   # e.g. /dev/stdout; empty: none; format json or text

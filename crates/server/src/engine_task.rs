@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 use umbra_api::{Change, Object};
 use umbra_engine::{ClassReach, Engine, ProxyId};
-use umbra_ir::{Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, RuntimeForms, Settings};
+use umbra_ir::{Destinations, Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, RuntimeForms, Settings};
 use umbra_source::{Generations, Place, Update, Work};
 use umbra_xds::Snapshot;
 
@@ -72,7 +72,7 @@ enum Command {
     Gone,
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
-    Mirrors(oneshot::Sender<Option<AllMirrors>>),
+    Observable(oneshot::Sender<Observable>),
     Knows(ObjectId, oneshot::Sender<bool>),
     Running(Vec<ObjectId>, oneshot::Sender<BTreeSet<ObjectId>>),
     Look(Look),
@@ -80,6 +80,15 @@ enum Command {
 
 /// The mirrors of every VirtualService that has any.
 pub(crate) type AllMirrors = BTreeMap<ObjectId, Arc<Vec<MirrorState>>>;
+
+/// Of what is to be counted what proxies tell.
+#[derive(Debug, Default)]
+pub(crate) struct Observable {
+    /// The mirrors of every VirtualService that has any; `None`: they are not observed.
+    pub(crate) mirrors: Option<AllMirrors>,
+    /// Where requests that follow rules are sent; `None`: these are not counted.
+    pub(crate) destinations: Option<Destinations>,
+}
 
 /// What umbra has made of each Istio object, and for which proxies, as of the last settle.
 #[derive(Debug, Default)]
@@ -98,7 +107,7 @@ pub struct Outcome {
 enum Question {
     Objects(oneshot::Sender<Vec<Listed>>),
     Outcome(oneshot::Sender<Outcome>),
-    Mirrors(oneshot::Sender<Option<AllMirrors>>),
+    Observable(oneshot::Sender<Observable>),
     /// Waits until this proxy is in its class.
     Settled(ProxyId, oneshot::Sender<()>),
 }
@@ -205,10 +214,10 @@ impl EngineHandle {
         answer.await.unwrap_or_default()
     }
 
-    /// The mirrors of every VirtualService that has any; `None` where nothing is observed.
-    pub(crate) async fn observed_mirrors(&self) -> Option<AllMirrors> {
+    /// Of what is to be counted what proxies tell.
+    pub(crate) async fn observable(&self) -> Observable {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Mirrors(reply)).await;
+        let _ = self.commands.send(Command::Observable(reply)).await;
         answer.await.unwrap_or_default()
     }
 
@@ -367,7 +376,7 @@ impl Owner {
             command,
             Command::Objects(_)
                 | Command::Outcome(_)
-                | Command::Mirrors(_)
+                | Command::Observable(_)
                 | Command::Knows(..)
                 | Command::Running(..)
                 | Command::Look(_)
@@ -393,7 +402,7 @@ impl Owner {
             }
             Command::Objects(reply) => self.questions.push(Question::Objects(reply)),
             Command::Outcome(reply) => self.questions.push(Question::Outcome(reply)),
-            Command::Mirrors(reply) => self.questions.push(Question::Mirrors(reply)),
+            Command::Observable(reply) => self.questions.push(Question::Observable(reply)),
         }
     }
 
@@ -540,9 +549,10 @@ impl Owner {
                     let _ = reply.send(listed.collect());
                 }
                 Question::Outcome(reply) => drop(reply.send(self.outcome())),
-                Question::Mirrors(reply) => {
+                Question::Observable(reply) => {
                     let mirrors = self.engine.observes().then(|| self.engine.mirrors());
-                    let _ = reply.send(mirrors);
+                    let destinations = self.engine.counts_requests().then(|| self.engine.destinations());
+                    let _ = reply.send(Observable { mirrors, destinations });
                 }
                 // Before the first load nobody is in a class, and nobody waits for that.
                 Question::Settled(id, reply) if self.loaded && self.engine.is_waiting(id) => {

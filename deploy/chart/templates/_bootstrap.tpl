@@ -212,7 +212,7 @@ statsSinks:
                 valueMatch:
                   safeRegex:
                     googleRe2: {}
-                    regex: cluster\.mirror\|.*\.(upstream_rq_(total|completed|[1-5]xx|time|pending_overflow|pending_failure_eject|max_duration_reached|rx_reset)|upstream_cx_(none_healthy|destroy_remote_with_active_rq))|vhost\..*\.route\.[^/]+/[^/]+/[^/]+\.(upstream_rq_(completed|[1-5]xx|time))
+                    regex: cluster\.mirror\|.*\.(upstream_rq_(total|completed|[1-5]xx|[1-5]\d\d|time|pending_overflow|pending_failure_eject|max_duration_reached|rx_reset)|upstream_cx_(none_healthy|destroy_remote_with_active_rq))|cluster\.outbound\|.*\.upstream_rq_([1-5]\d\d|time)|vhost\..*\.route\.[^/]+/[^/]+/[^/]+\.(upstream_rq_(completed|[1-5]xx|time))
         - onMatch:
             action:
               name: drop
@@ -227,7 +227,7 @@ statsSinks:
               valueMatch:
                 safeRegex:
                   googleRe2: {}
-                  regex: cluster\.mirror\|.*\.svc\.cluster\.local\.(internal|external)\..*
+                  regex: cluster\.(mirror|outbound)\|.*\.svc\.cluster\.local\.(internal|external|retry|canary|zone)\..*
     emitTagsAsAttributes: false
     grpcService:
       envoyGrpc:

@@ -155,6 +155,7 @@ pub fn settings(t: &mut Tape<'_>) -> Settings {
     settings.host_ownership = t.pick(&[HostOwnership::Open, HostOwnership::Own, HostOwnership::Consent]);
     settings.route_tables = t.pick(&[RouteTables::Hosts, RouteTables::Plain]);
     settings.istio_compatible = t.one_in(3);
+    settings.istio_metrics = t.one_in(2);
     settings.mirror.shadow_suffix = !t.one_in(2);
     settings.mirror.max_stream_duration = Duration::from_secs(t.pick(&[60, 1, 3600]));
     if t.one_in(3) {

@@ -19,6 +19,7 @@ mod gateway_tls;
 mod gateways;
 mod hashing;
 mod hosts;
+mod istio_metrics;
 mod limits;
 mod localities;
 mod observed;

@@ -56,10 +56,10 @@ spec:
 ";
 
 /// Starts the controller, whose log is its own.
-pub(crate) fn start_flagger(cluster: &Cluster, flagger: PathBuf, metrics: &Prometheus) -> Process {
+pub(crate) fn start_flagger(cluster: &Cluster, flagger: PathBuf, metrics: &str) -> Process {
     let mut command = Command::new(flagger);
     command.arg("-kubeconfig").arg(cluster.admin().kubeconfig());
-    command.args(["-mesh-provider", "istio", "-metrics-server", &metrics.url(), "-port", "18081"]);
+    command.args(["-mesh-provider", "istio", "-metrics-server", metrics, "-port", "18081"]);
     command.args(["-control-loop-interval", "1s"]);
     Process::start("flagger", command, &cluster.folder().join("flagger.log")).expect("Flagger starts")
 }
@@ -100,7 +100,7 @@ fn flagger_plays_a_canary_through_and_rolls_one_back() {
         cluster.install_crds("flagger");
         let metrics = Prometheus::start(METRICS.parse().expect("an address")).expect("a stub");
         let mesh = with_client(&cluster, &[], PODINFO).await;
-        let mut flagger = start_flagger(&cluster, flagger, &metrics);
+        let mut flagger = start_flagger(&cluster, flagger, &metrics.url());
         wait_phase(&cluster, &mut flagger, "Initialized").await;
         let ask = Ask::get("podinfo:9898", "/");
         mesh.wait_routes("client", "the primary's route", |r| r.contains("podinfo-primary")).await;

@@ -127,7 +127,7 @@ fn flagger_does_not_go_on_before_the_mirror_is_live() {
         let hook: String = hook.lines().map(|line| format!("    {line}\n")).collect();
         let podinfo = flagger::PODINFO.replace("threshold: 1\n", "threshold: 10\n") + &hook;
         let mesh = web::with_client(&cluster, &["--api", API], &podinfo).await;
-        let mut flagger = flagger::start_flagger(&cluster, program, &metrics);
+        let mut flagger = flagger::start_flagger(&cluster, program, &metrics.url());
         flagger::wait_phase(&cluster, &mut flagger, "Initialized").await;
         mesh.wait_for("the first rule to be live", || async { gate("vs/default/podinfo").await.0 == 200 })
             .await;

@@ -17,6 +17,7 @@ mod injection;
 mod install;
 mod kinds;
 mod manifests;
+mod metrics;
 mod node;
 mod observed;
 mod outage;

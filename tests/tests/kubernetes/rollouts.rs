@@ -97,6 +97,15 @@ pub(crate) struct Shop {
     ask: Ask,
 }
 
+/// Starts the controller, whose log is its own.
+pub(crate) fn start_controller(cluster: &Cluster, controller: PathBuf) -> Process {
+    let mut command = Command::new(controller);
+    command.arg("--kubeconfig").arg(cluster.admin().kubeconfig()).arg("--leader-elect=false");
+    command.args(["--healthzPort", "18082", "--metricsport", "18083"]);
+    let log = cluster.folder().join("rollouts.log");
+    Process::start("rollouts-controller", command, &log).expect("the controller starts")
+}
+
 impl Shop {
     async fn start(cluster: Cluster, controller: PathBuf, manifests: &str) -> Self {
         Self::start_with(cluster, controller, manifests, &[]).await
@@ -112,11 +121,7 @@ impl Shop {
         cluster.install_crds("istio");
         cluster.install_crds("argo-rollouts");
         let mesh = with_client(&cluster, flags, manifests).await;
-        let mut command = Command::new(controller);
-        command.arg("--kubeconfig").arg(cluster.admin().kubeconfig()).arg("--leader-elect=false");
-        command.args(["--healthzPort", "18082", "--metricsport", "18083"]);
-        let log = cluster.folder().join("rollouts.log");
-        let controller = Process::start("rollouts-controller", command, &log).expect("the controller starts");
+        let controller = start_controller(&cluster, controller);
         let ask = Ask::get("shop:8000", "/");
         let mut shop = Self { cluster, mesh, controller, ask };
         shop.wait("Healthy", |_| true).await;

@@ -62,6 +62,20 @@ struct RawPod {
     trusted_proxies: Option<u32>,
     #[serde(skip)]
     inject: String,
+    #[serde(skip)]
+    controller: Option<RawOwner>,
+}
+
+/// Kubernetes' OwnerReference.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawOwner {
+    kind: String,
+    name: String,
+    controller: bool,
+    api_version: IgnoredAny,
+    block_owner_deletion: IgnoredAny,
+    uid: IgnoredAny,
 }
 
 #[derive(Default, Deserialize)]
@@ -122,7 +136,7 @@ struct RawMeta {
     generate_name: IgnoredAny,
     generation: IgnoredAny,
     managed_fields: IgnoredAny,
-    owner_references: IgnoredAny,
+    owner_references: Vec<RawOwner>,
     resource_version: IgnoredAny,
     self_link: IgnoredAny,
     uid: IgnoredAny,
@@ -202,8 +216,29 @@ impl HasMeta for RawPod {
         self.trusted_proxies = trusted_proxies(&self.metadata);
         let inject = self.metadata.annotations.get("sidecar.istio.io/inject");
         self.inject = inject.cloned().flatten().unwrap_or_default();
+        let mut owners = std::mem::take(&mut self.metadata.owner_references).into_iter();
+        self.controller = owners.find(|owner| owner.controller);
         std::mem::take(&mut self.metadata)
     }
+}
+
+/// The labels by which a ReplicaSet's name is that of its owner: a Deployment's, or a Rollout of Argo's.
+const TEMPLATE_HASHES: [&str; 2] = ["pod-template-hash", "rollouts-pod-template-hash"];
+
+/// What a Pod belongs to, as Istio's metrics call it (istio `pkg/kube/controllers`, `GetWorkloadMetaFromPod`): the owner of its
+/// ReplicaSet, another controller, or the Pod itself.
+fn workload(meta: &Meta, controller: Option<RawOwner>) -> Arc<umbra_ir::Workload> {
+    let name: Arc<str> = match controller {
+        None => meta.name.clone(),
+        Some(owner) => {
+            let hashes = TEMPLATE_HASHES.iter().filter_map(|label| meta.labels.get(*label));
+            let stem = |hash: &String| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-');
+            let mut stems = hashes.filter_map(stem);
+            let stem = if owner.kind == "ReplicaSet" { stems.next() } else { None };
+            stem.unwrap_or(&owner.name).into()
+        }
+    };
+    Arc::new(umbra_ir::Workload { namespace: meta.namespace.clone(), name })
 }
 
 /// Of Istio's settings for the proxy of one Pod the one that umbra reads; what is no YAML says nothing.
@@ -285,6 +320,7 @@ fn pod(meta: Meta, raw: RawPod) -> Object {
     Object::Pod(Pod {
         // Without any condition there is no kubelet: the manifest is all there is to know.
         ready: !ended && !ips.is_empty() && ready.unwrap_or(conditions.is_empty()),
+        workload: workload(&meta, raw.controller),
         meta,
         ips,
         phase,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use umbra_ir::Workload;
 
 use super::object::Meta;
 
@@ -167,6 +168,8 @@ pub struct Pod {
     pub inject: String,
     /// It has a container, of whichever sort, that is called as injectors call the sidecar (`istio-proxy`).
     pub has_sidecar: bool,
+    /// What it belongs to.
+    pub workload: Arc<Workload>,
     /// Ports of all its containers.
     pub ports: Vec<ContainerPort>,
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use umbra_envoy::{Built, EncodedRoutes, EncodedVirtualHost, RuntimeLayer};
 use umbra_ir::{
-    AskedLabels, BarePods, BuiltInCluster, CapturedClient, CapturedListener, ClientPlace, ClusterRef,
-    ConnectionRules, Credential, DestinationRuleSet, DestinationRuleSetId, Diagnostic, EndpointSet,
-    ForeignRules, GatewayHead, GatewayListener, GatewayRef, Hostname, Imports, Listener, LogService,
-    MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner, ProxyClass, ProxyKind,
-    ProxyNode, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead,
-    SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem,
-    TargetQuery, VirtualHostSpec,
+    Answerer, AskedLabels, BarePods, BuiltInCluster, CapturedClient, CapturedListener, ClientPlace,
+    ClusterRef, ConnectionRules, Credential, DestinationRuleSet, DestinationRuleSetId, Destinations,
+    Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayListener, GatewayRef, Hostname, Imports,
+    Listener, LogService, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner,
+    ProxyClass, ProxyKind, ProxyNode, Role, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms,
+    RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares,
+    SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -134,6 +134,9 @@ computed! {
         /// Those of a namespace's services whose host a wildcard covers.
         4 ServicesUnder(namespace: Arc<str>, wildcard: Hostname) -> Arc<Vec<Arc<ServiceHead>>>, as services_under
             = Arc::new(umbra_mesh::select_services_under(view, namespace, wildcard));
+        /// Who answers the requests of a cluster.
+        5 Answerer(cluster: ClusterRef) -> Answerer, as answerer
+            = Answerer::of(&view.members(&cluster.with_role(Role::Primary)));
         /// What proxies of a namespace with a Sidecar, or none, can call.
         5 Imports(namespace: Arc<str>, sidecar: Option<ObjectId>) -> Arc<Imports>, as imports
             = Arc::new(umbra_mesh::select_imports(view, namespace, sidecar.as_ref()));
@@ -170,10 +173,11 @@ computed! {
         /// The names of a class's resources.
         12 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
             = Arc::new(Manifest::new(class, &umbra_mesh::bind_manifest(view, class)));
-        /// What becomes of an object's mirrors, and all that is to be said about it.
-        13 Report(id: ObjectId) -> Arc<Vec<MirrorState>>, as report = {
+        /// What becomes of an object's mirrors and destinations, and all that is to be said about it.
+        13 Report(id: ObjectId) -> Reported, as report = {
                 let report = front::report(view, id);
-                Arc::new(noted((report.mirrors, report.diagnostics), &mut notes))
+                let destinations = Arc::new(report.destinations(|cluster| view.answerer(cluster), &view.settings()));
+                Reported { mirrors: Arc::new(noted((report.mirrors, report.diagnostics), &mut notes)), destinations }
             };
     }
     resources {
@@ -218,6 +222,13 @@ computed! {
         11 Runtime(layer: RuntimeLayer, members: Arc<[(RuntimeKey, ObjectId)]>) named Runtime layer.to_string().into()
             => Some(umbra_envoy::build_runtime(*layer, &umbra_mesh::bind_runtime(view, members)));
     }
+}
+
+/// What an object comes to but for what is said about it.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Reported {
+    pub(crate) mirrors: Arc<Vec<MirrorState>>,
+    pub(crate) destinations: Arc<Destinations>,
 }
 
 /// The value, its diagnostics put aside.

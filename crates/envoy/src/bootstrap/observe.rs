@@ -1,5 +1,5 @@
-//! What a proxy tells umbra of its mirrors: counters and times of copies and of the routes that they are copied from, every five
-//! seconds, and nothing else of its statistics.
+//! What a proxy tells umbra: counters and times of copies, of the routes that they are copied from, and of the clusters that
+//! requests go to, every five seconds, and nothing else of its statistics.
 //!
 //! Envoy keeps these numbers anyway, and goes through all of them this often whether somebody wants them or not.
 
@@ -37,20 +37,25 @@ const MESSAGE: u32 = 2000;
 
 /// What is sent of a `mirror|…` cluster: attempts, answers by class, what was lost and why, time. `docs/metrics.md` says what each
 /// means.
-const COPIES: &str = "upstream_rq_(total|completed|[1-5]xx|time|pending_overflow|pending_failure_eject|max_duration_reached|rx_reset)\
-                      |upstream_cx_(none_healthy|destroy_remote_with_active_rq)";
+const COPIES: &str = r"upstream_rq_(total|completed|[1-5]xx|[1-5]\d\d|time|pending_overflow|pending_failure_eject|max_duration_reached|rx_reset)|upstream_cx_(none_healthy|destroy_remote_with_active_rq)";
 
 /// What is sent of a route whose requests are copied: its rule's name has three parts.
 const PRIMARIES: &str = "upstream_rq_(completed|[1-5]xx|time)";
 
+/// What is sent of an `outbound|…` cluster: answers by code, those that Envoy itself gave among them, and time.
+const REQUESTS: &str = r"upstream_rq_([1-5]\d\d|time)";
+
 /// The names that are sent.
 fn wanted() -> String {
-    format!(r"cluster\.mirror\|.*\.({COPIES})|vhost\..*\.route\.[^/]+/[^/]+/[^/]+\.({PRIMARIES})")
+    format!(
+        r"cluster\.mirror\|.*\.({COPIES})|cluster\.outbound\|.*\.{REQUESTS}|vhost\..*\.route\.[^/]+/[^/]+/[^/]+\.({PRIMARIES})"
+    )
 }
 
-/// Envoy counts answers twice, by where the call came from too. A host outside the cluster may end in `.internal` itself: of
+/// Envoy counts answers twice, by where the call came from too, and those after which it tries again apart. A host outside the cluster may end in `.internal` itself: of
 /// those umbra knows them apart.
-const DOUBLES: &str = r"cluster\.mirror\|.*\.svc\.cluster\.local\.(internal|external)\..*";
+const DOUBLES: &str =
+    r"cluster\.(mirror|outbound)\|.*\.svc\.cluster\.local\.(internal|external|retry|canary|zone)\..*";
 
 /// The sink.
 pub(super) fn sink() -> StatsSink {

@@ -50,7 +50,7 @@ pub(crate) fn endpoint(address: &str, zone: &str, weight: u32) -> Endpoint {
         "" => Locality::default(),
         zone => Locality { region: "r".into(), zone: zone.into(), subzone: "".into() },
     };
-    Endpoint { address: address.into(), port: 80, locality, weight, labels: Arc::default() }
+    Endpoint { address: address.into(), port: 80, locality, weight, labels: Arc::default(), workload: None }
 }
 
 pub(crate) fn default_retry() -> RetryPolicy {

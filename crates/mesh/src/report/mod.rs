@@ -29,18 +29,24 @@ pub struct Report {
     mirrors: Vec<MirrorState>,
     /// Where each mirror stands in `mirrors`.
     places: BTreeMap<MirrorPlace, usize>,
+    destinations: BTreeSet<ClusterRef>,
 }
 
 impl Report {
     /// With the mirrors as they are written, before any is looked up.
     pub fn new(mirrors: Vec<MirrorState>) -> Self {
         let places = mirrors.iter().enumerate().map(|(index, state)| (state.place, index)).collect();
-        Report { notes: BTreeSet::new(), mirrors, places }
+        Report { mirrors, places, ..Report::default() }
     }
 
     /// Takes a diagnostic in; one that is there already counts once.
     pub fn insert(&mut self, diagnostic: Diagnostic) {
         self.notes.insert(diagnostic);
+    }
+
+    /// Notes a cluster that a destination comes to.
+    fn goes_to(&mut self, cluster: ClusterRef) {
+        self.destinations.insert(cluster);
     }
 
     /// Notes a cluster that a mirror comes to, with its ready endpoints.
@@ -60,7 +66,11 @@ impl Report {
                 mirror.problem = Some(note.clone());
             }
         }
-        ObjectReport { diagnostics: self.notes.into_iter().collect(), mirrors: self.mirrors }
+        ObjectReport {
+            diagnostics: self.notes.into_iter().collect(),
+            mirrors: self.mirrors,
+            destinations: self.destinations,
+        }
     }
 }
 

@@ -73,6 +73,7 @@ fn report_targets(view: &dyn View, id: &ObjectId, rule: &Rule, client: &RouteCli
                 let other =
                     other_port(view, id, &destination.field, &destination.destination, &cluster, client);
                 note.into_iter().chain(other).for_each(|note| say(rule, true, note, report));
+                report.goes_to(cluster);
             }
         }
     }

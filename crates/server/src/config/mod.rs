@@ -78,6 +78,9 @@ impl Config {
         if let Some(http10) = options.http10.take() {
             settings.http10 = http10.http10()?;
         }
+        if let Some(count) = options.istio_metrics.take() {
+            settings.istio_metrics = count;
+        }
         let injection = options.injection.take().unwrap_or_default();
         injection.check().map_err(|why| anyhow::anyhow!("injection.{why}"))?;
         Ok(Config { settings, injection, options })
@@ -113,6 +116,7 @@ outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 hostOwnership: consent
 routeTables: plain
 istioCompatible: true
+istioMetrics: false
 pathNormalization: {normalization: MERGE_SLASHES}
 http10: {accept: true, defaultHost: a.example.com}
 accessLog:
@@ -142,6 +146,7 @@ dir: manifests
             host_ownership: HostOwnership::Consent,
             route_tables: RouteTables::Plain,
             istio_compatible: true,
+            istio_metrics: false,
             path_normalization: PathNormalization::MergeSlashes,
             http10: Some(Http10 { default_host: "a.example.com".into() }),
             access_log: Some(AccessLog {

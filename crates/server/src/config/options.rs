@@ -164,6 +164,8 @@ pub struct Options {
     #[arg(skip)]
     pub(crate) istio_compatible: Option<bool>,
     #[arg(skip)]
+    pub(crate) istio_metrics: Option<bool>,
+    #[arg(skip)]
     pub(crate) path_normalization: Option<mesh::Paths>,
     #[arg(skip)]
     pub(crate) http10: Option<mesh::OldHttp>,

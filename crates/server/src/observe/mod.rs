@@ -1,12 +1,15 @@
 //! What really became of copies, as the proxies of this replica count it: how many there were and should have been, how their
-//! target answered beside the primary, and which were lost, and why.
+//! target answered beside the primary, and which were lost, and why. And how workloads answered, copies or not, under the names of
+//! Istio's metrics.
 //!
-//! Start reading at: `counts.rs` (what is counted), then `table.rs` (of what and for how long).
+//! Start reading at: `counts.rs` (what is counted), then `table.rs` (of what and for how long); `workloads.rs` is the other half.
 
 mod counts;
+mod istio;
 mod names;
 mod prometheus;
 mod table;
+mod workloads;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,8 +24,10 @@ use umbra_proto::opentelemetry::proto::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
 
-use crate::engine_task::EngineHandle;
+use crate::engine_task::{EngineHandle, Observable};
+use names::Told;
 use table::Table;
+use workloads::Workloads;
 
 pub(crate) use counts::{BOUNDS, CLASSES, Times};
 pub(crate) use table::{Counted, Observation};
@@ -43,6 +48,7 @@ pub struct Observed {
 #[derive(Debug)]
 struct State {
     table: Table,
+    workloads: Workloads,
     /// Which generation the table knows the mirrors of, and when it was looked.
     known: Option<(u64, Instant)>,
     /// Nothing is to be counted.
@@ -55,7 +61,13 @@ impl Observed {
     /// Nothing yet, of the mirrors that `engine` has.
     pub fn new(engine: EngineHandle) -> Self {
         let born = (Instant::now(), Timestamp::now());
-        let state = State { table: Table::new(born.0), known: None, off: false, heard: None };
+        let state = State {
+            table: Table::new(born.0),
+            workloads: Workloads::default(),
+            known: None,
+            off: false,
+            heard: None,
+        };
         Observed { engine, state: Arc::new(Mutex::new(state)), born }
     }
 
@@ -80,11 +92,12 @@ impl Observed {
         if fresh {
             return;
         }
-        let mirrors = self.engine.observed_mirrors().await;
+        let Observable { mirrors, destinations } = self.engine.observable().await;
         let now = Instant::now();
         let mut state = self.lock();
         state.off = mirrors.is_none();
         state.table.know(&mirrors.unwrap_or_default(), now);
+        state.workloads.know(&destinations.unwrap_or_default(), now);
         state.known = Some((generation, now));
     }
 
@@ -97,8 +110,9 @@ impl Observed {
         let now = Instant::now();
         let mut state = self.lock();
         let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-        for metric in scopes.flat_map(|scope| &scope.metrics) {
-            state.table.take(metric, now);
+        for told in scopes.flat_map(|scope| &scope.metrics).filter_map(Told::read) {
+            state.table.take(&told, now);
+            state.workloads.take(&told, now);
         }
     }
 
@@ -120,13 +134,21 @@ impl Observed {
         self.lock().table.counted(prometheus::MAX_SHOWN)
     }
 
-    /// What was counted of mirrors, in the OpenMetrics text form without its end.
+    fn requests(&self) -> Vec<(Arc<workloads::Labels>, workloads::Series)> {
+        self.lock().workloads.counted()
+    }
+
+    /// What was counted of mirrors and of workloads, in the OpenMetrics text form without its end.
     pub fn encode(&self) -> String {
-        let mut registry = Registry::with_prefix("umbra");
-        registry.register_collector(Box::new(self.clone()));
+        let mut umbra = Registry::with_prefix("umbra");
+        umbra.register_collector(Box::new(self.clone()));
+        let mut istio = Registry::with_prefix("istio");
+        istio.register_collector(Box::new(istio::Requests(self.clone())));
         let mut out = String::new();
-        // Writing to a string does not fail.
-        let _ = text::encode_registry(&mut out, &registry);
+        for registry in [umbra, istio] {
+            // Writing to a string does not fail.
+            let _ = text::encode_registry(&mut out, &registry);
+        }
         out
     }
 }

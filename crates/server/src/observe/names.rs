@@ -1,5 +1,11 @@
 //! Envoy's names of statistics (`docs/configuration/upstream/cluster_manager/cluster_stats` and `…/http_filters/router_filter`).
 
+use umbra_proto::opentelemetry::proto::metrics::v1::{
+    AggregationTemporality, Metric, metric::Data, number_data_point::Value,
+};
+
+use super::counts::{Add, Times};
+
 /// What a number is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About<'a> {
@@ -18,6 +24,8 @@ pub(super) enum What {
     Completed,
     /// `upstream_rq_2xx` and its like, from 0 for 1xx.
     Class(usize),
+    /// `upstream_rq_503` and its like.
+    Code(u16),
     /// `upstream_rq_time`.
     Time,
     /// `upstream_cx_none_healthy`.
@@ -44,7 +52,7 @@ pub(super) fn parse(name: &str) -> Option<(About<'_>, What)> {
         "upstream_rq_pending_failure_eject" => What::Refused,
         "upstream_rq_max_duration_reached" => What::Timeout,
         "upstream_rq_rx_reset" | "upstream_cx_destroy_remote_with_active_rq" => What::Reset,
-        _ => What::Class(class(word)?),
+        _ => class(word).map(What::Class).or_else(|| code(word).map(What::Code))?,
     };
     let about = match about.strip_prefix("cluster.") {
         Some(cluster) => About::Cluster(cluster),
@@ -60,6 +68,49 @@ fn class(word: &str) -> Option<usize> {
     (1..=super::counts::CLASSES).contains(&digit).then(|| digit - 1)
 }
 
+fn code(word: &str) -> Option<u16> {
+    let digits = word.strip_prefix("upstream_rq_")?;
+    let code = digits.parse::<u16>().ok().filter(|_| digits.len() == 3 && !digits.starts_with('+'))?;
+    (100..600).contains(&code).then_some(code)
+}
+
+/// What a proxy says that happened since it last said something.
+#[derive(Debug)]
+pub(super) struct Told<'a> {
+    /// Of what.
+    pub(super) about: About<'a>,
+    /// What.
+    pub(super) what: What,
+    /// How often.
+    pub(super) count: u64,
+    /// Of [`What::Time`].
+    pub(super) times: Times,
+}
+
+impl<'a> Told<'a> {
+    /// Reads a metric; `None`: nothing that is counted, or nothing happened.
+    pub(super) fn read(metric: &'a Metric) -> Option<Self> {
+        let (Some((about, what)), Some(data)) = (parse(&metric.name), &metric.data) else { return None };
+        let delta = AggregationTemporality::Delta;
+        let (count, times) = match data {
+            Data::Sum(sum) if sum.aggregation_temporality() == delta => {
+                let counts = sum.data_points.iter().map(|point| match point.value {
+                    Some(Value::AsInt(count)) => u64::try_from(count).unwrap_or_default(),
+                    _ => 0,
+                });
+                (counts.fold(0, u64::saturating_add), Times::default())
+            }
+            Data::Histogram(histogram) if histogram.aggregation_temporality() == delta => {
+                let mut times = Times::default();
+                histogram.data_points.iter().for_each(|point| times.add(&Times::of(point)));
+                (0, times)
+            }
+            _ => return None,
+        };
+        (count > 0 || times.count() > 0).then_some(Told { about, what, count, times })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,7 +122,10 @@ mod tests {
         for (name, want) in [
             (format!("cluster.{web}.upstream_rq_total"), Some((Cluster(web), What::Begun))),
             (format!("cluster.{web}.upstream_rq_5xx"), Some((Cluster(web), What::Class(4)))),
-            (format!("cluster.{web}.upstream_rq_503"), None),
+            (format!("cluster.{web}.upstream_rq_503"), Some((Cluster(web), What::Code(503)))),
+            (format!("cluster.{web}.upstream_rq_603"), None),
+            (format!("cluster.{web}.upstream_rq_50"), None),
+            (format!("cluster.{web}.upstream_rq_+50"), None),
             (format!("cluster.{web}.upstream_rq_9xx"), None),
             (format!("cluster.{web}.upstream_rq_+1xx"), None),
             (format!("cluster.{web}.upstream_cx_none_healthy"), Some((Cluster(web), What::NoEndpoint))),

@@ -14,6 +14,9 @@ use super::{Counted, Observed};
 /// Rules, and clusters, that are shown at most: each has two dozen lines.
 pub(super) const MAX_SHOWN: usize = 1000;
 
+/// In milliseconds.
+const SECOND: f64 = 1000.0;
+
 const CLASS_NAMES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Name (behind `umbra_`), help and type of each; `docs/metrics.md` documents them.
@@ -27,7 +30,7 @@ const FAMILIES: [(&str, &str, MetricType); 7] = [
     ("mirror_copy_seconds", "How long copies took", MetricType::Histogram),
 ];
 
-type Labels<'a> = Vec<(&'static str, &'a str)>;
+pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 /// Labels whose names are known here and whose values are what there is.
 struct Pairs<'a>(&'a Labels<'a>);
@@ -83,7 +86,7 @@ fn rule_labels(rule: &str) -> Labels<'_> {
 fn requests(family: &mut MetricEncoder<'_>, name: &str, labels: Labels<'_>, of: &Primaries) -> fmt::Result {
     match name {
         "mirror_requests" => by(family, &labels, "code", &pairs(of.classes)),
-        _ => histogram(family, &labels, &of.times),
+        _ => histogram(family, &labels, &of.times, SECOND),
     }
 }
 
@@ -103,7 +106,7 @@ fn encode_copies(family: &mut MetricEncoder<'_>, name: &str, labels: Labels<'_>,
                 ("reset", of.reset),
             ],
         ),
-        _ => histogram(family, &labels, &of.times),
+        _ => histogram(family, &labels, &of.times, SECOND),
     }
 }
 
@@ -126,15 +129,21 @@ fn by(
     Ok(())
 }
 
-fn counter(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, count: u64) -> fmt::Result {
+pub(super) fn counter(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, count: u64) -> fmt::Result {
     family.encode_family(&Pairs(labels))?.encode_counter::<NoLabelSet, _, u64>(&count, None)
 }
 
-fn histogram(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, times: &Times) -> fmt::Result {
-    let bounds = BOUNDS.iter().map(|bound| bound / 1000.0).chain([f64::MAX]);
+/// In units of so many milliseconds.
+pub(super) fn histogram(
+    family: &mut MetricEncoder<'_>,
+    labels: &Labels<'_>,
+    times: &Times,
+    unit: f64,
+) -> fmt::Result {
+    let bounds = BOUNDS.iter().map(|bound| bound / unit).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(times.counts).collect();
     family.encode_family(&Pairs(labels))?.encode_histogram::<NoLabelSet>(
-        times.sum / 1000.0,
+        times.sum / unit,
         times.count(),
         &buckets,
         None,

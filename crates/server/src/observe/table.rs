@@ -5,13 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use umbra_ir::{CopiedRequests, ObjectId, Role, RuntimeFraction, RuntimeKey};
-use umbra_proto::opentelemetry::proto::metrics::v1::{
-    AggregationTemporality, Metric, metric::Data, number_data_point::Value,
-};
+use umbra_ir::{ClusterRef, CopiedRequests, ObjectId, Role, RuntimeFraction, RuntimeKey};
 
 use super::counts::{Add, Copies, Primaries, Times};
-use super::names::{About, What, parse};
+use super::names::{About, Told, What};
 use crate::engine_task::AllMirrors;
 
 /// Half of the time that counts go back.
@@ -115,10 +112,10 @@ impl Table {
                 all.push(counted);
             }
             let roles = [Role::Mirror, Role::GrpcMirror];
-            let clusters = state.clusters.keys().flat_map(|cluster| {
-                // Envoy puts another sign in the place of a colon, in names of statistics.
-                roles.map(|role| umbra_envoy::cluster_name(&cluster.with_role(role)).replace(':', "_").into())
-            });
+            let clusters = state
+                .clusters
+                .keys()
+                .flat_map(|cluster| roles.map(|role| statistics_name(&cluster.with_role(role))));
             let mirror = Mirror { share: state.share, rule, clusters: clusters.collect() };
             mirrors.insert(state.key.clone(), mirror);
         }
@@ -168,29 +165,10 @@ impl Table {
         }
     }
 
-    /// Counts what a proxy says that happened since it last said something.
-    pub(super) fn take(&mut self, metric: &Metric, now: Instant) {
+    /// Counts what a proxy says.
+    pub(super) fn take(&mut self, told: &Told<'_>, now: Instant) {
         self.turn(now);
-        let (Some((about, what)), Some(data)) = (parse(&metric.name), &metric.data) else { return };
-        let delta = AggregationTemporality::Delta;
-        let (count, times) = match data {
-            Data::Sum(sum) if sum.aggregation_temporality() == delta => {
-                let counts = sum.data_points.iter().map(|point| match point.value {
-                    Some(Value::AsInt(count)) => u64::try_from(count).unwrap_or_default(),
-                    _ => 0,
-                });
-                (counts.fold(0, u64::saturating_add), Times::default())
-            }
-            Data::Histogram(histogram) if histogram.aggregation_temporality() == delta => {
-                let mut times = Times::default();
-                histogram.data_points.iter().for_each(|point| times.add(&Times::of(point)));
-                (0, times)
-            }
-            _ => return,
-        };
-        if count == 0 && times.count() == 0 {
-            return;
-        }
+        let Told { about, what, count, times } = *told;
         match about {
             About::Cluster(name) => {
                 if let Some(entry) = self.clusters.get_mut(name) {
@@ -309,6 +287,11 @@ impl<T: Add> Entry<T> {
     }
 }
 
+/// What Envoy calls a cluster in names of statistics: another sign is in the place of a colon.
+pub(super) fn statistics_name(cluster: &ClusterRef) -> Arc<str> {
+    umbra_envoy::cluster_name(cluster).replace(':', "_").into()
+}
+
 /// The first of these by name.
 fn first<T>(mut all: Vec<(Arc<str>, T)>, most: usize) -> Vec<(Arc<str>, T)> {
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -327,7 +310,7 @@ fn copies(what: What, count: u64, times: Times) -> Copies {
         What::Timeout => copies.timeout = count,
         What::Reset => copies.reset = count,
         What::Time => copies.times = times,
-        What::Completed => {}
+        What::Completed | What::Code(_) => {}
     }
     copies
 }

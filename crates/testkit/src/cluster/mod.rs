@@ -16,6 +16,7 @@ pub mod kwok;
 pub mod mesh;
 mod part;
 pub mod prometheus;
+pub mod scraper;
 pub mod site;
 pub mod stage;
 pub mod traffic;

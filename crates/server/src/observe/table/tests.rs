@@ -1,6 +1,8 @@
 use umbra_api::Change;
 use umbra_engine::{Engine, Options};
-use umbra_proto::opentelemetry::proto::metrics::v1::{NumberDataPoint, Sum};
+use umbra_proto::opentelemetry::proto::metrics::v1::{
+    AggregationTemporality, Metric, NumberDataPoint, Sum, metric::Data, number_data_point::Value,
+};
 
 use super::*;
 
@@ -64,13 +66,19 @@ impl Stage {
         self.now += Duration::from_secs(seconds);
     }
 
+    fn told(&mut self, metric: &Metric) {
+        if let Some(told) = Told::read(metric) {
+            self.table.take(&told, self.now);
+        }
+    }
+
     /// Requests of a rule, and copies to a subset.
     fn take(&mut self, rule: &str, requests: i64, subset: &str, copies: i64) {
         let delta = AggregationTemporality::Delta;
         let rule = format!("vhost.x:80.route.default/{rule}/r.upstream_rq_completed");
         let cluster = format!("cluster.mirror|80|{subset}|web.default.svc.cluster.local.upstream_rq_total");
-        self.table.take(&counter(&rule, requests, delta), self.now);
-        self.table.take(&counter(&cluster, copies, delta), self.now);
+        self.told(&counter(&rule, requests, delta));
+        self.told(&counter(&cluster, copies, delta));
     }
 
     /// `REQUESTS COPIES WANTED`, and whether others share the cluster.
@@ -92,17 +100,14 @@ fn only_mirrors_that_exist_are_counted() {
     let mut stage = Stage::new(&["a v2 10"]);
     stage.take("a", 100, "v2", 11);
     stage.take("b", 100, "v3", 11);
-    stage.table.take(
-        &counter("cluster.outbound|80||web.upstream_rq_total", 5, AggregationTemporality::Delta),
-        stage.now,
-    );
+    stage.told(&counter("cluster.outbound|80||web.upstream_rq_total", 5, AggregationTemporality::Delta));
     stage.check("a", "v2", "100 11 10");
     stage.check("b", "v3", "none");
     assert_eq!((stage.table.clusters.len(), stage.table.rules.len()), (2, 1));
     // Numbers that are not what is asked for would count twice; those below zero are none.
     let name = "cluster.mirror|80|v2|web.default.svc.cluster.local.upstream_rq_total";
-    stage.table.take(&counter(name, 7, AggregationTemporality::Cumulative), stage.now);
-    stage.table.take(&counter(name, -7, AggregationTemporality::Delta), stage.now);
+    stage.told(&counter(name, 7, AggregationTemporality::Cumulative));
+    stage.told(&counter(name, -7, AggregationTemporality::Delta));
     stage.check("a", "v2", "100 11 10");
     stage.know(&[]);
     stage.check("a", "v2", "none");
