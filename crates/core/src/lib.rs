@@ -14,6 +14,7 @@ mod pods;
 mod ports;
 mod report;
 mod secrets;
+mod selections;
 mod services;
 
 pub use endpoints::{selected_endpoints, service_endpoints};
@@ -21,4 +22,5 @@ pub use pods::{resolve_pod_head, select_bare_namespaces, select_bare_pods, selec
 pub use ports::resolve_listener_port;
 pub use report::report_service;
 pub use secrets::{resolve_secret_head, succeed_secret};
+pub use selections::{report_gateway_pods, report_selector, resolve_has_pods};
 pub use services::{list_addresses, resolve_service_heads};

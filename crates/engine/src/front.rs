@@ -117,8 +117,19 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
             umbra_mesh::report_connections(view, id, &mut report);
             umbra_istio::report_delegation(view, id, vs, &mut report);
         }
-        Object::Gateway(_) => umbra_mesh::report_gateway(view, id, &mut report),
-        Object::DestinationRule(rule) => umbra_istio::report_destination_rule(view, id, rule, &mut report),
+        Object::Gateway(_) => {
+            umbra_mesh::report_gateway(view, id, &mut report);
+            if let Some(head) = view.gateway_head(id) {
+                umbra_core::report_gateway_pods(view, &head, &mut report);
+            }
+        }
+        Object::DestinationRule(rule) => {
+            umbra_istio::report_destination_rule(view, id, rule, &mut report);
+            if let Some(selector) = &rule.spec.workload_selector {
+                let field = "spec.workloadSelector.matchLabels";
+                umbra_core::report_selector(view, id, field, &selector.match_labels, &mut report);
+            }
+        }
         Object::Service(service) => {
             umbra_mesh::report_ports(view, id, |_| true, &mut report);
             umbra_mesh::report_foreign_rules(view, id, &mut report);
@@ -129,8 +140,22 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
             let own =
                 |number: PortNumber| entry.spec.ports.iter().any(|p| p.number == u32::from(number.get()));
             umbra_mesh::report_ports(view, id, own, &mut report);
+            let workloads = entry.spec.ports.iter().filter_map(|p| PortNumber::new(p.number.into()));
+            let other = |number| !umbra_istio::workload_endpoints(view, entry, number).is_empty();
+            if let Some(selector) = &entry.spec.workload_selector
+                && !workloads.into_iter().any(other)
+            {
+                let field = "spec.workloadSelector.labels";
+                umbra_core::report_selector(view, id, field, &selector.labels, &mut report);
+            }
         }
-        Object::Sidecar(_) => umbra_mesh::report_sidecar(view, id, &mut report),
+        Object::Sidecar(sidecar) => {
+            umbra_mesh::report_sidecar(view, id, &mut report);
+            if let Some(selector) = &sidecar.spec.workload_selector {
+                let field = "spec.workloadSelector.labels";
+                umbra_core::report_selector(view, id, field, &selector.labels, &mut report);
+            }
+        }
         Object::MirrorPolicy(policy) => {
             let domain = &view.settings().cluster_domain;
             umbra_istio::report_mirror_policy(view, id, policy, domain, &mut report);

@@ -105,7 +105,8 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
                 Index::PodsWithLabel(meta.namespace.clone(), k.as_str().into(), v.as_str().into())
             });
             let bare = (!pod.has_sidecar).then(|| Index::BarePods(meta.namespace.clone()));
-            by_label.chain(bare).collect()
+            let own = Index::InNamespace(Kind::Pod, meta.namespace.clone());
+            by_label.chain(bare).chain([own]).collect()
         }
         Object::Namespace(_) => vec![kind],
         Object::Node(_) => Vec::new(),

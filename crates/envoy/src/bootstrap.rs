@@ -290,7 +290,7 @@ fn tls_socket(tls: &BootstrapTls, server_host: &str) -> TransportSocket {
             .as_ref()
             .map(|(chain, key)| (chain.as_str().into(), key.as_str().into())),
         subject_alt_names: vec![name.to_owned()],
-        insecure_skip_verify: false,
+        ..TlsOrigination::default()
     };
     transport_socket(&origination, UpstreamProtocol::Http2)
 }

@@ -136,6 +136,7 @@ fn validation(tls: &TlsOrigination) -> CertificateValidationContext {
     let roots = if tls.ca_certificates.is_empty() { SYSTEM_ROOTS } else { &*tls.ca_certificates };
     CertificateValidationContext {
         trusted_ca: Some(file(roots)),
+        crl: (!tls.revoked.is_empty()).then(|| file(&tls.revoked)),
         match_typed_subject_alt_names: tls.subject_alt_names.iter().map(|name| alt_name(name)).collect(),
         ..Default::default()
     }

@@ -137,6 +137,7 @@ codes! {
     MissingName = warning("A port without a name; Istio refuses it.");
     NoServers = error("A Gateway without servers; it has no effect.");
     ShortHost = warning("A short name as a host of a Gateway or Sidecar; Istio refuses it.");
+    SystemRoots = info("Client TLS that says by no certificates of its own whom it believes: servers are verified by the system's roots.").istio("IST0128");
     Deprecated = info("A field that has a better successor.").istio("IST0002");
     MoreDiagnostics = error("An object with so many problems that not all are shown.");
     InvalidMethod = error("A text in a MirrorPolicy that is no method, or one that no copy has.");
@@ -159,6 +160,11 @@ codes! {
     UnboundRule = warning("No proxy takes the rule: its matches are for other gateways or ports than those by which its hosts are called.");
     BytesOnly = warning("The services that a rule's hosts mean have no port with HTTP: connections are passed on as bytes, no request follows the rule, and its mirrors copy nothing.").stops_copies();
     ShadowNotRouted = warning("Copies arrive at a gateway under a host with the suffix `-shadow` for which it has no rule: it answers them 404.").stops_copies();
+    MoreSpecificHost = info("Another VirtualService has a host beneath a wildcard of this one: requests for it follow that one alone.");
+    SharedServer = info("Gateways for the same proxies admit the same hosts on one port: rules for either are put together there.").istio("IST0145");
+    PortNotOnService = warning("No Service before a Gateway's Pods has the port of a server: clients reach it at the Pods' own addresses only.").istio("IST0162");
+    SelectsNoPod = warning("No Pod has the labels by which the object selects: it has no effect until one has.").istio("IST0101");
+    ProtocolNotNamed = info("A Service's port does not say what it speaks: it is found out for each connection, and copies of HTTP/2 may leave as HTTP/1.1.").istio("IST0118");
     EmptySubset = warning("A subset selects none of its host's ready endpoints; requests for it get 503.").istio("IST0173");
     AddressConflict = warning("Another service has the same address and port, and no HTTP tells the two apart: sidecars send connections to the one that the message names.");
     GatewayNotFound = warning("The Gateway does not exist; the rules are not served there.").istio("IST0101");

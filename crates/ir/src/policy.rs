@@ -220,6 +220,8 @@ pub struct TlsOrigination {
     pub subject_alt_names: Vec<String>,
     /// `caCertificates`; empty: the system's roots.
     pub ca_certificates: Arc<str>,
+    /// `caCrl`: a file of revoked certificates; empty: none.
+    pub revoked: Arc<str>,
     /// `clientCertificate` and `privateKey` (MUTUAL).
     pub client_certificate: Option<(Arc<str>, Arc<str>)>,
     /// `insecureSkipVerify`.

@@ -92,6 +92,9 @@ impl Code {
             Code::MissingName => "Name the port.",
             Code::NoServers => "Give it `servers`, or delete it.",
             Code::ShortHost => "Write the whole host name.",
+            Code::SystemRoots => {
+                "Write `caCertificates`, the file with the certificates of whom is believed, if that is not everybody whom the system believes."
+            }
             Code::Deprecated => "Use the field that the message names.",
             Code::MoreDiagnostics => "Correct what is shown, and look again.",
             Code::InvalidMethod => "Write methods as requests have them (`GET`, `POST`), or `*` for any.",
@@ -132,6 +135,17 @@ impl Code {
             }
             Code::ShadowNotRouted => {
                 "Add a rule at the gateway for the host with the suffix, or set `mirror.shadowSuffix: false`."
+            }
+            Code::MoreSpecificHost => {
+                "Nothing, if that is meant; else write the rules for that host into the VirtualService that has it."
+            }
+            Code::SharedServer => "Nothing, if that is meant; else give each Gateway hosts of its own.",
+            Code::PortNotOnService => {
+                "Add the port to the Service before the gateway, or give the server one that the Service has."
+            }
+            Code::SelectsNoPod => "Correct the labels, or start Pods that carry them.",
+            Code::ProtocolNotNamed => {
+                "Name the port by its protocol (`http-…`, `grpc-…`, `tcp-…`), or set `appProtocol`."
             }
             Code::EmptySubset => "Correct the labels, or start Pods that carry them.",
             Code::AddressConflict => "Give each service an address, or a port, of its own.",

@@ -200,6 +200,7 @@ fn resolve_tls(written: &ClientTlsSettings) -> ClientTls {
             .filter(|ca| *ca != "system")
             .unwrap_or_default()
             .into(),
+        revoked: written.ca_crl.as_str().into(),
         client_certificate,
         insecure_skip_verify: written.insecure_skip_verify.unwrap_or(false),
     })

@@ -140,6 +140,8 @@ pub trait View: Inputs {
     fn port_owner(&self, namespace: &Arc<str>, port: &PortNumber) -> Option<PortOwner>;
     /// What of a Pod changes what its proxy gets; `None`: it is not known.
     fn pod_head(&self, pod: &ObjectId) -> Option<Arc<PodHead>>;
+    /// Whether Pods of a namespace are known.
+    fn has_pods(&self, namespace: &Arc<str>) -> bool;
     /// The Pods of a namespace that should have a sidecar and have none.
     fn bare_pods(&self, namespace: &Arc<str>) -> Option<Arc<BarePods>>;
     /// The namespaces with such Pods.

@@ -60,6 +60,24 @@ impl Authority {
         let file = |end: &str| folder.join(format!("{name}.{end}"));
         Ok(Issued { certificate: file("crt"), key: file("key") })
     }
+
+    /// The file with the certificates that it has revoked, of which this is one from now on.
+    ///
+    /// # Errors
+    /// As [`Authority::make`].
+    pub fn revoke(&self, issued: &Issued) -> Result<PathBuf> {
+        let (folder, ca) = (&self.folder, &self.name);
+        let config = format!("{ca}.cnf");
+        let text = format!(
+            "[ca]\ndefault_ca = own\n[own]\ndatabase = {ca}.index\ndefault_md = sha256\ndefault_crl_days = 2\n"
+        );
+        std::fs::write(folder.join(&config), text)?;
+        std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{ca}.index")))?;
+        let own = format!("ca -config {config} -keyfile {ca}.key -cert {ca}.crt");
+        openssl(folder, &format!("{own} -revoke {}", issued.certificate.display()))?;
+        openssl(folder, &format!("{own} -gencrl -out {ca}.crl"))?;
+        Ok(folder.join(format!("{ca}.crl")))
+    }
 }
 
 fn openssl(folder: &Path, line: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use super::Report;
 use super::service_entry::protocol;
 use crate::check::check_host;
 use crate::check::server::{asks_clients, check_cipher, check_server, server_protocol};
-use crate::types::gateway::{GatewaySpec, Server, ServerTlsMode, ServerTlsSettings};
+use crate::types::gateway::{GatewaySpec, Server, ServerTlsMode, ServerTlsSettings, TlsProtocol};
 
 const SERVER_LEFT_OUT: &str = "the server is left out";
 
@@ -130,7 +130,25 @@ fn validate_tls(report: &mut Report, path: &str, tls: &ServerTlsSettings, server
             }
         }
     }
+    let old = matches!(tls.min_protocol_version, TlsProtocol::TlsV1_0 | TlsProtocol::TlsV1_1);
+    if old && tls.cipher_suites.is_empty() {
+        let message = "Envoy's own cipher suites are of TLS 1.2 and later: older clients find none, unless cipherSuites has some".to_owned();
+        idle(".minProtocolVersion", message);
+    }
+    if tls.tls_certificates.len() > 2 {
+        let message = "more than two, of which Istio serves none: Envoy takes one for RSA and one for ECDSA of what a client can".to_owned();
+        idle(".tlsCertificates", message);
+    }
     for (index, name) in tls.cipher_suites.iter().enumerate() {
+        if tls.cipher_suites[..index].contains(name) {
+            let message = format!("{name} is given twice; once is enough");
+            report.add_as(
+                Severity::Warning,
+                Code::DuplicateName,
+                format!("{path}.cipherSuites[{index}]"),
+                message,
+            );
+        }
         report.check(format!("{path}.cipherSuites[{index}]"), check_cipher(name), "it is left out");
     }
 }

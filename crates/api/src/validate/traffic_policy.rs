@@ -198,11 +198,20 @@ fn client_tls(report: &mut Report, path: &str, tls: &ClientTlsSettings) {
         }
         _ => {}
     }
+    let verifies = matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual)
+        && tls.insecure_skip_verify != Some(true);
+    if verifies && tls.ca_certificates.is_empty() && tls.credential_name.is_empty() {
+        let message = "no caCertificates: whoever shows a certificate for the name that the system's roots vouch for is believed";
+        report.add(Code::SystemRoots, format!("{path}.mode"), message);
+    }
     if tls.insecure_skip_verify == Some(true) && tls.mode != ClientTlsMode::Disable {
         let message = "any certificate is trusted: whoever answers can read and change what is sent";
         report.add(Code::Insecure, format!("{path}.insecureSkipVerify"), message);
     }
-    if !tls.ca_crl.is_empty() {
-        report.not_acted_on(format!("{path}.caCrl"), "certificates that were revoked are accepted");
+    if !tls.ca_crl.is_empty()
+        && (tls.insecure_skip_verify == Some(true) || tls.mode == ClientTlsMode::Disable)
+    {
+        let message = "no certificate is verified here; the list of revoked ones has no effect";
+        report.add_as(Severity::Warning, Code::ConflictingFields, format!("{path}.caCrl"), message);
     }
 }

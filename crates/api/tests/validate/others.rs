@@ -6,7 +6,7 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
     ("plain", "host: a\nsubsets: [{name: v1, labels: {version: v1}}]", &[]),
     (
         "a policy",
-        "host: a\ntrafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}, connectionPool: {tcp: {maxConnections: 5, connectTimeout: 1s}}, tls: {mode: SIMPLE}}",
+        "host: a\ntrafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}, connectionPool: {tcp: {maxConnections: 5, connectTimeout: 1s}}, tls: {mode: SIMPLE, caCertificates: /ca}}",
         &[],
     ),
     ("no host", "subsets: []", &["error InvalidHost spec.host"]),
@@ -124,14 +124,15 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
     ),
     (
         "tls",
-        "host: a\ntrafficPolicy: {tls: {sni: x}, portLevelSettings: [{port: {number: 1}, tls: {mode: ISTIO_MUTUAL, privateKey: /k}}, {port: {number: 2}, tls: {mode: SIMPLE, clientCertificate: /c, insecureSkipVerify: true, caCrl: /crl}}, {port: {number: 3}, tls: {mode: MUTUAL, credentialName: x, privateKey: /k}}]}",
+        "host: a\ntrafficPolicy: {tls: {sni: x}, portLevelSettings: [{port: {number: 1}, tls: {mode: ISTIO_MUTUAL, privateKey: /k}}, {port: {number: 2}, tls: {mode: SIMPLE, clientCertificate: /c, insecureSkipVerify: true, caCrl: /crl}}, {port: {number: 3}, tls: {mode: MUTUAL, credentialName: x, privateKey: /k}}, {port: {number: 4}, tls: {mode: SIMPLE}}]}",
         &[
             "warning ConflictingFields spec.trafficPolicy.tls~plaintext",
             "error ConflictingFields spec.trafficPolicy.portLevelSettings[0].tls",
             "warning ConflictingFields spec.trafficPolicy.portLevelSettings[1].tls",
             "info Insecure spec.trafficPolicy.portLevelSettings[1].tls.insecureSkipVerify",
-            "warning NotActedOn spec.trafficPolicy.portLevelSettings[1].tls.caCrl",
+            "warning ConflictingFields spec.trafficPolicy.portLevelSettings[1].tls.caCrl",
             "error ConflictingFields spec.trafficPolicy.portLevelSettings[2].tls",
+            "info SystemRoots spec.trafficPolicy.portLevelSettings[3].tls.mode",
         ],
     ),
 ];

@@ -73,6 +73,8 @@ computed! {
         /// The labels that the selectors of a namespace's Services ask for.
         1 SelectedLabels(namespace: Arc<str>) -> Arc<BTreeSet<(String, String)>>, as selected_labels
             = Arc::new(umbra_core::select_selected_labels(view, namespace));
+        /// Whether Pods of a namespace are known.
+        1 HasPods(namespace: Arc<str>) -> bool, as has_pods = umbra_core::resolve_has_pods(view, namespace);
         /// The Pods of a namespace that should have a sidecar and have none.
         1 BarePods(namespace: Arc<str>) -> Option<Arc<BarePods>>, as bare_pods
             = umbra_core::select_bare_pods(view, namespace).map(Arc::new);

@@ -209,6 +209,7 @@ fn tls_settings() {
     let mutual = TlsOrigination {
         client_certificate: Some(("/c.pem".into(), "/k.pem".into())),
         ca_certificates: "/ca.pem".into(),
+        revoked: "/ca.crl".into(),
         subject_alt_names: ["spiffe://td/a", "a.example", "1.2.3.4", "x@a.example"].map(str::to_owned).into(),
         ..tls()
     };
@@ -226,6 +227,7 @@ fn tls_settings() {
         &[
             (&format!("{common}/tlsCertificates"), certificates),
             (&format!("{validation}/trustedCa"), json!({"filename": "/ca.pem"})),
+            (&format!("{validation}/crl"), json!({"filename": "/ca.crl"})),
             (&format!("{validation}/matchTypedSubjectAltNames"), names),
         ],
     );

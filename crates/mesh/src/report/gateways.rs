@@ -1,8 +1,10 @@
 //! What is said about servers of Gateways beside each other.
 
-use umbra_ir::{Code, Credential, Diagnostic, ObjectId, SecretHead, ServerTls};
+use umbra_ir::{
+    Code, Credential, Diagnostic, GatewayHead, Kind, ObjectId, SecretHead, Server, ServerKind, ServerTls,
+};
 
-use crate::{Report, View};
+use crate::{Index, Report, View};
 
 /// Says which servers are not opened for others, and which server names cannot be told.
 pub fn report_gateway(view: &dyn View, id: &ObjectId, report: &mut Report) {
@@ -14,6 +16,7 @@ pub fn report_gateway(view: &dyn View, id: &ObjectId, report: &mut Report) {
         report.insert(Diagnostic::new(Code::ServerConflict, id, &conflict.field, message));
     }
     let Some(head) = view.gateway_head(id) else { return };
+    report_shared_servers(view, &head, report);
     for server in head.servers.iter().filter(|server| server.kind().is_tls()) {
         let partial = |name: &str| name.starts_with('*') && name != "*" && !name.starts_with("*.");
         for name in server.server_names().filter(|name| partial(name.as_str())) {
@@ -92,4 +95,31 @@ fn report_credential(view: &dyn View, credential: &Credential, lone: bool) -> Ve
         found.push((Code::CertificateExpired, begins));
     }
     found
+}
+
+/// Servers for HTTP of other Gateways that admit the same hosts on the same port of the same proxies.
+fn report_shared_servers(view: &dyn View, head: &GatewayHead, report: &mut Report) {
+    let others = view.ids(&Index::Kind(Kind::Gateway)).into_iter().filter(|id| *id != head.id);
+    let others: Vec<_> = others.filter_map(|id| view.gateway_head(&id)).collect();
+    let same = others.iter().filter(|other| other.selector == head.selector);
+    for other in same {
+        for server in head.servers.iter().filter(|server| server.kind() == ServerKind::Http) {
+            let beside = other.servers.iter().filter(|it| {
+                it.kind() == ServerKind::Http && it.port == server.port && it.bind == server.bind
+            });
+            let shared = |it: &Server| {
+                let mut all = it.server_names().flat_map(|a| server.server_names().map(move |b| (a, b)));
+                all.find(|(a, b)| a == b).map(|(host, _)| host.clone())
+            };
+            let Some((field, host)) = beside.into_iter().find_map(|it| Some((&it.field, shared(it)?))) else {
+                continue;
+            };
+            let message = format!(
+                "{field} of {} admits {host} on the port {} of the same proxies: rules for either Gateway are put together there, the older first",
+                other.id, server.port
+            );
+            let own = format!("{}.hosts", server.field);
+            report.insert(Diagnostic::new(Code::SharedServer, &head.id, own, message));
+        }
+    }
 }

@@ -71,6 +71,7 @@ fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, report: &mut Rep
             report.insert(Diagnostic::new(Code::HostNotFound, &head.id, field, message));
         }
         report.extend(report_foreign_host(view, head, field, &named(host)));
+        report.extend(more_specific(view, head, (host, field), namespace, &GatewayRef::Mesh));
         if let Some(winner) = earlier_owner(view, head, host) {
             let message = format!("{winner} already has rules for {host}: sidecars follow those, not these");
             report.insert(Diagnostic::new(Code::HostConflict, &head.id, field, message));
@@ -139,6 +140,40 @@ fn earlier_owner(view: &dyn View, head: &RuleHead, host: &Hostname) -> Option<Ob
     (first.id != head.id).then(|| first.id.clone())
 }
 
+/// The VirtualServices with a host beneath a wildcard: neither sidecars nor gateways put rules for hosts of different
+/// length together (istio-semantics "hosts are not merged across specificity").
+fn more_specific(
+    view: &dyn View,
+    head: &RuleHead,
+    (host, field): (&Hostname, &str),
+    namespace: &Arc<str>,
+    gateway: &GatewayRef,
+) -> Option<Diagnostic> {
+    if !host.is_wildcard() {
+        return None;
+    }
+    let bound = view.bound_rules(namespace, gateway);
+    let beneath = |other: &RuleHead| {
+        let mine = |it: &&Hostname| *it != host && it.subset_of(host) && !head.hosts().any(|own| own == *it);
+        other.hosts().find(mine).filter(|_| other.id != head.id && !other.filters.is_empty()).cloned()
+    };
+    let mut all = bound.iter().filter_map(|other| Some((other, beneath(other)?)));
+    let (other, first) = all.next()?;
+    let more = match all.count() {
+        0 => String::new(),
+        more => format!("; so do {more} others"),
+    };
+    let at = match gateway {
+        GatewayRef::Mesh => "in the mesh".to_owned(),
+        GatewayRef::Named(id) => format!("at {id}"),
+    };
+    let message = format!(
+        "{at} requests for {first} follow {} alone, whose host is more specific than {host}: what its rules do not take, these do not either{more}",
+        other.id
+    );
+    Some(Diagnostic::new(Code::MoreSpecificHost, &head.id, field, message))
+}
+
 /// Says what is to be said of a VirtualService at a Gateway, and returns who follows it there.
 fn report_at_gateway(
     view: &dyn View,
@@ -173,6 +208,9 @@ fn report_at_gateway(
             "{gateway} has no HTTP server that admits any of these hosts: the rules are not served there"
         );
         return unserved(report, Code::HostNotAdmitted, message);
+    }
+    for Placed { value: host, field } in &head.hosts {
+        report.extend(more_specific(view, head, (host, field), &gateway.namespace, &reference));
     }
     let client = |port| client(ProxyKind::Router, &gateway.namespace, reference.clone(), port);
     ports.into_iter().map(|port| Caller { client: client(port), served: true }).collect()

@@ -28,6 +28,13 @@ pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> 
         if head.resolution.is_served() {
             report.extend(taken_addresses(view, id, head, &own));
         }
+        for port in head.ports.iter().filter(|p| p.protocol == Protocol::Auto && own(p.number)) {
+            let message = format!(
+                "port {} does not say what it speaks: it is found out for each connection",
+                port.number
+            );
+            report.insert(Diagnostic::new(Code::ProtocolNotNamed, id, "spec.ports", message));
+        }
         for port in head.ports.iter().filter(|p| !p.protocol.is_http() && own(p.number)) {
             let message = format!(
                 "port {} speaks {}: captured sidecars {}; others {}",
