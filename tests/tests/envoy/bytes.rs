@@ -228,3 +228,64 @@ fn a_called_sidecar_passes_bytes_on() {
         world.assert_clean().await;
     });
 }
+
+/// TLS that a sidecar begins around bytes: a server whose certificate was revoked (`caCrl`) is not believed.
+#[test]
+fn a_revoked_certificate_is_not_believed() {
+    isolated(async {
+        if !gate::require_openssl() {
+            return;
+        }
+        let mut world = World::new();
+        let net = world.net().clone();
+        let authority =
+            Authority::make(&world.folder().join("tls"), "ca").unwrap_or_else(|e| panic!("{e:#}"));
+        let [good, bad] = ["good", "bad"].map(|name| {
+            authority.issue(name, &format!("DNS:{name}.test")).unwrap_or_else(|e| panic!("{e:#}"))
+        });
+        let revoked = authority.revoke(&bad).unwrap_or_else(|e| panic!("{e:#}"));
+        speak_tls(&net, "127.0.1.1:9444", &good, "good\n");
+        speak_tls(&net, "127.0.1.2:9444", &bad, "bad\n");
+        let policy = |name: &str, crl: &str| {
+            let ca = authority.certificate();
+            let tls = format!(
+                "mode: SIMPLE, sni: {name}.test, subjectAltNames: [{name}.test], caCertificates: {}{crl}",
+                ca.display()
+            );
+            istio(
+                "DestinationRule",
+                "default",
+                name,
+                &format!("host: {name}\ntrafficPolicy: {{tls: {{{tls}}}}}\n"),
+            )
+        };
+        let mesh = |crl: &str| {
+            all(&[
+                service("default", "good", &[("tcp", 5001, 9444)]),
+                service("default", "bad", &[("tcp", 5002, 9444)]),
+                pod("default", "good", "v1", "127.0.1.1", true),
+                pod("default", "bad", "v1", "127.0.1.2", true),
+                policy("good", crl),
+                policy("bad", crl),
+            ])
+        };
+        world.write("mesh.yaml", &mesh(""));
+        world.start_umbra().await;
+        world.start_proxy("client", "sidecar/default/app=client").await;
+        let ask = |port: u16| {
+            let net = net.clone();
+            async move {
+                let address = format!("127.0.0.1:{port}").parse().expect("an address");
+                let mut stream = net.connect(address).await.ok()?;
+                hear(&mut stream).await
+            }
+        };
+        for (port, who) in [(5001, "good"), (5002, "bad")] {
+            world.wait_for(who, || async { ask(port).await.as_deref() == Some(who) }).await;
+        }
+        world.write("mesh.yaml", &mesh(&format!(", caCrl: {}", revoked.display())));
+        world.wait_for("the revoked one to be refused", || async { ask(5002).await.is_none() }).await;
+        assert_eq!(ask(5001).await.as_deref(), Some("good"));
+        assert!(ask(5002).await.is_none());
+    });
+}

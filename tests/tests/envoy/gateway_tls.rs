@@ -258,6 +258,72 @@ fn a_certificate_changes_under_traffic() {
     });
 }
 
+/// So many connections stay open, and each sends a request every 40 ms: 500 a second.
+const KEPT: usize = 20;
+
+/// Rotation under 500 requests a second drops none, on connections that stay and on such as are made anew: ten rotations, and
+/// load for as long as they take, five seconds at least.
+#[test]
+fn rotation_under_load_drops_nothing() {
+    isolated(async {
+        let Some(mut stage) = stage().await else { return };
+        let first = stage.issue("shop");
+        stage.world.write("secret.yaml", &secret("shop", &first, &stage.authority));
+        stage.world.write("gateway.yaml", &gateway(&[("shop", "mode: SIMPLE, credentialName: shop")]));
+        stage.world.start_proxy("edge", "router/edge/istio=edge").await;
+        stage.wait_answer("shop.test", None).await;
+        let done = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut load = tokio::task::JoinSet::new();
+        for nth in 0..=KEPT {
+            let caller = Caller::new(&stage.world, &stage.authority);
+            let (done, asked) = (done.clone(), asked.clone());
+            load.spawn(async move {
+                let mut pace = tokio::time::interval(std::time::Duration::from_millis(40));
+                let mut kept = caller.connect("shop.test", None).await?;
+                while !done.load(Ordering::Relaxed) {
+                    pace.tick().await;
+                    if nth == KEPT {
+                        // One of them shakes hands each time.
+                        kept = caller.connect("shop.test", None).await?;
+                    }
+                    let head = say(&mut kept, "shop.test").await?;
+                    ensure!(head.starts_with("http/1.1 200"), "{head}");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            });
+        }
+        for round in 0..10 {
+            let next = stage.issue("shop");
+            stage.world.write("secret.yaml", &secret("shop", &next, &stage.authority));
+            let wanted = CertificateDer::from_pem_file(&next.certificate).expect("a certificate").to_vec();
+            stage
+                .world
+                .wait_for(&format!("certificate {round}"), || async {
+                    let stream = stage.caller.connect("shop.test", None).await;
+                    stream.is_ok_and(|it| {
+                        let shown = it.get_ref().1.peer_certificates().and_then(|all| all.first());
+                        shown.is_some_and(|it| it.to_vec() == wanted)
+                    })
+                })
+                .await;
+        }
+        stage
+            .world
+            .wait_for("five seconds of load", || async { asked.load(Ordering::Relaxed) >= 2500 })
+            .await;
+        done.store(true, Ordering::Relaxed);
+        while let Some(ended) = load.join_next().await {
+            let ended: Result<()> = ended.expect("no panic");
+            ended.unwrap_or_else(|e| panic!("a request was dropped: {e:#}"));
+        }
+        let edge = stage.world.proxy("edge");
+        let closed = edge.stat("http.outbound_0.0.0.0_8443.downstream_cx_destroy_local_with_active_rq").await;
+        assert_eq!(closed, 0);
+    });
+}
+
 /// A gateway of another namespace is selected as well, and asks for the Secret by its name besides: it gets nothing.
 #[test]
 fn a_gateway_of_another_namespace_gets_no_secret() {
@@ -297,6 +363,29 @@ fn a_gateway_of_another_namespace_gets_no_secret() {
         // The same file for its own namespace: what it asked for is served there.
         stage.world.start_proxy("edge", "router/edge/istio=edge").await;
         stage.wait_answer("shop.test", None).await;
+    });
+}
+
+/// A server without TLS on the port of an older one with TLS: how a connection begins tells which is meant.
+#[test]
+fn plaintext_beside_older_tls_is_told() {
+    isolated(async {
+        let Some(mut stage) = stage().await else { return };
+        let issued = stage.issue("shop");
+        stage.world.write("secret.yaml", &secret("shop", &issued, &stage.authority));
+        stage.world.write("gateway.yaml", &gateway(&[("shop", "mode: SIMPLE, credentialName: shop")]));
+        let plain = "selector: {istio: edge}\nservers:\n- port: {number: 8443, name: http, protocol: HTTP}\n  hosts: [plain.test]\n";
+        stage.world.write("plain.yaml", &istio("Gateway", "edge", "plain", plain));
+        let rules =
+            "hosts: [plain.test]\ngateways: [edge/plain]\nhttp:\n- route: [{destination: {host: web}}]\n";
+        stage.world.write("plain-rules.yaml", &istio("VirtualService", "default", "plain", rules));
+        stage.world.start_proxy("edge", "router/edge/istio=edge").await;
+        stage.wait_answer("shop.test", None).await;
+        let get = |host: &str| umbra_testkit::client::Ask::get(host, "/");
+        stage.world.wait_status(":8443", &get("plain.test"), 200).await;
+        // Neither serves the other's host.
+        stage.world.wait_status(":8443", &get("shop.test"), 404).await;
+        assert!(stage.caller.ask("plain.test", None).await.is_err());
     });
 }
 

@@ -151,6 +151,28 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("captured TCP goes where its address says", "envoy/capture.rs", "bytes_go_where_their_address_says"),
     (
+        "captured bytes follow rules: weights, blocks, labels, server names",
+        "envoy/bytes.rs",
+        "captured_bytes_follow_the_rules_of_their_service",
+    ),
+    (
+        "a called sidecar passes on bytes by port and TLS by name",
+        "envoy/bytes.rs",
+        "a_called_sidecar_passes_bytes_on",
+    ),
+    ("a revoked certificate is not believed", "envoy/bytes.rs", "a_revoked_certificate_is_not_believed"),
+    (
+        "plaintext beside an older TLS server is told by how it begins",
+        "envoy/gateway_tls.rs",
+        "plaintext_beside_older_tls_is_told",
+    ),
+    (
+        "TLS passes a gateway unopened by its name, bytes by weight",
+        "envoy/gateway_tls.rs",
+        "connections_pass_unopened",
+    ),
+    ("a certificate is rotated under load", "envoy/gateway_tls.rs", "rotation_under_load_drops_nothing"),
+    (
         "captured, what nobody defines goes where it wanted to",
         "envoy/capture.rs",
         "what_is_not_known_goes_where_it_wanted_to",

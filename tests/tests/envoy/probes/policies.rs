@@ -56,6 +56,22 @@ DestinationRule @name-b = {host: '@host', exportTo: ['*'], subsets: [{name: b, l
 ",
         )
         .differs("all visible rules of that host are merged"),
+    probe("a wider exportTo is not lost in a narrower one of an older rule", "- {route: [{destination: {host: '@host', subset: b}}]}", &[("/", "v2")])
+        .also(
+            "
+DestinationRule @name-a = {host: '@host', exportTo: [other], subsets: [{name: a, labels: {version: v1}}]}
+DestinationRule @name-b = {host: '@host', exportTo: [other, default], subsets: [{name: b, labels: {version: v2}}]}
+",
+        )
+        .differs("all visible rules of that host are merged"),
+    probe("a rule for some clients takes in none for everybody", "- {route: [{destination: {host: '@host', subset: b}}]}", &[("/", "v2")])
+        .also(
+            "
+DestinationRule @name-a = {host: '@host', workloadSelector: {matchLabels: {app: nobody}}, subsets: [{name: a, labels: {version: v1}}]}
+DestinationRule @name-b = {host: '@host', exportTo: ['.'], subsets: [{name: b, labels: {version: v2}}]}
+",
+        )
+        .differs("it may hide a rule for a wider host from them, or take in a rule for everybody"),
     probe("any rule of the client's namespace hides those of the service's", "- {route: [{destination: {host: hider.other.svc.cluster.local, subset: s}}]}", &[("/", "503")])
         .also(
             "
