@@ -64,7 +64,9 @@ pub use types::http_route::{
     Destination, HeaderOperations, Headers, HttpMatch, HttpMirrorPolicy, HttpRoute, HttpRouteDestination,
     PortSelector, StringMatch,
 };
-pub use types::mirror_policy::{CopyHeaders, CopyHost, CopyHostValue, MirrorPolicySpec, MirrorTargetRef};
+pub use types::mirror_policy::{
+    CopyHeaders, CopyHost, CopyHostValue, CopyLimits, MirrorPolicySpec, MirrorTargetRef,
+};
 pub use types::object::{
     DestinationRule, Gateway, Meta, MirrorPolicy, Object, ServiceEntry, Sidecar, VirtualService, Workload,
 };

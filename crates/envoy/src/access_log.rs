@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use umbra_ir::{AccessLogFormat, Arrangement, Endpoint, Locality, LogProtocol, LogService, Settings};
-use umbra_proto::envoy::config::accesslog::v3::{self as api, access_log::ConfigType};
+use umbra_ir::{
+    AccessLog, AccessLogFormat, Arrangement, Endpoint, Locality, LogProtocol, LogService, MARK_HEADER,
+    Settings,
+};
+use umbra_proto::envoy::config::accesslog::v3::{
+    self as api, access_log::ConfigType, access_log_filter::FilterSpecifier,
+};
 use umbra_proto::envoy::config::cluster::v3::{
     self as cluster,
     cluster::{ClusterDiscoveryType, DiscoveryType, DnsLookupFamily},
@@ -15,6 +20,7 @@ use umbra_proto::envoy::config::core::v3::{
     grpc_service::{EnvoyGrpc, TargetSpecifier},
     substitution_format_string::Format,
 };
+use umbra_proto::envoy::config::route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier};
 use umbra_proto::envoy::extensions::access_loggers::file::v3::{
     FileAccessLog, file_access_log::AccessLogFormat as FileFormat,
 };
@@ -70,8 +76,24 @@ const TEXT: &str = concat!(
     "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" ",
     "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER% ",
     "%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% ",
-    "%REQUESTED_SERVER_NAME% %ROUTE_NAME%\n",
+    "%REQUESTED_SERVER_NAME% %ROUTE_NAME%",
 );
+
+/// What lines of copies have beside that: of which mirror they are.
+const SHADOW: (&str, &str) = ("shadow", "%REQ(X-SHADOW)%");
+
+/// The fields of a line in JSON.
+fn fields(traffic: Traffic) -> impl Iterator<Item = (&'static str, &'static str)> {
+    JSON.into_iter().chain((traffic == Traffic::Copies).then_some(SHADOW))
+}
+
+/// A line in text.
+fn text_line(traffic: Traffic) -> String {
+    match traffic {
+        Traffic::Copies => format!("{TEXT} \"{}\"", SHADOW.1),
+        Traffic::Http | Traffic::Bytes => TEXT.to_owned(),
+    }
+}
 
 /// What is logged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,14 +102,41 @@ pub(crate) enum Traffic {
     Http,
     /// Connections.
     Bytes,
+    /// Copies of requests.
+    Copies,
 }
 
 /// The logs of a listener. They have a line for each request or connection, none for copies.
 pub(crate) fn access_logs(settings: &Settings, traffic: Traffic) -> Vec<api::AccessLog> {
-    let Some(log) = &settings.access_log else { return Vec::new() };
-    let file = log.path.as_ref().map(|path| file_log(path, log.format));
+    settings.access_log.iter().flat_map(|log| logs(log, traffic)).collect()
+}
+
+fn logs(log: &AccessLog, traffic: Traffic) -> Vec<api::AccessLog> {
+    let file = log.path.as_ref().map(|path| file_log(path, log.format, traffic));
     let service = log.service.as_ref().map(|service| service_log(service, log.format, traffic));
     file.into_iter().chain(service).collect()
+}
+
+/// The logs of the router: a line for each marked copy, in the same places. Envoy writes none for copies anywhere else.
+///
+/// Never give its filter anything that reads addresses: a copy has no connection of its own to read them of, and Envoy 1.40 ends.
+pub(crate) fn copies_logs(settings: &Settings) -> Vec<api::AccessLog> {
+    let Some(log) = settings.access_log.as_ref().filter(|log| log.copies) else { return Vec::new() };
+    let marked = |log| api::AccessLog { filter: Some(is_marked()), ..log };
+    logs(log, Traffic::Copies).into_iter().map(marked).collect()
+}
+
+/// What is sent with a mark: a copy, or a request by a rule without marked copies whose caller wrote one. The cluster of the line
+/// tells which.
+fn is_marked() -> api::AccessLogFilter {
+    let header = HeaderMatcher {
+        name: MARK_HEADER.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::PresentMatch(true)),
+        ..Default::default()
+    };
+    api::AccessLogFilter {
+        filter_specifier: Some(FilterSpecifier::HeaderFilter(api::HeaderFilter { header: Some(header) })),
+    }
 }
 
 /// The cluster without which Envoy takes no listener that logs to a service.
@@ -104,13 +153,13 @@ fn named(name: &str, config: Any) -> api::AccessLog {
 }
 
 /// A log file on the proxy's machine.
-fn file_log(path: &str, format: AccessLogFormat) -> api::AccessLog {
+fn file_log(path: &str, format: AccessLogFormat, traffic: Traffic) -> api::AccessLog {
     let format = match format {
         AccessLogFormat::Json => Format::JsonFormat(structure(
-            JSON.iter().map(|(key, operator)| ((*key).to_owned(), text_value(*operator))),
+            fields(traffic).map(|(key, operator)| (key.to_owned(), text_value(operator))),
         )),
         AccessLogFormat::Text => Format::TextFormatSource(DataSource {
-            specifier: Some(Specifier::InlineString(TEXT.to_owned())),
+            specifier: Some(Specifier::InlineString(format!("{}\n", text_line(traffic)))),
             ..Default::default()
         }),
     };
@@ -131,7 +180,7 @@ fn service_log(service: &LogService, format: AccessLogFormat, traffic: Traffic) 
     };
     let log_name = service.log_name.to_string();
     if service.protocol == LogProtocol::OpenTelemetry {
-        let log = opentelemetry(grpc, log_name, format);
+        let log = opentelemetry(grpc, log_name, format, traffic);
         return named("envoy.access_loggers.open_telemetry", pack_any(&log));
     }
     let common = CommonGrpcAccessLogConfig {
@@ -141,8 +190,14 @@ fn service_log(service: &LogService, format: AccessLogFormat, traffic: Traffic) 
         ..Default::default()
     };
     match traffic {
-        Traffic::Http => {
-            let log = HttpGrpcAccessLogConfig { common_config: Some(common), ..Default::default() };
+        Traffic::Http | Traffic::Copies => {
+            // Envoy's own messages name few headers of a request, and not this one, unless asked.
+            let marked = (traffic == Traffic::Copies).then(|| MARK_HEADER.to_owned());
+            let log = HttpGrpcAccessLogConfig {
+                common_config: Some(common),
+                additional_request_headers_to_log: marked.into_iter().collect(),
+                ..Default::default()
+            };
             named("envoy.access_loggers.http_grpc", pack_any(&log))
         }
         Traffic::Bytes => {
@@ -156,13 +211,14 @@ fn opentelemetry(
     grpc: GrpcService,
     log_name: String,
     format: AccessLogFormat,
+    traffic: Traffic,
 ) -> OpenTelemetryAccessLogConfig {
     let mut log = OpenTelemetryAccessLogConfig { grpc_service: Some(grpc), log_name, ..Default::default() };
     match format {
-        AccessLogFormat::Text => log.body = Some(otel_text(TEXT.trim_end())),
+        AccessLogFormat::Text => log.body = Some(otel_text(&text_line(traffic))),
         AccessLogFormat::Json => {
-            let values = JSON.iter().map(|(key, operator)| KeyValue {
-                key: (*key).to_owned(),
+            let values = fields(traffic).map(|(key, operator)| KeyValue {
+                key: key.to_owned(),
                 value: Some(otel_text(operator)),
                 ..Default::default()
             });

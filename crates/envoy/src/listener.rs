@@ -52,7 +52,7 @@ pub(crate) fn connection_manager(
         codec_type: CodecType::Auto.into(),
         stat_prefix: format!("outbound_{name}"),
         route_specifier: Some(RouteSpecifier::Rds(routes)),
-        http_filters: http_filters(listener),
+        http_filters: http_filters(listener, settings),
         // A gateway is the edge: what callers say of where they come from is not believed.
         use_remote_address: Some(boolean(listener.kind == ProxyKind::Router)),
         // But for so many proxies: with one that ends TLS before it, a gateway that redirects to https would redirect for ever.

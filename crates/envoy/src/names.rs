@@ -4,9 +4,14 @@ use std::sync::Arc;
 
 use umbra_ir::{CapturedListener, ClusterRef, GatewayListener, Listener, Role};
 
-/// `outbound|8000|v1|httpbin.default.svc.cluster.local`, or `mirror|…` for copies.
+/// `outbound|8000|v1|httpbin.default.svc.cluster.local`, or `mirror|…` for copies; with the limits of a MirrorPolicy
+/// `mirror|…|NAMESPACE/POLICY`.
 pub fn cluster_name(reference: &ClusterRef) -> Arc<str> {
-    reference.role.cluster_name(&reference.spelling, reference.port, reference.subset.as_ref())
+    let name = reference.role.cluster_name(&reference.spelling, reference.port, reference.subset.as_ref());
+    match &reference.limits {
+        Some(limits) => format!("{name}|{}/{}", limits.policy.namespace, limits.policy.name).into(),
+        None => name,
+    }
 }
 
 /// The primary cluster's name, whatever the role: a mirror cluster shares its endpoints.

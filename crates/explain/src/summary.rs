@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use umbra_proto::envoy::config::common::mutation_rules::v3::header_mutation::Action as HeaderAction;
 use umbra_proto::envoy::config::core::v3::{HeaderValueOption, header_value_option::HeaderAppendAction};
 use umbra_proto::envoy::config::listener::v3::{FilterChain, Listener};
 use umbra_proto::envoy::config::route::v3::virtual_host::TlsRequirementType;
@@ -9,7 +10,7 @@ use umbra_proto::envoy::config::route::v3::{
     Route, RouteAction, VirtualHost,
     redirect_action::PathRewriteSpecifier,
     route::Action,
-    route_action::{ClusterSpecifier, HostRewriteSpecifier},
+    route_action::{ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy},
 };
 
 use crate::config::Config;
@@ -153,11 +154,10 @@ impl Config {
             does.push(format!("{attempts} retries on {}", retry.retry_on));
         }
         for mirror in &action.request_mirror_policies {
-            does.push(format!(
-                "copies {} {}",
-                percent(self.odds(mirror.runtime_fraction.as_ref())),
-                mirror.cluster
-            ));
+            let odds = percent(self.odds(mirror.runtime_fraction.as_ref()));
+            let changed = copy_changes(mirror);
+            let changed = if changed.is_empty() { changed } else { format!(" ({changed})") };
+            does.push(format!("copies {odds} {}{changed}", mirror.cluster));
         }
         does.join("; ")
     }
@@ -184,17 +184,38 @@ fn before(route: &Route) -> Vec<String> {
     delay.into_iter().chain(abort).chain(cors).collect()
 }
 
+/// What of a copy is not as its request, but for the suffix of its host, which is the usual.
+fn copy_changes(mirror: &RequestMirrorPolicy) -> String {
+    let mut all = Vec::new();
+    if !mirror.host_rewrite_literal.is_empty() {
+        all.push(format!("as host {}", mirror.host_rewrite_literal));
+    } else if mirror.disable_shadow_host_suffix_append {
+        all.push("under the same host".to_owned());
+    }
+    for mutation in &mirror.request_headers_mutations {
+        match &mutation.action {
+            Some(HeaderAction::Remove(name)) => all.push(format!("without {name}")),
+            Some(HeaderAction::Append(option)) => all.extend(given(option)),
+            Some(HeaderAction::RemoveOnMatch(_)) | None => {}
+        }
+    }
+    all.join(", ")
+}
+
+/// A header that is given, in words.
+fn given(option: &HeaderValueOption) -> Option<String> {
+    let header = option.header.as_ref()?;
+    let how = match option.append_action() {
+        HeaderAppendAction::AppendIfExistsOrAdd => "+=",
+        _ => "=",
+    };
+    Some(format!("{} {how} {:?}", header.key, header.value))
+}
+
 /// Changes of headers in words.
 fn changes(what: &str, remove: &[String], add: &[HeaderValueOption]) -> Option<String> {
     let remove = remove.iter().map(|name| format!("without {name}"));
-    let add = add.iter().filter_map(|option| {
-        let header = option.header.as_ref()?;
-        let how = match option.append_action() {
-            HeaderAppendAction::AppendIfExistsOrAdd => "+=",
-            _ => "=",
-        };
-        Some(format!("{} {how} {:?}", header.key, header.value))
-    });
+    let add = add.iter().filter_map(given);
     let all: Vec<_> = remove.chain(add).collect();
     (!all.is_empty()).then(|| format!("{what} {}", all.join(", ")))
 }

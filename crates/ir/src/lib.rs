@@ -61,7 +61,7 @@ pub use imports::{
 pub use kind::{ISTIO_GROUP, Kind, KindFacts, UMBRA_GROUP};
 pub use locality::{Locality, REGION, SUBZONE, ZONE};
 pub use mirror::{MirrorPlace, MirrorState, ObjectReport};
-pub use mirror_terms::{CopiedRequests, CopyHost, HostOf, MirrorTerms};
+pub use mirror_terms::{CopiedRequests, CopyHost, CopyLimits, HostOf, MARK_HEADER, MirrorTerms};
 pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, service_host};
 pub use object::{ObjectId, Placed};
 pub use outliers::OutlierDetection;

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{HeaderChanges, ObjectId};
+use crate::{Breakers, HeaderChanges, ObjectId};
+
+/// The header by which copies say of which mirror they are ([`crate::RuntimeKey::mark`]).
+pub const MARK_HEADER: &str = "x-shadow";
 
 /// What holds for the copies of one mirror, by the MirrorPolicy that counts for it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -18,6 +22,12 @@ pub struct MirrorTerms {
     pub headers: HeaderChanges,
     /// A copy's Host.
     pub host: CopyHost,
+    /// Whether copies say of which mirror they are; `None`: as the mesh says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<bool>,
+    /// Limits of the mirror's own; `None`: those of the mesh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Arc<CopyLimits>>,
 }
 
 impl MirrorTerms {
@@ -69,6 +79,37 @@ pub struct CopyHost {
     /// Whether `-shadow` stands behind it; `None`: as the mesh says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suffix: Option<bool>,
+}
+
+/// Limits of the copies of one policy, which stand instead of those of the mesh. They need clusters of their own.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
+pub struct CopyLimits {
+    /// Whose they are: part of the names of the clusters.
+    pub policy: ObjectId,
+    /// The most connections of one proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// The most copies of one proxy that wait for a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending_requests: Option<u32>,
+    /// The most copies of one proxy at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<u32>,
+    /// How long one copy may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stream_duration: Option<Duration>,
+}
+
+impl CopyLimits {
+    /// What holds beside those of the mesh.
+    pub fn breakers(&self, mesh: Breakers) -> Breakers {
+        Breakers {
+            max_connections: self.max_connections.unwrap_or(mesh.max_connections),
+            max_pending_requests: self.max_pending_requests.unwrap_or(mesh.max_pending_requests),
+            max_requests: self.max_requests.unwrap_or(mesh.max_requests),
+            max_retries: mesh.max_retries,
+        }
+    }
 }
 
 /// Whose Host a copy has.

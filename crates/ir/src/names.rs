@@ -186,6 +186,19 @@ impl RuntimeKey {
         &self.0
     }
 
+    /// How copies say of which mirror they are: `NAMESPACE/VIRTUALSERVICE/RULE/PORT|SUBSET|HOST`, in printable ASCII.
+    pub fn mark(&self) -> String {
+        let text = self.0.strip_prefix("mirror/").unwrap_or(&self.0);
+        let mut mark = String::with_capacity(text.len());
+        for byte in text.bytes() {
+            match byte {
+                b'!'..=b'~' => mark.push(char::from(byte)),
+                _ => mark.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        mark
+    }
+
     /// The rule that it is of, `<ns>/<virtual service>/<rule>`, as Envoy's statistics call its routes (`stat_prefix`).
     /// Mirrors of one rule have it in common. In names of statistics a dot divides and a colon is replaced: neither is left.
     pub fn rule(&self) -> String {
@@ -238,6 +251,16 @@ mod tests {
             assert_eq!(a.matches(&b), matches, "{a} matches {b}");
             assert_eq!(b.matches(&a), matches, "{b} matches {a}");
             assert_eq!(a.subset_of(&b), subset, "{a} subset of {b}");
+        }
+    }
+
+    #[test]
+    fn a_key_as_a_mark() {
+        for (key, mark) in [
+            ("mirror/shop/web/canary/8000|v2|web.shop", "shop/web/canary/8000|v2|web.shop"),
+            ("mirror/shop/web/a%2Fb\n\u{fc} c/|v2|web/2", "shop/web/a%2Fb%0A%C3%BC%20c/|v2|web/2"),
+        ] {
+            assert_eq!(RuntimeKey::new(key).mark(), mark);
         }
     }
 

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, Locality, Network, ObjectId, PortNumber, Protocol, SubsetName, Visibility};
+use crate::{
+    CopyLimits, Hostname, Locality, MirrorRule, Network, ObjectId, PortNumber, Protocol, SubsetName,
+    Visibility,
+};
 
 /// One callable host. A ServiceEntry with several hosts is several services.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -260,11 +263,20 @@ pub struct ClusterRef {
     pub policy: Option<DestinationRuleSetId>,
     /// Production or copies.
     pub role: Role,
+    /// Limits of copies that are not those of the mesh; none but for copies.
+    pub limits: Option<Arc<CopyLimits>>,
 }
 
 impl ClusterRef {
     /// The same target for another role.
     pub fn with_role(&self, role: Role) -> Self {
-        ClusterRef { role, ..self.clone() }
+        let limits = self.limits.clone().filter(|_| role.is_mirror());
+        ClusterRef { role, limits, ..self.clone() }
+    }
+
+    /// The same target for the copies of a mirror.
+    pub fn for_copies(&self, mirror: &MirrorRule) -> Self {
+        let limits = mirror.terms.as_ref().and_then(|terms| terms.limits.clone());
+        ClusterRef { limits, ..self.with_role(Role::Mirror) }
     }
 }

@@ -77,6 +77,8 @@ pub struct MirrorSettings {
     pub max_stream_duration: Duration,
     /// At most so much at once, per proxy and mirror cluster.
     pub breakers: Breakers,
+    /// Copies say of which mirror they are.
+    pub mark: bool,
     /// Routes with copies have statistics of their own, and what proxies send of them and of copies is counted.
     pub observe: bool,
 }
@@ -90,6 +92,8 @@ pub struct AccessLog {
     pub format: AccessLogFormat,
     /// The service that every request is told, too.
     pub service: Option<LogService>,
+    /// A line for each marked copy, too.
+    pub copies: bool,
 }
 
 /// A service that takes access logs by gRPC, without TLS.
@@ -137,6 +141,7 @@ impl Default for Settings {
                     max_requests: 1024,
                     max_retries: 3,
                 },
+                mark: false,
                 observe: true,
             },
             trusted_proxies: 0,

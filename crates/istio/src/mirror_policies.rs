@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use umbra_api::{
-    CopyHostValue, MirrorPolicy, Object, Objects, VirtualService, check_mirror_target, copied_methods,
-    given_headers, removed_headers,
+    CopyHostValue, CopyLimits as WrittenLimits, MirrorPolicy, Object, Objects, VirtualService,
+    check_duration, check_mirror_target, copied_methods, given_headers, removed_headers,
 };
 use umbra_ir::{
-    Code, CopiedRequests, CopyHost, Destination, Diagnostic, HeaderChanges, HeaderValue, HostOf, Hostname,
-    Kind, MirrorTerms, ObjectId, PortNumber, SubsetName,
+    Code, CopiedRequests, CopyHost, CopyLimits, Destination, Diagnostic, HeaderChanges, HeaderValue, HostOf,
+    Hostname, Kind, MirrorTerms, ObjectId, PortNumber, SubsetName,
 };
 use umbra_mesh::{Index, Inputs, Report};
 
@@ -121,7 +121,25 @@ fn resolve_terms(id: &ObjectId, policy: &MirrorPolicy) -> MirrorTerms {
             }),
             suffix: host.suffix,
         },
+        mark: spec.mark,
+        limits: spec.limits.and_then(|written| resolve_limits(id, &written)).map(Arc::new),
     }
+}
+
+/// Limits that are some; `None`: those of the mesh hold.
+fn resolve_limits(id: &ObjectId, written: &WrittenLimits) -> Option<CopyLimits> {
+    let some = |limit: Option<u32>| limit.filter(|limit| *limit > 0);
+    let duration = written.max_stream_duration.filter(|limit| check_duration(*limit, false).is_ok());
+    let limits = CopyLimits {
+        policy: id.clone(),
+        max_connections: some(written.max_connections),
+        max_pending_requests: some(written.max_pending_requests),
+        max_requests: some(written.max_requests),
+        max_stream_duration: duration.and_then(|limit| limit.to_std()),
+    };
+    let CopyLimits { max_connections, max_pending_requests, max_requests, .. } = limits;
+    let any = [max_connections, max_pending_requests, max_requests].iter().any(Option::is_some);
+    (any || limits.max_stream_duration.is_some()).then_some(limits)
 }
 
 /// What is said about a policy beside the VirtualService that it is for and other policies.

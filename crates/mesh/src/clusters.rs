@@ -60,7 +60,11 @@ pub fn bind_cluster(
     let (breakers, max_stream_duration) = match reference.role {
         Role::Primary | Role::Direct => (written, None),
         Role::Mirror | Role::GrpcMirror => {
-            (written.min(settings.mirror.breakers), Some(settings.mirror.max_stream_duration))
+            let mesh = &settings.mirror;
+            let own = reference.limits.as_deref();
+            let breakers = own.map_or(mesh.breakers, |own| own.breakers(mesh.breakers));
+            let longest = own.and_then(|own| own.max_stream_duration).unwrap_or(mesh.max_stream_duration);
+            (written.min(breakers), Some(longest))
         }
     };
     let balancing = policy.load_balancer.unwrap_or_default();
@@ -232,6 +236,7 @@ pub fn select_service_clusters(
                 subset,
                 policy: policy.clone(),
                 role: Role::Primary,
+                limits: None,
             });
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_ir::{
-    Code, CopiedRequests, Diagnostic, Forward, HeaderMatch, Mirror, MirrorPlace, MirrorTerms, ObjectId,
-    Route, RouteAction, TextMatch,
+    Code, CopiedRequests, Diagnostic, Forward, HeaderChanges, HeaderMatch, HeaderOps, HeaderValue,
+    MARK_HEADER, Mirror, MirrorPlace, MirrorRule, MirrorTerms, ObjectId, Route, RouteAction, Rule,
+    RuleAction, Settings, TextMatch,
 };
 
 /// The header by which a request asks for another protocol.
@@ -93,6 +94,34 @@ fn with_mirrors(forward: &Forward, copied: &[bool]) -> Forward {
     Forward { mirrors: kept.map(|(mirror, _)| mirror.clone()).collect(), ..forward.clone() }
 }
 
+/// Whether the copies of a mirror say of which they are.
+fn is_marked(settings: &Settings, mirror: &MirrorRule) -> bool {
+    mirror.terms.as_ref().and_then(|terms| terms.mark).unwrap_or(settings.mirror.mark)
+}
+
+/// What a copy's headers are changed by: what its policy takes away, the mark, and what its policy gives.
+pub(crate) fn copy_headers(settings: &Settings, mirror: &MirrorRule) -> HeaderChanges {
+    let mut changes = mirror.terms.as_ref().map(|terms| terms.headers.clone()).unwrap_or_default();
+    if is_marked(settings, mirror) {
+        // What looks like one of Envoy's substitutions is none.
+        let value = mirror.key.mark().replace('%', "%%");
+        changes.values.insert(0, HeaderValue { name: MARK_HEADER.to_owned(), value, append: false });
+    }
+    changes
+}
+
+/// Takes what looks like a mark from the requests of a rule whose copies are marked: a caller may send anything, and whoever gets
+/// both must be able to tell them apart. The copies get theirs after that.
+pub(crate) fn unmark(settings: &Settings, rule: &Rule, headers: &mut HeaderOps) {
+    let RuleAction::Forward(forward) = &rule.action else { return };
+    let removed = &mut headers.request.remove;
+    if forward.mirrors.iter().any(|mirror| is_marked(settings, mirror))
+        && !removed.iter().any(|name| name.eq_ignore_ascii_case(MARK_HEADER))
+    {
+        removed.push(MARK_HEADER.to_owned());
+    }
+}
+
 /// Why a proxy has no part in a mirror whose copies it would send as they are.
 pub(crate) fn not_edited(vs: &ObjectId, place: MirrorPlace, terms: &MirrorTerms) -> Diagnostic {
     let message = format!(
@@ -105,8 +134,8 @@ pub(crate) fn not_edited(vs: &ObjectId, place: MirrorPlace, terms: &MirrorTerms)
 #[cfg(test)]
 mod tests {
     use umbra_ir::{
-        ClusterRef, ForwardOptions, HeaderChanges, HeaderOps, Hostname, Kind, MirrorHost, MirrorShare,
-        PortNumber, RequestMatch, Role, RouteFilters, RuntimeFraction, ServiceId,
+        ClusterRef, ForwardOptions, Hostname, Kind, MirrorHost, MirrorShare, PortNumber, RequestMatch, Role,
+        RouteFilters, RuntimeFraction, ServiceId,
     };
 
     use super::*;
@@ -123,6 +152,7 @@ mod tests {
                 subset: None,
                 policy: None,
                 role: Role::Mirror,
+                limits: None,
             },
             share: MirrorShare::Fixed(RuntimeFraction::ALL),
             host: MirrorHost::Keep,

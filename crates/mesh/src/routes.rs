@@ -13,7 +13,7 @@ use umbra_ir::{
 };
 
 use crate::clusters::{goes_where_called, protocol_of, speaks_as_client};
-use crate::copies::{not_edited, split_by_request};
+use crate::copies::{copy_headers, not_edited, split_by_request, unmark};
 use crate::filter::filter_passes;
 use crate::hashing::{hash_keys, stay_with_hashed};
 use crate::ownership::takes_copies;
@@ -166,6 +166,7 @@ fn assemble(
     {
         append(&mut headers, &only.headers);
     }
+    unmark(&view.settings(), rule, &mut headers);
     Route {
         name,
         origin: Some(vs.clone()),
@@ -288,7 +289,7 @@ fn bind_forward(
         .iter()
         .filter_map(|mirror| {
             let cluster = match mirror_target(view, vs, mirror, client) {
-                Ok(cluster) => cluster.with_role(Role::Mirror),
+                Ok(cluster) => cluster.for_copies(mirror),
                 Err(problem) => {
                     diagnostics.push(broken_mirror(vs, mirror.place, &problem));
                     return None;
@@ -305,7 +306,7 @@ fn bind_forward(
                 share,
                 host: mirror_host(view, &cluster, terms),
                 requests: mirror.requests(),
-                headers: terms.map(|terms| terms.headers.clone()).unwrap_or_default(),
+                headers: copy_headers(&view.settings(), mirror),
                 cluster,
             })
         })

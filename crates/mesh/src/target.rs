@@ -60,6 +60,7 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
         subset: query.destination.subset.clone(),
         policy,
         role: Role::Primary,
+        limits: None,
     })
 }
 

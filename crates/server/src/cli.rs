@@ -110,6 +110,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
     shadowSuffix: true            # Host: httpbin-shadow:8000
     maxStreamDuration: 60s        # how long one copy may take
     circuitBreakers: {{maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}}
+    mark: false                   # true: copies say by the header x-shadow of which mirror they are
     observe: true                 # count what becomes of copies and of their originals
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
   hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services
@@ -117,7 +118,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
   istioMetrics: true              # istio_requests_total and its like in /metrics, of the destinations of rules
   routeTables: hosts              # or plain: whole route tables also for Envoys that take virtual hosts as resources
   gatewayTopology: {{numTrustedProxies: 0}}   # proxies before every gateway whose x-forwarded-* are believed
-  accessLog: {{path: \"\", format: json}}   # e.g. /dev/stdout; empty: none; format json or text
+  accessLog: {{path: \"\", format: json, copies: false}}   # e.g. /dev/stdout; empty: none; format json or text; copies: marked ones too
 and, read at the start only, the options of this command:{keys}"
     )
 }

@@ -162,10 +162,12 @@ pub fn settings(t: &mut Tape<'_>) -> Settings {
         settings.mirror.breakers =
             Breakers { max_connections: 1, max_pending_requests: 1, max_requests: 1, max_retries: 1 };
     }
+    settings.mirror.mark = t.one_in(4);
     settings.access_log = t.maybe(2, |t| AccessLog {
         path: Some("/dev/stdout".into()),
         format: t.pick(&[AccessLogFormat::Json, AccessLogFormat::Text]),
         service: None,
+        copies: t.one_in(2),
     });
     settings
 }

@@ -3,7 +3,8 @@
 use std::future::ready;
 
 use serde_json::Value;
-use umbra_testkit::client::Ask;
+use umbra_testkit::client::{Ask, send};
+use umbra_testkit::echo::Mode;
 use umbra_testkit::isolate::isolated;
 use umbra_testkit::umbra;
 use umbra_testkit::world::World;
@@ -131,12 +132,17 @@ fn a_policy_comes_changes_and_goes_without_a_failed_request() {
     });
 }
 
-/// The first mirror, as `umbra mirrors` tells tools.
-fn observed(world: &World) -> Value {
+/// The mirrors, as `umbra mirrors` tells tools.
+fn mirrors(world: &World) -> Vec<Value> {
     let server = world.umbra().admin().to_string();
     let out = umbra::run(&["mirrors", "--server", &server, "-o", "json"]).expect("umbra runs");
     let all: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
-    all["mirrors"][0]["observed"].clone()
+    all["mirrors"].as_array().cloned().unwrap_or_default()
+}
+
+/// What is known of the first one.
+fn observed(world: &World) -> Value {
+    mirrors(world).first().map(|mirror| mirror["observed"].clone()).unwrap_or_default()
 }
 
 /// What could not have been copied is no primary of a mirror: the share that is seen stays the one that is wanted.
@@ -154,4 +160,74 @@ fn only_requests_that_a_policy_admits_are_counted_beside_copies() {
         let observed = observed(&world);
         assert_eq!((number(&observed["primaries"]), number(&observed["copies"])), (200, 200), "{observed}");
     });
+}
+
+#[test]
+fn limits_of_one_mirror_are_its_own() {
+    isolated(async {
+        let both =
+            "mirrors: [{destination: {host: web, subset: v2}}, {destination: {host: web, subset: v3}}]";
+        let limits =
+            "limits: {maxConnections: 2, maxPendingRequests: 2, maxRequests: 2, maxStreamDuration: 1s}";
+        let world = with_policy(&to_v1(both), &policy("tight", ", mirror: {subset: v2}", limits)).await;
+        for target in ["|v2|web", "|v3|web"] {
+            wait_share(&world, target, 1_000_000).await;
+        }
+        wait_routes(&world, "default/tight").await;
+        for version in ["v2", "v3"] {
+            world.echo(version).set_mode(Mode::Hang);
+        }
+        let tally = send(world.net(), ([127, 0, 0, 1], 8000).into(), &get(), 100).await;
+        assert!(tally.all_ok(100) && tally.by("v1") == 100, "{tally:?}");
+        let stat = async |version: &str, policy: &str, name: &str| {
+            let cluster = format!("cluster.mirror|8000|{version}|web.default.svc.cluster.local{policy}");
+            world.proxy("client").stat(&format!("{cluster}.{name}")).await
+        };
+        assert!(stat("v2", "|default/tight", "upstream_rq_pending_overflow").await >= 90);
+        assert_eq!(stat("v3", "", "upstream_rq_pending_overflow").await, 0);
+        let ended = async || stat("v2", "|default/tight", "upstream_rq_max_duration_reached").await > 0;
+        world.wait_for("a copy to be given up after a second", || async { ended().await }).await;
+        // What was held back is told of this mirror and not of the other one.
+        let lost = |mirror: &Value| mirror["observed"]["lost"]["overflow"].as_str().map(str::to_owned);
+        let seen = || ready(mirrors(&world).first().and_then(lost).is_some_and(|count| count != "0"));
+        world.wait_for("the overflow to be told", seen).await;
+        assert!(mirrors(&world).get(1).and_then(lost).is_none_or(|count| count == "0"));
+    });
+}
+
+#[test]
+fn a_copy_says_of_which_mirror_it_is_and_nobody_else_can() {
+    isolated(async {
+        let rules = rules("web", "web", &to_v1(&format!("name: shop\n{TO_V2}")));
+        let log = world_log();
+        let settings = format!("mirror: {{mark: true}}\naccessLog: {{path: {log}, copies: true}}\n");
+        let world = web_with(&[("rules.yaml", &rules)], &settings).await;
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        let forged = get().header("x-shadow", "forged");
+        assert_eq!(copied(&world, "v2", &forged, 1).await, 1);
+        let [first, copy] = ["v1", "v2"].map(|version| world.echo(version).take().remove(0));
+        let mark = "default/web/shop/|v2|web.default.svc.cluster.local";
+        assert_eq!((first.header("x-shadow"), copy.header("x-shadow")), ("", mark));
+        // The log has a line for each, and that of the copy tells.
+        let lines = || -> Vec<Value> {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        };
+        let told = |line: &Value| {
+            line["shadow"] == mark
+                && line["upstream_cluster"].as_str().is_some_and(|it| it.starts_with("mirror|"))
+        };
+        world.wait_for("a line of a copy", || ready(lines().iter().any(told))).await;
+        let id = lines().iter().find(|line| told(line)).map(|line| line["request_id"].clone());
+        let of_primary =
+            |line: &Value| line.get("shadow").is_none() && Some(&line["request_id"]) == id.as_ref();
+        world.wait_for("the primary's line", || ready(lines().iter().any(of_primary))).await;
+        assert!(lines().iter().all(|line| line["shadow"] != "forged"));
+        let _ = std::fs::remove_file(&log);
+    });
+}
+
+/// A file for the Envoys' logs that no other test has.
+fn world_log() -> String {
+    std::env::temp_dir().join(format!("umbra-policies-{}.log", std::process::id())).display().to_string()
 }

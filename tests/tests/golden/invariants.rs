@@ -77,7 +77,14 @@ impl Check<'_> {
             if name == umbra_envoy::LOG_CLUSTER {
                 continue;
             }
-            let plain = name.strip_suffix("|h2").filter(|plain| plain.starts_with("mirror|")).unwrap_or(name);
+            // Behind it the limits of a MirrorPolicy.
+            let end = |name: &str| {
+                name.rsplit_once('|').is_some_and(|(_, last)| last == "h2" || last.contains('/'))
+            };
+            let mut plain = name;
+            while plain.starts_with("mirror|") && end(plain) {
+                plain = plain.rsplit_once('|').map_or(plain, |(plain, _)| plain);
+            }
             let parts: Vec<&str> = plain.split('|').collect();
             let mirror = parts[0] == "mirror";
             let formed = parts.len() == 4

@@ -23,6 +23,7 @@ mod observed;
 mod outage;
 mod pods;
 mod poison;
+mod policies;
 mod rbac;
 mod replicas;
 mod rights;

@@ -14,7 +14,7 @@ use super::web::{PORT, SUBSETS, ask, rule};
 use super::{rights, web};
 
 /// umbra with the rights of its ServiceAccount and these further flags.
-async fn umbra(cluster: &Cluster, flags: &[&str]) -> Mesh {
+pub(crate) async fn umbra(cluster: &Cluster, flags: &[&str]) -> Mesh {
     let user = rights::umbra(cluster);
     Mesh::start(cluster, &user, flags).await.unwrap_or_else(|e| panic!("{e:#}"))
 }
@@ -25,7 +25,7 @@ pub(crate) fn install_own_crds(cluster: &Cluster) {
 }
 
 /// The Pods of `web` and a client, without any rule.
-async fn workloads(cluster: &Cluster) -> Arc<PodState> {
+pub(crate) async fn workloads(cluster: &Cluster) -> Arc<PodState> {
     cluster.apply(&(web::workloads(1) + &plain("client", "app: client", "pause", 0)));
     cluster.wait_ready("default", "app=web", 2).await;
     cluster.wait_ready("default", "app=client", 1).await.remove(0)
@@ -83,7 +83,13 @@ pub(crate) fn message(object: &Value, kind: &str) -> String {
 }
 
 /// Waits until the present version of an object has exactly these conditions, and gives the object.
-async fn wait_conditions(cluster: &Cluster, mesh: &Mesh, kind: &str, name: &str, want: &[&str]) -> Value {
+pub(crate) async fn wait_conditions(
+    cluster: &Cluster,
+    mesh: &Mesh,
+    kind: &str,
+    name: &str,
+    want: &[&str],
+) -> Value {
     let look = || async {
         let now = object(cluster, kind, name);
         if conditions(&now) == want {

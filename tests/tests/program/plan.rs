@@ -63,6 +63,15 @@ fn what_changes_is_said() {
             2,
             &["Diagnostics", "+ ", "SubsetNotFound"],
         ),
+        (
+            "apiVersion: umbra.io/v1alpha1\nkind: MirrorPolicy\nmetadata: {name: web}\nspec: {targetRef: {name: web}, host: {suffix: false}}\n".to_owned(),
+            2,
+            &[
+                "+ MirrorPolicy default/web",
+                "GET|HEAD|OPTIONS",
+                "copies 50% mirror|8000|v2|web.default.svc.cluster.local (under the same host, without authorization, without cookie)",
+            ],
+        ),
         (rules("other", "other", &to_v1("")), 2, &["+ VirtualService default/other"]),
         ("kind: [".to_owned(), 2, &["Diagnostics"]),
     ] {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http_route::Destination;
-use super::scalar::proto_enum;
+use super::scalar::{Duration, proto_enum};
 
 /// `spec` of a MirrorPolicy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -22,6 +22,10 @@ pub struct MirrorPolicySpec {
     pub headers: Option<CopyHeaders>,
     /// Host of the copy; absent: as without a policy.
     pub host: Option<CopyHost>,
+    /// Whether copies say by the header x-shadow of which mirror they are; absent: as `mirror.mark` of umbra.yaml says.
+    pub mark: Option<bool>,
+    /// Limits of these mirrors in each proxy; what is absent is as umbra.yaml says.
+    pub limits: Option<CopyLimits>,
 }
 
 /// A VirtualService of the policy's namespace, or some of its mirrors.
@@ -58,6 +62,20 @@ pub struct CopyHost {
     pub value: Option<CopyHostValue>,
     /// Whether `-shadow` stands behind it; absent: as `mirror.shadowSuffix` of umbra.yaml says.
     pub suffix: Option<bool>,
+}
+
+/// Limits of copies, which stand instead of those of umbra.yaml. Those of a DestinationRule count where they are smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CopyLimits {
+    /// The most connections.
+    pub max_connections: Option<u32>,
+    /// The most copies that wait for a connection.
+    pub max_pending_requests: Option<u32>,
+    /// The most copies at a time.
+    pub max_requests: Option<u32>,
+    /// How long one copy may take.
+    pub max_stream_duration: Option<Duration>,
 }
 
 proto_enum! {

@@ -7,7 +7,7 @@ use crate::check::headers::check_header_remove;
 use crate::check::mirror_policy::{
     ANY_METHOD, MAX_HEADERS, MAX_METHODS, check_copy_header, check_method, check_mirror_target,
 };
-use crate::types::mirror_policy::{CopyHeaders, MirrorPolicySpec};
+use crate::types::mirror_policy::{CopyHeaders, CopyLimits, MirrorPolicySpec};
 
 pub(super) fn validate(report: &mut Report, spec: &MirrorPolicySpec) {
     if let Err((field, problem)) = check_mirror_target(spec.target_ref.as_ref()) {
@@ -18,6 +18,9 @@ pub(super) fn validate(report: &mut Report, spec: &MirrorPolicySpec) {
     }
     if let Some(written) = &spec.headers {
         headers(report, written);
+    }
+    if let Some(written) = &spec.limits {
+        limits(report, written);
     }
 }
 
@@ -69,4 +72,20 @@ fn headers(report: &mut Report, written: &CopyHeaders) {
         let field = format!("spec.headers.set[{name}]");
         report.check(field, check_copy_header(name, value), "the header is not given");
     }
+}
+
+fn limits(report: &mut Report, written: &CopyLimits) {
+    let instead = "the limit of umbra.yaml counts";
+    for (field, value) in [
+        ("maxConnections", written.max_connections),
+        ("maxPendingRequests", written.max_pending_requests),
+        ("maxRequests", written.max_requests),
+    ] {
+        if value == Some(0) {
+            let message =
+                format!("must be at least 1; {instead} (to copy nothing, set the mirror's percentage to 0)");
+            report.add(Code::OutOfRange, format!("spec.limits.{field}"), message);
+        }
+    }
+    report.duration("spec.limits.maxStreamDuration", written.max_stream_duration, false, instead);
 }

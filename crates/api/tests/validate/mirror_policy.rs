@@ -40,5 +40,14 @@ pub(crate) const MIRROR_POLICY: &[Case] = &[
             "error InvalidHeader spec.headers.set[x-a]~not given",
         ],
     ),
+    (
+        "limits",
+        "targetRef: {name: a}\nlimits: {maxConnections: 0, maxPendingRequests: 1, maxRequests: 0, maxStreamDuration: 0s}",
+        &[
+            "error OutOfRange spec.limits.maxConnections",
+            "error OutOfRange spec.limits.maxRequests",
+            "error InvalidDuration spec.limits.maxStreamDuration~umbra.yaml",
+        ],
+    ),
     ("a word", "targetRef: {name: a}\nhost: {value: TARGET}", &["error WrongType spec.host.value"]),
 ];

@@ -9,7 +9,7 @@ mod router;
 
 use std::collections::BTreeMap;
 
-use umbra_ir::{Listener, Route};
+use umbra_ir::{Listener, Route, Settings};
 use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpFilter as Api, http_filter::ConfigType,
 };
@@ -20,7 +20,7 @@ struct HttpFilter {
     /// By what Envoy matches a route's part to it.
     name: &'static str,
     /// Its configuration in a listener; `None`: that one does not need it.
-    config: fn(&Listener) -> Option<Any>,
+    config: fn(&Listener, &Settings) -> Option<Any>,
     /// What a route says to it (`typed_per_filter_config`); `None`: nothing.
     per_route: fn(&Route) -> Option<Any>,
 }
@@ -29,9 +29,9 @@ struct HttpFilter {
 const FILTERS: &[HttpFilter] = &[fault::FILTER, cors::FILTER, router::FILTER];
 
 /// The filters of a listener.
-pub(crate) fn http_filters(listener: &Listener) -> Vec<Api> {
+pub(crate) fn http_filters(listener: &Listener, settings: &Settings) -> Vec<Api> {
     let one = |filter: &HttpFilter| {
-        let config = (filter.config)(listener)?;
+        let config = (filter.config)(listener, settings)?;
         Some(Api {
             name: filter.name.to_owned(),
             config_type: Some(ConfigType::TypedConfig(config)),

@@ -58,7 +58,7 @@ fn a_listener_in_full() {
 }
 
 fn log(format: AccessLogFormat) -> Value {
-    let log = AccessLog { path: Some("/dev/stdout".into()), format, service: None };
+    let log = AccessLog { path: Some("/dev/stdout".into()), format, service: None, copies: false };
     let settings = Settings { access_log: Some(log), ..Settings::default() };
     let built = build_listener(&listener(ProxyKind::Router, "0.0.0.0", 80, "http.80"), &settings);
     let manager = "/filterChains/0/filters/0/typedConfig/accessLog/0/typedConfig";

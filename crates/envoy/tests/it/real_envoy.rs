@@ -138,7 +138,7 @@ fn routes() -> Vec<Route> {
 }
 
 fn listeners() -> Vec<Built> {
-    let log = |format| AccessLog { path: Some("/dev/null".into()), format, service: None };
+    let log = |format| AccessLog { path: Some("/dev/null".into()), format, service: None, copies: true };
     [
         (listener(ProxyKind::Sidecar, "127.0.0.1", 8000, "8000"), None),
         (listener(ProxyKind::Router, "0.0.0.0", 8080, "http.8080"), Some(log(AccessLogFormat::Json))),

@@ -22,6 +22,7 @@ pub(crate) fn reference(subset: &str, role: Role) -> ClusterRef {
         subset: SubsetName::new(subset),
         policy: None,
         role,
+        limits: None,
     }
 }
 

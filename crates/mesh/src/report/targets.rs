@@ -124,7 +124,7 @@ fn report_mirror(
         );
         notes.push(Diagnostic::new(Code::NoEndpoints, id, field, message));
     }
-    report.mirror_goes_to(mirror.place, cluster.with_role(Role::Mirror), endpoints);
+    report.mirror_goes_to(mirror.place, cluster.for_copies(mirror), endpoints);
     notes
 }
 

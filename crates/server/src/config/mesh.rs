@@ -18,6 +18,7 @@ pub(crate) struct Mirror {
     max_stream_duration: Option<Duration>,
     circuit_breakers: Option<CircuitBreakers>,
     observe: Option<bool>,
+    mark: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -103,6 +104,7 @@ pub(crate) struct Log {
     path: Option<String>,
     format: Option<Format>,
     service: Option<Service>,
+    copies: bool,
 }
 
 /// `accessLog.service`.
@@ -140,6 +142,9 @@ impl Mirror {
     pub(super) fn apply(self, settings: &mut MirrorSettings) -> anyhow::Result<()> {
         if let Some(suffix) = self.shadow_suffix {
             settings.shadow_suffix = suffix;
+        }
+        if let Some(mark) = self.mark {
+            settings.mark = mark;
         }
         if let Some(observe) = self.observe {
             settings.observe = observe;
@@ -183,7 +188,7 @@ impl Log {
         };
         let service = self.service.map(Service::resolve).transpose()?;
         let any = path.is_some() || service.is_some();
-        Ok(any.then_some(AccessLog { path, format, service }))
+        Ok(any.then_some(AccessLog { path, format, service, copies: self.copies }))
     }
 }
 

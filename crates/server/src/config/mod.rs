@@ -110,6 +110,7 @@ mirror:
   shadowSuffix: false
   maxStreamDuration: 1m30s
   observe: false
+  mark: true
   circuitBreakers: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 0}
 gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
@@ -122,6 +123,7 @@ http10: {accept: true, defaultHost: a.example.com}
 accessLog:
   path: /dev/stdout
   format: text
+  copies: true
   service: {host: logs.example.com, port: 4317, protocol: opentelemetry, logName: mesh}
 injection: {concurrency: 7, includeOutboundIPRanges: 10.0.0.0/8}
 dir: manifests
@@ -139,6 +141,7 @@ dir: manifests
                 shadow_suffix: false,
                 max_stream_duration: std::time::Duration::from_secs(90),
                 breakers,
+                mark: true,
                 observe: false,
             },
             trusted_proxies: 2,
@@ -158,6 +161,7 @@ dir: manifests
                     protocol: LogProtocol::OpenTelemetry,
                     log_name: "mesh".into(),
                 }),
+                copies: true,
             }),
         };
         assert_eq!(config.settings, settings);
