@@ -53,7 +53,7 @@ impl Policies {
             _ => None,
         });
         let mut all: Vec<Attached> = attached.collect();
-        all.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
+        all.sort_by_key(Attached::precedence);
         Policies(all)
     }
 

@@ -99,10 +99,11 @@ fn is_marked(settings: &Settings, mirror: &MirrorRule) -> bool {
     mirror.terms.as_ref().and_then(|terms| terms.mark).unwrap_or(settings.mirror.mark)
 }
 
-/// What a copy's headers are changed by: what its policy takes away, the mark, and what its policy gives.
+/// What a copy's headers are changed by: what its policy takes away, the mark, and what its policy gives, maybe instead of it.
 pub(crate) fn copy_headers(settings: &Settings, mirror: &MirrorRule) -> HeaderChanges {
     let mut changes = mirror.terms.as_ref().map(|terms| terms.headers.clone()).unwrap_or_default();
-    if is_marked(settings, mirror) {
+    let own = changes.values.iter().any(|value| value.name.eq_ignore_ascii_case(MARK_HEADER));
+    if is_marked(settings, mirror) && !own {
         // What looks like one of Envoy's substitutions is none.
         let value = mirror.key.mark().replace('%', "%%");
         changes.values.insert(0, HeaderValue { name: MARK_HEADER.to_owned(), value, append: false });

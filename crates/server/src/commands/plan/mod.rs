@@ -61,6 +61,8 @@ fn of_folder(args: &PlanArgs, dir: &Path) -> anyhow::Result<Planned> {
         let id = ProxyId(nth as u64);
         let mut node = umbra_istio::parse_node("", &spec.metadata()).map_err(usage)?;
         node.may_have_keys = true;
+        // As any Envoy of today.
+        node.edits_copies = true;
         engine.connect(id, node, true);
         proxies.insert(id, spec.to_string());
     }
