@@ -444,6 +444,14 @@ impl Engine {
         input.is_some_and(|input| matches!(&**input, Input::Object(_)))
     }
 
+    /// An object, as it was applied last.
+    pub fn object(&self, id: &ObjectId) -> Option<Arc<Object>> {
+        match self.memo.store().get(&InputId::Object(id.clone())).map(Arc::as_ref) {
+            Some(Input::Object(object)) => Some(object.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether this Pod is there, and neither ends nor has ended.
     pub fn is_running(&self, pod: &ObjectId) -> bool {
         let input = self.memo.store().get(&InputId::Object(pod.clone()));

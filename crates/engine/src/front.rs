@@ -113,6 +113,7 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
     match &*object {
         Object::VirtualService(vs) => {
             umbra_istio::report_stop(view, id, vs, &view.settings().cluster_domain, &mut report);
+            umbra_istio::report_abort(view, id, vs, &view.settings().cluster_domain, &mut report);
             umbra_mesh::report_rules(view, id, &mut report);
             umbra_mesh::report_connections(view, id, &mut report);
             umbra_istio::report_delegation(view, id, vs, &mut report);

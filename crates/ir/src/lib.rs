@@ -6,6 +6,7 @@
 //! stops recomputation.
 //! Start reading at: [`Rule`], [`ClusterRef`], [`Route`].
 
+mod abort;
 mod balancing;
 pub mod budget;
 mod capture;
@@ -41,6 +42,7 @@ mod source;
 mod target;
 mod visibility;
 
+pub use abort::{AbortLimit, AbortLimits, AbortReason, Aborted};
 pub use balancing::{HashCookie, HashKey, LoadBalancer, LoadBalancing, Number, Warmup};
 pub use capture::{
     BuiltInCluster, CapturedClient, CapturedListener, Interception, Network, Onward, OutboundPolicy,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    Answerer, ClusterRef, CopiedRequests, Destinations, Diagnostic, PortNumber, RuntimeFraction, RuntimeKey,
-    Settings,
+    AbortLimits, Aborted, Answerer, ClusterRef, CopiedRequests, Destinations, Diagnostic, PortNumber,
+    RuntimeFraction, RuntimeKey, Settings,
 };
 
 /// Which mirror of an object: what is said about it is found by this, whatever its field is called.
@@ -64,6 +64,10 @@ pub struct MirrorState {
     pub requests: CopiedRequests,
     /// Somebody has stopped it: its fraction is 0, whatever is written.
     pub stopped: bool,
+    /// When it stops by itself.
+    pub limits: AbortLimits,
+    /// It has, and is stopped.
+    pub aborted: Option<Aborted>,
     /// What it comes to, with the number of ready endpoints; several when it names no port and callers use
     /// several. Empty: broken, or nobody can call the rule.
     pub clusters: BTreeMap<ClusterRef, usize>,

@@ -122,6 +122,9 @@ impl Code {
             Code::UnknownStop => {
                 "Write `all`, the name of a rule with mirrors, or a mirror's runtime key as `umbra mirrors -o wide` shows it."
             }
+            Code::InvalidAbort => {
+                "Write `LIMIT=PERCENT%/WINDOW/SAMPLE`, such as `shadowErrors=5%/30s/100`, with commas between; before those of one rule its name and a colon, and `;` between rules."
+            }
             Code::NoEndpoints => {
                 "Start Pods that the Service (and subset) selects, and see that they are ready."
             }

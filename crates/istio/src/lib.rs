@@ -7,6 +7,7 @@
 //! diagnostic and never touches the rest.
 //! Start reading at: [`resolve_rules`], [`bind_routes`], [`bind_sidecar_scope`].
 
+mod abort;
 mod balancers;
 mod budget;
 mod connection_rules;
@@ -29,6 +30,7 @@ mod sidecars;
 mod stop;
 mod workloads;
 
+pub use abort::{ABORT, ABORTED, record_abort};
 pub use connection_rules::resolve_connection_rules;
 pub use delegates::select_delegates;
 pub use destination_rules::{list_subsets, merge_destination_rules, select_namespace_destination_rules};
@@ -36,7 +38,7 @@ pub use gateways::resolve_gateway_head;
 pub use mirror_policies::{report_mirror_policy, select_policy_target};
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};
-pub use report::{list_mirrors, report_delegation, report_destination_rule, report_stop};
+pub use report::{list_mirrors, report_abort, report_delegation, report_destination_rule, report_stop};
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
 pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};
 pub use sidecars::resolve_sidecar_head;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use umbra_api::{HttpRoute, VirtualService};
-use umbra_ir::{Destination, MirrorPlace, RuntimeFraction, RuntimeKey};
+use umbra_ir::{AbortLimits, Aborted, Destination, MirrorPlace, RuntimeFraction, RuntimeKey};
 
+use crate::abort::{Abort, aborted};
 use crate::delegates::ServedRule;
 use crate::matches::{fingerprint, usable_matches};
 use crate::names::{resolve_destination, resolve_spelling};
@@ -28,6 +29,10 @@ pub(crate) struct WrittenMirror {
     pub(crate) share: Option<RuntimeFraction>,
     /// Stopped by an annotation: its fraction is 0, whatever is written.
     pub(crate) stopped: bool,
+    /// When it stops by itself.
+    pub(crate) limits: AbortLimits,
+    /// It has, and is stopped.
+    pub(crate) aborted: Option<Aborted>,
 }
 
 /// Every mirror of a VirtualService's rules that names a destination, `mirror` before `mirrors`; as many as it may have.
@@ -37,7 +42,7 @@ pub(crate) fn written_mirrors(
     domain: &str,
 ) -> Vec<WrittenMirror> {
     let namespace = &vs.meta.namespace;
-    let stop = Stop::of(vs);
+    let (stop, abort) = (Stop::of(vs), Abort::of(vs));
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let mut mirrors = Vec::new();
     let kept = umbra_api::kept_mirrors(rules.iter().map(|served| &*served.rule));
@@ -70,6 +75,8 @@ pub(crate) fn written_mirrors(
             let key = RuntimeKey::new(key);
             let stopped = stop.stops(&written.name, &key);
             let share = RuntimeFraction::from_percent(percent);
+            let limits = abort.limits(&written.name, &key);
+            let aborted = if stopped { aborted(vs, &key) } else { None };
             mirrors.push(WrittenMirror {
                 place: MirrorPlace {
                     rule: served.index,
@@ -86,6 +93,8 @@ pub(crate) fn written_mirrors(
                 key,
                 share: if stopped { share.map(|_| RuntimeFraction::NONE) } else { share },
                 stopped,
+                limits,
+                aborted,
             });
         }
     }

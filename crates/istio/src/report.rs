@@ -13,6 +13,7 @@ use umbra_ir::{
 };
 use umbra_mesh::{Inputs, Report, View, select_services_named};
 
+use crate::abort::{ABORT, Abort};
 use crate::delegates::served_rules;
 use crate::mirror_policies::Policies;
 use crate::mirrors::written_mirrors;
@@ -43,6 +44,8 @@ pub fn list_mirrors(
         key: mirror.key,
         share: mirror.share,
         stopped: mirror.stopped,
+        limits: mirror.limits,
+        aborted: mirror.aborted,
         clusters: BTreeMap::new(),
         problem: None,
     };
@@ -68,6 +71,29 @@ pub fn report_stop(
         );
         let field = format!("metadata.annotations[{STOP}]");
         report.insert(Diagnostic::new(Code::UnknownStop, id, field, message));
+    }
+}
+
+/// What is said about the annotation by which mirrors stop by themselves: somebody may rely on it.
+pub fn report_abort(
+    objects: &impl Objects,
+    id: &ObjectId,
+    vs: &VirtualService,
+    domain: &str,
+    report: &mut Report,
+) {
+    if !vs.meta.annotations.contains_key(ABORT) {
+        return;
+    }
+    let abort = Abort::of(vs);
+    let mirrors = written_mirrors(vs, &served_rules(objects, vs, domain), domain);
+    let unknown = abort.unknown(mirrors.iter().map(|mirror| (mirror.route.as_str(), &mirror.key)));
+    let unknown = unknown.iter().map(|name| {
+        format!("{name:?} is neither the name of a rule that has mirrors, nor a mirror's runtime key")
+    });
+    for words in abort.problems.iter().cloned().chain(unknown) {
+        let field = format!("metadata.annotations[{ABORT}]");
+        report.insert(Diagnostic::new(Code::InvalidAbort, id, field, format!("{words}: it stops none")));
     }
 }
 

@@ -4,6 +4,7 @@
 //! something, the next change waits as long as that cost, and what comes meanwhile goes with it. It is a thread of its
 //! own, because settling a large change must not hold up the streams of other proxies.
 
+mod held;
 mod look;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use umbra_ir::{Destinations, Diagnostic, Kind, MirrorState, ObjectId, ProxyNode,
 use umbra_source::{Generations, Place, Update, Work};
 use umbra_xds::Snapshot;
 
+use held::{Annotate, Held};
 pub use look::Listed;
 use look::Look;
 pub(crate) use look::ProxyConfig;
@@ -75,6 +77,7 @@ enum Command {
     Observable(oneshot::Sender<Observable>),
     Knows(ObjectId, oneshot::Sender<bool>),
     Running(Vec<ObjectId>, oneshot::Sender<BTreeSet<ObjectId>>),
+    Annotate(ObjectId, Annotate),
     Look(Look),
 }
 
@@ -214,6 +217,19 @@ impl EngineHandle {
         answer.await.unwrap_or_default()
     }
 
+    /// Gives a VirtualService annotations in memory: what `change` makes of those that it has. They stay until it says something
+    /// else there itself.
+    pub(crate) async fn annotate(
+        &self,
+        id: ObjectId,
+        change: impl Fn(&dyn Fn(&str) -> Option<String>) -> BTreeMap<String, Option<String>>
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        let _ = self.commands.send(Command::Annotate(id, Box::new(change))).await;
+    }
+
     /// Of what is to be counted what proxies tell.
     pub(crate) async fn observable(&self) -> Observable {
         let (reply, answer) = oneshot::channel();
@@ -269,6 +285,7 @@ struct Owner {
     /// Who left and was not there: his coming is in the queue, or never was.
     early: Vec<ProxyId>,
     places: BTreeMap<ObjectId, Place>,
+    held: Held,
     cluster: Arc<ClusterObjects>,
     file_diagnostics: Vec<Diagnostic>,
     /// Mirrors of each VirtualService.
@@ -297,6 +314,7 @@ impl Owner {
             gone: Gone::default(),
             early: Vec::new(),
             places: BTreeMap::new(),
+            held: Held::default(),
             cluster: Arc::default(),
             file_diagnostics: Vec::new(),
             mirrors: BTreeMap::new(),
@@ -394,6 +412,7 @@ impl Owner {
                 self.questions.push(Question::Settled(id, reply));
             }
             Command::Gone | Command::Hour => {}
+            Command::Annotate(id, change) => self.annotate(id, &change),
             Command::Look(look) => look(self),
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
             Command::Running(mut pods, reply) => {
@@ -427,7 +446,7 @@ impl Owner {
                     self.mirrors.remove(id);
                 }
             }
-            self.engine.apply(change);
+            self.engine.apply(self.held.follow(change));
         }
         let from_files = !places.is_empty();
         self.relocate |= from_files || diagnostics != self.file_diagnostics;
@@ -447,6 +466,14 @@ impl Owner {
                 // Pods come and go: nobody acts on that.
                 false => debug!(changed = put, deleted, "cluster changed"),
             }
+        }
+    }
+
+    /// Gives an object annotations that nobody has written.
+    fn annotate(&mut self, id: ObjectId, change: &Annotate) {
+        let Some(object) = self.engine.object(&id) else { return };
+        if let Some(object) = self.held.hold(id, &object, change) {
+            self.engine.apply(Change::Upsert(object));
         }
     }
 

@@ -8,6 +8,7 @@
 //! await; nothing a file, a proxy or a person sends ends the process; a vital task that ends, whyever, does.
 //! Start reading at: [`commands::run`], then `serve.rs`, then `ads/stream.rs`.
 
+mod abort;
 pub mod admin;
 pub mod ads;
 pub mod api;

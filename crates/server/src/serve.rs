@@ -15,6 +15,7 @@ use umbra_engine::Engine;
 use umbra_source::kubernetes::{keep_certificate, take_part};
 use umbra_source::{Update, Work};
 
+use crate::abort;
 use crate::admin::Admin;
 use crate::ads::{self, Ads, Allowances, Drain, Patience};
 use crate::api::Api;
@@ -241,6 +242,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some(health) = &health {
         vital.work(Work::task("watch health", sources::report(health.clone(), metrics.clone())))?;
     }
+    let writer = cluster.as_ref().map(|(server, _)| server.clone());
+    vital.work(Work::task("aborts", abort::follow(engine.clone(), observed.clone(), writer)))?;
     if let Some(cluster) = cluster {
         let (leadership, lease) = take_part(&cluster.0, peers.identity().id.clone());
         vital.work(lease)?;

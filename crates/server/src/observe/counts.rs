@@ -53,11 +53,38 @@ pub(crate) struct Primaries {
     pub(crate) times: Times,
 }
 
+/// What was counted of a mirror's copies, and of the requests of its rule.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) copies: Copies,
+    pub(crate) primaries: Primaries,
+}
+
 impl Copies {
     /// How many there should be: all for which Envoy has decided to copy.
     pub(crate) fn attempts(&self) -> u64 {
         let lost = self.no_endpoint.saturating_add(self.overflow).saturating_add(self.refused);
         self.begun.saturating_add(lost)
+    }
+
+    /// How many got no whole answer.
+    pub(crate) fn lost(&self) -> u64 {
+        let Copies { no_endpoint, overflow, refused, timeout, reset, .. } = *self;
+        [no_endpoint, overflow, refused, timeout, reset].into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// What was counted after `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Copies {
+            begun: self.begun.saturating_sub(earlier.begun),
+            classes: less(self.classes, earlier.classes),
+            no_endpoint: self.no_endpoint.saturating_sub(earlier.no_endpoint),
+            overflow: self.overflow.saturating_sub(earlier.overflow),
+            refused: self.refused.saturating_sub(earlier.refused),
+            timeout: self.timeout.saturating_sub(earlier.timeout),
+            reset: self.reset.saturating_sub(earlier.reset),
+            times: self.times.since(&earlier.times),
+        }
     }
 
     /// What the target itself answered, by class.
@@ -68,6 +95,21 @@ impl Copies {
         answers[4] = answers[4].saturating_sub(lost);
         answers
     }
+}
+
+impl Primaries {
+    /// What was counted after `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Primaries {
+            completed: self.completed.saturating_sub(earlier.completed),
+            classes: less(self.classes, earlier.classes),
+            times: self.times.since(&earlier.times),
+        }
+    }
+}
+
+fn less<const N: usize>(more: [u64; N], less: [u64; N]) -> [u64; N] {
+    std::array::from_fn(|at| more[at].saturating_sub(less[at]))
 }
 
 /// What adds up.
@@ -123,6 +165,11 @@ impl Times {
         }
         times.sum = point.sum.filter(|sum| sum.is_finite() && *sum >= 0.0).unwrap_or_default();
         times
+    }
+
+    /// What was counted after `earlier`.
+    fn since(&self, earlier: &Self) -> Self {
+        Times { counts: less(self.counts, earlier.counts), sum: (self.sum - earlier.sum).max(0.0) }
     }
 
     /// How many were timed.

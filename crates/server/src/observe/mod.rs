@@ -29,8 +29,8 @@ use names::Told;
 use table::Table;
 use workloads::Workloads;
 
-pub(crate) use counts::{BOUNDS, CLASSES, Times};
-pub(crate) use table::{Counted, Observation};
+pub(crate) use counts::{Add, BOUNDS, CLASSES, Copies, Counts, Primaries, Times};
+pub(crate) use table::{Counted, HOLD, Observation, Seen};
 
 /// How often it is looked which mirrors there are.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -123,6 +123,11 @@ impl Observed {
             return None;
         }
         state.table.observation(key, Instant::now())
+    }
+
+    /// Every mirror that has limits, with all that was ever counted of it.
+    pub(crate) fn watched(&self) -> Vec<Seen> {
+        self.lock().table.watched()
     }
 
     /// Nothing is to be counted: the settings say so.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use umbra_ir::{ClusterRef, CopiedRequests, ObjectId, Role, RuntimeFraction, RuntimeKey};
+use umbra_ir::{AbortLimits, ClusterRef, CopiedRequests, ObjectId, Role, RuntimeFraction, RuntimeKey};
 
-use super::counts::{Add, Copies, Primaries, Times};
+use super::counts::{Add, Copies, Counts, Primaries, Times};
 use super::names::{About, Told, What};
 use crate::engine_task::AllMirrors;
 
@@ -15,7 +15,7 @@ use crate::engine_task::AllMirrors;
 const HALF: Duration = Duration::from_secs(300);
 /// How long after a change of its share what arrives about a mirror may still be of the time before: a proxy sends every five
 /// seconds.
-const HOLD: Duration = Duration::from_secs(6);
+pub(crate) const HOLD: Duration = Duration::from_secs(6);
 
 /// Everything that is counted.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Table {
 /// A mirror that exists.
 #[derive(Debug, PartialEq, Eq)]
 struct Mirror {
+    object: ObjectId,
+    limits: AbortLimits,
     share: Option<RuntimeFraction>,
     rule: Arc<str>,
     clusters: Vec<Arc<str>>,
@@ -68,6 +70,21 @@ pub(crate) struct Observation {
     pub(crate) wanted: f64,
     /// Copies of other mirrors go to the same cluster.
     pub(crate) shared: bool,
+}
+
+/// A mirror with limits, as it is just now.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// The VirtualService.
+    pub(crate) object: ObjectId,
+    pub(crate) key: RuntimeKey,
+    pub(crate) limits: AbortLimits,
+    /// In millionths; 0: off, or stopped.
+    pub(crate) share: u32,
+    /// Something of its rule's requests is copied, there or elsewhere.
+    pub(crate) copying: bool,
+    /// All that was ever counted.
+    pub(crate) counts: Counts,
 }
 
 /// The same since the mirrors are known to this process, of what anything was counted of.
@@ -116,7 +133,13 @@ impl Table {
                 .clusters
                 .keys()
                 .flat_map(|cluster| roles.map(|role| statistics_name(&cluster.with_role(role))));
-            let mirror = Mirror { share: state.share, rule, clusters: clusters.collect() };
+            let mirror = Mirror {
+                object: id.clone(),
+                limits: state.limits,
+                share: state.share,
+                rule,
+                clusters: clusters.collect(),
+            };
             mirrors.insert(state.key.clone(), mirror);
         }
         let before = std::mem::replace(&mut self.mirrors, mirrors);
@@ -203,6 +226,31 @@ impl Table {
             wanted,
             shared: users.len() > 1,
         })
+    }
+
+    /// Every mirror that has limits, with all that was ever counted of it: its rule's requests, and all copies to its clusters.
+    pub(super) fn watched(&self) -> Vec<Seen> {
+        let share = |mirror: &Mirror| mirror.share.map_or(0, |share| share.millionths());
+        let limited = self.mirrors.iter().filter(|(_, mirror)| !mirror.limits.is_empty());
+        let one = |(key, mirror): (&RuntimeKey, &Mirror)| {
+            let mut copies = Copies::default();
+            let clusters = mirror.clusters.iter().filter_map(|name| self.clusters.get(name));
+            clusters.for_each(|cluster| copies.add(&cluster.total));
+            let rule = self.rules.get(&mirror.rule)?;
+            let mut others = rule.mirrors.iter().filter_map(|key| self.mirrors.get(key));
+            Some(Seen {
+                object: mirror.object.clone(),
+                key: key.clone(),
+                limits: mirror.limits,
+                share: share(mirror),
+                copying: others.any(|other| share(other) > 0),
+                counts: Counts {
+                    copies,
+                    primaries: if rule.ambiguous { Primaries::default() } else { rule.total },
+                },
+            })
+        };
+        limited.filter_map(one).collect()
     }
 
     /// How many copies a mirror's share asks for.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
 use umbra_source::kubernetes::{AllObserved, Condition, ConditionType, Reason, Said, Status, Statuses};
 
+use super::aborted::aborted;
 use super::mirrors::{Line, mirrors_ready, summary};
 use super::observed::{Counted, observed};
 use super::programmed::{Liveness, programmed};
@@ -69,6 +70,7 @@ pub(super) fn statuses(facts: &Facts<'_>, before: Before<'_>) -> Statuses {
             mirrors += &words.summary;
             let said = before.said(id, ConditionType::Stopped);
             conditions.extend(stopped(&lines, object.generation, (live, liveness), said));
+            conditions.extend(aborted(&lines));
             Status { generation: object.generation, conditions, mirrors, messages }
         };
         (id.clone(), status)

@@ -1,6 +1,6 @@
 //! The mirrors of a VirtualService in a few words.
 
-use umbra_ir::{Code, MirrorState, RuntimeFraction, Severity};
+use umbra_ir::{AbortLimits, Aborted, Code, MirrorState, RuntimeFraction, Severity};
 use umbra_source::kubernetes::{Condition, ConditionType, Reason};
 
 use super::judge::cut;
@@ -20,6 +20,10 @@ pub(super) struct Line {
     pub(super) asks: bool,
     /// Somebody has stopped it.
     pub(super) stopped: bool,
+    /// When it stops by itself.
+    pub(super) limits: AbortLimits,
+    /// It has.
+    pub(super) aborted: Option<Aborted>,
     /// Ready endpoints; `None`: it leads nowhere.
     pub(super) endpoints: Option<usize>,
     /// Code and words of what keeps it from copying.
@@ -46,6 +50,8 @@ impl Line {
                 None => "no share".to_owned(),
             },
             stopped: mirror.stopped,
+            limits: mirror.limits,
+            aborted: mirror.aborted.clone(),
             asks: endpoints.is_some() && mirror.share.is_some_and(|share| share != RuntimeFraction::NONE),
             endpoints,
             fault: fault.map(|problem| (problem.code, problem.message.clone())),
@@ -127,6 +133,7 @@ mod tests {
                 stopped: parts[1] == "stopped",
                 endpoints: parts[2].parse().ok(),
                 fault: parts.get(3).map(|code| (Code::find(code).unwrap(), "why".to_owned())),
+                ..Line::default()
             }
         };
         words.split_whitespace().map(one).collect()

@@ -2,6 +2,7 @@
 //!
 //! Start reading at: `judge.rs` (what a status says), then [`follow`].
 
+mod aborted;
 mod judge;
 mod mirrors;
 mod observed;

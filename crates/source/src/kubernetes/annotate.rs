@@ -1,6 +1,8 @@
-//! An annotation of objects, written for whoever runs a verb, with their own rights.
+//! Annotations of objects, written for whoever runs a verb, with their own rights, or by umbra with its own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use kube::Client;
 use kube::core::Request;
@@ -11,8 +13,9 @@ use umbra_ir::{Kind, ObjectId};
 use super::connect::ApiServer;
 use super::resource::Resource;
 
-/// Who writes, as `managedFields` names it.
-const WRITER: &str = "umbra-cli";
+/// Who writes, as `managedFields` names it: a person's verb, or umbra itself.
+const VERB: &str = "umbra-cli";
+const SERVER: &str = "umbra";
 /// How often it is tried again when somebody else has written meanwhile.
 const TRIES: u32 = 5;
 /// Objects that are listed at once.
@@ -56,6 +59,7 @@ pub struct Annotations {
     client: Client,
     resource: Resource,
     version: &'static str,
+    writer: &'static str,
 }
 
 impl ApiServer {
@@ -77,13 +81,27 @@ impl ApiServer {
     /// # Errors
     /// It has none, or cannot be reached.
     pub async fn annotations(&self, kind: Kind) -> Result<Annotations, AnnotateError> {
+        self.annotations_by(VERB, kind).await
+    }
+
+    /// The same for umbra itself.
+    ///
+    /// # Errors
+    /// As [`ApiServer::annotations`].
+    pub async fn own_annotations(&self, kind: Kind) -> Result<Annotations, AnnotateError> {
+        self.annotations_by(SERVER, kind).await
+    }
+
+    async fn annotations_by(&self, writer: &'static str, kind: Kind) -> Result<Annotations, AnnotateError> {
         let resource = Resource::of(kind);
         for version in resource.versions() {
             let list = ListParams::default().limit(1);
             let request = Request::new(format!("/apis/{}", resource.api_version(version))).list(&list);
             let request = request.map_err(kube::Error::BuildRequest)?;
             match self.client.request::<Value>(request).await {
-                Ok(_) => return Ok(Annotations { client: self.client.clone(), resource, version }),
+                Ok(_) => {
+                    return Ok(Annotations { client: self.client.clone(), resource, version, writer });
+                }
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error.into()),
             }
@@ -123,9 +141,29 @@ impl Annotations {
         key: &str,
         change: impl Fn(Option<&str>) -> Result<Option<String>, String>,
     ) -> Result<(Option<String>, Option<String>), AnnotateError> {
+        let seen = Mutex::new((None, None));
+        let one = |before: &dyn Fn(&str) -> Option<String>| {
+            let before = before(key);
+            let after = change(before.as_deref())?;
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = (before, after.clone());
+            Ok(BTreeMap::from([(key.to_owned(), after)]))
+        };
+        self.change_all(id, one).await?;
+        Ok(seen.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes what `change` makes of annotations, of which it can ask for any; those that it does not name stay.
+    ///
+    /// # Errors
+    /// The caller may not, the object is not there, or `change` refuses.
+    pub async fn change_all(
+        &self,
+        id: &ObjectId,
+        change: impl Fn(&dyn Fn(&str) -> Option<String>) -> Result<BTreeMap<String, Option<String>>, String>,
+    ) -> Result<(), AnnotateError> {
         let mut tries = 0;
         loop {
-            match self.try_change(id, key, &change).await {
+            match self.try_change(id, &change).await {
                 Err(kube::Error::Api(status)) if status.code == 409 && tries < TRIES => tries += 1,
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     return Err(AnnotateError::NoObject(id.clone()));
@@ -139,26 +177,27 @@ impl Annotations {
     async fn try_change(
         &self,
         id: &ObjectId,
-        key: &str,
-        change: impl Fn(Option<&str>) -> Result<Option<String>, String>,
-    ) -> Result<Result<(Option<String>, Option<String>), String>, kube::Error> {
+        change: impl Fn(&dyn Fn(&str) -> Option<String>) -> Result<BTreeMap<String, Option<String>>, String>,
+    ) -> Result<Result<(), String>, kube::Error> {
         let path = self.resource.path(self.version, Some(&id.namespace));
         let request = Request::new(&path).get(&id.name, &GetParams::default());
         let object: Value = self.client.request(request.map_err(kube::Error::BuildRequest)?).await?;
         let annotations = object.pointer("/metadata/annotations");
-        let before = annotations.and_then(|all| all.get(key)).and_then(Value::as_str).map(str::to_owned);
-        let after = match change(before.as_deref()) {
+        let before = |key: &str| annotations?.get(key)?.as_str().map(str::to_owned);
+        let mut after = match change(&before) {
             Ok(after) => after,
             Err(why) => return Ok(Err(why)),
         };
-        if after != before {
+        after.retain(|key, value| before(key) != *value);
+        if !after.is_empty() {
             // On top of exactly what was read.
             let version = &object["metadata"]["resourceVersion"];
-            let body = json!({ "metadata": { "resourceVersion": version, "annotations": { key: after } } });
-            let params = PatchParams { field_manager: Some(WRITER.to_owned()), ..PatchParams::default() };
+            let body = json!({ "metadata": { "resourceVersion": version, "annotations": after } });
+            let params =
+                PatchParams { field_manager: Some(self.writer.to_owned()), ..PatchParams::default() };
             let request = Request::new(&path).patch(&id.name, &params, &Patch::Merge(body));
             self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
         }
-        Ok(Ok((before, after)))
+        Ok(Ok(()))
     }
 }

@@ -40,16 +40,19 @@ pub enum ConditionType {
     Observed,
     /// Somebody has stopped mirrors of a VirtualService, and every proxy has taken it; there is none before that.
     Stopped,
+    /// Mirrors of a VirtualService were stopped by their limits; there is none without limits.
+    Aborted,
 }
 
 impl ConditionType {
     /// Every one, in the order in which they are listed.
-    pub const ALL: [ConditionType; 5] = [
+    pub const ALL: [ConditionType; 6] = [
         ConditionType::Accepted,
         ConditionType::Programmed,
         ConditionType::MirrorsReady,
         ConditionType::Observed,
         ConditionType::Stopped,
+        ConditionType::Aborted,
     ];
 
     /// The `type` of the condition.
@@ -60,6 +63,7 @@ impl ConditionType {
             ConditionType::MirrorsReady => "MirrorsReady",
             ConditionType::Observed => "Observed",
             ConditionType::Stopped => "Stopped",
+            ConditionType::Aborted => "Aborted",
         }
     }
 }
@@ -145,6 +149,16 @@ reasons! {
     STOPPING = Stopped False "Stopping";
     /// None is any longer.
     RESUMED = Stopped False "Resumed";
+    /// The target answered too much with 5xx.
+    SHADOW_ERRORS = Aborted True "ShadowErrors";
+    /// Too many copies were lost.
+    COPIES_LOST = Aborted True "CopiesLost";
+    /// The rule's own requests failed more than without copies.
+    PRIMARY_ERRORS = Aborted True "PrimaryErrors";
+    /// They took longer than without copies.
+    PRIMARY_LATENCY = Aborted True "PrimaryLatency";
+    /// No limit has been crossed, or whoever it stopped goes on.
+    WITHIN_LIMITS = Aborted False "WithinLimits";
 }
 
 impl Reason {
@@ -184,6 +198,8 @@ impl EventReason {
     pub(crate) const STOPPING: Self = EventReason { warning: false, word: "Stopping" };
     /// Every proxy has taken that.
     pub(crate) const STOPPED: Self = EventReason { warning: false, word: "Stopped" };
+    /// Mirrors stopped by themselves.
+    pub(crate) const ABORTED: Self = EventReason { warning: true, word: "Aborted" };
     /// They go on.
     pub(crate) const RESUMED: Self = EventReason { warning: false, word: "Resumed" };
 
@@ -209,6 +225,7 @@ impl EventReason {
             (ConditionType::Stopped, _) if why == Some(now.word) || now.holds == Truth::True => None,
             (ConditionType::Stopped, _) if now == Reason::STOPPING => Some(Self::STOPPING),
             (ConditionType::Stopped, _) => Some(Self::RESUMED),
+            (ConditionType::Aborted, Truth::True) if !held => Some(Self::ABORTED),
             (ConditionType::Observed, Truth::False) if !failed => Some(Self::NOT_COPIED),
             (ConditionType::Observed, Truth::True) if failed => Some(Self::COPYING),
             _ => None,
@@ -269,6 +286,7 @@ mod tests {
             EventReason::STOPPING,
             EventReason::STOPPED,
             EventReason::RESUMED,
+            EventReason::ABORTED,
         ];
         let declared: Vec<_> = all.iter().map(|it| format!("{} {}", it.severity(), it.word)).collect();
         assert_eq!(shown.collect::<Vec<_>>(), declared);
@@ -323,6 +341,10 @@ mod tests {
             ("True/Stopped", Reason::RESUMED, "Normal Resumed"),
             ("False/Resumed", Reason::RESUMED, ""),
             ("False/Resumed", Reason::STOPPED, "Normal Stopped"),
+            ("", Reason::WITHIN_LIMITS, ""),
+            ("False/WithinLimits", Reason::COPIES_LOST, "Warning Aborted"),
+            ("True/CopiesLost", Reason::SHADOW_ERRORS, ""),
+            ("True/CopiesLost", Reason::WITHIN_LIMITS, ""),
         ] {
             let said = EventReason::of(before.split_once('/'), now);
             let said = said.map_or_else(String::new, |it| format!("{} {}", it.severity(), it.word));

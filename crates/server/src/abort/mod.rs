@@ -1,0 +1,84 @@
+//! Mirrors that stop by themselves when a limit of theirs is crossed.
+//!
+//! Each replica judges by what its own proxies count. What it decides holds at once, by annotations that it gives the object in
+//! memory; where the object is the cluster's the same is then written there, for everybody and for good. In a folder nothing is
+//! written.
+//!
+//! Start reading at: `judge.rs` (what is too much), then `watch.rs` (of what time), then [`follow`].
+
+mod judge;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+use umbra_ir::{Aborted, Kind, RuntimeKey};
+use umbra_istio::{ABORTED, STOP, Stop, record_abort};
+use umbra_source::kubernetes::{AnnotateError, ApiServer};
+
+use crate::engine_task::EngineHandle;
+use crate::observe::Observed;
+use watch::{Stopped, Watch};
+
+/// How often it is judged. Proxies tell every five seconds, each at a time of its own.
+const PACE: Duration = Duration::from_secs(1);
+/// How long it is waited before what could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Judges for ever. Where objects are the API server's, that is `server`.
+pub(crate) async fn follow(engine: EngineHandle, observed: Observed, server: Option<ApiServer>) {
+    let mut watch = Watch::default();
+    let mut unwritten: BTreeMap<RuntimeKey, Stopped> = BTreeMap::new();
+    let mut again = Instant::now();
+    loop {
+        tokio::time::sleep(PACE).await;
+        observed.refresh().await;
+        for stopped in watch.step(observed.watched(), Instant::now()) {
+            let Stopped { object, key, why } = &stopped;
+            warn!(%object, mirror = %key, limit = why.reason.limit_name(), why = why.words, "a mirror stops by itself");
+            let (key, at) = (key.clone(), Timestamp::now());
+            let why = Aborted { words: format!("{:.0}: {}", at, why.words), ..why.clone() };
+            let (mirror, words) = (key.clone(), why.clone());
+            engine.annotate(object.clone(), move |before| annotations(&mirror, &words, before)).await;
+            let of_cluster = engine.published().cluster.get(object).is_some_and(|known| !known.in_file);
+            match of_cluster && server.is_some() {
+                true => drop(unwritten.insert(key, Stopped { why, ..stopped })),
+                false => info!(object = %object, "kept in memory: there is no API server to write it to"),
+            }
+            again = Instant::now();
+        }
+        let Some(server) = server.as_ref().filter(|_| !unwritten.is_empty() && Instant::now() >= again)
+        else {
+            continue;
+        };
+        for stopped in unwritten.values().cloned().collect::<Vec<_>>() {
+            match write(server, &stopped).await {
+                Ok(()) | Err(AnnotateError::NoObject(_)) => drop(unwritten.remove(&stopped.key)),
+                Err(error) => {
+                    warn!(object = %stopped.object, %error, "a stop is kept in memory until it can be written");
+                }
+            }
+        }
+        again = Instant::now() + AGAIN;
+    }
+}
+
+async fn write(server: &ApiServer, stopped: &Stopped) -> Result<(), AnnotateError> {
+    let Stopped { object, key, why } = stopped;
+    let all = server.own_annotations(Kind::VirtualService).await?;
+    all.change_all(object, |before| Ok(annotations(key, why, before))).await
+}
+
+/// What becomes of the two annotations by the stop of a mirror.
+fn annotations(
+    key: &RuntimeKey,
+    why: &Aborted,
+    before: &dyn Fn(&str) -> Option<String>,
+) -> BTreeMap<String, Option<String>> {
+    let stop = before(STOP);
+    let stop = Stop::parse(stop.as_deref()).and(&[key.as_str()]);
+    let record = record_abort(before(ABORTED).as_deref(), key, why);
+    BTreeMap::from([(STOP.to_owned(), Some(stop)), (ABORTED.to_owned(), Some(record))])
+}

@@ -1,0 +1,110 @@
+use umbra_ir::{AbortLimit, AbortReason, Kind};
+
+use super::*;
+use crate::observe::{Copies, Times};
+
+/// Mirrors, and a clock that goes as it is told.
+struct Stage {
+    watch: Watch,
+    now: Instant,
+    seen: Seen,
+}
+
+impl Stage {
+    fn new(reason: AbortReason, percent: u32, window: u64) -> Self {
+        let mut limits = AbortLimits::default();
+        let window = Duration::from_secs(window);
+        limits.set(reason, AbortLimit { most: percent * 10_000, window, sample: 100 });
+        let seen = Seen {
+            object: ObjectId::new(Kind::VirtualService, "shop", "web"),
+            key: RuntimeKey::new("mirror/shop/web/r/|v2|web"),
+            limits,
+            share: 1_000_000,
+            copying: true,
+            counts: Counts::default(),
+        };
+        Stage { watch: Watch::default(), now: Instant::now(), seen }
+    }
+
+    fn share(&mut self, share: u32) {
+        (self.seen.share, self.seen.copying) = (share, share > 0);
+    }
+
+    /// So many seconds of ten requests each, of which so many are answered 5xx, and as many copies. The second at which a limit
+    /// was crossed.
+    fn run(&mut self, seconds: u64, errors: u64, copy_errors: u64) -> Option<u64> {
+        for second in 1..=seconds {
+            self.now += Duration::from_secs(1);
+            let mut times = Times { sum: 80.0, ..Times::default() };
+            times.counts[3] = 10;
+            let classes = |bad: u64| [0, 10 - bad, 0, 0, bad];
+            self.seen.counts.primaries.add(&Primaries { completed: 10, classes: classes(errors), times });
+            if self.seen.copying {
+                let copies = Copies { begun: 10, classes: classes(copy_errors), ..Copies::default() };
+                self.seen.counts.copies.add(&copies);
+            }
+            if !self.watch.step(vec![self.seen.clone()], self.now).is_empty() {
+                return Some(second);
+            }
+        }
+        None
+    }
+}
+
+#[test]
+fn a_window_forgets_what_was_good() {
+    let mut stage = Stage::new(AbortReason::ShadowErrors, 50, 20);
+    assert_eq!(stage.run(600, 0, 0), None);
+    // Of the last twenty seconds more than half are bad, or of one more that the window looks too far.
+    let noticed = stage.run(60, 0, 10).expect("it stops");
+    assert!((11..=12).contains(&noticed), "{noticed}");
+    assert!(stage.watch.0.values().all(|kept| kept.samples.len() <= 130));
+}
+
+#[test]
+fn a_sample_that_is_too_small_says_nothing() {
+    let mut stage = Stage::new(AbortReason::ShadowErrors, 5, 30);
+    // A hundred answers; the first second is where it began.
+    assert_eq!(stage.run(60, 0, 10), Some(11));
+}
+
+#[test]
+fn what_is_of_the_time_before_a_change_does_not_count() {
+    let mut stage = Stage::new(AbortReason::ShadowErrors, 50, 30);
+    assert_eq!(stage.run(9, 0, 10), None);
+    stage.share(10_000);
+    // Six seconds for what is on its way, and then all of the sample anew.
+    assert_eq!(stage.run(60, 0, 10), Some(17));
+    // Stopped, it is left alone; resumed, it is judged by what comes then.
+    stage.share(0);
+    assert_eq!(stage.run(60, 0, 10), None);
+    stage.share(1_000_000);
+    assert_eq!(stage.run(60, 0, 0), None);
+}
+
+#[test]
+fn production_is_judged_where_it_was_seen_without_copies() {
+    let mut stage = Stage::new(AbortReason::PrimaryErrors, 5, 30);
+    assert_eq!(stage.run(120, 5, 0), None, "there is nothing to compare with");
+    stage.share(0);
+    assert_eq!(stage.run(60, 0, 0), None);
+    stage.share(1_000_000);
+    assert_eq!(stage.run(60, 0, 0), None);
+    assert!(stage.run(60, 5, 0).is_some_and(|second| second <= 10));
+    // As bad without copies: it is not their doing.
+    let mut stage = Stage::new(AbortReason::PrimaryErrors, 5, 30);
+    stage.share(0);
+    assert_eq!(stage.run(60, 5, 0), None);
+    stage.share(1_000_000);
+    assert_eq!(stage.run(120, 5, 0), None);
+}
+
+#[test]
+fn a_rule_that_begins_anew_is_judged_anew() {
+    let mut stage = Stage::new(AbortReason::ShadowErrors, 50, 30);
+    assert_eq!(stage.run(9, 0, 10), None);
+    stage.seen.counts = Counts::default();
+    assert_eq!(stage.run(60, 0, 0), None);
+    assert_eq!(stage.watch.step(Vec::new(), stage.now), Vec::new());
+    assert!(stage.watch.0.is_empty());
+}
