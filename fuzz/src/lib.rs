@@ -44,6 +44,7 @@ pub fn documents(data: &[u8]) {
             takes_hosts: false,
             edits_copies: true,
             may_have_keys: true,
+            http10: false,
         };
         engine.connect(ProxyId(id), node, id == 1);
     }

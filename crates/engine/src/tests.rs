@@ -74,6 +74,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         takes_hosts: false,
         edits_copies: true,
         may_have_keys: true,
+        http10: false,
     }
 }
 

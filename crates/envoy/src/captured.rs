@@ -82,7 +82,7 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
         }
     }
     if let Some(routes) = &listener.routes {
-        let old = settings.http10.as_ref().map(|_| HTTP_10);
+        let old = (settings.http10.is_some() || listener.http10).then_some(HTTP_10);
         let http = FilterChainMatch {
             application_protocols: HTTP.into_iter().chain(old).map(str::to_owned).collect(),
             transport_protocol: "raw_buffer".to_owned(),
@@ -94,6 +94,7 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
             port: listener.port,
             route_config: routes.clone(),
             trusted_proxies: 0,
+            http10: listener.http10,
         };
         let manager = connection_manager(&manager, name, settings);
         chains.push(chain(Some(http), filter("envoy.filters.network.http_connection_manager", &manager)));

@@ -69,6 +69,7 @@ fn http(
         port: listener.port,
         route_config: table.clone(),
         trusted_proxies: listener.trusted_proxies,
+        http10: listener.http10,
     };
     let mut manager = connection_manager(&as_listener, name, settings);
     if chain.tls.as_ref().is_some_and(|end| end.client != ClientCertificate::None) {

@@ -44,6 +44,9 @@ pub(crate) fn connection_manager(
     settings: &Settings,
 ) -> HttpConnectionManager {
     let paths = settings.path_normalization;
+    // The host of requests in HTTP/1.0 that name none, if such are served.
+    let old_host = settings.http10.as_ref().map(|http10| &*http10.default_host);
+    let old_host = old_host.or(listener.http10.then_some(""));
     let routes = Rds {
         config_source: Some(ads(Duration::ZERO)),
         route_config_name: listener.route_config.to_string(),
@@ -63,9 +66,9 @@ pub(crate) fn connection_manager(
             PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes
         ),
         path_with_escaped_slashes_action: escaped_slashes(paths).into(),
-        http_protocol_options: settings.http10.as_ref().map(|http10| Http1ProtocolOptions {
+        http_protocol_options: old_host.map(|host| Http1ProtocolOptions {
             accept_http_10: true,
-            default_host_for_http_10: http10.default_host.to_string(),
+            default_host_for_http_10: host.to_owned(),
             ..Default::default()
         }),
         // Streams may be idle for as long as both ends like.

@@ -109,6 +109,8 @@ pub struct CapturedListener {
     pub entrance: bool,
     /// An unspecified address means those of IPv6 too.
     pub ipv6: bool,
+    /// HTTP/1.0 counts as HTTP, whatever the settings say.
+    pub http10: bool,
     /// The route configuration for what turns out to be HTTP.
     pub routes: Option<Arc<str>>,
     /// Connections that are told from all others, by the server name that their client sends or by the address that they

@@ -181,6 +181,8 @@ pub struct GatewayListener {
     pub port: PortNumber,
     /// How many proxies before it are believed about where requests come from and how.
     pub trusted_proxies: u32,
+    /// Clients that speak HTTP/1.0 are served, whatever the settings say.
+    pub http10: bool,
     /// What becomes of connections. No two admit the same ones.
     pub chains: Vec<Chain>,
 }

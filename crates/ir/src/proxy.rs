@@ -64,6 +64,8 @@ pub struct ProxyNode {
     pub edits_copies: bool,
     /// It has proven who it is, or sits on the same machine: private keys may be sent to it.
     pub may_have_keys: bool,
+    /// `HTTP10: "1"`: clients that speak HTTP/1.0 are served.
+    pub http10: bool,
 }
 
 /// What of a Pod changes what the proxy in it gets.
@@ -96,6 +98,8 @@ pub struct ProxyClass {
     pub trusted_proxies: u32,
     /// How it comes by the application's connections; [`Interception::None`] at a gateway.
     pub interception: Interception,
+    /// Clients that speak HTTP/1.0 are served, whatever the settings say.
+    pub http10: bool,
     /// How virtual hosts reach it.
     pub route_tables: RouteTables,
     /// Its Envoy can make a copy another request than the one that it copies, or nobody asks for that.
@@ -164,4 +168,6 @@ pub struct Listener {
     pub route_config: Arc<str>,
     /// How many proxies before it are believed about where requests come from and how.
     pub trusted_proxies: u32,
+    /// Clients that speak HTTP/1.0 are served, whatever the settings say.
+    pub http10: bool,
 }

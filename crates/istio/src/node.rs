@@ -89,6 +89,7 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         takes_hosts: false,
         edits_copies: false,
         may_have_keys: false,
+        http10: text("HTTP10")? == Some("1"),
         trusted_proxies: metadata
             .pointer("/PROXY_CONFIG/gatewayTopology/numTrustedProxies")
             .and_then(Value::as_u64)

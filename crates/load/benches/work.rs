@@ -48,6 +48,7 @@ fn engine() -> Engine {
         takes_hosts: false,
         edits_copies: true,
         may_have_keys: false,
+        http10: false,
     };
     engine.connect(ProxyId(1), node, RuntimeForms::of_digits(2));
     engine.settle();

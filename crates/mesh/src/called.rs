@@ -42,8 +42,14 @@ pub(crate) fn bind_called_ports(
             Arc::make_mut(table).listener = None;
         }
         let rules: BTreeSet<_> = chains.iter().filter_map(|chain| chain.rule.clone()).collect();
-        let listener =
-            GatewayListener { kind: ProxyKind::Sidecar, address, port, trusted_proxies: 0, chains };
+        let listener = GatewayListener {
+            kind: ProxyKind::Sidecar,
+            address,
+            port,
+            trusted_proxies: 0,
+            http10: false,
+            chains,
+        };
         ports.push(GatewayPort {
             listener: Arc::new(listener),
             gateways: BTreeSet::new(),

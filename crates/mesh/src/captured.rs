@@ -111,6 +111,7 @@ impl Builder {
                 port,
                 entrance: false,
                 ipv6: self.ipv6,
+                http10: false,
                 routes: None,
                 chains: Vec::new(),
                 rest: rest.shared,

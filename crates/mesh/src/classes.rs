@@ -55,6 +55,7 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
         labels: Arc::new(own.into_iter().filter(|label| mentioned.contains(label)).collect()),
         rtds,
         may_have_keys: node.may_have_keys && node.kind == ProxyKind::Router,
+        http10: node.http10,
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,
         trusted_proxies,
         interception: node.interception,

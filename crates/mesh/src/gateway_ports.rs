@@ -201,6 +201,7 @@ impl Builder {
         }
         let listener = GatewayListener {
             kind: ProxyKind::Router,
+            http10: false,
             address: bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             port,
             trusted_proxies: class.trusted_proxies,

@@ -37,6 +37,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             ports.extend(client.port(port, bind, &opened, &plain));
         }
         let listener = only_http.then(|| Listener {
+            http10: false,
             kind: ProxyKind::Router,
             address: bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             port,

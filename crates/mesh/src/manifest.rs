@@ -69,6 +69,10 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
         if class.route_tables == RouteTables::Hosts {
             captured = Arc::new(captured.iter().cloned().map(with_hosts).collect());
         }
+        if class.http10 {
+            let with = |listener: CapturedListener| CapturedListener { http10: true, ..listener };
+            captured = Arc::new(captured.iter().cloned().map(with).collect());
+        }
         clusters.extend(captured.iter().flat_map(CapturedListener::clusters).cloned());
         built_in = &BuiltInCluster::ALL;
     }

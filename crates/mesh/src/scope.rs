@@ -14,10 +14,13 @@ use crate::view::{Index, View};
 
 /// The listeners and tables of a class.
 pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
-    let plain = match class.kind {
+    let mut plain = match class.kind {
         ProxyKind::Sidecar => bind_sidecar_scope(view, class),
         ProxyKind::Router => bind_gateway_scope(view, class),
     };
+    if class.http10 {
+        with_http10(&mut plain);
+    }
     let rules: BTreeSet<&ObjectId> = plain.sources().filter_map(RouteSource::rules).collect();
     let delegates =
         rules.into_iter().filter_map(|id| Some((id.clone(), view.rule_head(id)?.delegates.clone())));
@@ -31,6 +34,18 @@ pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         RouteTables::Hosts => plain.ports.into_iter().map(port_with_hosts).collect(),
     };
     Scope { tables, ports, delegates }
+}
+
+/// The same listeners, for clients that speak HTTP/1.0 too.
+fn with_http10(scope: &mut Scope) {
+    for table in scope.tables.values_mut() {
+        if let Some(listener) = &mut Arc::make_mut(table).listener {
+            listener.http10 = true;
+        }
+    }
+    for port in &mut scope.ports {
+        Arc::make_mut(&mut port.listener).http10 = true;
+    }
 }
 
 /// The same port, of tables whose virtual hosts are resources of their own.

@@ -48,6 +48,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
                 continue;
             }
             let own = captured.is_none().then(|| Listener {
+                http10: false,
                 kind: ProxyKind::Sidecar,
                 address: listener.port.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 port,

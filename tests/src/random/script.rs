@@ -141,6 +141,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
         takes_hosts: t.one_in(2),
         edits_copies: !t.one_in(4),
         may_have_keys: true,
+        http10: t.one_in(6),
     }
 }
 
@@ -220,6 +221,7 @@ impl World {
                 takes_hosts: false,
                 edits_copies: true,
                 may_have_keys: true,
+                http10: false,
             };
             world.apply(&Op::Connect(id, node, rtds));
         }

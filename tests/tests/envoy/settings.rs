@@ -323,6 +323,30 @@ fn clients_that_speak_http_10() {
     });
 }
 
+/// One proxy's own metadata ask for what the setting gives to all (`PILOT_HTTP10` of Istio's).
+#[test]
+fn a_proxy_may_ask_for_http_10_itself() {
+    isolated(async {
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        for (asks, want) in [(None, "426"), (Some("1"), "200"), (Some("0"), "426")] {
+            let mut world = World::new();
+            world.start_echo("v1", "127.0.1.1:8080");
+            world.write("web.yaml", &umbra_tests::manifests::web());
+            world.write("rules.yaml", &rule);
+            world.start_umbra().await;
+            let plain = umbra_testkit::umbra::bootstrap("sidecar/default/app=client", world.umbra().xds());
+            let mut bootstrap: serde_json::Value =
+                serde_saphyr::from_str(&plain.expect("a bootstrap")).expect("YAML");
+            if let Some(asks) = asks {
+                bootstrap["node"]["metadata"]["HTTP10"] = asks.into();
+            }
+            world.start_envoy("client", &bootstrap.to_string()).await;
+            world.wait_status(WEB, &get(), 200).await;
+            assert_eq!(ask_http_10(&world, "Host: web\r\n").await, want, "{asks:?}");
+        }
+    });
+}
+
 #[test]
 fn paths_are_normalized_before_rules_see_them() {
     let http = "- match: [{uri: {prefix: /admin/x}}]

@@ -56,7 +56,7 @@ impl Case {
 }
 
 impl Proxy {
-    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with hosts][ of 1.35][ without rtds]`.
+    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with hosts][ with http10][ of 1.35][ without rtds]`.
     fn parse(text: &str) -> Result<Proxy> {
         let (address, rtds) = match text.trim().strip_suffix(" without rtds") {
             Some(address) => (address, false),
@@ -67,6 +67,10 @@ impl Proxy {
             None => (address, true),
         };
         let (address, takes_hosts) = match address.strip_suffix(" with hosts") {
+            Some(address) => (address, true),
+            None => (address, false),
+        };
+        let (address, http10) = match address.strip_suffix(" with http10") {
             Some(address) => (address, true),
             None => (address, false),
         };
@@ -94,6 +98,7 @@ impl Proxy {
             takes_hosts,
             edits_copies,
             may_have_keys: true,
+            http10,
         };
         Ok(Proxy { node, rtds })
     }
@@ -113,6 +118,9 @@ impl fmt::Display for Proxy {
             Interception::None => {}
             Interception::Redirect { ipv6: false } => f.write_str(" captured")?,
             Interception::Redirect { ipv6: true } => f.write_str(" captured with ipv6")?,
+        }
+        if self.node.http10 {
+            f.write_str(" with http10")?;
         }
         if self.node.takes_hosts {
             f.write_str(" with hosts")?;

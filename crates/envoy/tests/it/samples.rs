@@ -153,6 +153,7 @@ pub(crate) fn listener(kind: ProxyKind, address: &str, number: u16, route_config
         port: port(number),
         route_config: route_config.into(),
         trusted_proxies: 0,
+        http10: false,
     }
 }
 

@@ -161,6 +161,7 @@ fn more_specific(
     let (other, first) = all.next()?;
     let more = match all.count() {
         0 => String::new(),
+        1 => "; so does another".to_owned(),
         more => format!("; so do {more} others"),
     };
     let at = match gateway {

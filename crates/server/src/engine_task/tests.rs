@@ -14,6 +14,7 @@ fn node() -> ProxyNode {
         takes_hosts: false,
         edits_copies: true,
         may_have_keys: false,
+        http10: false,
         locality: None,
     }
 }

@@ -143,6 +143,7 @@ impl Stage {
             takes_hosts: false,
             edits_copies: true,
             may_have_keys: false,
+            http10: false,
         };
         let id = engine.next_id();
         let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());
