@@ -39,6 +39,8 @@ pub enum Expect {
     InStep(u64),
     /// Each of these.
     Parts(Vec<Part>),
+    /// Whatever it takes of these types: the last of it counts (see [`crate::fleet::Fleet::last`]).
+    Last(&'static [Kind]),
     /// Endpoints with a number each, and when each was written; each proxy tells how late it took them.
     Markers,
 }

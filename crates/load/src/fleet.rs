@@ -224,6 +224,19 @@ impl Fleet {
         Ok(self.shared.borrow().slots.iter().filter_map(|slot| slot.done).collect())
     }
 
+    /// When each proxy took the last of what [`Expect::Last`] is about.
+    ///
+    /// # Errors
+    /// One has taken none of it.
+    pub fn last(&self) -> Result<Vec<Instant>> {
+        let shared = self.shared.borrow();
+        let mut waited = shared.slots.iter().filter(|slot| slot.waited);
+        waited.try_fold(Vec::new(), |mut all, slot| {
+            all.push(slot.done.context("a proxy was told nothing")?);
+            Ok(all)
+        })
+    }
+
     /// Waits until every proxy has every numbered change; how late each was.
     ///
     /// # Errors
@@ -373,11 +386,17 @@ impl Member {
             shared.counts.bytes[kind as usize] += bytes as u64;
         }
         let slot = &mut shared.slots[self.index];
+        if let Expect::Last(kinds) = shared.expect {
+            if step.acked.iter().any(|taken| kinds.contains(&taken.kind)) {
+                slot.done = Some(now);
+            }
+            return;
+        }
         if !slot.waited || slot.done.is_some() {
             return;
         }
         let done = match &shared.expect {
-            Expect::Nothing => false,
+            Expect::Nothing | Expect::Last(_) => false,
             Expect::InStep(newest) => epoch >= *newest && self.proxy.borrow().in_step(),
             Expect::Parts(parts) => {
                 slot.seen |= seen(parts, step, &shared.book);

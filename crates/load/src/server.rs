@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -100,15 +100,30 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> Result<String> {
+        self.ask(Request::get(path), String::new()).await
+    }
+
+    /// What `POST path` of the admin port answers to JSON.
+    ///
+    /// # Errors
+    /// When it does not answer, or with no success.
+    pub async fn post(&self, path: &str, body: String) -> Result<String> {
+        self.ask(Request::post(path).header("content-type", "application/json"), body).await
+    }
+
+    async fn ask(&self, request: http::request::Builder, body: String) -> Result<String> {
         let io = TokioIo::new(TcpStream::connect(self.admin).await?);
         let (mut sender, connection) = http1::handshake(io).await?;
         let connection = tokio::task::spawn_local(connection);
-        let request = Request::get(path).header("host", "umbra").body(Empty::<Bytes>::new())?;
+        let request = request.header("host", "umbra").body(Full::new(Bytes::from(body)))?;
+        let path = request.uri().to_string();
         let response = sender.send_request(request).await?;
-        ensure!(response.status().is_success(), "{path}: {}", response.status());
+        let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         connection.abort();
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        let text = String::from_utf8_lossy(&body).into_owned();
+        ensure!(status.is_success(), "{path}: {status} {text}");
+        Ok(text)
     }
 
     /// Its metrics by name and labels.

@@ -60,7 +60,7 @@ impl Counted {
 
 /// What is answered together, and so how much is said, is a matter of time.
 fn is_counted(row: &Row) -> bool {
-    !row.event.contains("churn")
+    !row.event.contains("churn") && !row.event.starts_with("all mirrors")
 }
 
 pub(super) fn write(file: &Path, report: &Report) -> Result<()> {

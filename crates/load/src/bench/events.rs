@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::MissedTickBehavior;
 
 use super::{Bench, LOST};
@@ -25,6 +25,9 @@ impl Bench {
         for round in 0..self.plan.repeats {
             if wanted("percentage") && self.plan.size.mirrors > 0 {
                 self.percentage(round).await?;
+            }
+            if wanted("stop") && self.plan.size.mirrors > 0 && !self.plan.size.private {
+                self.stop().await?;
             }
             if wanted("endpoint") {
                 self.endpoint(round).await?;
@@ -60,6 +63,23 @@ impl Bench {
         self.expect(0, vec![Part::Any(&[Kind::Rtds])]);
         let start = self.world.mirror(0, Some(20 + round as u32))?;
         self.note("percentage", before, start).await
+    }
+
+    /// Somebody stops everything, and lets it go on: from the question to the ACK of the last layer that each proxy is told.
+    async fn stop(&mut self) -> Result<()> {
+        for (verb, name) in [("stop", "all mirrors stopped"), ("resume", "all mirrors resumed")] {
+            let before = self.before().await?;
+            self.fleet.expect(Expect::Last(&[Kind::Rtds]));
+            let start = Instant::now();
+            let order = serde_json::json!({ "all": true, "wait": "30s" }).to_string();
+            let told = self.server.post(&format!("/v1/{verb}"), order).await?;
+            let told: serde_json::Value = serde_json::from_str(&told)?;
+            ensure!(told["done"] == true, "{name}: {told}");
+            let last = self.fleet.last()?.into_iter();
+            let times = last.map(|at| at.saturating_duration_since(start)).collect();
+            self.finish(name, before, times, self.fleet.size()).await?;
+        }
+        Ok(())
     }
 
     async fn endpoint(&mut self, round: usize) -> Result<()> {

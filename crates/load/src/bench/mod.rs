@@ -84,7 +84,7 @@ pub struct BenchArgs {
     /// How often each single change is made; the table has the middle and the worst
     #[arg(long)]
     pub repeats: Option<usize>,
-    /// Only changes whose name contains one of these: cold, restart, percentage, mirror, weights, service, endpoint, churn
+    /// Only changes whose name contains one of these: cold, restart, percentage, stop, mirror, weights, service, endpoint, churn
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub only: Vec<String>,
     /// The umbra to measure; unless told otherwise the one beside this program
