@@ -1,7 +1,7 @@
 # The only command surface: `make` or `make help` says what there is.
 #
 # CARGO_TARGET_DIR and UMBRA_ENVOY are honoured. REQUIRE_ENVOY=1 makes a missing Envoy an error instead of a
-# SKIPPED line, REQUIRE_APISERVER=1 a missing Kubernetes control plane; .ci/run sets both (the second where Go is).
+# SKIPPED line, REQUIRE_APISERVER=1 a missing Kubernetes control plane, REQUIRE_BROWSER=1 a missing Chromium; .ci/run sets both (the second where Go is).
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test explain attack kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test explain attack pictures kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -65,6 +65,13 @@ attack: static ## Clients that mean harm, one after the other, against a release
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes
+
+# How long there is traffic before them.
+MINUTES ?= 10
+
+pictures: tools build ## Take the pictures of docs/dashboard.md anew, after MINUTES=10 of traffic; needs a Chromium
+	UMBRA_PICTURES=docs/pictures UMBRA_PICTURE_MINUTES=$(MINUTES) REQUIRE_BROWSER=1 REQUIRE_ENVOY=1 UMBRA_BIN=$(TARGET)/debug/umbra \
+	  $(CARGO) test --package umbra-tests --test browser pictures:: -- --nocapture
 
 # How many batches `make hosts` tries on each Envoy.
 BATCHES ?= 2500

@@ -12,7 +12,8 @@ use tonic::{Code, Status};
 use umbra_ir::{ObjectId, RuntimeKey};
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 use umbra_proto::umbra::v1::{
-    FindProxiesRequest, ListMirrorsRequest, ListObjectsRequest, ListObjectsResponse, Mirror, PodReference,
+    FindProxiesRequest, History, ListHistoryRequest, ListMirrorsRequest, ListObjectsRequest,
+    ListObjectsResponse, Minute, Mirror, PodReference,
 };
 
 use crate::channel::{self, Secure};
@@ -113,6 +114,28 @@ impl Peers {
         }
         // What this replica does not have is old, or not to be judged yet.
         own.into_iter().filter_map(|mirror| all.remove(&mirror.id)).collect()
+    }
+
+    /// What the proxies of all replicas that answer counted of mirrors in the last hour, by runtime key.
+    pub(crate) async fn histories(&self) -> BTreeMap<String, Vec<Minute>> {
+        let (addresses, _) = self.addresses().await;
+        let others = join_all(addresses.iter().map(|address| self.ask_for_histories(*address)));
+        let (own, others) = tokio::join!(mirrors::histories(&self.live, &self.observed, ""), others);
+        let mut answers: BTreeMap<String, Vec<History>> = others.into_iter().flatten().collect();
+        answers.insert(self.identity.id.clone(), own);
+        let mut all: BTreeMap<String, Vec<Minute>> = BTreeMap::new();
+        for History { runtime_key, minutes } in answers.into_values().flatten() {
+            mirrors::add_history(all.entry(runtime_key).or_default(), minutes);
+        }
+        all
+    }
+
+    /// The id of the replica at an address, and its histories.
+    async fn ask_for_histories(&self, address: SocketAddr) -> Result<(String, Vec<History>), Status> {
+        let mut client = self.client(address)?;
+        let asked = client.list_history(ListHistoryRequest::default());
+        let answer = tokio::time::timeout(ANSWER, asked).await.map_err(late)??.into_inner();
+        Ok((answer.replica.unwrap_or_default().id, answer.mirrors))
     }
 
     /// Whether the settings say that nothing is to be counted.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -38,8 +39,10 @@ use crate::reload;
 use crate::replica;
 use crate::sources::{self, Sources, Started};
 use crate::status;
+use crate::stop::Stops;
 use crate::supervise::{Fault, Vital};
 use crate::tls::{CertificateSource, Identity, TlsOptions};
+use crate::ui;
 use crate::whereabouts;
 
 /// Connections that wait to be accepted, as far as the system lets them.
@@ -178,6 +181,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let xds_tls = tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let api = api_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let Started { updates, health, cluster, work } = sources.start().await?;
+    let server = cluster.as_ref().map(|(server, _)| server.clone());
     let metrics = Arc::new(Metrics::new(&setup.lost));
     let settings = setup.config.settings.clone();
     let pods_as_endpoints = sources.pods_as_endpoints();
@@ -301,7 +305,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some((listener, identity)) = tls {
         proxies_on(XDS_TLS, listener, Some(identity), gate);
     }
-    let asked = Api::new(engine.clone(), proxies.clone(), live, peers, observed.clone(), shutdown.clone());
+    let stops = Stops::new(server, engine.clone(), peers.clone());
+    let asked =
+        Api::new(engine.clone(), proxies.clone(), live, peers, observed.clone(), stops, shutdown.clone());
     let views = Admin {
         engine: engine.clone(),
         proxies,
@@ -333,12 +339,18 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         });
     };
     let from_here = admin.ip().is_loopback();
-    people_on(ADMIN, admin_listener, views.clone().router(asked.clone(), from_here), None);
+    people_on(ADMIN, admin_listener, views.clone().router(asked.clone().reached(from_here), from_here), None);
     if let Some(listener) = probe_listener {
         people_on(PROBE, listener, views.probe_router(), None);
     }
     if let Some(listener) = api_listener {
-        people_on(API, listener, asked.asking(callers).router(), certificate);
+        let from_here = api.is_some_and(|api| api.ip().is_loopback());
+        let asked = asked.reached(from_here).asking(callers);
+        let pages = match options.api_dashboard.unwrap_or_default() {
+            true => ui::routes(asked.clone()),
+            false => Router::new(),
+        };
+        people_on(API, listener, asked.router(pages), certificate);
     }
     if let Some(fault) = setup.fault {
         fault.now.cancel();

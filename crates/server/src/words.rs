@@ -1,4 +1,4 @@
-//! What proxies say, as it may stand in a log, a status, an answer: one line, no longer than somebody reads.
+//! What proxies say, as it may stand in a log, a status, an answer: one line, no longer than somebody reads; and any text in a query.
 
 /// The most of it that is shown.
 const SHOWN: usize = 1000;
@@ -20,6 +20,14 @@ pub(crate) fn keep(words: &mut String) {
     }
 }
 
+/// A text as a value of a query.
+pub(crate) fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 fn cut(words: &str, most: usize) -> String {
     if words.len() <= most {
         return words.to_owned();
@@ -32,6 +40,13 @@ fn cut(words: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_queries() {
+        for (text, want) in [("a.b-1", "a.b-1"), ("k=v,l=/é", "k%3Dv%2Cl%3D%2F%C3%A9")] {
+            assert_eq!(escape(text), want);
+        }
+    }
 
     #[test]
     fn one_line_of_bounded_length() {

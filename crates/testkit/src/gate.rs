@@ -40,6 +40,18 @@ pub fn require_envoy() -> Option<PathBuf> {
     envoy
 }
 
+/// A browser that is driven without a screen (`UMBRA_BROWSER`, else a Chromium in PATH), or `None` after a loud line.
+///
+/// # Panics
+/// When there is none and `REQUIRE_BROWSER=1`.
+pub fn require_browser() -> Option<PathBuf> {
+    let browser = paths::browser();
+    if browser.is_none() {
+        skip("pages in a browser: no Chromium found; install one, or set UMBRA_BROWSER", "REQUIRE_BROWSER");
+    }
+    browser
+}
+
 /// Whether certificates can be made here; `false` comes after a loud line.
 ///
 /// # Panics

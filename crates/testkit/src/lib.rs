@@ -8,6 +8,7 @@
 //! where `REQUIRE_ENVOY=1` says that it must be there.
 //! *Start reading at*: [`world::World`], then [`isolate::isolated`].
 
+pub mod browser;
 pub mod capture;
 pub mod client;
 pub mod cluster;

@@ -29,6 +29,19 @@ pub fn envoy() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// The browser to test pages with: `UMBRA_BROWSER`, else the smallest Chromium in `PATH`. `None` when there is none.
+pub fn browser() -> Option<PathBuf> {
+    const NAMES: [&str; 4] = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
+    if let Some(path) = std::env::var_os("UMBRA_BROWSER") {
+        return Some(PathBuf::from(path)).filter(|path| path.is_file());
+    }
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    NAMES
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
 /// The `umbra` binary: `UMBRA_BIN`, else the one beside this program. Tests have it built by cargo first (a moment when
 /// nothing changed), so that they never run a binary that is older than the code.
 ///

@@ -160,6 +160,16 @@ impl Caller {
         ask
     }
 
+    /// What a stop over TLS comes to: the status and the body.
+    async fn stop(&self, api: SocketAddr, order: &Value) -> (u16, Value) {
+        let stream = TcpStream::connect(api).await.expect("umbra");
+        let name = ServerName::try_from("umbra.x.svc").expect("a name");
+        let stream = self.config(b"http/1.1").connect(name, stream).await.expect("TLS");
+        let body = order.to_string();
+        let more = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        ask(stream, ("POST", "/v1/stop"), self.token.as_deref(), (&more, &body)).await
+    }
+
     /// What the gate says over TLS: the status and the body.
     async fn gate(&self, api: SocketAddr, path: &str) -> (u16, Value) {
         let stream = TcpStream::connect(api).await.expect("umbra");
@@ -170,12 +180,23 @@ impl Caller {
 }
 
 async fn get(
-    mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
     path: &str,
     token: Option<&str>,
 ) -> (u16, Value) {
+    ask(stream, ("GET", path), token, ("", "")).await
+}
+
+/// A request with further headers and a body: the status and the answer.
+async fn ask(
+    mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    (method, path): (&str, &str),
+    token: Option<&str>,
+    (more, body): (&str, &str),
+) -> (u16, Value) {
     let header = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-    let ask = format!("GET {path} HTTP/1.1\r\nHost: umbra\r\n{header}Connection: close\r\n\r\n");
+    let ask =
+        format!("{method} {path} HTTP/1.1\r\nHost: umbra\r\n{header}{more}Connection: close\r\n\r\n{body}");
     stream.write_all(ask.as_bytes()).await.expect("umbra reads");
     let mut answer = Vec::new();
     // One that ends TLS without a word has answered all the same.
@@ -221,6 +242,7 @@ async fn umbra(
     // Not the loopback alone, which asks nobody.
     options.api = Some(format!("0.0.0.0:{api}"));
     options.api_identity = Some(CallerMode::Token);
+    options.api_dashboard = Some(true);
     options.peers = Some(peers.iter().map(|port| format!("127.0.0.1:{port}")).collect());
     let running = serve::start(setup).await.expect("umbra starts");
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it is ready");
@@ -296,6 +318,20 @@ async fn callers_are_told_what_they_may_read() {
     // Of another namespace's objects: a stranger knows no more, and an account is told that it may not.
     let reader = caller(None, Some("shop:web"));
     assert_eq!(reader.gate(api, "/v1/live/vs/bank/web").await.0, 403);
+    // The pages show what may be read, and a stranger nothing but a form.
+    let (nobody, auditor) = (caller(None, None), caller(None, Some("shop:auditor")));
+    for (title, caller, path, want) in [
+        ("nobody", &nobody, "/ui/", 401),
+        ("nobody, one", &nobody, "/ui/mirror?key=mirror/shop/web/r/x", 401),
+        ("nobody, the style", &nobody, "/ui/app.css", 200),
+        ("a reader of its namespace", &reader, "/ui/?namespace=shop", 200),
+        ("a reader of all", &reader, "/ui/", 403),
+        ("a reader of one that is not there", &reader, "/ui/mirror?key=x", 403),
+        ("an auditor", &auditor, "/ui/", 200),
+        ("an auditor of one that is not there", &auditor, "/ui/mirror?key=x", 404),
+    ] {
+        assert_eq!(caller.gate(api, path).await.0, want, "{title}");
+    }
     // In plaintext: the gate as canary tools ask it, and nobody's token.
     let plain =
         async |token: Option<&str>| get(TcpStream::connect(api).await.expect("umbra"), GATE, token).await;
@@ -316,6 +352,48 @@ async fn callers_are_told_what_they_may_read() {
     assert_eq!(server.reviews.load(Ordering::Relaxed), asked_before);
     let metrics = world.running.metrics.encode();
     assert!(metrics.contains("umbra_api_identity{mode=\"token\"} 1"), "{metrics}");
+}
+
+/// Whether its rule is stopped is written in the file, whoever asks; who may is said by rights on the object.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_patch_a_rule_stops_it() {
+    let Some(pki) = pki() else { return };
+    let (_, address) = ApiServer::start().await;
+    let world = umbra(address, &pki.own, None, 0, &[]).await;
+    let caller = |account| Caller::new(&pki.authority, None, account);
+    let (reader, auditor) = (caller(Some("shop:web")), caller(Some("shop:auditor")));
+    let file = || std::fs::read_to_string(world._folder.path().join("mesh/mesh.yaml")).expect("the file");
+    let before = file();
+    let (all, elsewhere) = (json!({"all": true}), json!({"mirrors": ["shop/none", "bank/web"]}));
+    for (title, caller, order, want, part) in [
+        ("nobody", caller(None), &all, 401, "proves who he is"),
+        ("an account that nobody knows", caller(Some("bank:door")), &all, 401, "refused"),
+        ("all, of a part of them", reader.clone(), &all, 403, "may not: patch virtualservices"),
+        (
+            "one of two",
+            reader.clone(),
+            &elsewhere,
+            403,
+            "patch virtualservices.networking.istio.io \"web\" in namespace \"bank\"",
+        ),
+        // It may, and umbra asks an API server that has no such kind.
+        ("what is not there", reader, &json!({"mirrors": ["shop/none"]}), 409, ""),
+    ] {
+        let (status, told) = caller.stop(world.api, order).await;
+        assert_eq!(status, want, "{title}: {told}");
+        assert!(told.to_string().replace("\\\"", "\"").contains(part), "{title}: {told}");
+        assert_eq!(file(), before, "{title}");
+    }
+    let (status, told) = auditor.stop(world.api, &all).await;
+    assert_eq!((status, &told["done"]), (200, &json!(true)), "{told}");
+    // In plaintext a token is refused, and a stranger too.
+    for token in [None, Some(token("shop:auditor"))] {
+        let stream = TcpStream::connect(world.api).await.expect("umbra");
+        let more = "Content-Type: application/json\r\nContent-Length: 13\r\n";
+        let (status, told) =
+            ask(stream, ("POST", "/v1/resume"), token.as_deref(), (more, "{\"all\": true}")).await;
+        assert_eq!(status, 401, "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

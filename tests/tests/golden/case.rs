@@ -56,7 +56,7 @@ impl Case {
 }
 
 impl Proxy {
-    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with hosts][ with http10][ of 1.35][ without rtds]`.
+    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with http10][ with hosts][ of 1.35][ without rtds]`.
     fn parse(text: &str) -> Result<Proxy> {
         let (address, rtds) = match text.trim().strip_suffix(" without rtds") {
             Some(address) => (address, false),

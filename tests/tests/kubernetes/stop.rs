@@ -2,10 +2,12 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::cluster::stage::on_cluster;
 use umbra_testkit::cluster::user::User;
 use umbra_testkit::cluster::{Cluster, Mesh};
+use umbra_testkit::net::Net;
 use umbra_testkit::umbra;
 
 use super::status::{events, install_own_crds, message, wait_condition};
@@ -83,6 +85,49 @@ fn who_may_patch_a_rule_stops_its_mirrors() {
         wait_share(&mesh, 0.0).await;
         let told: Vec<String> = events(&cluster, "web");
         for want in ["Normal Stopping", "Normal Stopped", "Normal Resumed"] {
+            assert!(told.iter().any(|it| it == want), "{want}: {told:?}");
+        }
+    });
+}
+
+/// Asks umbra itself, on the loopback: the status and the answer.
+async fn post(mesh: &Mesh, verb: &str, order: Value) -> (u16, Value) {
+    let ask = Ask::post("localhost", &format!("/v1/{verb}"), order.to_string());
+    let ask = ask.header("content-type", "application/json");
+    let answer = Client::new(&Net::here(), mesh.admin()).ask(&ask).await.expect("an answer");
+    (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+#[test]
+fn umbra_stops_with_rights_of_its_own() {
+    on_cluster(|cluster| async move {
+        install_own_crds(&cluster);
+        let mesh = web::start_copying(&cluster, &[]).await;
+        let web = || json!({"mirrors": ["default/web"], "wait": "30s"});
+        let (status, told) = post(&mesh, "stop", web()).await;
+        let it = &told["virtualServices"][0];
+        assert_eq!((status, &it["live"], &it["total"]), (200, &1.into(), &1.into()), "{told:#}");
+        wait_share(&mesh, 0.0).await;
+        let now = wait_condition(&cluster, &mesh, "web", "Stopped=True/Stopped").await;
+        assert_eq!(now["metadata"]["annotations"]["umbra.io/stop"], "all", "{now:#}");
+        let show = ["get", "virtualservice", "web", "-o", "json", "--show-managed-fields"];
+        let written = cluster.kubectl(&show);
+        assert!(written.contains("\"manager\": \"umbra\""), "{written}");
+        let (status, told) = post(&mesh, "resume", web()).await;
+        assert_eq!(status, 200, "{told:#}");
+        wait_share(&mesh, 100.0).await;
+        wait_condition(&cluster, &mesh, "web", "Stopped=False/Resumed").await;
+        // Who has not taken it is named.
+        mesh.proxy("client").process().freeze(true).expect("asleep");
+        let (status, told) = post(&mesh, "stop", json!({"all": true, "wait": "1s"})).await;
+        let it = &told["virtualServices"][0];
+        assert_eq!((status, &it["confirmed"]), (202, &false.into()), "{told:#}");
+        assert!(it["laggards"][0].as_str().is_some_and(|who| who.starts_with("client")), "{told:#}");
+        wait_condition(&cluster, &mesh, "web", "Stopped=False/Stopping").await;
+        mesh.proxy("client").process().freeze(false).expect("awake");
+        wait_share(&mesh, 0.0).await;
+        let told = events(&cluster, "web");
+        for want in ["Normal Stopped", "Normal Resumed", "Normal Stopping"] {
             assert!(told.iter().any(|it| it == want), "{want}: {told:?}");
         }
     });

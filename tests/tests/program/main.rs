@@ -13,6 +13,7 @@ mod monitoring;
 mod plan;
 mod serve;
 mod stop;
+mod stop_api;
 mod validate;
 mod vital;
 

@@ -67,7 +67,7 @@ pub(crate) async fn follow(engine: EngineHandle, observed: Observed, server: Opt
 
 async fn write(server: &ApiServer, stopped: &Stopped) -> Result<(), AnnotateError> {
     let Stopped { object, key, why } = stopped;
-    let all = server.own_annotations(Kind::VirtualService).await?;
+    let all = server.annotations(Kind::VirtualService).await?.written_by("umbra");
     all.change_all(object, |before| Ok(annotations(key, why, before))).await
 }
 

@@ -1,8 +1,8 @@
-//! The admin HTTP interface: health, metrics, debug views. It reads, and changes nothing.
+//! The admin HTTP interface: health, metrics, debug views. They read, and change nothing; what the API serves beside them
+//! stops mirrors.
 
 mod ahead;
 mod debug;
-mod host;
 
 pub(crate) use ahead::{Asked, Planned, Told};
 
@@ -26,6 +26,7 @@ use crate::observe::Observed;
 use crate::proxies::Proxies;
 use crate::sources;
 use crate::tls;
+use crate::ui;
 
 /// What the views show.
 #[derive(Clone, Debug)]
@@ -53,6 +54,7 @@ pub struct Admin {
 }
 
 const INDEX: &str = "<!doctype html><title>umbra</title><h1>umbra</h1><ul>
+<li><a href=/ui/>/ui/</a> the dashboard: every mirror, and how to stop it
 <li><a href=/debug/objects>/debug/objects</a> every object with its diagnostics; <code>?kind=</code>, <code>?namespace=</code>, <code>?name=</code>
 <li><a href=/debug/diagnostics>/debug/diagnostics</a> everything that is wrong; <code>?severity=error</code>
 <li><a href=/debug/proxies>/debug/proxies</a> connected proxies: how far each has come, what it rejected
@@ -69,7 +71,7 @@ impl Admin {
     pub fn router(self, api: Api, from_here: bool) -> Router {
         let all = self.all(api);
         match from_here {
-            true => all.layer(axum::middleware::from_fn(host::check)),
+            true => all.layer(axum::middleware::from_fn(crate::host::check)),
             false => all,
         }
     }
@@ -90,6 +92,7 @@ impl Admin {
             .route("/debug/plan", post(ahead::plan).layer(Extension(ahead::Plans::default())))
             .fallback(async || (StatusCode::NOT_FOUND, "not here; see /debug/\n"))
             .with_state(self)
+            .merge(ui::routes(api.clone()))
             .merge(api.routes())
     }
 

@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// Who asks, or why nobody knows.
 #[derive(Clone, Debug)]
-pub(super) struct Asker {
+pub(crate) struct Asker {
     callers: Callers,
     from: IpAddr,
     who: Result<Caller, Refusal>,
@@ -55,12 +55,17 @@ impl Asker {
     ///
     /// # Errors
     /// It may not have one, or nobody can say now.
-    pub(super) async fn may(&self, wishes: &[Wish]) -> Result<(), Refusal> {
+    pub(crate) async fn may(&self, wishes: &[Wish]) -> Result<(), Refusal> {
         let who = self.who()?;
         for wish in wishes {
             self.callers.may(who, wish, self.from).await?;
         }
         Ok(())
+    }
+
+    /// Whether nobody has proven anything where that is asked for: he may have nothing.
+    pub(crate) fn is_nobody(&self) -> bool {
+        matches!(self.who, Err(_) | Ok(Caller::Stranger))
     }
 
     /// Waits until the caller may not have its wish any more, because its proof is over or the right was taken away.

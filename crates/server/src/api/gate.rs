@@ -14,17 +14,13 @@ use umbra_ir::{Kind, ObjectId};
 use umbra_source::kubernetes::{Verb, Wish};
 
 use super::asker::Asker;
+use super::plain::{read, refuse, refused};
 use super::{ASKS_OF_ONE, Api};
 use crate::crowd::origin;
 use crate::identity::{Caller, Refusal};
 use crate::listen::InUse;
 use crate::live::{Laggard, ObjectLive};
 use crate::peers::PeerAnswer;
-
-/// What a webhook may send; it is not looked at, the path says all.
-const MAX_BODY_BYTES: usize = 64 << 10;
-/// How long it may take to send that.
-const BODY: Duration = Duration::from_secs(10);
 
 /// How long a question may wait for its turn.
 const TURN: Duration = Duration::from_secs(10);
@@ -82,14 +78,9 @@ pub(super) async fn live(
         let message = format!("{ASKS_OF_ONE} questions of this address are not answered yet");
         return refuse(StatusCode::TOO_MANY_REQUESTS, message);
     }
-    // A client that is still writing would not read the answer.
-    match tokio::time::timeout(BODY, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(_)) => {
-            let message = format!("the body has more than {MAX_BODY_BYTES} bytes, or broke off");
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, message);
-        }
-        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, format!("no whole body within {BODY:?}")),
+    // What a webhook sends is not looked at, the path says all.
+    if let Err(refused) = read(body).await {
+        return refused;
     }
     let (kind, generation) =
         match parse_kind(&kind).and_then(|kind| Ok((kind, parse_query(query.as_deref())?))) {
@@ -98,14 +89,7 @@ pub(super) async fn live(
         };
     let told = match told(&asker, &Wish::one(Verb::Get, kind, namespace.as_str(), name.as_str())).await {
         Ok(told) => told,
-        Err(refusal) => {
-            let status = match refusal {
-                Refusal::Unproven(_) => StatusCode::UNAUTHORIZED,
-                Refusal::Foreign(_) | Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
-                Refusal::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            return refuse(status, refusal.why().to_owned());
-        }
+        Err(refusal) => return refused(&refusal),
     };
     let id = ObjectId::new(kind, namespace, name);
     let Ok(_turn) = tokio::time::timeout(TURN, api.gates.acquire()).await else {
@@ -143,10 +127,6 @@ fn bare(yes: bool, verdict: Verdict) -> Value {
         "total": 1,
         "message": message,
     })
-}
-
-fn refuse(status: StatusCode, message: String) -> Response {
-    (status, Json(json!({ "message": message }))).into_response()
 }
 
 /// A kind as people and kubectl write it.

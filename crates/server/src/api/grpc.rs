@@ -9,9 +9,9 @@ use tonic::{Request, Response, Status};
 use umbra_ir::{Kind, ObjectId};
 use umbra_proto::umbra::v1::umbra_server::Umbra;
 use umbra_proto::umbra::v1::{
-    FindProxiesRequest, FindProxiesResponse, ListMirrorsRequest, ListMirrorsResponse, ListObjectsRequest,
-    ListObjectsResponse, ListProxiesRequest, ListProxiesResponse, Mirror, Proxy, WatchMirrorsRequest,
-    WatchMirrorsResponse, WatchProxiesRequest, WatchProxiesResponse,
+    FindProxiesRequest, FindProxiesResponse, ListHistoryRequest, ListHistoryResponse, ListMirrorsRequest,
+    ListMirrorsResponse, ListObjectsRequest, ListObjectsResponse, ListProxiesRequest, ListProxiesResponse,
+    Mirror, Proxy, WatchMirrorsRequest, WatchMirrorsResponse, WatchProxiesRequest, WatchProxiesResponse,
 };
 use umbra_source::kubernetes::Wish;
 
@@ -21,6 +21,7 @@ use super::{ASKS_OF_ONE, Api, MAX_OBJECTS, MAX_WATCHES, WATCHES_OF_ONE};
 use crate::crowd::origin;
 use crate::listen::InUse;
 use crate::messages;
+use crate::mirrors;
 use crate::peers::{MAX_FOUND, PeerAnswer};
 use crate::proxies::pod_of;
 
@@ -170,6 +171,19 @@ impl Umbra for Api {
     ) -> Result<Response<Self::WatchMirrorsStream>, Status> {
         let by = asking(&request)?;
         self.watch::<Mirror>(request.into_inner().namespace, by).await
+    }
+
+    async fn list_history(
+        &self,
+        request: Request<ListHistoryRequest>,
+    ) -> Result<Response<ListHistoryResponse>, Status> {
+        let Asking { asker, in_use } = asking(&request)?;
+        let namespace = &request.get_ref().namespace;
+        may(&asker, &[Wish::list(Kind::VirtualService, namespace)]).await?;
+        self.check_ready()?;
+        let histories = mirrors::histories(&self.live, &self.observed, namespace);
+        let mirrors = in_time(self, in_use, histories).await?;
+        Ok(Response::new(ListHistoryResponse { replica: Some(self.replica()), mirrors }))
     }
 
     async fn find_proxies(

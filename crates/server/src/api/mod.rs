@@ -1,10 +1,13 @@
-//! `umbra.v1` over gRPC and `/v1/live` over HTTP, on one port: what tools and other replicas ask. It reads, and
-//! changes nothing. Who asks is found out before anything else, and what that caller may be told where it is known what is
+//! `umbra.v1` over gRPC, `/v1/live`, `/v1/stop` and `/v1/resume` over HTTP, on one port: what tools and other replicas ask. All but
+//! stops read alone. Who asks is found out before anything else, and what that caller may be told where it is known what is
 //! asked for.
 
 mod asker;
 mod gate;
 mod grpc;
+mod origin;
+mod plain;
+mod stop;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -12,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use axum::routing::{any_service, get};
+use axum::routing::{any_service, get, post};
 use axum::{Router, middleware};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +34,7 @@ use crate::observe::Observed;
 use crate::peers::Peers;
 use crate::proxies::Proxies;
 use crate::replica::Identity;
+use crate::stop::Stops;
 
 /// A request larger than this is refused: it holds a namespace, or the names of [`MAX_OBJECTS`] objects.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -46,6 +50,8 @@ const ASKS_OF_ONE: usize = 128;
 /// Lists that are made at once, and gates that are looked at; more wait. They are counted apart, since a gate waits for
 /// the lists of other replicas.
 const MAX_ASKS: usize = 16;
+
+pub(crate) use asker::Asker;
 
 /// What the API shows.
 #[derive(Clone, Debug)]
@@ -64,6 +70,9 @@ pub struct Api {
     pub observed: Observed,
     /// Cancelled when the process should end: watches end by themselves.
     pub shutdown: CancellationToken,
+    stops: Stops,
+    /// Only this machine reaches it.
+    from_here: bool,
     callers: Callers,
     watches: Arc<Semaphore>,
     watches_of: Portions<IpAddr>,
@@ -75,12 +84,13 @@ pub struct Api {
 
 impl Api {
     /// Shows what these know, to whoever reaches it.
-    pub fn new(
+    pub(crate) fn new(
         engine: EngineHandle,
         proxies: Arc<Proxies>,
         live: Live,
         peers: Arc<Peers>,
         observed: Observed,
+        stops: Stops,
         shutdown: CancellationToken,
     ) -> Self {
         let most = |permits| Arc::new(Semaphore::new(permits));
@@ -96,6 +106,8 @@ impl Api {
             peers,
             observed,
             shutdown,
+            stops,
+            from_here: false,
             callers: Callers::Open,
             watches,
             watches_of,
@@ -111,6 +123,11 @@ impl Api {
         Api { callers, ..self }
     }
 
+    /// The same where only this machine reaches it, or (`false`) others too.
+    pub fn reached(self, from_here: bool) -> Self {
+        Api { from_here, ..self }
+    }
+
     /// The paths of the API, to be served beside others.
     pub fn routes(self) -> Router {
         let callers = self.callers.clone();
@@ -118,17 +135,29 @@ impl Api {
         Router::new()
             .route("/umbra.v1.Umbra/{method}", any_service(grpc))
             .route("/v1/live/{kind}/{namespace}/{name}", get(gate::live).post(gate::live))
-            .layer(middleware::from_fn_with_state(callers, asker::find))
+            .route("/v1/stop", post(stop::stop))
+            .route("/v1/resume", post(stop::resume))
             .with_state(self)
+            .layer(middleware::from_fn_with_state(callers, asker::find))
     }
 
-    /// The API alone.
-    pub fn router(self) -> Router {
-        let nothing = "not here; there are /v1/live/KIND/NAMESPACE/NAME and gRPC umbra.v1.Umbra\n";
-        self.routes().fallback(async move || (StatusCode::NOT_FOUND, nothing))
+    /// Whether only this machine reaches it.
+    pub(crate) fn from_here(&self) -> bool {
+        self.from_here
     }
 
-    fn ready(&self) -> bool {
+    /// Paths of somebody else, whose requests say who asks ([`Asker`]) as those of the API do.
+    pub(crate) fn knowing(&self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(self.callers.clone(), asker::find))
+    }
+
+    /// The API with other paths `beside` it.
+    pub(crate) fn router(self, beside: Router) -> Router {
+        let nothing = "not here; there are /v1/live/KIND/NAMESPACE/NAME, /v1/stop, /v1/resume and gRPC umbra.v1.Umbra\n";
+        self.routes().merge(beside).fallback(async move || (StatusCode::NOT_FOUND, nothing))
+    }
+
+    pub(crate) fn ready(&self) -> bool {
         self.engine.published().ready
     }
 

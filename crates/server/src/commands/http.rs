@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use super::ask::is_address;
 use crate::failure::usage;
 use crate::peers::resolve;
+pub(super) use crate::words::escape;
 
 /// How long an answer may take: a plan in a large mesh takes as long as a start.
 const ANSWER: Duration = Duration::from_secs(120);
@@ -77,25 +78,5 @@ pub(super) fn address(server: &str) -> anyhow::Result<String> {
     match is_address(server) {
         true => Ok(server.to_owned()),
         false => Err(usage(format!("--server: {server:?} is not HOST:PORT, such as 127.0.0.1:15014"))),
-    }
-}
-
-/// A text as a value of a query.
-pub(super) fn escape(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escape;
-
-    #[test]
-    fn values_of_queries() {
-        for (text, want) in [("a.b-1", "a.b-1"), ("k=v,l=/é", "k%3Dv%2Cl%3D%2F%C3%A9")] {
-            assert_eq!(escape(text), want);
-        }
     }
 }

@@ -113,18 +113,30 @@ pub struct Options {
     /// How long a proxy may leave what it was sent unanswered before it no longer holds a gate, such as 2m [default: none, it always does]
     #[arg(long, env = "UMBRA_LAGGARD_PATIENCE", value_name = "DURATION")]
     pub laggard_patience: Option<String>,
-    /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, and what --api serves [default: 127.0.0.1:15014]
+    /// Where people and monitoring look: /healthz, /readyz, /metrics, /debug/, the dashboard at /ui/, and what --api serves [default: 127.0.0.1:15014]
     #[arg(long, env = "UMBRA_ADMIN", value_name = "ADDR")]
     pub admin: Option<String>,
     /// Only /healthz, /readyz and /metrics, for kubelets and Prometheus on a pod's network [default: none]
     #[arg(long, env = "UMBRA_PROBE", value_name = "ADDR")]
     pub probe: Option<String>,
-    /// umbra.v1 (gRPC) and /v1/live (HTTP), read-only, for canary tools and other replicas [default: none]
+    /// umbra.v1 (gRPC), /v1/live, /v1/stop and /v1/resume (HTTP), for canary tools, people and other replicas [default: none]
     #[arg(long, env = "UMBRA_API", value_name = "ADDR")]
     pub api: Option<String>,
     /// What callers of that have to prove: none or token (over TLS, with the certificate of --xds-tls); never asked on a loopback address [default: none]
     #[arg(long, env = "UMBRA_API_IDENTITY", value_name = "PROOF", hide_possible_values = true)]
     pub api_identity: Option<CallerMode>,
+    /// The dashboard at /ui/ on --api too, for callers who prove who they are (--admin always has it) [default: false]
+    #[arg(
+        long,
+        env = "UMBRA_API_DASHBOARD",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub api_dashboard: Option<bool>,
     /// A name with the addresses of all replicas and the port of their --api, such as a headless Service's:
     /// statuses and /v1/live then count the proxies of all of them [default: none, this one only]
     #[arg(long, env = "UMBRA_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]

@@ -9,8 +9,16 @@ pub(crate) fn seen(observed: &Observed) -> Option<f64> {
 
 /// What part of the target's answers were 5xx; `None`: there was no answer.
 pub(crate) fn errors(observed: &Observed) -> Option<f64> {
-    let Answers { informational, success, redirection, client_error, server_error } =
-        observed.copy_answers.as_ref()?;
+    errors_of(observed.copy_answers.as_ref()?)
+}
+
+/// The same of the primary's answers.
+pub(crate) fn primary_errors(observed: &Observed) -> Option<f64> {
+    errors_of(observed.primary_answers.as_ref()?)
+}
+
+fn errors_of(answers: &Answers) -> Option<f64> {
+    let Answers { informational, success, redirection, client_error, server_error } = answers;
     let all = informational + success + redirection + client_error + server_error;
     (all > 0).then(|| *server_error as f64 / all as f64)
 }
@@ -32,6 +40,35 @@ pub(crate) fn lost(observed: &Observed) -> Vec<(&'static str, u64)> {
     each.unwrap_or_default()
 }
 
+/// What time a part of the requests did not take longer than, in the unit of `bounds` (the upper ends of `counts`, of which the last
+/// has none): a straight line within each. `None`: there was no request.
+pub(crate) fn quantile(bounds: &[f64], counts: &[u64], part: f64) -> Option<f64> {
+    let all: u64 = counts.iter().sum();
+    let rank = part * all as f64;
+    let (mut below, mut start) = (0_u64, 0.0);
+    for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        if at > 0 {
+            start = bounds.get(at - 1).copied().unwrap_or(start);
+        }
+        // Above the last of them nobody knows how far.
+        let end = bounds.get(at).copied().unwrap_or(start);
+        if (below + count) as f64 >= rank {
+            return Some(start + (end - start) * ((rank - below as f64) / *count as f64).clamp(0.0, 1.0));
+        }
+        below += count;
+    }
+    None
+}
+
+/// The share that is asked for, of a million; `None`: it is no percentage.
+pub(crate) fn share(millionths: Option<u32>) -> String {
+    match millionths {
+        None => "?".to_owned(),
+        Some(0) => "off".to_owned(),
+        Some(millionths) => format!("{}%", f64::from(millionths) / 10_000.0),
+    }
+}
+
 /// Of a part of one: to three digits, and never to what it is not quite.
 pub(crate) fn percent(part: f64) -> String {
     let percent = part * 100.0;
@@ -48,6 +85,36 @@ pub(crate) fn percent(part: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_as_people_write_them() {
+        for (millionths, text) in [
+            (None, "?"),
+            (Some(0), "off"),
+            (Some(1), "0.0001%"),
+            (Some(125_000), "12.5%"),
+            (Some(1_000_000), "100%"),
+        ] {
+            assert_eq!(share(millionths), text);
+        }
+    }
+
+    #[test]
+    fn times_between_their_bounds() {
+        let bounds = [1.0, 5.0, 10.0];
+        for (counts, part, want) in [
+            (&[0, 0, 0, 0][..], 0.5, None),
+            (&[10, 0, 0, 0], 0.5, Some(0.5)),
+            (&[0, 10, 0, 0], 0.5, Some(3.0)),
+            (&[50, 50, 0, 0], 0.99, Some(4.92)),
+            (&[0, 0, 0, 7], 0.5, Some(10.0)),
+            (&[1, 0, 1, 0], 1.0, Some(10.0)),
+            (&[], 0.5, None),
+        ] {
+            let got = quantile(&bounds, counts, part).map(|it| (it * 100.0).round() / 100.0);
+            assert_eq!(got, want, "{counts:?} {part}");
+        }
+    }
 
     #[test]
     fn parts_as_people_read_them() {

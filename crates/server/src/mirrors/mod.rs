@@ -3,6 +3,7 @@
 //! Start reading at: [`list`], then `figures.rs` (what people read).
 
 mod figures;
+mod history;
 mod observed;
 
 use umbra_proto::umbra::v1;
@@ -11,7 +12,8 @@ use crate::live::Live;
 use crate::messages;
 use crate::observe::Observed;
 
-pub(crate) use figures::{errors, lost, percent, seen};
+pub(crate) use figures::{errors, lost, percent, primary_errors, quantile, seen, share};
+pub(crate) use history::{add_history, histories};
 
 /// Every mirror of a namespace (empty: of all) as this replica knows it, in the order of namespace, name and place.
 pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> Vec<v1::Mirror> {
@@ -45,6 +47,8 @@ fn add_observed(to: &mut v1::Observed, other: &v1::Observed, share: Option<u32>)
     to.copies += other.copies;
     to.wanted += other.wanted;
     to.shared |= other.shared;
+    to.primaries_per_second += other.primaries_per_second;
+    to.copies_per_second += other.copies_per_second;
     add_answers(&mut to.primary_answers, other.primary_answers.as_ref());
     add_answers(&mut to.copy_answers, other.copy_answers.as_ref());
     add_times(&mut to.primary_times, other.primary_times.as_ref());

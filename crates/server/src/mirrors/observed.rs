@@ -26,7 +26,7 @@ pub(super) fn seen_per_million(observed: &v1::Observed, share: Option<u32>) -> O
 }
 
 fn message(observation: &Observation, since: Timestamp) -> v1::Observed {
-    let Observation { primaries, copies, wanted, shared, .. } = observation;
+    let Observation { primaries, copies, wanted, shared, lately, .. } = observation;
     v1::Observed {
         since: Some(google::protobuf::Timestamp { seconds: since.as_second(), nanos: 0 }),
         primaries: primaries.completed,
@@ -45,6 +45,8 @@ fn message(observation: &Observation, since: Timestamp) -> v1::Observed {
         shared: *shared,
         wanted: *wanted,
         seen_per_million: None,
+        primaries_per_second: lately.0,
+        copies_per_second: lately.1,
     }
 }
 

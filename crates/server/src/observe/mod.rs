@@ -5,6 +5,7 @@
 //! Start reading at: `counts.rs` (what is counted), then `table.rs` (of what and for how long); `workloads.rs` is the other half.
 
 mod counts;
+mod history;
 mod istio;
 mod names;
 mod prometheus;
@@ -30,7 +31,8 @@ use table::Table;
 use workloads::Workloads;
 
 pub(crate) use counts::{Add, BOUNDS, CLASSES, Copies, Counts, Primaries, Times};
-pub(crate) use table::{Counted, HOLD, Observation, Seen};
+pub(crate) use history::{MINUTES, Part};
+pub(crate) use table::{Counted, HOLD, Minutes, Observation, Seen};
 
 /// How often it is looked which mirrors there are.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -61,8 +63,9 @@ impl Observed {
     /// Nothing yet, of the mirrors that `engine` has.
     pub fn new(engine: EngineHandle) -> Self {
         let born = (Instant::now(), Timestamp::now());
+        let seconds = u64::try_from(born.1.as_second()).unwrap_or_default();
         let state = State {
-            table: Table::new(born.0),
+            table: Table::new(born.0, seconds),
             workloads: Workloads::default(),
             known: None,
             off: false,
@@ -128,6 +131,16 @@ impl Observed {
     /// Every mirror that has limits, with all that was ever counted of it.
     pub(crate) fn watched(&self) -> Vec<Seen> {
         self.lock().table.watched()
+    }
+
+    /// The last hour of these mirrors by minutes, of those of which anything was counted.
+    pub(crate) fn minutes<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a RuntimeKey>,
+    ) -> Vec<(&'a RuntimeKey, Minutes)> {
+        let (state, now) = (self.lock(), Instant::now());
+        let each = keys.map(|key| (key, state.table.minutes(key, now)));
+        each.filter(|(_, minutes)| !minutes.is_empty()).collect()
     }
 
     /// Nothing is to be counted: the settings say so.

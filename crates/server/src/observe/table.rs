@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use umbra_ir::{AbortLimits, ClusterRef, CopiedRequests, ObjectId, Role, RuntimeFraction, RuntimeKey};
 
 use super::counts::{Add, Copies, Counts, Primaries, Times};
+use super::history::{History, Part};
 use super::names::{About, Told, What};
 use crate::engine_task::AllMirrors;
 
@@ -27,6 +28,8 @@ pub(super) struct Table {
     turned: Instant,
     /// When what is in them began.
     begin: Instant,
+    /// The same moment on both clocks, the second in seconds since 1970.
+    born: (Instant, u64),
 }
 
 /// A mirror that exists.
@@ -55,7 +58,12 @@ struct Entry<T> {
     mirrors: BTreeSet<RuntimeKey>,
     /// Several rules have this name: what is counted is of all of them.
     ambiguous: bool,
+    /// By minutes.
+    history: History,
 }
+
+/// The minutes of a mirror in which anything was counted, by minute since 1970: of its rule's requests, and of copies.
+pub(crate) type Minutes = BTreeMap<u32, (Part, Part)>;
 
 /// What is known of one mirror: of the last ten minutes at most, and not of the time before its share last changed.
 #[derive(Clone, PartialEq, Debug)]
@@ -70,6 +78,8 @@ pub(crate) struct Observation {
     pub(crate) wanted: f64,
     /// Copies of other mirrors go to the same cluster.
     pub(crate) shared: bool,
+    /// Requests, and copies, a second over the last half minute.
+    pub(crate) lately: (f64, f64),
 }
 
 /// A mirror with limits, as it is just now.
@@ -105,8 +115,10 @@ impl Counted {
 }
 
 impl Table {
-    pub(super) fn new(now: Instant) -> Self {
+    /// Nothing yet, at this moment, which is so many seconds after 1970.
+    pub(super) fn new(now: Instant, seconds: u64) -> Self {
         Table {
+            born: (now, seconds),
             mirrors: BTreeMap::new(),
             clusters: HashMap::new(),
             rules: HashMap::new(),
@@ -115,9 +127,14 @@ impl Table {
         }
     }
 
+    fn seconds(&self, now: Instant) -> u64 {
+        self.born.1 + now.saturating_duration_since(self.born.0).as_secs()
+    }
+
     /// Takes in which mirrors there are, with their shares.
     pub(super) fn know(&mut self, all: &AllMirrors, now: Instant) {
         self.turn(now);
+        let seconds = self.seconds(now);
         let mut mirrors = BTreeMap::new();
         let mut rules: HashMap<Arc<str>, Vec<(&ObjectId, usize, &CopiedRequests)>> = HashMap::new();
         for (id, state) in all.iter().flat_map(|(id, all)| all.iter().map(move |state| (id, state))) {
@@ -151,10 +168,10 @@ impl Table {
         }
         for (key, mirror) in &self.mirrors {
             for name in &mirror.clusters {
-                let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(now));
+                let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(now, seconds));
                 entry.mirrors.insert(key.clone());
             }
-            let entry = self.rules.entry(mirror.rule.clone()).or_insert_with(|| Entry::new(now));
+            let entry = self.rules.entry(mirror.rule.clone()).or_insert_with(|| Entry::new(now, seconds));
             entry.mirrors.insert(key.clone());
             entry.ambiguous = rules.get(&mirror.rule).is_some_and(|places| places.len() > 1);
         }
@@ -192,32 +209,58 @@ impl Table {
     pub(super) fn take(&mut self, told: &Told<'_>, now: Instant) {
         self.turn(now);
         let Told { about, what, count, times } = *told;
+        let seconds = self.seconds(now);
         match about {
             About::Cluster(name) => {
                 if let Some(entry) = self.clusters.get_mut(name) {
-                    entry.add(&copies(what, count, times), now);
+                    let copies = copies(what, count, times);
+                    entry.add(&copies, now);
+                    entry.history.add(seconds, &Part::of_copies(&copies));
                 }
             }
             About::Routes(rule) => {
                 if let Some(entry) = self.rules.get_mut(rule) {
-                    entry.add(&primaries(what, count, times), now);
+                    let primaries = primaries(what, count, times);
+                    entry.add(&primaries, now);
+                    entry.history.add(seconds, &Part::of_primaries(&primaries));
                 }
             }
         }
     }
 
+    /// The last hour of a mirror by minutes; nothing of requests that cannot be told apart.
+    pub(super) fn minutes(&self, key: &RuntimeKey, now: Instant) -> Minutes {
+        let (mut all, seconds) = (Minutes::new(), self.seconds(now));
+        let Some(mirror) = self.mirrors.get(key) else { return all };
+        let rule = self.rules.get(&mirror.rule).filter(|rule| !rule.ambiguous);
+        for (minute, part) in rule.into_iter().flat_map(|rule| rule.history.minutes(seconds)) {
+            all.entry(*minute).or_default().0.add(part);
+        }
+        let clusters = mirror.clusters.iter().filter_map(|name| self.clusters.get(name));
+        for (minute, part) in clusters.flat_map(|cluster| cluster.history.minutes(seconds)) {
+            all.entry(*minute).or_default().1.add(part);
+        }
+        all
+    }
+
     /// What is known of a mirror; `None`: there is no such mirror.
     pub(super) fn observation(&mut self, key: &RuntimeKey, now: Instant) -> Option<Observation> {
         self.turn(now);
+        let seconds = self.seconds(now);
         let mirror = self.mirrors.get(key)?;
+        let mut lately = (0.0, 0.0);
         let (mut copies, mut users, mut since) = (Copies::default(), BTreeSet::from([key]), self.begin);
         for entry in mirror.clusters.iter().filter_map(|name| self.clusters.get(name)) {
             copies.add(&entry.window());
+            lately.1 += entry.history.per_second(seconds);
             users.extend(&entry.mirrors);
             since = since.max(entry.since);
         }
         let rule = self.rules.get(&mirror.rule)?;
         since = since.max(rule.since);
+        if !rule.ambiguous {
+            lately.0 = rule.history.per_second(seconds);
+        }
         let wanted = users.iter().filter_map(|key| self.wanted(key)).sum();
         Some(Observation {
             since,
@@ -225,6 +268,7 @@ impl Table {
             copies,
             wanted,
             shared: users.len() > 1,
+            lately,
         })
     }
 
@@ -297,8 +341,9 @@ impl Table {
 }
 
 impl<T: Add> Entry<T> {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, seconds: u64) -> Self {
         Entry {
+            history: History::new(seconds),
             total: T::default(),
             now: T::default(),
             before: T::default(),

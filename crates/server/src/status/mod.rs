@@ -25,6 +25,7 @@ use crate::metrics::{ByResult, Metrics};
 use crate::peers::Peers;
 use judge::{Before, Facts};
 use observed::Counted;
+pub(crate) use observed::alarm;
 use programmed::Liveness;
 
 /// How long to wait for further changes before replicas are asked, and before statuses are computed: nobody reads

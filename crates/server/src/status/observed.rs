@@ -151,6 +151,13 @@ impl Sight {
     }
 }
 
+/// The word for what is wrong with a mirror that asks for copies, as the condition has it, at this Unix time in seconds; `None`: nothing
+/// that is known.
+pub(crate) fn alarm(observed: &v1::Observed, now: i64) -> Option<&'static str> {
+    let word = Sight::of(Some(observed), false, now).reason().word;
+    is_alarm(word).then_some(word)
+}
+
 /// How many copies there should be at least. Of a request that nobody could answer Envoy makes none.
 fn wanted(observed: &v1::Observed) -> f64 {
     let failed = observed.primary_answers.as_ref().map_or(0, |it| it.server_error);

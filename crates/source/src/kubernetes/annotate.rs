@@ -1,4 +1,4 @@
-//! Annotations of objects, written for whoever runs a verb, with their own rights, or by umbra with its own.
+//! Annotations of objects, written with the rights of whoever the way to the API server is of: who runs a verb, or umbra.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +13,8 @@ use umbra_ir::{Kind, ObjectId};
 use super::connect::ApiServer;
 use super::resource::Resource;
 
-/// Who writes, as `managedFields` names it: a person's verb, or umbra itself.
-const VERB: &str = "umbra-cli";
-const SERVER: &str = "umbra";
+/// Who writes, as `managedFields` names it, unless somebody says otherwise.
+const WRITER: &str = "umbra-cli";
 /// How often it is tried again when somebody else has written meanwhile.
 const TRIES: u32 = 5;
 /// Objects that are listed at once.
@@ -81,18 +80,6 @@ impl ApiServer {
     /// # Errors
     /// It has none, or cannot be reached.
     pub async fn annotations(&self, kind: Kind) -> Result<Annotations, AnnotateError> {
-        self.annotations_by(VERB, kind).await
-    }
-
-    /// The same for umbra itself.
-    ///
-    /// # Errors
-    /// As [`ApiServer::annotations`].
-    pub async fn own_annotations(&self, kind: Kind) -> Result<Annotations, AnnotateError> {
-        self.annotations_by(SERVER, kind).await
-    }
-
-    async fn annotations_by(&self, writer: &'static str, kind: Kind) -> Result<Annotations, AnnotateError> {
         let resource = Resource::of(kind);
         for version in resource.versions() {
             let list = ListParams::default().limit(1);
@@ -100,7 +87,8 @@ impl ApiServer {
             let request = request.map_err(kube::Error::BuildRequest)?;
             match self.client.request::<Value>(request).await {
                 Ok(_) => {
-                    return Ok(Annotations { client: self.client.clone(), resource, version, writer });
+                    let client = self.client.clone();
+                    return Ok(Annotations { client, resource, version, writer: WRITER });
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(error.into()),
@@ -111,6 +99,12 @@ impl ApiServer {
 }
 
 impl Annotations {
+    /// The same, written by somebody of this name (`managedFields`).
+    #[must_use]
+    pub fn written_by(self, writer: &'static str) -> Self {
+        Annotations { writer, ..self }
+    }
+
     /// Every object of a namespace, or of all.
     ///
     /// # Errors

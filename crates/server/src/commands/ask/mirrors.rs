@@ -98,7 +98,7 @@ fn cells(mirror: &Mirror, wide: bool, live: &str) -> Vec<String> {
         name.to_owned(),
         mirror.route.clone(),
         mirror.target.clone(),
-        if mirror.stopped { "stopped".to_owned() } else { share(mirror.parts_per_million) },
+        if mirror.stopped { "stopped".to_owned() } else { mirrors::share(mirror.parts_per_million) },
         observed.and_then(seen).unwrap_or_default(),
         observed.and_then(mirrors::errors).map(percent).unwrap_or_default(),
         observed.and_then(lost).unwrap_or_default(),
@@ -119,14 +119,6 @@ fn place(mirror: &Mirror) -> (&str, &str) {
     mirror.rule.as_ref().map_or(("", ""), |rule| (rule.namespace.as_str(), rule.name.as_str()))
 }
 
-fn share(millionths: Option<u32>) -> String {
-    match millionths {
-        None => "?".to_owned(),
-        Some(0) => "off".to_owned(),
-        Some(millionths) => format!("{}%", f64::from(millionths) / 10_000.0),
-    }
-}
-
 /// What share was really copied; with `~` it is worked out from what several mirrors copied together.
 fn seen(observed: &Observed) -> Option<String> {
     let sign = if observed.shared { "~" } else { "" };
@@ -143,22 +135,4 @@ fn lost(observed: &Observed) -> Option<String> {
 fn endpoints(mirror: &Mirror) -> String {
     let each: Vec<_> = mirror.clusters.iter().map(|cluster| cluster.ready_endpoints.to_string()).collect();
     each.join("+")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_as_people_write_them() {
-        for (millionths, text) in [
-            (None, "?"),
-            (Some(0), "off"),
-            (Some(1), "0.0001%"),
-            (Some(125_000), "12.5%"),
-            (Some(1_000_000), "100%"),
-        ] {
-            assert_eq!(share(millionths), text);
-        }
-    }
 }

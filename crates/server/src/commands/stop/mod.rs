@@ -1,50 +1,30 @@
 //! `umbra stop` and `umbra resume`: the annotation that stops mirrors, and who has taken it.
-//!
-//! Start reading at: `target.rs` (what is named, pure), `cluster.rs` and `files.rs` (where it is written), `confirm.rs`.
-
-mod cluster;
-mod confirm;
-mod files;
-mod target;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use umbra_ir::ObjectId;
-use umbra_istio::Stop;
+use umbra_ir::{Kind, ObjectId, RuntimeKey};
+use umbra_proto::umbra::v1::{ListMirrorsRequest, ListObjectsRequest, Mirror};
+use umbra_source::kubernetes::ApiServer;
 
 use super::ask::check_servers;
 use super::ask::door::Door;
+use super::ask::replicas::{self, Asked};
 use super::print;
 use crate::cli::{Output, StopArgs};
 use crate::config::options::duration;
 use crate::failure::usage;
-use confirm::Confirmed;
-use target::Target;
+use crate::live::ObjectLive;
+use crate::messages::{object_id, object_live, reference};
+use crate::stop::confirm::{self, Said};
+use crate::stop::target::wanted;
+use crate::stop::{
+    AllWritten, Annotations, Confirmed, Target, Verb, Written, annotations, cluster, files, is_done, told,
+};
 
-/// Which of the two.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verb {
-    Stop,
-    Resume,
-}
-
-/// What became of the annotation of one VirtualService.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Written {
-    /// What it says now; `None`: it is not there.
-    annotation: Option<String>,
-    /// It said something else before.
-    changed: bool,
-}
-
-/// By VirtualService what became of it, or why nothing did.
-type AllWritten = BTreeMap<ObjectId, Result<Written, String>>;
-
-/// Which names are meant of each VirtualService; none: everything.
-type Wanted = BTreeMap<ObjectId, Vec<String>>;
+/// From one question to the next.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// `umbra stop`.
 pub(super) fn stop(args: &StopArgs) -> anyhow::Result<ExitCode> {
@@ -79,18 +59,19 @@ async fn carry_out(
 ) -> anyhow::Result<ExitCode> {
     let written = match &args.dir {
         Some(dir) => files::write(verb, dir, args.namespace.as_deref(), targets)?,
-        None => cluster::write(verb, args, targets).await?,
+        None => write_to_cluster(verb, args, targets).await?,
     };
     if written.is_empty() {
         eprintln!("umbra: there is no VirtualService with mirrors{}", in_namespace(args));
         return Ok(ExitCode::SUCCESS);
     }
-    let stops = written.iter().filter_map(|(id, written)| Some((id.clone(), written.as_ref().ok()?)));
-    let stops: BTreeMap<ObjectId, Option<String>> =
-        stops.map(|(id, written)| (id, written.annotation.clone())).collect();
+    let stops = annotations(&written);
     let confirmed = match patience.is_zero() {
         true => None,
-        false => Some(confirm::wait(door, &args.door.server, &stops, patience).await),
+        false => {
+            let ask = |ids| ask(door, &args.door.server, ids, &stops);
+            Some(confirm::wait(&stops, (PAUSE, patience), ask).await)
+        }
     };
     let done = tell(verb, args.output, &written, confirmed.as_ref())?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -100,17 +81,51 @@ fn in_namespace(args: &StopArgs) -> String {
     args.namespace.as_ref().map_or(String::new(), |name| format!(" in namespace {name}"))
 }
 
-/// The annotation that comes of what was there.
-fn annotation(verb: Verb, before: Option<&str>, names: &[String]) -> Result<Option<String>, String> {
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let stop = Stop::parse(before);
-    match verb {
-        Verb::Stop => Ok(Some(stop.and(&names))),
-        Verb::Resume => stop.but(&names).map_err(|_| {
-            "all of its mirrors are stopped together: resume the VirtualService, and stop what should not go on"
-                .to_owned()
-        }),
+/// Writes it with the caller's own kubeconfig.
+async fn write_to_cluster(verb: Verb, args: &StopArgs, targets: &[Target]) -> anyhow::Result<AllWritten> {
+    let (kubeconfig, context) = (args.kubeconfig.as_deref(), args.context.as_deref());
+    let (server, namespace) = ApiServer::of_caller(kubeconfig, context).await.map_err(usage)?;
+    let annotations = server.annotations(Kind::VirtualService).await?;
+    let namespace = args.namespace.as_deref().unwrap_or(&namespace);
+    let wanted = match args.all {
+        false => wanted(targets, namespace),
+        true => cluster::everything(verb, &annotations.list(args.namespace.as_deref()).await?),
+    };
+    Ok(cluster::write(verb, &annotations, wanted).await)
+}
+
+/// What all servers say of these together: nothing is confirmed that one of them denies.
+async fn ask(door: &Door, servers: &[String], ids: Vec<ObjectId>, annotations: &Annotations) -> Said {
+    let objects: Vec<_> = ids.iter().map(reference).collect();
+    let asked = replicas::ask(door, servers, |mut client| {
+        let request = ListObjectsRequest { objects: objects.clone(), all_replicas: true };
+        async move {
+            let mirrors = client.list_mirrors(ListMirrorsRequest::default()).await?.into_inner().mirrors;
+            Ok((mirrors, client.list_objects(request).await?.into_inner()))
+        }
+    });
+    let mut all: BTreeMap<ObjectId, Confirmed> = BTreeMap::new();
+    for Asked { address, answer } in asked.await {
+        let (mirrors, answer) = answer.map_err(|why| format!("no answer from {address}: {why}"))?;
+        let known: BTreeMap<ObjectId, ObjectLive> = answer
+            .objects
+            .into_iter()
+            .filter_map(object_live)
+            .map(|live| (live.object.clone(), live))
+            .collect();
+        for id in &ids {
+            let of = |mirror: &&Mirror| mirror.rule.as_ref().and_then(object_id).as_ref() == Some(id);
+            let mirrors = mirrors.iter().filter(of);
+            let mirrors = mirrors.map(|it| (it.route.as_str(), RuntimeKey::new(it.runtime_key.as_str())));
+            let wanted = confirm::stopped(mirrors, annotations.get(id).and_then(Option::as_deref));
+            let now = confirm::judge(known.get(id), id, &wanted, &answer.silent);
+            let worse = all.get(id).is_some_and(|before| before.why_not.is_some());
+            if !worse {
+                all.insert(id.clone(), now);
+            }
+        }
     }
+    Ok(all)
 }
 
 /// Prints what became of each; true when every proxy has taken everything.
@@ -120,44 +135,18 @@ fn tell(
     written: &AllWritten,
     confirmed: Option<&BTreeMap<ObjectId, Confirmed>>,
 ) -> anyhow::Result<bool> {
-    let mut done = true;
-    let mut values = Vec::new();
+    if output == Output::Json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&told(written, confirmed))?))?;
+        return Ok(is_done(written, confirmed));
+    }
     for (id, result) in written {
         let confirmed = confirmed.map(|all| all.get(id).cloned().unwrap_or_default());
-        done &= result.is_ok() && confirmed.as_ref().is_none_or(|it| it.why_not.is_none());
-        match output {
-            Output::Json => values.push(value(id, result, confirmed.as_ref())),
-            Output::Text => match result {
-                Ok(written) => print(&format!("{}\n", line(verb, id, written, confirmed.as_ref())))?,
-                Err(why) => eprintln!("umbra: {}/{}: {why}", id.namespace, id.name),
-            },
+        match result {
+            Ok(written) => print(&format!("{}\n", line(verb, id, written, confirmed.as_ref())))?,
+            Err(why) => eprintln!("umbra: {}/{}: {why}", id.namespace, id.name),
         }
     }
-    if output == Output::Json {
-        let value = json!({ "done": done, "virtualServices": values });
-        print(&format!("{}\n", serde_json::to_string_pretty(&value)?))?;
-    }
-    Ok(done)
-}
-
-fn value(id: &ObjectId, result: &Result<Written, String>, confirmed: Option<&Confirmed>) -> Value {
-    let mut value = json!({ "namespace": &*id.namespace, "name": &*id.name });
-    match result {
-        Ok(written) => {
-            value["annotation"] = written.annotation.clone().into();
-            value["changed"] = written.changed.into();
-        }
-        Err(why) => value["error"] = why.clone().into(),
-    }
-    if let (Ok(_), Some(it)) = (result, confirmed) {
-        value["confirmed"] = it.why_not.is_none().into();
-        value["live"] = it.live.into();
-        value["total"] = it.total.into();
-        value["stopped"] = it.stopped.clone().into();
-        value["laggards"] = it.laggards.clone().into();
-        value["why"] = it.why_not.clone().into();
-    }
-    value
+    Ok(is_done(written, confirmed))
 }
 
 fn line(verb: Verb, id: &ObjectId, written: &Written, confirmed: Option<&Confirmed>) -> String {
@@ -180,8 +169,6 @@ fn line(verb: Verb, id: &ObjectId, written: &Written, confirmed: Option<&Confirm
 
 #[cfg(test)]
 mod tests {
-    use umbra_ir::Kind;
-
     use super::*;
 
     #[test]

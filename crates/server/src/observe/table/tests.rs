@@ -53,7 +53,7 @@ struct Stage {
 impl Stage {
     fn new(rules: &[&str]) -> Self {
         let now = Instant::now();
-        let mut stage = Stage { table: Table::new(now), now };
+        let mut stage = Stage { table: Table::new(now, 1_000_000), now };
         stage.know(rules);
         stage
     }

@@ -1,19 +1,14 @@
-//! Who has taken what was written: asked of the replicas until every proxy has, or patience ends.
+//! Who has taken what was written: asked until every proxy has, or patience ends.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use umbra_ir::{ObjectId, RuntimeKey};
 use umbra_istio::Stop;
-use umbra_proto::umbra::v1::{ListMirrorsRequest, ListObjectsRequest, Mirror};
 
-use crate::commands::ask::door::Door;
-use crate::commands::ask::replicas::{self, Asked};
+use super::Annotations;
 use crate::live::ObjectLive;
-use crate::messages::{object_id, object_live, reference};
 
-/// From one question to the next.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Objects that one question may name.
 const MAX_OBJECTS: usize = 1000;
 /// Proxies that are named in words.
@@ -21,44 +16,46 @@ const NAMED: usize = 3;
 
 /// How far one VirtualService has come.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Confirmed {
+pub(crate) struct Confirmed {
     /// Proxies that have taken it, of how many.
-    pub(super) live: usize,
-    pub(super) total: usize,
+    pub(crate) live: usize,
+    pub(crate) total: usize,
     /// Runtime keys of mirrors that are stopped.
-    pub(super) stopped: Vec<String>,
+    pub(crate) stopped: Vec<String>,
     /// Proxies that have not taken it.
-    pub(super) laggards: Vec<String>,
+    pub(crate) laggards: Vec<String>,
     /// What is missing, in words; `None`: nothing.
-    pub(super) why_not: Option<String>,
+    pub(crate) why_not: Option<String>,
 }
 
-/// Waits until what the annotations say is in force everywhere; gives how far each has come.
-pub(super) async fn wait(
-    door: &Door,
-    servers: &[String],
-    annotations: &BTreeMap<ObjectId, Option<String>>,
-    patience: Duration,
+/// What all replicas say, or why nobody knows.
+pub(crate) type Said = Result<BTreeMap<ObjectId, Confirmed>, String>;
+
+/// Waits until what the annotations say is in force everywhere, by a question each `pause`; gives how far each has come.
+pub(crate) async fn wait<F: Future<Output = Said>>(
+    annotations: &Annotations,
+    (pause, patience): (Duration, Duration),
+    ask: impl Fn(Vec<ObjectId>) -> F,
 ) -> BTreeMap<ObjectId, Confirmed> {
     let deadline = Instant::now() + patience;
     let mut all: BTreeMap<ObjectId, Confirmed> = BTreeMap::new();
     let mut heard = false;
     loop {
-        let open: Vec<&ObjectId> =
-            annotations.keys().filter(|id| all.get(*id).is_none_or(|it| it.why_not.is_some())).collect();
+        let open = annotations.keys().filter(|id| all.get(*id).is_none_or(|it| it.why_not.is_some()));
+        let open: Vec<ObjectId> = open.cloned().collect();
         if open.is_empty() {
             return all;
         }
         for part in open.chunks(MAX_OBJECTS) {
-            match ask(door, servers, part, annotations).await {
+            match ask(part.to_vec()).await {
                 Ok(now) => {
                     heard = true;
                     all.extend(now);
                 }
                 Err(why) => {
-                    let silent = |id: &&ObjectId| {
-                        let before = all.get(*id).cloned().unwrap_or_default();
-                        ((*id).clone(), Confirmed { why_not: Some(why.clone()), ..before })
+                    let silent = |id: &ObjectId| {
+                        let before = all.get(id).cloned().unwrap_or_default();
+                        (id.clone(), Confirmed { why_not: Some(why.clone()), ..before })
                     };
                     let now: Vec<_> = part.iter().map(silent).collect();
                     all.extend(now);
@@ -70,62 +67,29 @@ pub(super) async fn wait(
         if left.is_zero() || !heard {
             return all;
         }
-        tokio::time::sleep(PAUSE.min(left)).await;
+        tokio::time::sleep(pause.min(left)).await;
     }
 }
 
-/// What all servers say of these together: nothing is confirmed that one of them denies.
-async fn ask(
-    door: &Door,
-    servers: &[String],
-    ids: &[&ObjectId],
-    annotations: &BTreeMap<ObjectId, Option<String>>,
-) -> Result<BTreeMap<ObjectId, Confirmed>, String> {
-    let objects: Vec<_> = ids.iter().map(|id| reference(id)).collect();
-    let asked = replicas::ask(door, servers, |mut client| {
-        let request = ListObjectsRequest { objects: objects.clone(), all_replicas: true };
-        async move {
-            let mirrors = client.list_mirrors(ListMirrorsRequest::default()).await?.into_inner().mirrors;
-            Ok((mirrors, client.list_objects(request).await?.into_inner()))
-        }
-    });
-    let mut all: BTreeMap<ObjectId, Confirmed> = BTreeMap::new();
-    for Asked { address, answer } in asked.await {
-        let (mirrors, answer) = answer.map_err(|why| format!("no answer from {address}: {why}"))?;
-        let known: BTreeMap<ObjectId, ObjectLive> = answer
-            .objects
-            .into_iter()
-            .filter_map(object_live)
-            .map(|live| (live.object.clone(), live))
-            .collect();
-        for id in ids {
-            let annotation = annotations.get(*id).and_then(Option::as_deref);
-            let wanted = stopped(&mirrors, id, Stop::parse(annotation));
-            let now = judge(known.get(*id), id, &wanted, &answer.silent);
-            let worse = all.get(*id).is_some_and(|before| before.why_not.is_some());
-            if !worse {
-                all.insert((*id).clone(), now);
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// The mirrors of a VirtualService that an annotation stops, sorted.
-fn stopped(mirrors: &[Mirror], id: &ObjectId, stop: Stop<'_>) -> Vec<RuntimeKey> {
-    let of = |mirror: &&Mirror| mirror.rule.as_ref().and_then(object_id).as_ref() == Some(id);
-    let mut keys: Vec<RuntimeKey> = mirrors
-        .iter()
-        .filter(of)
-        .map(|mirror| (mirror.route.as_str(), RuntimeKey::new(mirror.runtime_key.as_str())))
-        .filter(|(rule, key)| stop.stops(rule, key))
-        .map(|(_, key)| key)
-        .collect();
+/// Which of a VirtualService's mirrors (name of the rule, key) its annotation stops, sorted.
+pub(crate) fn stopped<'a>(
+    mirrors: impl Iterator<Item = (&'a str, RuntimeKey)>,
+    annotation: Option<&str>,
+) -> Vec<RuntimeKey> {
+    let stop = Stop::parse(annotation);
+    let stopped = mirrors.filter(|(rule, key)| stop.stops(rule, key));
+    let mut keys: Vec<RuntimeKey> = stopped.map(|(_, key)| key).collect();
     keys.sort();
     keys
 }
 
-fn judge(live: Option<&ObjectLive>, id: &ObjectId, wanted: &[RuntimeKey], silent: &[String]) -> Confirmed {
+/// What it comes to that the replicas say `live` of an object whose mirrors `wanted` should be stopped, and those `silent` nothing.
+pub(crate) fn judge(
+    live: Option<&ObjectLive>,
+    id: &ObjectId,
+    wanted: &[RuntimeKey],
+    silent: &[String],
+) -> Confirmed {
     let Some(live) = live else {
         let why = format!("umbra knows no {id}");
         return Confirmed { why_not: Some(why), ..Confirmed::default() };

@@ -1,4 +1,4 @@
-//! By which name the admin interface was asked. A browser on the machine asks it for any page whose name its author lets lead
+//! By which name a port was asked that only this machine reaches. A browser on the machine asks it for any page whose name its author lets lead
 //! to 127.0.0.1 (DNS rebinding), and hands that page the answer: so only names that nobody else can own are answered.
 
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// Answers only who asks by an address, or by a name of this machine.
-pub(super) async fn check(request: Request, next: Next) -> Response {
+pub(crate) async fn check(request: Request, next: Next) -> Response {
     let named = request.headers().get(header::HOST).map(|value| value.to_str().unwrap_or_default());
     // HTTP/2 has it in the place of an address; where both are, both count.
     let asked = named.into_iter().chain(request.uri().authority().map(Authority::as_str));
@@ -24,7 +24,7 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
 
 /// Whether nobody elsewhere can make this `HOST[:PORT]` lead somewhere: an address, `localhost` or below that (RFC 6761, 6.3), or
 /// a name without a dot, which no public name is.
-fn is_here(host: &str) -> bool {
+pub(crate) fn is_here(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
     let address = name.trim_start_matches('[').trim_end_matches(']');

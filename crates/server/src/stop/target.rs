@@ -6,7 +6,7 @@ use super::Wanted;
 
 /// A VirtualService, and what of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// `None`: the one that is meant where nobody says.
     namespace: Option<String>,
     name: String,
@@ -19,7 +19,7 @@ impl Target {
     ///
     /// # Errors
     /// It is none of these, in words.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split('/').collect();
         let wrong = || {
             format!(
@@ -53,8 +53,15 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Whether it says in which namespace.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.namespace.is_some()
+    }
+}
+
 /// What is meant, by VirtualService; who names all of one and a part of it means all.
-pub(super) fn wanted(targets: &[Target], namespace: &str) -> Wanted {
+pub(crate) fn wanted(targets: &[Target], namespace: &str) -> Wanted {
     let mut all = Wanted::new();
     for target in targets {
         let namespace = target.namespace.as_deref().unwrap_or(namespace);

@@ -1,29 +1,18 @@
-//! The annotation on the objects of a cluster, with the rights of whoever runs the verb.
+//! The annotation on the objects of a cluster, with the rights of whoever `annotations` writes for.
 
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
 use umbra_ir::{Kind, ObjectId};
 use umbra_istio::STOP;
-use umbra_source::kubernetes::ApiServer;
+use umbra_source::kubernetes::Annotations;
 
-use super::target::{Target, wanted};
 use super::{AllWritten, Verb, Wanted, Written, annotation};
-use crate::cli::StopArgs;
-use crate::failure::usage;
 
 /// Objects that are written at once.
 const AT_ONCE: usize = 16;
 
 /// Writes it.
-pub(super) async fn write(verb: Verb, args: &StopArgs, targets: &[Target]) -> anyhow::Result<AllWritten> {
-    let (kubeconfig, context) = (args.kubeconfig.as_deref(), args.context.as_deref());
-    let (server, namespace) = ApiServer::of_caller(kubeconfig, context).await.map_err(usage)?;
-    let annotations = server.annotations(Kind::VirtualService).await?;
-    let namespace = args.namespace.as_deref().unwrap_or(&namespace);
-    let wanted = match args.all {
-        false => wanted(targets, namespace),
-        true => everything(verb, &annotations.list(args.namespace.as_deref()).await?),
-    };
+pub(crate) async fn write(verb: Verb, annotations: &Annotations, wanted: Wanted) -> AllWritten {
     let each = wanted.into_iter().map(|(id, names)| {
         let annotations = annotations.clone();
         async move {
@@ -32,11 +21,11 @@ pub(super) async fn write(verb: Verb, args: &StopArgs, targets: &[Target]) -> an
             (id, written.map_err(|error| error.to_string()))
         }
     });
-    Ok(stream::iter(each).buffer_unordered(AT_ONCE).collect().await)
+    stream::iter(each).buffer_unordered(AT_ONCE).collect().await
 }
 
 /// Those that may have mirrors; to be resumed, those that say that any are stopped.
-fn everything(verb: Verb, objects: &[Value]) -> Wanted {
+pub(crate) fn everything(verb: Verb, objects: &[Value]) -> Wanted {
     let text = |object: &Value, path: &str| {
         object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
     };

@@ -22,8 +22,8 @@ const NAMESPACE: &str = "default";
 /// Lists in lists beyond this are nonsense.
 const MAX_LISTS: usize = 4;
 
-/// Writes it; `targets` are all that have mirrors when there are none.
-pub(super) fn write(
+/// Writes it into the files of a folder; `targets` are all that have mirrors when there are none.
+pub(crate) fn write(
     verb: Verb,
     dir: &Path,
     namespace: Option<&str>,
@@ -31,26 +31,41 @@ pub(super) fn write(
 ) -> anyhow::Result<AllWritten> {
     let loaded = umbra_source::load(std::slice::from_ref(&dir.to_path_buf())).map_err(usage)?;
     let places = loaded.places.iter().filter_map(|(id, place)| Some((id, place.as_ref()?)));
-    let mut files: BTreeMap<&ObjectId, Arc<str>> = BTreeMap::new();
+    let mut files: BTreeMap<ObjectId, Arc<str>> = BTreeMap::new();
     let mut every = Wanted::new();
     for (id, place) in places.filter(|(id, _)| id.kind == Kind::VirtualService) {
-        files.insert(id, place.file.clone());
+        files.insert(id.clone(), place.file.clone());
         if namespace.is_none_or(|name| *id.namespace == *name) && is_meant(verb, &place.value) {
             every.insert(id.clone(), Vec::new());
         }
     }
     let wanted = if targets.is_empty() { every } else { wanted(targets, namespace.unwrap_or(NAMESPACE)) };
+    let nobody = |_: &ObjectId| format!("no file in {} has it", dir.display());
+    Ok(write_all(verb, &files, wanted, nobody))
+}
+
+/// Writes it where these files have the objects; of one that none has, `nobody` says so.
+pub(crate) fn write_all(
+    verb: Verb,
+    files: &BTreeMap<ObjectId, Arc<str>>,
+    wanted: Wanted,
+    nobody: impl Fn(&ObjectId) -> String,
+) -> AllWritten {
+    let mut by_file: BTreeMap<Arc<str>, Wanted> = BTreeMap::new();
     let mut all = AllWritten::new();
     for (id, names) in wanted {
-        let written = match files.get(&id) {
-            None => Err(format!("no file in {} has it", dir.display())),
-            Some(file) => {
-                write_one(verb, Path::new(&**file), &id, &names).map_err(|error| format!("{error:#}"))
-            }
-        };
-        all.insert(id, written);
+        match files.get(&id) {
+            None => drop(all.insert(id.clone(), Err(nobody(&id)))),
+            Some(file) => drop(by_file.entry(file.clone()).or_default().insert(id, names)),
+        }
     }
-    Ok(all)
+    for (file, wanted) in by_file {
+        match write_file(verb, Path::new(&*file), &wanted) {
+            Ok(written) => all.extend(written),
+            Err(error) => all.extend(wanted.into_keys().map(|id| (id, Err(format!("{error:#}"))))),
+        }
+    }
+    all
 }
 
 /// Whether `--all` means it.
@@ -66,55 +81,62 @@ fn is_meant(verb: Verb, object: &Object) -> bool {
     }
 }
 
-fn write_one(verb: Verb, path: &Path, id: &ObjectId, names: &[String]) -> anyhow::Result<Written> {
+fn write_file(verb: Verb, path: &Path, wanted: &Wanted) -> anyhow::Result<AllWritten> {
     // A link goes on to lead to it.
     let path = path.canonicalize().with_context(|| format!("cannot read {}", path.display()))?;
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (new, written) = edit(verb, &text, id, names)?;
+    let (new, written) = edit(verb, &text, wanted)?;
     if new != text {
         replace(&path, &new).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(written)
 }
 
-/// The text of a file with the annotation of one VirtualService as it should be.
-fn edit(verb: Verb, text: &str, id: &ObjectId, names: &[String]) -> anyhow::Result<(String, Written)> {
-    let (mut out, mut written) = (String::new(), None);
+/// The text of a file with the annotations of these VirtualServices as they should be. Of one object that is there twice the first
+/// counts.
+fn edit(verb: Verb, text: &str, wanted: &Wanted) -> anyhow::Result<(String, AllWritten)> {
+    let (mut out, mut all) = (String::new(), AllWritten::new());
     for document in documents(text) {
         let before = read(document)?;
         let mut new = before.clone();
-        if written.is_none()
-            && let Some(metadata) = metadata_of(&mut new, id, 0)
-        {
+        each_metadata(&mut new, 0, &mut |id, metadata| {
+            let Some(names) = wanted.get(&id).filter(|_| !all.contains_key(&id)) else { return };
             let was = metadata.get("annotations").and_then(|all| all.get(STOP));
             let was = was.map(|text| text.as_str().unwrap_or_default().to_owned());
-            let now = annotation(verb, was.as_deref(), names).map_err(anyhow::Error::msg)?;
-            annotate(metadata, now.as_deref());
-            written = Some(Written { changed: was != now, annotation: now });
-        }
+            let written = annotation(verb, was.as_deref(), names).map(|now| {
+                annotate(metadata, now.as_deref());
+                Written { changed: was != now, annotation: now }
+            });
+            all.insert(id, written);
+        });
         if new == before {
             out.push_str(document);
         } else {
             out.push_str(&change(document, &new)?);
         }
     }
-    let written = written.with_context(|| "it is not there any longer")?;
-    Ok((out, written))
+    for id in wanted.keys().filter(|id| !all.contains_key(*id)).cloned().collect::<Vec<_>>() {
+        all.insert(id, Err("it is not there any longer".to_owned()));
+    }
+    Ok((out, all))
 }
 
-/// The metadata of an object in a document, which may be a list of objects.
-fn metadata_of<'a>(value: &'a mut Value, id: &ObjectId, depth: usize) -> Option<&'a mut Map<String, Value>> {
-    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+/// Goes through the metadata of the VirtualServices of a document, which may be a list of objects.
+fn each_metadata(value: &mut Value, depth: usize, found: &mut impl FnMut(ObjectId, &mut Map<String, Value>)) {
+    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
     if kind.ends_with("List") && depth < MAX_LISTS {
-        let items = value.get_mut("items").and_then(Value::as_array_mut)?;
-        return items.iter_mut().find_map(|item| metadata_of(item, id, depth + 1));
+        let items = value.get_mut("items").and_then(Value::as_array_mut);
+        items.into_iter().flatten().for_each(|item| each_metadata(item, depth + 1, found));
+        return;
     }
-    let metadata = value.get_mut("metadata").and_then(Value::as_object_mut)?;
+    if kind != Kind::VirtualService.as_str() {
+        return;
+    }
+    let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let text = |key: &str| metadata.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let is = kind == id.kind.as_str()
-        && text("name") == Some(&*id.name)
-        && text("namespace").unwrap_or(NAMESPACE) == &*id.namespace;
-    is.then_some(metadata)
+    let Some(name) = text("name") else { return };
+    let id = ObjectId::new(Kind::VirtualService, text("namespace").unwrap_or(NAMESPACE), name);
+    found(id, metadata);
 }
 
 /// Sets the annotation, or takes it away, and all annotations with it when it was the only one.
@@ -176,8 +198,9 @@ spec: {hosts: [web]}
     #[track_caller]
     fn check(verb: Verb, text: &str, names: &[&str], want: &str) {
         let id = ObjectId::new(Kind::VirtualService, "shop", "web");
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let (got, _) = edit(verb, text, &id, &names).unwrap();
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let (got, written) = edit(verb, text, &Wanted::from([(id.clone(), names)])).unwrap();
+        assert!(written[&id].is_ok(), "{written:?}");
         assert_eq!(got, want, "{got}");
     }
 
@@ -198,7 +221,20 @@ spec: {hosts: [web]}
         let both = other.replace("    a: b # mine", "    umbra.io/stop: all\n    a: b # mine");
         check(Verb::Stop, &other, &[], &both);
         check(Verb::Resume, &both, &[], &other);
-        let id = ObjectId::new(Kind::VirtualService, "shop", "other");
-        assert!(edit(Verb::Stop, FILE, &id, &[]).is_err());
+    }
+
+    #[test]
+    fn all_of_a_file_in_one_go() {
+        let list = "kind: List\napiVersion: v1\nitems:\n- kind: VirtualService\n  metadata: {name: a}\n- kind: VirtualService\n  metadata: {name: b}\n";
+        let id = |name: &str| ObjectId::new(Kind::VirtualService, "default", name);
+        let wanted = ["a", "b", "gone"].map(|name| (id(name), Vec::new())).into_iter().collect();
+        let (text, written) = edit(Verb::Stop, list, &wanted).unwrap();
+        assert_eq!(text.matches("umbra.io/stop").count(), 2, "{text}");
+        let done: Vec<bool> = written.values().map(Result::is_ok).collect();
+        assert_eq!(done, [true, true, false], "{written:?}");
+        // What is refused of one leaves the file as it is.
+        let part = Wanted::from([(id("a"), vec!["canary".to_owned()])]);
+        let (same, written) = edit(Verb::Resume, &text, &part).unwrap();
+        assert!(same == text && written[&id("a")].is_err(), "{written:?}");
     }
 }
