@@ -429,6 +429,33 @@ fn a_digest_counts_instead_of_the_tag() {
     }
 }
 
+/// Pages on a Service, and the right to change a rule, are given to who asks for them.
+#[test]
+fn the_dashboard_and_stops() {
+    for (settings, pages, stops) in [
+        (&[][..], false, false),
+        (&["dashboard.service=true"], true, false),
+        (&["stopByApi=true"], false, true),
+        (&["stopByApi=true", "watchNamespaces=[\"shop\"]"], false, true),
+    ] {
+        let Some(objects) = render(settings) else { return };
+        let dashboard = |it: &&Value| it["kind"] == "Service" && it["metadata"]["name"] == "umbra-dashboard";
+        assert_eq!(objects.iter().any(|it| dashboard(&it)), pages, "{settings:?}");
+        let deployment = find(&objects, "Deployment", "umbra").to_string();
+        assert_eq!(deployment.contains("--api-dashboard"), pages, "{settings:?}");
+        let roles =
+            objects.iter().filter(|it| it["kind"].as_str().is_some_and(|kind| kind.ends_with("Role")));
+        let mut rules = roles.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+        let changes = |rule: &Value| {
+            let of = |key: &str, word: &str| {
+                rule[key].as_array().is_some_and(|all| all.iter().any(|it| it == word))
+            };
+            of("resources", "virtualservices") && of("verbs", "patch")
+        };
+        assert_eq!(rules.any(changes), stops, "{settings:?}");
+    }
+}
+
 /// Which namespaces and Pods the webhooks choose is what umbra itself takes for Pods that should have a sidecar.
 #[test]
 fn the_injector() {

@@ -142,7 +142,7 @@ impl Api {
     }
 
     /// Whether only this machine reaches it.
-    pub(crate) fn from_here(&self) -> bool {
+    pub(crate) fn is_only_here(&self) -> bool {
         self.from_here
     }
 

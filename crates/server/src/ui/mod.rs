@@ -54,7 +54,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .layer(map_response(page::guard))
         .with_state(ui);
     // No page of a name that its owner lets lead here reads these.
-    let pages = if api.from_here() { pages.layer(from_fn(host::check)) } else { pages };
+    let pages = if api.is_only_here() { pages.layer(from_fn(host::check)) } else { pages };
     api.knowing(pages)
 }
 

@@ -14,12 +14,14 @@ const FRESH: Duration = Duration::from_millis(500);
 /// The same of minutes, of which only the last can become another.
 const FRESH_MINUTES: Duration = Duration::from_secs(10);
 
+/// The last hour of mirrors, by runtime key.
+type Minutes = BTreeMap<String, Vec<Minute>>;
+
 /// Every mirror, as all replicas together know it.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) mirrors: Vec<Mirror>,
-    /// By runtime key.
-    minutes: Arc<BTreeMap<String, Vec<Minute>>>,
+    minutes: Arc<Minutes>,
 }
 
 impl View {
@@ -32,7 +34,7 @@ impl View {
 #[derive(Debug, Default)]
 struct Kept {
     view: Option<(Instant, Arc<View>)>,
-    minutes: Option<(Instant, Arc<BTreeMap<String, Vec<Minute>>>)>,
+    minutes: Option<(Instant, Arc<Minutes>)>,
 }
 
 /// The newest view. Clones are the same.
