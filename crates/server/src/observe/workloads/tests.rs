@@ -20,6 +20,7 @@ fn destinations(all: &[&str]) -> Destinations {
             port: PortNumber::new(80).expect("a port"),
             subset: None,
             policy: None,
+            limits: None,
             role: if role == "mirror" { Role::Mirror } else { Role::Primary },
         };
         let answerer = match workload {
