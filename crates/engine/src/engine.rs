@@ -1,12 +1,16 @@
 //! The one mutable place: objects in, snapshots and diagnostics out.
 
 mod counted;
+mod judged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{Change, Object};
-use umbra_ir::{Diagnostic, Kind, ObjectId, ProxyClass, ProxyNode, RuntimeForms, Settings};
+use umbra_ir::{
+    Diagnostic, Kind, MirrorState, ObjectId, ProxyClass, ProxyNode, RuntimeForms, RuntimeFraction,
+    RuntimeKey, Settings,
+};
 use umbra_mesh::Index;
 use umbra_xds::{Resource, Snapshot};
 
@@ -85,6 +89,7 @@ pub struct Engine {
     /// What was said of objects beyond their namespace's budget, and what is said instead since the last turn.
     over_budget: Vec<(Vec<Diagnostic>, Vec<Diagnostic>)>,
     secrets: Secrets,
+    judged: BTreeMap<RuntimeKey, RuntimeFraction>,
     generation: u64,
     dirty: bool,
 }
@@ -109,6 +114,7 @@ impl Engine {
             ledger: Ledger::default(),
             over_budget: Vec::new(),
             secrets: Secrets::default(),
+            judged: BTreeMap::new(),
             generation: 0,
             dirty: false,
         }
@@ -460,7 +466,7 @@ impl Engine {
                 Object::Pod(pod) => !pod.meta.deleting && !["Succeeded", "Failed"].contains(&&*pod.phase),
                 _ => false,
             },
-            Input::World(_) | Input::Hour(_) => false,
+            Input::World(_) | Input::Hour(_) | Input::Judged(_) => false,
         })
     }
 
@@ -502,7 +508,7 @@ impl Engine {
             let index = Index::Kind(kind);
             found.extend(self.memo.store().members(&index).filter_map(|(id, _)| match id {
                 InputId::Object(id) => Some(id.clone()),
-                InputId::World | InputId::Hour => None,
+                InputId::World | InputId::Hour | InputId::Judged(_) => None,
             }));
         }
         found
@@ -538,6 +544,7 @@ impl Engine {
         Parts {
             options: Options { settings, pods_as_endpoints: self.world.pods_as_endpoints },
             objects: self.objects().into_iter().map(|(_, object)| object).collect(),
+            judged: self.judged.clone(),
             proxies: self.proxies.iter().map(|(id, proxy)| (*id, proxy.node.clone(), proxy.rtds)).collect(),
         }
     }
@@ -557,6 +564,8 @@ pub struct Parts {
     pub options: Options,
     /// Every object, sorted by identity.
     pub objects: Vec<Arc<Object>>,
+    /// What part of rules' requests is judged.
+    pub judged: BTreeMap<RuntimeKey, RuntimeFraction>,
     /// Every proxy.
     pub proxies: Vec<(ProxyId, ProxyNode, RuntimeForms)>,
 }
@@ -566,6 +575,7 @@ impl Parts {
     pub fn build(self) -> Engine {
         let mut engine = Engine::new(self.options);
         self.objects.into_iter().for_each(|object| engine.apply(Change::Upsert(object)));
+        engine.set_judged(&self.judged);
         self.proxies.into_iter().for_each(|(id, node, rtds)| engine.connect(id, node, rtds));
         engine
     }

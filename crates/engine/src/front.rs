@@ -112,6 +112,7 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
     report.extend(umbra_api::validate(&object));
     match &*object {
         Object::VirtualService(vs) => {
+            umbra_istio::report_verdicts(id, vs, &mut report);
             umbra_istio::report_stop(view, id, vs, &view.settings().cluster_domain, &mut report);
             umbra_istio::report_abort(view, id, vs, &view.settings().cluster_domain, &mut report);
             umbra_mesh::report_rules(view, id, &mut report);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use umbra_api::Object;
-use umbra_ir::{Hostname, Kind, ObjectId, Settings};
+use umbra_ir::{Hostname, Kind, ObjectId, RuntimeFraction, RuntimeKey, Settings};
 use umbra_mesh::Index;
 
 /// Identity of an input.
@@ -13,6 +13,8 @@ pub(crate) enum InputId {
     World,
     /// The time.
     Hour,
+    /// What part of a rule's requests is judged.
+    Judged(RuntimeKey),
     /// An object.
     Object(ObjectId),
 }
@@ -26,6 +28,8 @@ pub(crate) enum Input {
     Object(Arc<Object>),
     /// The time, in hours since 1970.
     Hour(i64),
+    /// What part of a rule's requests is judged.
+    Judged(RuntimeFraction),
 }
 
 /// What holds for everything.

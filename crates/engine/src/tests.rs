@@ -2,6 +2,7 @@
 
 mod budgets;
 mod classes;
+mod judged;
 mod secrets;
 mod sidecars;
 
@@ -75,6 +76,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         edits_copies: true,
         may_have_keys: true,
         http10: false,
+        judges: false,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use umbra_api::{Object, Objects};
-use umbra_ir::{ObjectId, Settings};
+use umbra_ir::{ObjectId, RuntimeFraction, RuntimeKey, Settings};
 use umbra_mesh::{Index, Inputs};
 
 use crate::input::{Input, InputId, World};
@@ -50,12 +50,19 @@ impl Inputs for EngineView<'_, '_> {
         }
     }
 
+    fn judged_share(&self, key: &RuntimeKey) -> RuntimeFraction {
+        match self.0.get(&InputId::Judged(key.clone())).as_deref() {
+            Some(Input::Judged(share)) => *share,
+            _ => RuntimeFraction::NONE,
+        }
+    }
+
     fn ids(&self, index: &Index) -> Vec<ObjectId> {
         let objects = self.0.ids(index).into_iter();
         objects
             .filter_map(|id| match id {
                 InputId::Object(id) => Some(id),
-                InputId::World | InputId::Hour => None,
+                InputId::World | InputId::Hour | InputId::Judged(_) => None,
             })
             .collect()
     }

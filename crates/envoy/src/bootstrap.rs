@@ -43,11 +43,15 @@ use umbra_proto::json::{JsonError, to_json};
 use umbra_proto::pack_any;
 
 use crate::RuntimeLayer;
-use crate::convert::{ads, duration, socket_address, struct_value, structure, text_value};
+use crate::convert::{ads, duration, socket_address, struct_value, structure, text_value, uint32};
+use crate::judged::JUDGE_CLUSTER;
 use crate::tls::transport_socket;
 
 /// The static cluster by which a proxy reaches umbra.
 pub const XDS_CLUSTER: &str = "umbra-xds";
+
+/// The key of a node's metadata by which a bootstrap says, with `on`, that it has what lines of judged requests need.
+pub const VERDICTS: &str = "VERDICTS";
 
 /// How long a start waits for the runtime layer; without it every mirror stays at 0, nothing worse.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
@@ -88,6 +92,8 @@ pub struct BootstrapOptions {
     pub runtime_digits: u32,
     /// Tell umbra what became of copies and of the requests that they are made of.
     pub observe: bool,
+    /// Be able to tell umbra of judged requests.
+    pub verdicts: bool,
 }
 
 /// How a proxy knows umbra, and umbra the proxy. The files are on the proxy's machine.
@@ -121,6 +127,7 @@ impl Default for BootstrapOptions {
             state_of_the_world: false,
             runtime_digits: 2,
             observe: true,
+            verdicts: false,
         }
     }
 }
@@ -135,7 +142,8 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::f
 pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
     // Zero: a proxy is not ready before it was told what to do.
     let subscription = Some(ads(Duration::ZERO));
-    let mut clusters = vec![xds_cluster(options)];
+    let mut clusters = vec![umbra_cluster(XDS_CLUSTER, None, options)];
+    clusters.extend(options.verdicts.then(|| umbra_cluster(JUDGE_CLUSTER, Some(LINES_WINDOW), options)));
     let mut listeners: Vec<_> = options.ready.map(ready::listener).into_iter().collect();
     listeners.extend(options.pod.into_iter().flat_map(ready::pod_listeners));
     if !listeners.is_empty() {
@@ -180,6 +188,9 @@ fn node(options: &BootstrapOptions) -> Node {
         ("NAMESPACE".to_owned(), text_value(&options.namespace)),
         ("LABELS".to_owned(), struct_value(labels)),
     ]);
+    if options.verdicts {
+        metadata.insert(VERDICTS.to_owned(), text_value("on"));
+    }
     if !options.addresses.is_empty() {
         let all: Vec<_> = options.addresses.iter().map(IpAddr::to_string).collect();
         metadata.insert("INSTANCE_IPS".to_owned(), text_value(all.join(",")));
@@ -250,7 +261,11 @@ fn runtime_layers(digits: u32) -> Vec<RuntimeLayerConfig> {
     layers
 }
 
-fn xds_cluster(options: &BootstrapOptions) -> Cluster {
+/// What a umbra that hangs or is slow makes a worker of Envoy's hold of lines: 2 MB, ten times less than with the default.
+const LINES_WINDOW: u32 = 64 << 10;
+
+/// A cluster by which umbra is reached, and how much of a stream may be under way.
+fn umbra_cluster(name: &str, window: Option<u32>, options: &BootstrapOptions) -> Cluster {
     let is_ip = options.server_host.parse::<IpAddr>().is_ok();
     let discovery = if is_ip { DiscoveryType::Static } else { DiscoveryType::StrictDns };
     let endpoint = Endpoint {
@@ -260,18 +275,18 @@ fn xds_cluster(options: &BootstrapOptions) -> Cluster {
     let endpoint =
         LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() };
     Cluster {
-        name: XDS_CLUSTER.to_owned(),
+        name: name.to_owned(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
         dns_lookup_family: if is_ip { DnsLookupFamily::Auto } else { DnsLookupFamily::V4Preferred }.into(),
         connect_timeout: Some(duration(Duration::from_secs(5))),
         load_assignment: Some(ClusterLoadAssignment {
-            cluster_name: XDS_CLUSTER.to_owned(),
+            cluster_name: name.to_owned(),
             endpoints: vec![LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..Default::default() }],
             ..Default::default()
         }),
         typed_extension_protocol_options: BTreeMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            pack_any(&http2_with_keepalive(options.token.as_ref())),
+            pack_any(&http2_with_keepalive(window, options.token.as_ref())),
         )]),
         transport_socket: options.tls.as_ref().map(|tls| tls_socket(tls, &options.server_host)),
         ..Default::default()
@@ -296,13 +311,14 @@ fn tls_socket(tls: &BootstrapTls, server_host: &str) -> TransportSocket {
 }
 
 /// A connection whose other end went away without a word is found out within 35 s.
-fn http2_with_keepalive(token: Option<&BootstrapToken>) -> HttpProtocolOptions {
+fn http2_with_keepalive(window: Option<u32>, token: Option<&BootstrapToken>) -> HttpProtocolOptions {
     let http2 = Http2ProtocolOptions {
         connection_keepalive: Some(KeepaliveSettings {
             interval: Some(duration(Duration::from_secs(30))),
             timeout: Some(duration(Duration::from_secs(5))),
             ..Default::default()
         }),
+        initial_stream_window_size: window.map(uint32),
         ..Default::default()
     };
     HttpProtocolOptions {

@@ -95,6 +95,7 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
             route_config: routes.clone(),
             trusted_proxies: 0,
             http10: listener.http10,
+            judges: listener.judges,
         };
         let manager = connection_manager(&manager, name, settings);
         chains.push(chain(Some(http), filter("envoy.filters.network.http_connection_manager", &manager)));

@@ -70,6 +70,7 @@ fn http(
         route_config: table.clone(),
         trusted_proxies: listener.trusted_proxies,
         http10: listener.http10,
+        judges: listener.judges,
     };
     let mut manager = connection_manager(&as_listener, name, settings);
     if chain.tls.as_ref().is_some_and(|end| end.client != ClientCertificate::None) {

@@ -21,6 +21,7 @@ mod gateway_listener;
 mod header_ops;
 mod http_filters;
 mod http_options;
+mod judged;
 mod listener;
 mod load_assignment;
 mod matching;
@@ -39,7 +40,7 @@ mod weights;
 
 pub use access_log::{LOG_CLUSTER, build_log_cluster};
 pub use bootstrap::{
-    BootstrapOptions, BootstrapTls, BootstrapToken, XDS_CLUSTER, bootstrap_json, build_bootstrap,
+    BootstrapOptions, BootstrapTls, BootstrapToken, VERDICTS, XDS_CLUSTER, bootstrap_json, build_bootstrap,
     token_secret_json,
 };
 pub use built::{Built, Requirement};
@@ -47,6 +48,7 @@ pub use built_in::build_built_in_cluster;
 pub use captured::build_captured_listener;
 pub use cluster::build_cluster;
 pub use gateway_listener::build_gateway_listener;
+pub use judged::{JUDGE_CLUSTER, JUDGE_LOG};
 pub use listener::build_listener;
 pub use load_assignment::build_load_assignment;
 pub use names::{

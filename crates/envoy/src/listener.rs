@@ -15,6 +15,7 @@ use crate::Built;
 use crate::access_log::{Traffic, access_logs, log_requirement};
 use crate::convert::{ads, boolean, duration, socket_address};
 use crate::http_filters::http_filters;
+use crate::judged::primary_log;
 use crate::names::listener_name;
 
 /// One listener (`envoy.config.listener.v3.Listener`), with access logs and paths as the settings say.
@@ -74,7 +75,10 @@ pub(crate) fn connection_manager(
         // Streams may be idle for as long as both ends like.
         stream_idle_timeout: Some(duration(Duration::ZERO)),
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
-        access_log: access_logs(settings, Traffic::Http),
+        access_log: access_logs(settings, Traffic::Http)
+            .into_iter()
+            .chain(listener.judges.then(primary_log))
+            .collect(),
         ..Default::default()
     }
 }

@@ -8,6 +8,7 @@ use umbra_proto::envoy::r#type::v3::{FractionalPercent, fractional_percent::Deno
 
 use crate::convert::boolean;
 use crate::header_ops::to_add;
+use crate::judged::marks;
 use crate::names::cluster_name;
 
 pub(crate) fn mirror_policy(mirror: &Mirror) -> RequestMirrorPolicy {
@@ -22,7 +23,10 @@ pub(crate) fn mirror_policy(mirror: &Mirror) -> RequestMirrorPolicy {
         trace_sampled: Some(boolean(false)),
         disable_shadow_host_suffix_append: mirror.host == MirrorHost::Keep,
         host_rewrite_literal,
-        request_headers_mutations: mutations(&mirror.headers),
+        request_headers_mutations: mutations(&mirror.headers)
+            .into_iter()
+            .chain(mirror.mark.as_deref().map(marks).unwrap_or_default())
+            .collect(),
         ..Default::default()
     }
 }

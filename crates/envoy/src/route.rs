@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use umbra_ir::{DirectResponse, ObjectId, Redirect, RedirectPath, RedirectPort, Route, RouteAction};
 use umbra_proto::envoy::config::core::v3::{DataSource, Metadata, data_source::Specifier};
 use umbra_proto::envoy::config::route::v3::{
-    self as api, Decorator, DirectResponseAction, RedirectAction,
+    self as api, Decorator, DirectResponseAction, RedirectAction, RouteMatch,
     redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
     route::Action,
 };
@@ -13,6 +13,7 @@ use umbra_proto::envoy::config::route::v3::{
 use crate::convert::{structure, text_value};
 use crate::header_ops::to_add;
 use crate::http_filters::per_filter_config;
+use crate::judged::judged_fraction;
 use crate::matching::route_match;
 use crate::route_action::route_action;
 
@@ -20,7 +21,10 @@ pub(crate) fn build_route(route: &Route) -> api::Route {
     let headers = &route.headers;
     api::Route {
         name: route.name.clone(),
-        r#match: Some(route_match(&route.request)),
+        r#match: Some(RouteMatch {
+            runtime_fraction: route.judged.as_ref().map(judged_fraction),
+            ..route_match(&route.request)
+        }),
         metadata: route.origin.as_ref().map(origin),
         decorator: (!route.operation.is_empty())
             .then(|| Decorator { operation: route.operation.clone(), ..Default::default() }),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use prost::Message;
-use umbra_ir::{RuntimeForms, RuntimeFraction, RuntimeKey};
+use umbra_ir::{JUDGE_ON, RuntimeForms, RuntimeFraction, RuntimeKey};
 use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::google::protobuf::{Value, value::Kind};
 use xxhash_rust::xxh3::xxh3_64;
@@ -84,7 +84,11 @@ pub fn runtime_forms<'a>(names: impl IntoIterator<Item = &'a str>) -> RuntimeFor
 /// Each is written as a whole numerator with the denominator's name: every other form of a fraction is taken as
 /// a percentage or silently as the route's default, which is 0.
 pub fn build_runtime(layer: RuntimeLayer, shares: &BTreeMap<RuntimeKey, RuntimeFraction>) -> Built {
+    let judged = shares.iter().any(|(key, share)| key.is_judging() && *share != RuntimeFraction::NONE);
+    // What logs are sampled by is no fraction but a number, of the millionths that the filter names.
+    let on = Value { kind: Some(Kind::NumberValue(1e6)) };
     let fields = shares.iter().map(|(key, fraction)| (key.as_str().to_owned(), value(*fraction)));
+    let fields = fields.chain(judged.then(|| (JUDGE_ON.to_owned(), on)));
     let message = Runtime { name: layer.to_string(), layer: Some(structure(fields)) };
     Built::new(layer.to_string().into(), &message, Vec::new())
 }

@@ -12,6 +12,7 @@ use crate::explanation::{Explanation, HostTaken, ListenerTaken, Outcome, PassedT
 use crate::listener::{Handler, accepting, chain, handler, odds, words};
 use crate::matching::{self, Lost};
 use crate::request::{Request, Seen};
+use crate::summary::percent;
 use crate::{answer, filters, forward, host};
 
 /// How Envoy answers what no route takes.
@@ -90,7 +91,12 @@ impl Config {
             let mut seen = RouteSeen { name: route.name.clone(), ..RouteSeen::default() };
             if let Some(wanted) = &route.r#match {
                 seen.asks = matching::words(wanted);
+                let part = self.odds(wanted.runtime_fraction.as_ref());
                 match (&winner, matching::take(wanted, request)) {
+                    // Which requests those are, chance says: told is what becomes of the others.
+                    (None, Ok(())) if part < 1.0 => {
+                        seen.lost = Some(format!("it takes {} of these requests", percent(part)));
+                    }
                     (Some(_), _) => seen.behind = true,
                     (None, Ok(())) => winner = Some(Ok(route)),
                     (None, Err(Lost::For(why))) => seen.lost = Some(why),

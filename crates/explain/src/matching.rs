@@ -18,9 +18,9 @@ pub(crate) enum Lost {
     Unknown(String),
 }
 
-/// Judges all conditions of a route; the first that fails counts.
+/// Judges all conditions of a route but what part of requests it takes; the first that fails counts.
 pub(crate) fn take(route: &RouteMatch, request: &Seen) -> Result<(), Lost> {
-    if route.runtime_fraction.is_some() || route.grpc.is_some() || route.tls_context.is_some() {
+    if route.grpc.is_some() || route.tls_context.is_some() {
         return Err(Lost::Unknown("it has a condition of a kind that is not known here".to_owned()));
     }
     take_path(route, request)?;
@@ -118,6 +118,7 @@ pub(crate) fn words(route: &RouteMatch) -> String {
         Some(PathSpecifier::SafeRegex(regex)) => format!("path ~ {}", regex.regex),
         _ => "some path".to_owned(),
     }];
+    all.extend(route.runtime_fraction.as_ref().map(|part| format!("a part ({})", part.runtime_key)));
     all.extend(route.headers.iter().map(|header| {
         let not = if header.invert_match { "not " } else { "" };
         let condition = match &header.header_match_specifier {

@@ -50,6 +50,8 @@ pub struct Settings {
     pub log_level: String,
     /// Envoy's `--concurrency`; 0: a thread for each processor.
     pub concurrency: u32,
+    /// Sidecars can tell umbra of judged requests (`umbra bootstrap --verdicts`).
+    pub verdicts: bool,
 }
 
 impl Default for Settings {
@@ -73,6 +75,7 @@ impl Default for Settings {
             memory_limit: None,
             log_level: "warning".to_owned(),
             concurrency: 2,
+            verdicts: false,
         }
     }
 }

@@ -120,6 +120,8 @@ pub struct CapturedListener {
     pub rest: Shared,
     /// The rule that those follow; as of a [`Chain`].
     pub rest_rule: Option<Placed<ObjectId>>,
+    /// It tells umbra of judged requests.
+    pub judges: bool,
 }
 
 /// Whose captured listeners they are: what of a class of proxies they depend on.

@@ -155,6 +155,7 @@ codes! {
     CopiesAsHttp1 = warning("Copies of HTTP/2 requests leave as HTTP/1.1, since the mirror's port does not say that it speaks HTTP/2.");
     UnknownStop = warning("The annotation `umbra.io/stop` names a mirror that there is not: it stops none.");
     InvalidAbort = warning("A part of the annotation `umbra.io/abort` that is no limit, or is for a mirror that there is not: it stops none.");
+    InvalidVerdicts = warning("The annotation `umbra.io/verdicts` is not understood: nothing is judged.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.").istio("IST0109");
     SidecarConflict = warning("An older Sidecar is for the same proxies; this one has no effect.").istio("IST0111");

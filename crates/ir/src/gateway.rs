@@ -183,6 +183,8 @@ pub struct GatewayListener {
     pub trusted_proxies: u32,
     /// Clients that speak HTTP/1.0 are served, whatever the settings say.
     pub http10: bool,
+    /// It tells umbra of judged requests.
+    pub judges: bool,
     /// What becomes of connections. No two admit the same ones.
     pub chains: Vec<Chain>,
 }

@@ -40,6 +40,7 @@ mod service;
 mod settings;
 mod source;
 mod target;
+mod verdicts;
 mod visibility;
 
 pub use abort::{AbortLimit, AbortLimits, AbortReason, Aborted};
@@ -98,4 +99,5 @@ pub use settings::{
 };
 pub use source::{RouteClient, RouteList, RouteRefs, RouteSource};
 pub use target::{Hidden, TargetProblem, TargetQuery};
+pub use verdicts::{JUDGE_ON, JUDGED, SHADOW, SHADOW_OF, Verdicts};
 pub use visibility::Visibility;

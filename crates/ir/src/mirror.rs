@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     AbortLimits, Aborted, Answerer, ClusterRef, CopiedRequests, Destinations, Diagnostic, PortNumber,
-    RuntimeFraction, RuntimeKey, Settings,
+    RuntimeFraction, RuntimeKey, Settings, Verdicts,
 };
 
 /// Which mirror of an object: what is said about it is found by this, whatever its field is called.
@@ -68,6 +68,8 @@ pub struct MirrorState {
     pub limits: AbortLimits,
     /// It has, and is stopped.
     pub aborted: Option<Aborted>,
+    /// How its copies are judged.
+    pub verdicts: Option<Verdicts>,
     /// What it comes to, with the number of ready endpoints; several when it names no port and callers use
     /// several. Empty: broken, or nobody can call the rule.
     pub clusters: BTreeMap<ClusterRef, usize>,

@@ -157,6 +157,11 @@ impl RuntimeFraction {
         Some(RuntimeFraction((percent * 10_000.0).round() as u32))
     }
 
+    /// So many millionths, at most all of them.
+    pub fn from_millionths(millionths: u32) -> Self {
+        RuntimeFraction(millionths.min(1_000_000))
+    }
+
     /// Millionths.
     pub fn millionths(self) -> u32 {
         self.0
@@ -174,6 +179,9 @@ impl fmt::Display for RuntimeFraction {
 /// `mirror/<ns>/<virtual service>/<rule>/<port|subset|host>`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct RuntimeKey(Arc<str>);
+
+/// How the keys of shares begin that are judged.
+const JUDGING: &str = "judge/";
 
 impl RuntimeKey {
     /// Wraps a key that `istio` composed.
@@ -204,6 +212,33 @@ impl RuntimeKey {
     pub fn rule(&self) -> String {
         let parts = self.0.splitn(5, '/').skip(1).take(3).collect::<Vec<_>>();
         parts.join("/").replace('.', "%2E").replace(':', "%3A")
+    }
+
+    /// The key of the share of its rule's requests that is judged.
+    pub fn judging(&self) -> RuntimeKey {
+        RuntimeKey(format!("{JUDGING}{}", self.rule()).into())
+    }
+
+    /// Whether it is the key of such a share.
+    pub fn is_judging(&self) -> bool {
+        self.0.starts_with(JUDGING)
+    }
+
+    /// What the header of a copy says of its mirror: the key, but for what no header may hold.
+    pub fn mark(&self) -> String {
+        let mut mark = String::with_capacity(self.0.len());
+        for byte in self.0.bytes() {
+            match byte {
+                0x21..=0x7e => mark.push(byte.into()),
+                other => mark.push_str(&format!("%{other:02X}")),
+            }
+        }
+        mark
+    }
+
+    /// The same of the copies that its rule's requests have beside it, to be compared with.
+    pub fn control_mark(&self) -> String {
+        format!("{}#control", self.judging().mark())
     }
 }
 

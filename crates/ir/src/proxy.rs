@@ -66,6 +66,8 @@ pub struct ProxyNode {
     pub may_have_keys: bool,
     /// `HTTP10: "1"`: clients that speak HTTP/1.0 are served.
     pub http10: bool,
+    /// Its bootstrap lets it tell umbra of judged requests, and its Envoy knows the parts of that.
+    pub judges: bool,
 }
 
 /// What of a Pod changes what the proxy in it gets.
@@ -106,6 +108,8 @@ pub struct ProxyClass {
     pub edits_copies: bool,
     /// Where it is, where some policy asks for that.
     pub place: Option<Arc<ClientPlace>>,
+    /// It tells umbra of judged requests.
+    pub judges: bool,
     /// The Sidecar that says what it can call; `None`: every visible service.
     pub sidecar: Option<ObjectId>,
 }
@@ -170,4 +174,6 @@ pub struct Listener {
     pub trusted_proxies: u32,
     /// Clients that speak HTTP/1.0 are served, whatever the settings say.
     pub http10: bool,
+    /// It tells umbra of judged requests.
+    pub judges: bool,
 }

@@ -125,6 +125,9 @@ impl Code {
             Code::InvalidAbort => {
                 "Write `LIMIT=PERCENT%/WINDOW/SAMPLE`, such as `shadowErrors=5%/30s/100`, with commas between; before those of one rule its name and a colon, and `;` between rules."
             }
+            Code::InvalidVerdicts => {
+                "Write `on`, `off`, or how many requests a second are to be judged, up to 1000."
+            }
             Code::NoEndpoints => {
                 "Start Pods that the Service (and subset) selects, and see that they are ready."
             }

@@ -20,6 +20,8 @@ pub struct Route {
     pub request: RequestMatch,
     /// Whether it stands with those that take every request: it takes every request, or it is a part of what does.
     pub catch_all: bool,
+    /// Of those only the part that the runtime says under this key: they are judged.
+    pub judged: Option<RuntimeKey>,
     /// What happens.
     pub action: RouteAction,
     /// Header changes; a lone destination's are already appended.
@@ -93,6 +95,8 @@ pub struct Mirror {
     pub requests: CopiedRequests,
     /// What the copy's headers are changed by: first what is removed, then the values.
     pub headers: HeaderChanges,
+    /// What the copy of a judged request says of its mirror.
+    pub mark: Option<Arc<str>>,
 }
 
 /// How Envoy learns a mirror's fraction.

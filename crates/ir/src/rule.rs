@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     CopiedRequests, Hostname, MirrorPlace, MirrorTerms, ObjectId, Placed, PortNumber, RouteFilters,
-    RuntimeFraction, RuntimeKey, SubsetName, Visibility,
+    RuntimeFraction, RuntimeKey, SubsetName, Verdicts, Visibility,
 };
 
 /// A VirtualService's gateway: all sidecars, or one Gateway object.
@@ -250,6 +250,9 @@ pub struct ForwardRule {
     pub weighted: bool,
     /// Where copies go, in order.
     pub mirrors: Vec<MirrorRule>,
+    /// How they are judged; `None`: not at all, as where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Verdicts>,
     /// The rest.
     pub options: ForwardOptions,
 }

@@ -223,6 +223,8 @@ pub enum Role {
     /// `mirror|…|h2`: for copies of gRPC requests to a port that does not say what it speaks. Envoy's copies call
     /// themselves HTTP/1.1, so a cluster that speaks what its client speaks would not speak HTTP/2 to them.
     GrpcMirror,
+    /// `mirror|…|control`: for copies of judged requests that go where the request itself goes, to be compared with.
+    Control,
     /// `direct|…`: captured connections to single pods of a headless Service, each to the pod that it wanted to go to.
     Direct,
 }
@@ -236,6 +238,7 @@ impl Role {
             Role::Primary => ("outbound", ""),
             Role::Mirror => ("mirror", ""),
             Role::GrpcMirror => ("mirror", "|h2"),
+            Role::Control => ("mirror", "|control"),
             Role::Direct => ("direct", ""),
         };
         let subset = subset.map_or("", SubsetName::as_str);
@@ -244,7 +247,7 @@ impl Role {
 
     /// Whether it carries copies.
     pub fn is_mirror(self) -> bool {
-        matches!(self, Role::Mirror | Role::GrpcMirror)
+        matches!(self, Role::Mirror | Role::GrpcMirror | Role::Control)
     }
 }
 

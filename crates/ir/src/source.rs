@@ -31,6 +31,8 @@ pub struct RouteClient {
     pub rtds: bool,
     /// It can make a copy another request than the one that it copies.
     pub edits_copies: bool,
+    /// It tells umbra of judged requests.
+    pub judges: bool,
 }
 
 /// Where routes come from.
@@ -75,6 +77,7 @@ impl RouteList {
     pub fn refs(&self) -> RouteRefs {
         let (mut clusters, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for route in &self.routes {
+            keys.extend(route.judged.clone());
             let RouteAction::Forward(forward) = &route.action else { continue };
             for target in &forward.targets {
                 if let TargetCluster::Known(cluster) = &target.cluster {

@@ -28,6 +28,7 @@ mod rules;
 mod service_entries;
 mod sidecars;
 mod stop;
+mod verdicts;
 mod workloads;
 
 pub use abort::{ABORT, ABORTED, record_abort};
@@ -38,9 +39,12 @@ pub use gateways::resolve_gateway_head;
 pub use mirror_policies::{report_mirror_policy, select_policy_target};
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};
-pub use report::{list_mirrors, report_abort, report_delegation, report_destination_rule, report_stop};
+pub use report::{
+    list_mirrors, report_abort, report_delegation, report_destination_rule, report_stop, report_verdicts,
+};
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
 pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};
 pub use sidecars::resolve_sidecar_head;
 pub use stop::{STOP, Stop, StopsAll};
+pub use verdicts::VERDICTS;
 pub use workloads::{workload_endpoints, workload_labels};

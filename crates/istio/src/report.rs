@@ -19,6 +19,7 @@ use crate::mirror_policies::Policies;
 use crate::mirrors::written_mirrors;
 use crate::names::resolve_host;
 use crate::stop::{STOP, Stop};
+use crate::verdicts::{VERDICTS, verdicts};
 
 pub use delegation::report_delegation;
 
@@ -31,6 +32,7 @@ pub fn list_mirrors(
 ) -> Vec<MirrorState> {
     let policies = Policies::of(objects, id, domain);
     let hosts: Arc<[String]> = vs.spec.hosts.clone().into();
+    let verdicts = verdicts(vs).ok().flatten();
     let state = |mirror: crate::mirrors::WrittenMirror| MirrorState {
         hosts: hosts.clone(),
         requests: policies
@@ -46,6 +48,7 @@ pub fn list_mirrors(
         stopped: mirror.stopped,
         limits: mirror.limits,
         aborted: mirror.aborted,
+        verdicts,
         clusters: BTreeMap::new(),
         problem: None,
     };
@@ -94,6 +97,14 @@ pub fn report_abort(
     for words in abort.problems.iter().cloned().chain(unknown) {
         let field = format!("metadata.annotations[{ABORT}]");
         report.insert(Diagnostic::new(Code::InvalidAbort, id, field, format!("{words}: it stops none")));
+    }
+}
+
+/// What is said about the annotation by which copies are judged.
+pub fn report_verdicts(id: &ObjectId, vs: &VirtualService, report: &mut Report) {
+    if let Err(message) = verdicts(vs) {
+        let field = format!("metadata.annotations[{VERDICTS}]");
+        report.insert(Diagnostic::new(Code::InvalidVerdicts, id, field, message));
     }
 }
 

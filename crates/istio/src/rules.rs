@@ -13,7 +13,7 @@ use umbra_ir::budget::{ROUTES_ON_HOSTS, fits, virtual_hosts};
 use umbra_ir::{
     ConnectionRules, Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, Hostname,
     MirrorRule, ObjectId, PathRewrite, Placed, PortNumber, Redirect, RedirectPath, RedirectPort,
-    RouteFilters, RouteOrder, Rule, RuleAction, RuleHead, Rules, Shares, StaticFilter, Visibility,
+    RouteFilters, RouteOrder, Rule, RuleAction, RuleHead, Rules, Shares, StaticFilter, Verdicts, Visibility,
     WeightedDestination,
 };
 
@@ -27,6 +27,7 @@ use crate::matches::usable_matches;
 use crate::mirror_policies::Policies;
 use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::{resolve_destination, resolve_gateway, resolve_host};
+use crate::verdicts::verdicts;
 
 /// Where the VirtualService applies.
 pub fn resolve_rule_head(
@@ -138,7 +139,10 @@ pub fn resolve_rules(
             RuleFate::LeftOut => return None,
             RuleFate::Closed => (RuleAction::Direct(CLOSED), RouteFilters::default()),
             RuleFate::Served => {
-                let action = resolve_action(written, mirrors.collect(), &field, &vs.meta.namespace, domain)?;
+                let mirrors: Vec<_> = mirrors.collect();
+                let verdicts = verdicts(vs).ok().flatten().filter(|_| !mirrors.is_empty());
+                let action =
+                    resolve_action(written, (mirrors, verdicts), &field, &vs.meta.namespace, domain)?;
                 (action, resolve_filters(written))
             }
         };
@@ -165,7 +169,7 @@ pub fn resolve_shares(objects: &impl Objects, vs: &VirtualService, domain: &str)
 /// redirect, else directResponse, else route.
 fn resolve_action(
     written: &HttpRoute,
-    mirrors: Vec<MirrorRule>,
+    (mirrors, verdicts): (Vec<MirrorRule>, Option<Verdicts>),
     field: &str,
     namespace: &Arc<str>,
     domain: &str,
@@ -199,6 +203,7 @@ fn resolve_action(
         destinations,
         weighted,
         mirrors,
+        verdicts,
         options: ForwardOptions {
             timeout: written.timeout.and_then(|d| d.to_std()).unwrap_or_default(),
             retry: resolve_retry(written.retries.as_ref()),

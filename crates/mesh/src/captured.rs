@@ -116,6 +116,7 @@ impl Builder {
                 chains: Vec::new(),
                 rest: rest.shared,
                 rest_rule: rest.rule,
+                judges: false,
             };
             Open { listener, chains: Chains::default() }
         })

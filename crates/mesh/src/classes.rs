@@ -54,6 +54,8 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
         namespace,
         labels: Arc::new(own.into_iter().filter(|label| mentioned.contains(label)).collect()),
         rtds,
+        // Without the runtime nothing says which requests are judged.
+        judges: node.judges && rtds.any(),
         may_have_keys: node.may_have_keys && node.kind == ProxyKind::Router,
         http10: node.http10,
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,

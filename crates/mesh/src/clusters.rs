@@ -59,7 +59,7 @@ pub fn bind_cluster(
     };
     let (breakers, max_stream_duration) = match reference.role {
         Role::Primary | Role::Direct => (written, None),
-        Role::Mirror | Role::GrpcMirror => {
+        Role::Mirror | Role::GrpcMirror | Role::Control => {
             let mesh = &settings.mirror;
             let own = reference.limits.as_deref();
             let breakers = own.map_or(mesh.breakers, |own| own.breakers(mesh.breakers));
@@ -70,7 +70,7 @@ pub fn bind_cluster(
     let balancing = policy.load_balancer.unwrap_or_default();
     let (load_balancer, hash) = match reference.role {
         Role::Primary | Role::Direct => (balancing.balancer, None),
-        Role::Mirror | Role::GrpcMirror => for_copies(&balancing),
+        Role::Mirror | Role::GrpcMirror | Role::Control => for_copies(&balancing),
     };
     let tls = match policy.tls {
         Some(ClientTls::Originate(tls)) => Some(with_service_names(service, tls)),

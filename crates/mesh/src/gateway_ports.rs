@@ -109,6 +109,7 @@ impl GatewayClient<'_> {
             chosen: Arc::default(),
             rtds: false,
             edits_copies: true,
+            judges: false,
         };
         // At gateways Istio asks for port and gateway only.
         let passes = |filter: &umbra_ir::StaticFilter| {
@@ -206,6 +207,8 @@ impl Builder {
             port,
             trusted_proxies: class.trusted_proxies,
             chains: self.chains.finish(),
+            judges: class.judges,
+            chains: self.chains,
         };
         Some(GatewayPort { listener: Arc::new(listener), gateways: self.gateways, rules: self.rules })
     }

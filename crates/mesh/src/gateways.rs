@@ -43,6 +43,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             port,
             route_config: plain.clone(),
             trusted_proxies: class.trusted_proxies,
+            judges: class.judges,
         });
         for Opened { gateway, server } in
             opened.iter().filter(|it| it.server.kind().is_http() && client.opens(it.server))
@@ -131,6 +132,7 @@ impl TableBuilder {
             chosen: Arc::default(),
             rtds: class.rtds.any(),
             edits_copies: class.edits_copies,
+            judges: class.judges,
         };
         let applies = rule
             .filters

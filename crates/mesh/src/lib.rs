@@ -23,6 +23,7 @@ mod gateways;
 mod hashing;
 mod imports;
 mod istio_policy;
+mod judged;
 mod localities;
 mod manifest;
 mod namespaces;

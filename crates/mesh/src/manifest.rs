@@ -37,9 +37,13 @@ pub struct Manifest {
     pub runtime: BTreeSet<(RuntimeKey, ObjectId)>,
 }
 
-/// The same listener, of a table whose virtual hosts are resources of their own.
-fn with_hosts(mut listener: CapturedListener) -> CapturedListener {
-    listener.routes = listener.routes.map(|name| hosts_table_name(&name));
+/// The same listener for this class: its table may have virtual hosts that are resources of their own.
+fn for_class(mut listener: CapturedListener, class: &ProxyClass) -> CapturedListener {
+    if class.route_tables == RouteTables::Hosts {
+        listener.routes = listener.routes.map(|name| hosts_table_name(&name));
+    }
+    listener.judges = class.judges;
+    listener.http10 = class.http10;
     listener
 }
 
@@ -66,12 +70,8 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let (mut captured, mut built_in): (Arc<Vec<_>>, &[_]) = Default::default();
     if let Interception::Redirect { ipv6 } = class.interception {
         captured = view.captured_listeners(&captured_client(view, class, ipv6));
-        if class.route_tables == RouteTables::Hosts {
-            captured = Arc::new(captured.iter().cloned().map(with_hosts).collect());
-        }
-        if class.http10 {
-            let with = |listener: CapturedListener| CapturedListener { http10: true, ..listener };
-            captured = Arc::new(captured.iter().cloned().map(with).collect());
+        if class.route_tables == RouteTables::Hosts || class.judges || class.http10 {
+            captured = Arc::new(captured.iter().cloned().map(|it| for_class(it, class)).collect());
         }
         clusters.extend(captured.iter().flat_map(CapturedListener::clusters).cloned());
         built_in = &BuiltInCluster::ALL;

@@ -16,6 +16,7 @@ use crate::clusters::{goes_where_called, protocol_of, speaks_as_client};
 use crate::copies::{copy_headers, not_edited, split_by_request, unmark};
 use crate::filter::filter_passes;
 use crate::hashing::{hash_keys, stay_with_hashed};
+use crate::judged::judged_routes;
 use crate::ownership::takes_copies;
 use crate::target::unknown_cluster;
 use crate::view::View;
@@ -59,6 +60,7 @@ fn unknown_route(policy: OutboundPolicy) -> Route {
         rule: 0,
         request: RequestMatch::everything(),
         catch_all: true,
+        judged: None,
         operation: String::new(),
         action,
         headers: HeaderOps::default(),
@@ -97,6 +99,7 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
         rule: 0,
         request: RequestMatch::everything(),
         catch_all: true,
+        judged: None,
         operation: format!("{}:{}/*", head.spelling, client.port),
         action: RouteAction::Forward(forward),
         headers: HeaderOps::default(),
@@ -135,8 +138,10 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
             for part in split_by_request(route) {
                 let stat_prefix = stat_prefix(view, rule, m, &part.action);
                 let part = Route { stat_prefix, ..part };
-                routes.extend(for_grpc_copies(view, &part, client.kind));
-                routes.push(part);
+                for route in for_grpc_copies(view, &part, client.kind).into_iter().chain([part]) {
+                    routes.extend(judged_routes(view, rule, &route, client));
+                    routes.push(route);
+                }
             }
             if last {
                 break 'rules;
@@ -175,6 +180,7 @@ fn assemble(
         stat_prefix: stat_prefix(view, rule, m, &action),
         catch_all: request.is_catch_all(),
         request,
+        judged: None,
         action,
         headers,
         filters: rule.filters.clone(),
@@ -308,6 +314,7 @@ fn bind_forward(
                 requests: mirror.requests(),
                 headers: copy_headers(&view.settings(), mirror),
                 cluster,
+                mark: None,
             })
         })
         .collect();

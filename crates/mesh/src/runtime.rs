@@ -16,11 +16,14 @@ pub(crate) fn bind_runtime_members(view: &dyn View, scope: &Scope) -> BTreeSet<(
     members
 }
 
-/// The shares of these mirrors.
+/// The shares of these mirrors, and of the requests that are judged.
 pub fn bind_runtime(
     view: &dyn View,
     members: &[(RuntimeKey, ObjectId)],
 ) -> BTreeMap<RuntimeKey, RuntimeFraction> {
-    let share = |(key, vs): &(RuntimeKey, ObjectId)| Some((key.clone(), *view.shares(vs)?.0.get(key)?));
+    let share = |(key, vs): &(RuntimeKey, ObjectId)| {
+        let share = if key.is_judging() { view.judged_share(key) } else { *view.shares(vs)?.0.get(key)? };
+        Some((key.clone(), share))
+    };
     members.iter().filter_map(share).collect()
 }

@@ -54,6 +54,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
                 port,
                 route_config: name.clone(),
                 trusted_proxies: 0,
+                judges: class.judges,
             });
             let mut hosts = mesh.virtual_hosts(port, &services);
             if own.is_none() {
@@ -322,6 +323,7 @@ impl<'a> Mesh<'a> {
             chosen: self.chosen.clone(),
             rtds: self.class.rtds.any(),
             edits_copies: self.class.edits_copies,
+            judges: self.class.judges,
         }
     }
 

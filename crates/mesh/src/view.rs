@@ -8,8 +8,9 @@ use umbra_ir::{
     Answerer, AskedLabels, BarePods, CapturedClient, CapturedListener, ClusterRef, ConnectionRules,
     DestinationRuleSet, DestinationRuleSetId, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname,
     Imports, Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner, ProxyClass,
-    ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, Scope, SecretHead, SecretParts, ServerConflict,
-    ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery,
+    ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, RuntimeFraction, RuntimeKey, Scope, SecretHead,
+    SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem,
+    TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -52,6 +53,8 @@ pub trait Inputs {
     fn pods_as_endpoints(&self) -> bool;
     /// The time, in hours since 1970; `None`: it is not known. A read of it is asked again each hour.
     fn hour(&self) -> Option<i64>;
+    /// What part of a rule's requests is judged, by the key of that share; nothing until somebody decides.
+    fn judged_share(&self, key: &RuntimeKey) -> RuntimeFraction;
     /// The objects of an index, sorted; a read of membership only.
     fn ids(&self, index: &Index) -> Vec<ObjectId>;
 }

@@ -196,6 +196,10 @@ pub struct BootstrapArgs {
     /// Leave out the statistics of mirrors that the Envoy would send to umbra every five seconds (for Envoys before 1.40)
     #[arg(long, env = "UMBRA_NO_OBSERVE", value_parser = BoolishValueParser::new())]
     pub no_observe: bool,
+    /// Be able to tell umbra of requests that are judged (annotation umbra.io/verdicts): log filters that say no, and a connection
+    /// for lines (for Envoys of 1.40 and later)
+    #[arg(long, env = "UMBRA_VERDICTS", value_parser = BoolishValueParser::new())]
+    pub verdicts: bool,
     /// The form of the bootstrap; Envoy reads both
     #[arg(short, long, env = "UMBRA_OUTPUT", value_name = "FORM", default_value = "yaml")]
     pub output: DumpOutput,
@@ -275,6 +279,9 @@ pub struct PrepareArgs {
     /// Where the sidecar has its token: over TLS it proves by it whose Pod it is in
     #[arg(long, env = "UMBRA_TOKEN", value_name = "FILE", requires = "ca")]
     pub token: Option<String>,
+    /// Be able to tell umbra of requests that are judged (for Envoys of 1.40 and later)
+    #[arg(long, env = "UMBRA_VERDICTS", value_parser = BoolishValueParser::new())]
+    pub verdicts: bool,
     /// The rules of capture.
     #[command(flatten)]
     pub rules: CaptureRules,

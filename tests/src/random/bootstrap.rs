@@ -15,9 +15,9 @@ const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// When a resource cannot be written as JSON.
 pub fn bootstrap(snapshots: &[std::sync::Arc<Snapshot>]) -> Result<Value> {
     let node_id = Some("random".to_owned());
-    let mut whole = bootstrap_json(&BootstrapOptions { node_id, ..Default::default() })?;
-    let own = whole["staticResources"]["clusters"][0].take();
-    let (mut clusters, mut listeners, mut layers) = (vec![own], Vec::new(), Vec::new());
+    let mut whole = bootstrap_json(&BootstrapOptions { node_id, verdicts: true, ..Default::default() })?;
+    let own = whole["staticResources"]["clusters"].as_array().cloned().unwrap_or_default();
+    let (mut clusters, mut listeners, mut layers) = (own, Vec::new(), Vec::new());
     for (nth, snapshot) in snapshots.iter().enumerate() {
         for (name, mut cluster) in json(snapshot, ResourceType::Cluster)? {
             let unreadable = cluster.to_string().contains(SYSTEM_ROOTS);

@@ -35,7 +35,10 @@ const DURATIONS: &[&str] = &["1s", "0s", "0.5s", "1h30m", "-1s", "315576000000s"
 
 /// A VirtualService.
 pub fn virtual_service(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
-    let metadata = meta(t, namespace, name);
+    let mut metadata = meta(t, namespace, name);
+    if t.one_in(3) {
+        metadata["annotations"] = json!({"umbra.io/verdicts": t.pick(&["on", "50", "many"])});
+    }
     let mut hosts = vec![t.pick(HOSTS)];
     hosts.extend(t.list(2, |t| t.pick(HOSTS)));
     let mut http = vec![rule(t)];

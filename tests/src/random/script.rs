@@ -142,6 +142,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
         edits_copies: !t.one_in(4),
         may_have_keys: true,
         http10: t.one_in(6),
+        judges: t.one_in(2),
     }
 }
 
@@ -222,6 +223,7 @@ impl World {
                 edits_copies: true,
                 may_have_keys: true,
                 http10: false,
+                judges: false,
             };
             world.apply(&Op::Connect(id, node, rtds));
         }

@@ -57,6 +57,7 @@ impl Case {
 
 impl Proxy {
     /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with http10][ with hosts][ of 1.35][ without rtds]`.
+    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with http10][ with hosts][ judged][ of 1.35][ without rtds]`.
     fn parse(text: &str) -> Result<Proxy> {
         let (address, rtds) = match text.trim().strip_suffix(" without rtds") {
             Some(address) => (address, false),
@@ -65,6 +66,10 @@ impl Proxy {
         let (address, edits_copies) = match address.strip_suffix(" of 1.35") {
             Some(address) => (address, false),
             None => (address, true),
+        };
+        let (address, judges) = match address.strip_suffix(" judged") {
+            Some(address) => (address, true),
+            None => (address, false),
         };
         let (address, takes_hosts) = match address.strip_suffix(" with hosts") {
             Some(address) => (address, true),
@@ -99,6 +104,7 @@ impl Proxy {
             edits_copies,
             may_have_keys: true,
             http10,
+            judges,
         };
         Ok(Proxy { node, rtds })
     }
@@ -124,6 +130,9 @@ impl fmt::Display for Proxy {
         }
         if self.node.takes_hosts {
             f.write_str(" with hosts")?;
+        }
+        if self.node.judges {
+            f.write_str(" judged")?;
         }
         if !self.node.edits_copies {
             f.write_str(" of 1.35")?;

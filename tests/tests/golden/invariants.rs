@@ -79,7 +79,8 @@ impl Check<'_> {
             }
             // Behind it the limits of a MirrorPolicy.
             let end = |name: &str| {
-                name.rsplit_once('|').is_some_and(|(_, last)| last == "h2" || last.contains('/'))
+                name.rsplit_once('|')
+                    .is_some_and(|(_, last)| ["h2", "control"].contains(&last) || last.contains('/'))
             };
             let mut plain = name;
             while plain.starts_with("mirror|") && end(plain) {
@@ -271,6 +272,14 @@ impl Check<'_> {
         let actions =
             ["route", "redirect", "directResponse"].iter().filter(|a| !route[**a].is_null()).count();
         self.expect(actions == 1, || format!("{place} has {actions} actions"));
+        let judged = &route["match"]["runtimeFraction"];
+        if !judged.is_null() {
+            let key = text(judged, "runtimeKey");
+            let named =
+                text(route, "name").strip_suffix("#judge").is_some_and(|rule| key == format!("judge/{rule}"));
+            self.expect(named, || format!("{place} is judged by {key:?}"));
+            self.share(&place, judged);
+        }
         let action = &route["route"];
         if action.is_null() {
             return;
@@ -297,6 +306,15 @@ impl Check<'_> {
                 format!("{place} copies to {cluster}, which is not there")
             });
             self.share(&place, &mirror["runtimeFraction"]);
+            // A control copies judged requests, and no others.
+            let control = cluster.ends_with("|control");
+            let same = !judged.is_null()
+                && text(&mirror["runtimeFraction"], "runtimeKey") == text(judged, "runtimeKey");
+            self.expect(control == same, || format!("{place}: {cluster} copies by another key"));
+            let marks = list(mirror, "requestHeadersMutations").count();
+            self.expect(marks == if judged.is_null() { 0 } else { 2 }, || {
+                format!("{place}: copies to {cluster} have {marks} marks")
+            });
         }
     }
 
@@ -311,7 +329,8 @@ impl Check<'_> {
         if self.proxy.rtds {
             self.expect(numerator == 0, || format!("{place} copies before it is told to"));
             let parts = key.splitn(5, '/').count();
-            let formed = key.starts_with("mirror/") && parts == 5 && key.matches('|').count() == 2;
+            let mirror = key.starts_with("mirror/") && parts == 5 && key.matches('|').count() == 2;
+            let formed = mirror || key.starts_with("judge/") && parts == 4;
             self.expect(formed, || format!("{place}: {key:?} is no runtime key"));
             self.keys.insert(key.to_owned());
         } else {

@@ -31,7 +31,8 @@ fn list<'a>(config: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + u
 
 fn bootstrap(config: &Value) -> Result<Value> {
     let node_id = Some("golden".to_owned());
-    let mut bootstrap = bootstrap_json(&BootstrapOptions { node_id, ..BootstrapOptions::default() })?;
+    let mut bootstrap =
+        bootstrap_json(&BootstrapOptions { node_id, verdicts: true, ..BootstrapOptions::default() })?;
     let statics = &mut bootstrap["staticResources"];
     let mut clusters: Vec<Value> = list(config, "clusters").cloned().map(with_files).collect();
     // The name of an assignment is that of a cluster here already, so its holder has another.
@@ -39,7 +40,7 @@ fn bootstrap(config: &Value) -> Result<Value> {
         clusters
             .push(json!({"name": format!("holder {index}"), "type": "STATIC", "loadAssignment": assignment}));
     }
-    clusters.push(statics["clusters"][0].take());
+    clusters.extend(list(statics, "clusters").cloned().collect::<Vec<_>>());
     statics["clusters"] = Value::Array(clusters);
     let listeners = list(config, "listeners").map(|listener| inline_routes(listener, config));
     statics["listeners"] = Value::Array(listeners.collect::<Result<_>>()?);

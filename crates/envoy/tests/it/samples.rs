@@ -83,6 +83,7 @@ pub(crate) fn mirror(share: MirrorShare, host: MirrorHost) -> Mirror {
         host,
         requests: CopiedRequests::default(),
         headers: HeaderChanges::default(),
+        mark: None,
     }
 }
 
@@ -114,6 +115,7 @@ pub(crate) fn route(action: RouteAction) -> Route {
         name: String::new(),
         origin: None,
         rule: 0,
+        judged: None,
         request: any_request(),
         catch_all: true,
         action,
@@ -152,6 +154,7 @@ pub(crate) fn listener(kind: ProxyKind, address: &str, number: u16, route_config
         address: address.parse().unwrap(),
         port: port(number),
         route_config: route_config.into(),
+        judges: false,
         trusted_proxies: 0,
         http10: false,
     }

@@ -101,6 +101,18 @@ fn without_capture_nobody_needs_rights() {
 }
 
 #[test]
+fn sidecars_can_tell_of_judged_requests_where_the_settings_say_so() {
+    for verdicts in [false, true] {
+        let settings = Settings { verdicts, ..Settings::default() };
+        let Outcome::Injected { pod, .. } = inject(&pod(SLEEP), &context("default"), &settings) else {
+            panic!("{verdicts}");
+        };
+        let args = pod["spec"]["initContainers"][0]["args"].as_array().unwrap();
+        assert_eq!(args.contains(&json!("--verdicts")), verdicts, "{args:?}");
+    }
+}
+
+#[test]
 fn what_annotations_say() {
     for (name, value, pointer, want) in [
         (words::PROXY_IMAGE, "envoy:v2", "/image", json!("envoy:v2")),

@@ -20,6 +20,8 @@ pub(super) struct Identity {
     pub(super) takes_hosts: bool,
     /// It can make a copy another request than the one that it copies.
     pub(super) edits_copies: bool,
+    /// Its Envoy and its bootstrap have what lines of judged requests need.
+    pub(super) judges: bool,
     /// `node.locality`, when it says anything.
     pub(super) locality: Option<Locality>,
 }
@@ -30,6 +32,8 @@ const TAKES_HOSTS: (u32, u32) = (1, 37);
 /// The first Envoy whose mirrors have `request_headers_mutations` and `host_rewrite_literal`; earlier ones pass both over and
 /// copy the request as it is.
 const EDITS_COPIES: (u32, u32) = (1, 36);
+/// The first Envoy that marks copies and of which the lines are known (docs/verdicts.md).
+const JUDGES: (u32, u32) = (1, 40);
 
 /// The key of the metadata by which one proxy is given plain tables whatever it can, with the value `plain`.
 const ROUTE_TABLES: &str = "ROUTE_TABLES";
@@ -52,11 +56,13 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
     }
     let metadata = object(metadata);
     let plain = metadata.get(ROUTE_TABLES).and_then(Value::as_str) == Some("plain");
+    let verdicts = metadata.get(umbra_envoy::VERDICTS).and_then(Value::as_str) == Some("on");
     Ok(Identity {
         id: node.id,
         metadata: Value::Object(metadata),
         takes_hosts: since(TAKES_HOSTS) && !plain,
         edits_copies: since(EDITS_COPIES),
+        judges: since(JUDGES) && verdicts,
         locality,
     })
 }

@@ -236,6 +236,7 @@ async fn hello<W: Wire>(ads: &Ads, body: Body, visitor: &Visitor, peer: &str) ->
     node.locality = identity.locality;
     node.takes_hosts = identity.takes_hosts && W::VARIANT == Variant::Delta;
     node.edits_copies = identity.edits_copies;
+    node.judges = identity.judges;
     // A private key goes to whom it is known to be for: who has proven it, or a process of the same machine.
     node.may_have_keys = admission.proven.is_some() || address.is_loopback();
     let pod = admission.proven.as_ref().and_then(|proven| Some((&proven.namespace, proven.pod.as_ref()?)));

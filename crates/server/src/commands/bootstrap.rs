@@ -51,6 +51,7 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         state_of_the_world: false,
         runtime_digits: args.runtime_layers,
         observe: !args.no_observe,
+        verdicts: args.verdicts,
     };
     let value = umbra_envoy::bootstrap_json(&options)?;
     match args.output {

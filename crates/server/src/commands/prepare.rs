@@ -39,6 +39,7 @@ pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
         pod: Some(any),
         addresses: args.address.clone(),
         captured: capture.mode == Interception::Redirect,
+        verdicts: args.verdicts,
         ..BootstrapOptions::default()
     };
     let yaml = resources::to_yaml(&umbra_envoy::bootstrap_json(&options)?)?;

@@ -1,0 +1,75 @@
+//! Judged requests: routes of their own before the plain one, which do the same and mark their copies (docs/verdicts.md).
+//!
+//! Envoy draws one number for a request, by which it takes the route, the destination and each mirror. So a judged request is one
+//! that every mirror copies whose share is as large, and weights stay what they are.
+
+use umbra_ir::{
+    Forward, HeaderMatch, JUDGED, Mirror, MirrorHost, MirrorShare, Role, Route, RouteAction, RouteClient,
+    Rule, RuleAction, RuntimeKey, TargetCluster, TextMatch,
+};
+
+use crate::clusters::goes_where_called;
+use crate::view::View;
+
+/// Methods that may be sent once more without harm (RFC 9110, 9.2.1): the control goes to production itself.
+const SAFE_METHODS: &str = "GET|HEAD|OPTIONS";
+
+/// The routes for judged requests before `route`: with a control for safe methods, then without one. None where nothing is judged.
+pub(crate) fn judged_routes(view: &dyn View, rule: &Rule, route: &Route, client: &RouteClient) -> Vec<Route> {
+    let (RuleAction::Forward(written), RouteAction::Forward(forward)) = (&rule.action, &route.action) else {
+        return Vec::new();
+    };
+    if !client.judges || written.verdicts.is_none() || forward.mirrors.is_empty() {
+        return Vec::new();
+    }
+    let Some(key) = written.mirrors.first().map(|mirror| &mirror.key) else { return Vec::new() };
+    let mut marked = forward.clone();
+    for mirror in &mut marked.mirrors {
+        mirror.mark = match &mirror.share {
+            MirrorShare::Runtime(key) => Some(key.mark().into()),
+            MirrorShare::Fixed(_) => None,
+        };
+    }
+    let name = key.rule();
+    let stat_prefix = if *route.stat_prefix == *name {
+        format!("{name}{JUDGED}").into()
+    } else {
+        route.stat_prefix.clone()
+    };
+    let judged = Route {
+        name: format!("{name}{JUDGED}"),
+        judged: Some(key.judging()),
+        stat_prefix,
+        action: RouteAction::Forward(marked.clone()),
+        ..route.clone()
+    };
+    let controlled = control(view, key, &marked).map(|control| {
+        let mut safe = judged.clone();
+        marked.mirrors.push(control);
+        safe.action = RouteAction::Forward(marked);
+        safe.request.headers.push(HeaderMatch {
+            name: ":method".to_owned(),
+            value: TextMatch::Regex(SAFE_METHODS.to_owned()),
+            invert: false,
+        });
+        safe
+    });
+    controlled.into_iter().chain([judged]).collect()
+}
+
+/// A copy of each request to where most of them go themselves; `None`: there is no such address.
+fn control(view: &dyn View, key: &RuntimeKey, forward: &Forward) -> Option<Mirror> {
+    let heaviest = forward.targets.iter().rev().max_by_key(|target| target.weight)?;
+    let TargetCluster::Known(cluster) = &heaviest.cluster else { return None };
+    if goes_where_called(view, cluster) {
+        return None;
+    }
+    Some(Mirror {
+        cluster: cluster.with_role(Role::Control),
+        // By the number that the route was taken by: of all judged requests, and of none when somebody stops judging.
+        share: MirrorShare::Runtime(key.judging()),
+        // As the request itself.
+        host: MirrorHost::Keep,
+        mark: Some(key.control_mark().into()),
+    })
+}
