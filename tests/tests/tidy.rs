@@ -25,7 +25,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["api", "core", "envoy", "ir", "istio", "mesh", "xds"]),
     ("source", &["api", "ir"]),
     ("load", &["proto"]),
-    ("server", &["api", "engine", "envoy", "explain", "inject", "ir", "istio", "proto", "source", "xds"]),
+    (
+        "server",
+        &["api", "engine", "envoy", "explain", "inject", "ir", "istio", "judge", "proto", "source", "xds"],
+    ),
     ("testkit", &[]),
 ];
 

@@ -165,12 +165,12 @@ impl Joins {
 
     /// Takes in a line. What ends with it is returned: its own request when that is complete now, others that make room.
     ///
-    /// `expected` are the marks of all copies that a rule's requests have.
+    /// `expected` are the marks of all copies that such a request has.
     pub fn take<'a>(
         &mut self,
         id: StreamId,
         line: Line,
-        expected: impl FnOnce(&str) -> &'a [Arc<str>],
+        expected: impl FnOnce(&Primary) -> &'a [Arc<str>],
         now: Instant,
     ) -> Vec<Ended> {
         self.counts.lines += 1;
@@ -209,9 +209,10 @@ impl Joins {
         if !taken {
             self.counts.duplicate += 1;
         }
-        let complete = entry.primary.as_ref().is_some_and(|(primary, _)| {
-            expected(&primary.rule).iter().all(|mark| entry.copies.contains_key(mark))
-        });
+        let complete = entry
+            .primary
+            .as_ref()
+            .is_some_and(|(primary, _)| expected(primary).iter().all(|mark| entry.copies.contains_key(mark)));
         if complete && let Some(entry) = stream.entries.remove(&key) {
             self.counts.complete += 1;
             self.waiting -= 1;

@@ -9,6 +9,7 @@
 
 mod histogram;
 mod join;
+mod limits;
 mod line;
 mod outcome;
 mod rate;
@@ -18,9 +19,10 @@ mod verdict;
 
 pub use histogram::Histogram;
 pub use join::{Counts, Ended, JoinLimits, Joins, StreamId};
+pub use limits::JudgeLimits;
 pub use line::{Answer, Flags, Key, Line, Primary, Side};
 pub use outcome::{Exclusion, Outcome, exclusion, outcome};
 pub use rate::{Pace, next_share};
 pub use sequential::always_valid_p;
 pub use tally::{Aspect, Copied, Discordance, Example, Tally};
-pub use verdict::{JudgeLimits, Judgement, Reason, Verdict, judge};
+pub use verdict::{Judgement, Reason, Verdict, judge};

@@ -48,8 +48,6 @@ pub struct Primary {
     pub attempts: u32,
     /// Envoy itself answered.
     pub local_reply: bool,
-    /// It went to another destination than the control copies go to.
-    pub elsewhere: bool,
 }
 
 /// How a request or a copy ended.
@@ -71,6 +69,8 @@ pub struct Answer {
     pub size: Option<u64>,
     /// `content-type`.
     pub content_type: Option<Arc<str>>,
+    /// Where it went, as requests and copies to one place have it in common; empty: nobody says.
+    pub destination: Arc<str>,
 }
 
 /// Those of Envoy's response flags that say how a pair is to be taken.

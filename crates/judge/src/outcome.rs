@@ -122,8 +122,8 @@ impl Exclusion {
     }
 }
 
-/// Why this request says nothing about its copies; `None`: it does.
-pub fn exclusion(primary: &Primary, answer: &Answer) -> Option<Exclusion> {
+/// Why this request says nothing about its copies, of which `control` is one; `None`: it does.
+pub fn exclusion(primary: &Primary, answer: &Answer, control: Option<&Answer>) -> Option<Exclusion> {
     let flags = answer.flags;
     if flags.client_gone || flags.client_protocol {
         return Some(Exclusion::Client);
@@ -134,7 +134,11 @@ pub fn exclusion(primary: &Primary, answer: &Answer) -> Option<Exclusion> {
     if primary.attempts > 1 {
         return Some(Exclusion::Retried);
     }
-    if primary.elsewhere {
+    let elsewhere = |control: &Answer| {
+        let known = !control.destination.is_empty() && !answer.destination.is_empty();
+        known && control.destination != answer.destination
+    };
+    if control.is_some_and(elsewhere) {
         return Some(Exclusion::Elsewhere);
     }
     let switched = answer.code == Some(SWITCHED);
@@ -187,6 +191,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compared() {
         let good = Answer { code: Some(200), whole: true, ..Answer::default() };
+        let to = |destination: &str| Answer { destination: destination.into(), ..Answer::default() };
         let once = Primary { attempts: 1, ..Primary::default() };
         let gone = Flags { client_gone: true, ..Flags::default() };
         let broken = Flags { client_protocol: true, ..Flags::default() };
@@ -197,11 +202,14 @@ mod tests {
             (once.clone(), Answer { flags: broken, ..good.clone() }, Some(Exclusion::Client)),
             (Primary { local_reply: true, ..once.clone() }, good.clone(), Some(Exclusion::LocalReply)),
             (Primary { attempts: 2, ..once.clone() }, good.clone(), Some(Exclusion::Retried)),
-            (Primary { elsewhere: true, ..once.clone() }, good.clone(), Some(Exclusion::Elsewhere)),
             (once.clone(), Answer { whole: false, ..good.clone() }, Some(Exclusion::Cut)),
-            (once.clone(), Answer { code: Some(101), ..good }, Some(Exclusion::Cut)),
+            (once.clone(), Answer { code: Some(101), ..good.clone() }, Some(Exclusion::Cut)),
         ] {
-            assert_eq!(exclusion(&primary, &answer), want, "{primary:?} {answer:?}");
+            assert_eq!(exclusion(&primary, &answer, None), want, "{primary:?} {answer:?}");
+        }
+        let there = Answer { destination: "80||a".into(), ..good };
+        for (control, want) in [("80||a", None), ("", None), ("80|v2|a", Some(Exclusion::Elsewhere))] {
+            assert_eq!(exclusion(&once, &there, Some(&to(control))), want, "{control}");
         }
     }
 }

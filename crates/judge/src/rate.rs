@@ -12,7 +12,7 @@ pub struct Pace {
 }
 
 /// Between these parts of what it is a share stays what it is: each change is a push to every proxy of the rule.
-const NEAR: (f64, f64) = (0.9, 1.25);
+const NEAR: (f64, f64) = (0.8, 1.25);
 /// The most that it grows at once: a rule that slept is not copied whole to the control when it wakes.
 const GROWTH: f64 = 4.0;
 /// Where it begins when nothing is known: one request in a thousand.
@@ -32,7 +32,8 @@ pub fn next_share(now: u32, pace: Option<Pace>, target: f64, most: u32) -> u32 {
         return if now == 0 { (FIRST * 1e6).min(most) as u32 } else { current.min(most) as u32 };
     };
     let rate = pace.requests as f64 / pace.time.as_secs_f64();
-    let wanted = if rate > 0.0 { target / rate * 1e6 } else { most };
+    // What sleeps may wake to anything.
+    let wanted = if rate > 0.0 { target / rate * 1e6 } else { current };
     let reachable = (current * GROWTH).max(FIRST * 1e6);
     let next = wanted.min(reachable).min(most).max(1.0);
     let near = next >= current * NEAR.0 && next < current * NEAR.1;
@@ -69,7 +70,7 @@ mod tests {
         // Never more than is copied, and all of little.
         check(10_000, Some(100), 10_000, 10_000);
         check(900_000, Some(1), ALL, ALL);
-        check(900_000, Some(0), ALL, ALL);
+        check(900_000, Some(0), ALL, 900_000);
         // Nothing is copied.
         check(1000, Some(100), 0, 0);
         assert_eq!(next_share(1000, None, 0.0, ALL), 0);

@@ -137,7 +137,7 @@ impl Tally {
         }
         let control = copied.control.and_then(|mark| ended.copies.get(mark));
         let cut = |answer: &Answer| outcome(answer, copied.limit) == Outcome::ClientGone;
-        let excluded = exclusion(primary, answer)
+        let excluded = exclusion(primary, answer, control)
             .or_else(|| (cut(copy) || control.is_some_and(cut)).then_some(Exclusion::CopyCut));
         if let Some(why) = excluded {
             if let Some(count) = self.excluded.get_mut(why as usize) {
@@ -247,6 +247,14 @@ impl Tally {
         Some(self.ratio.quantile(0.5)? / RATIO_UNIT)
     }
 
+    /// Puts a median in the place of what was counted of ratios: where tallies come from elsewhere that is all there is.
+    pub fn set_median_ratio(&mut self, ratio: Option<f64>) {
+        self.ratio = Histogram::default();
+        if let Some(ratio) = ratio {
+            self.ratio.add(ratio * RATIO_UNIT);
+        }
+    }
+
     /// The value below which that part of a tally's waits lies.
     pub fn wait(of: &Histogram, part: f64) -> Option<Duration> {
         of.quantile(part).map(|units| WAIT_UNIT.mul_f64(units))
@@ -307,4 +315,18 @@ pub struct Example {
     pub primary: Answer,
     /// The copy's.
     pub copy: Answer,
+}
+
+impl Example {
+    /// The pair of a mirror's copies that this request has, if it is whole.
+    pub fn of(ended: &Ended, mark: &str) -> Option<Self> {
+        let (primary, answer) = ended.primary.as_ref()?;
+        Some(Example {
+            request: ended.key.request.clone(),
+            method: primary.method.clone(),
+            path: primary.path.clone(),
+            primary: answer.clone(),
+            copy: ended.copies.get(mark)?.clone(),
+        })
+    }
 }

@@ -16,7 +16,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 use umbra_api::{Change, Object};
 use umbra_engine::{ClassReach, Engine, ProxyId};
-use umbra_ir::{Destinations, Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, RuntimeForms, Settings};
+use umbra_ir::{
+    Destinations, Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, RuntimeForms, RuntimeFraction,
+    RuntimeKey, Settings,
+};
 use umbra_source::{Generations, Place, Update, Work};
 use umbra_xds::Snapshot;
 
@@ -68,6 +71,7 @@ enum Command {
     Update(Update),
     Settings(Settings),
     Hour,
+    Judged(BTreeMap<RuntimeKey, RuntimeFraction>),
     Connect(ProxyId, ProxyNode, RuntimeForms, watch::Sender<Snapshots>),
     Rtds(ProxyId, RuntimeForms, oneshot::Sender<()>),
     /// Somebody is among the [`Gone`].
@@ -172,6 +176,11 @@ impl EngineHandle {
     /// Replaces the settings.
     pub async fn settings(&self, settings: Settings) {
         let _ = self.commands.send(Command::Settings(settings)).await;
+    }
+
+    /// Says what part of rules' requests is judged by proxies of this replica, and nothing of all others'.
+    pub(crate) async fn judged(&self, shares: BTreeMap<RuntimeKey, RuntimeFraction>) {
+        let _ = self.commands.send(Command::Judged(shares)).await;
     }
 
     /// Has what is said of certificates judged again; waits while the engine is behind.
@@ -411,6 +420,7 @@ impl Owner {
                 self.engine.set_rtds(id, forms);
                 self.questions.push(Question::Settled(id, reply));
             }
+            Command::Judged(shares) => self.engine.set_judged(&shares),
             Command::Gone | Command::Hour => {}
             Command::Annotate(id, change) => self.annotate(id, &change),
             Command::Look(look) => look(self),

@@ -113,6 +113,7 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
         observed,
         stopped: state.stopped,
         away: count(mirror.away),
+        verdict: None,
     }
 }
 

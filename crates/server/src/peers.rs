@@ -169,6 +169,11 @@ impl Peers {
         join_all(asked).await.into_iter().flatten().flatten().map(messages::pod_id).collect()
     }
 
+    /// How many replicas there are, as far as their names tell; this one counts.
+    pub(crate) async fn count(&self) -> usize {
+        self.addresses().await.0.len().max(1)
+    }
+
     /// Where the replicas are, and which name does not say so, and why.
     async fn addresses(&self) -> (Vec<SocketAddr>, Vec<String>) {
         let mut silent = Vec::new();

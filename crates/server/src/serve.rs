@@ -28,6 +28,7 @@ use crate::engine_task::EngineHandle;
 use crate::failure::usage;
 use crate::identity::{CallerMode, Callers, Gate, IdentityMode, Rights, Tokens};
 use crate::injector::{self, Injector, InjectorOptions};
+use crate::judging;
 use crate::listen;
 use crate::live::Live;
 use crate::logging::Lost;
@@ -233,6 +234,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     vital.task("sources", feed(updates, engine.clone()));
     vital.work(Work::task("away", whereabouts::follow(engine.clone(), proxies.clone(), peers.clone())))?;
     vital.task("hours", hours(engine.clone()));
+    vital.task("judging", judging::follow(engine.clone(), observed.clone(), peers.clone()));
     vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {
         vital.work(Work::task(

@@ -58,6 +58,8 @@ pub enum Mode {
     Delay(Duration),
     /// This status at once.
     Status(u16),
+    /// 500 to one of so many requests, 200 to the others, at once.
+    FailOneOf(usize),
     /// Takes the request and breaks off: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
     Break,
 }
@@ -184,10 +186,17 @@ async fn serve(
         body_hash: xxh3_64(&body),
         at: Instant::now(),
     };
-    held(&state.records).push(record.clone());
-    let mode = *held(&state.mode);
+    let nth = {
+        let mut records = held(&state.records);
+        records.push(record.clone());
+        records.len()
+    };
+    let mode = match *held(&state.mode) {
+        Mode::FailOneOf(many) if nth.is_multiple_of(many) => Mode::Status(500),
+        mode => mode,
+    };
     match mode {
-        Mode::Normal | Mode::Status(_) => {}
+        Mode::Normal | Mode::Status(_) | Mode::FailOneOf(_) => {}
         Mode::Hang => std::future::pending().await,
         Mode::Delay(time) => tokio::time::sleep(time).await,
         Mode::Break => return Err(std::io::ErrorKind::ConnectionReset.into()),

@@ -128,7 +128,16 @@ pub fn run(args: &[&str]) -> Result<Output> {
 /// # Errors
 /// When umbra refuses, with its words.
 pub fn bootstrap(proxy: &str, server: SocketAddr) -> Result<String> {
-    let out = run(&["bootstrap", "--proxy", proxy, "--server", &server.to_string()])?;
+    bootstrap_with(proxy, server, &[])
+}
+
+/// As [`bootstrap`], with further arguments.
+///
+/// # Errors
+/// When umbra refuses, with its words.
+pub fn bootstrap_with(proxy: &str, server: SocketAddr, further: &[&str]) -> Result<String> {
+    let server = server.to_string();
+    let out = run(&[&["bootstrap", "--proxy", proxy, "--server", &server], further].concat())?;
     ensure!(out.status.success(), "umbra bootstrap: {}", String::from_utf8_lossy(&out.stderr));
     Ok(String::from_utf8(out.stdout)?)
 }

@@ -155,7 +155,12 @@ impl World {
     /// Starts an Envoy called `name` with the bootstrap that umbra prints for `proxy` (`sidecar/NS/k=v` or
     /// `router/NS/k=v`), and waits until it is ready.
     pub async fn start_proxy(&mut self, name: &str, proxy: &str) {
-        let bootstrap = ok(umbra::bootstrap(proxy, self.umbra().xds()));
+        self.start_proxy_with(name, proxy, &[]).await;
+    }
+
+    /// As [`World::start_proxy`], with further arguments of `umbra bootstrap`.
+    pub async fn start_proxy_with(&mut self, name: &str, proxy: &str, further: &[&str]) {
+        let bootstrap = ok(umbra::bootstrap_with(proxy, self.umbra().xds(), further));
         self.start_envoy(name, &bootstrap).await;
     }
 

@@ -36,6 +36,7 @@ mod sidecars;
 mod stop;
 mod tls;
 mod updates;
+mod verdicts;
 
 use umbra_testkit::client::Ask;
 use umbra_testkit::world::World;

@@ -33,9 +33,9 @@ async fn mirrors_as_columns_and_as_json() {
     let printed = text(&out.stdout);
     let mut lines = printed.lines();
     for wanted in [
-        "NAMESPACE RULE ROUTE TARGET SHARE SEEN 5XX LOST ENDPOINTS LIVE PROBLEM",
-        "default other - web subset v9 off - - - - 0 of 0 SubsetNotFound",
-        "default web - web subset v2 12.5% - - - 1 0 of 0 -",
+        "NAMESPACE RULE ROUTE TARGET SHARE SEEN 5XX LOST VERDICT ENDPOINTS LIVE PROBLEM",
+        "default other - web subset v9 off - - - - - 0 of 0 SubsetNotFound",
+        "default web - web subset v2 12.5% - - - - 1 0 of 0 -",
         "",
     ] {
         let line = lines.next().unwrap_or_default();

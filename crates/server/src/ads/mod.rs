@@ -3,6 +3,7 @@
 mod allowance;
 mod connection;
 mod drain;
+mod lines;
 mod node;
 mod requests;
 mod responses;
@@ -32,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::proxies::Proxies;
 use crate::tls::Identity;
+use lines::LineReceiver;
 use responses::Budget;
 use statistics::Receiver;
 use wire::Wire;
@@ -135,6 +137,13 @@ impl Ads {
         let tls = tls.map(|identity| (identity, self.metrics.clone()));
         let incoming = connection::incoming(listener, tls, limits.crowd, close, self.patience);
         let receiver = Receiver::new(self.observed.clone(), gate.clone());
+        let lines = LineReceiver {
+            observed: self.observed.clone(),
+            gate: gate.clone(),
+            allowances: limits.allowances.clone(),
+            patience: self.patience,
+            shutdown: self.shutdown.clone(),
+        };
         let service =
             AdsService { ads: self, gate, budget: Budget::default(), allowances: limits.allowances };
         tonic::transport::Server::builder()
@@ -146,6 +155,7 @@ impl Ads {
             .initial_connection_window_size(WINDOW)
             .add_service(service)
             .add_service(receiver)
+            .add_service(lines)
             .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
             .await
     }

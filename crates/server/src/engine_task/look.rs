@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use umbra_engine::{Parts, ProxyId, WrittenHost};
@@ -57,6 +58,11 @@ impl EngineHandle {
             Some(ProxyConfig { snapshot, written, places })
         };
         self.look(look).await.flatten()
+    }
+
+    /// How long a copy may take; `None` when the engine is gone.
+    pub(crate) async fn copy_limit(&self) -> Option<Duration> {
+        self.look(|owner: &Owner| owner.engine.max_stream_duration()).await
     }
 
     /// All of it; `None` when the engine is gone.

@@ -6,11 +6,13 @@ mod figures;
 mod history;
 mod observed;
 
+use umbra_ir::RuntimeKey;
 use umbra_proto::umbra::v1;
 
-use crate::live::Live;
+use crate::live::{Live, MirrorLive};
 use crate::messages;
 use crate::observe::Observed;
+use crate::verdicts;
 
 pub(crate) use figures::{errors, lost, percent, primary_errors, quantile, seen, share};
 pub(crate) use history::{add_history, histories};
@@ -20,7 +22,18 @@ pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> V
     observed.refresh().await;
     let all = live.mirrors().await;
     let wanted = all.iter().filter(|it| namespace.is_empty() || *it.rule.namespace == *namespace);
-    wanted.map(|it| messages::mirror(it, observed::of(observed, it))).collect()
+    let told = |it: &MirrorLive| v1::Mirror {
+        verdict: verdict(observed, &it.state.key),
+        ..messages::mirror(it, observed::of(observed, it))
+    };
+    wanted.map(told).collect()
+}
+
+/// `None`: nobody asked for one.
+fn verdict(observed: &Observed, key: &RuntimeKey) -> Option<v1::Verdict> {
+    let known = observed.verdicts().known(key)?;
+    let counted = observed.requests(&known.rule).map_or(0, |(_, judged)| judged);
+    Some(verdicts::of(&known, counted))
 }
 
 /// Adds what another replica says of the same mirror.
@@ -31,6 +44,11 @@ pub(crate) fn add(to: &mut v1::Mirror, other: &v1::Mirror) {
     match (&mut to.observed, &other.observed) {
         (Some(observed), Some(more)) => add_observed(observed, more, to.parts_per_million),
         (observed @ None, Some(_)) => observed.clone_from(&other.observed),
+        (_, None) => {}
+    }
+    match (&mut to.verdict, &other.verdict) {
+        (Some(verdict), Some(more)) => verdicts::add(verdict, more),
+        (verdict @ None, Some(_)) => verdict.clone_from(&other.verdict),
         (_, None) => {}
     }
     if to.problem.is_none() {

@@ -47,6 +47,8 @@ pub(crate) struct Copies {
 pub(crate) struct Primaries {
     /// Answered.
     pub(crate) completed: u64,
+    /// Of them those that were judged.
+    pub(crate) judged: u64,
     /// Answers by class.
     pub(crate) classes: [u64; CLASSES],
     /// How long they took.
@@ -145,6 +147,7 @@ impl Add for Copies {
 impl Add for Primaries {
     fn add(&mut self, other: &Self) {
         add(&mut self.completed, other.completed);
+        add(&mut self.judged, other.judged);
         self.classes.iter_mut().zip(other.classes).for_each(|(to, more)| add(to, more));
         self.times.add(&other.times);
     }

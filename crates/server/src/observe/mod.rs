@@ -26,6 +26,7 @@ use umbra_proto::opentelemetry::proto::collector::metrics::v1::{
 };
 
 use crate::engine_task::{EngineHandle, Observable};
+use crate::verdicts::Verdicts;
 use names::Told;
 use table::Table;
 use workloads::Workloads;
@@ -42,6 +43,7 @@ const SILENT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Observed {
     engine: EngineHandle,
+    verdicts: Verdicts,
     state: Arc<Mutex<State>>,
     /// The same moment on both clocks.
     born: (Instant, Timestamp),
@@ -71,7 +73,7 @@ impl Observed {
             off: false,
             heard: None,
         };
-        Observed { engine, state: Arc::new(Mutex::new(state)), born }
+        Observed { engine, verdicts: Verdicts::default(), state: Arc::new(Mutex::new(state)), born }
     }
 
     /// A moment as people and other machines tell it.
@@ -96,12 +98,20 @@ impl Observed {
             return;
         }
         let Observable { mirrors, destinations } = self.engine.observable().await;
+        let copy_limit = self.engine.copy_limit().await.unwrap_or_default();
         let now = Instant::now();
         let mut state = self.lock();
         state.off = mirrors.is_none();
-        state.table.know(&mirrors.unwrap_or_default(), now);
+        let mirrors = mirrors.unwrap_or_default();
+        self.verdicts.know(&mirrors, copy_limit);
+        state.table.know(&mirrors, now);
         state.workloads.know(&destinations.unwrap_or_default(), now);
         state.known = Some((generation, now));
+    }
+
+    /// What is known of judged requests.
+    pub(crate) fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
     }
 
     /// Notes that a proxy sends.
@@ -143,6 +153,16 @@ impl Observed {
         each.filter(|(_, minutes)| !minutes.is_empty()).collect()
     }
 
+    /// Of a rule's requests, since it is known here: how many were answered, and how many of these were judged. `None`: no proxy of
+    /// this replica tells.
+    pub(crate) fn requests(&self, rule: &str) -> Option<(u64, u64)> {
+        let state = self.lock();
+        if state.off || state.heard.is_none_or(|last| last.elapsed() >= SILENT) {
+            return None;
+        }
+        state.table.requests(rule)
+    }
+
     /// Nothing is to be counted: the settings say so.
     pub(crate) fn is_off(&self) -> bool {
         self.lock().off
@@ -160,6 +180,7 @@ impl Observed {
     pub fn encode(&self) -> String {
         let mut umbra = Registry::with_prefix("umbra");
         umbra.register_collector(Box::new(self.clone()));
+        umbra.register_collector(Box::new(self.verdicts.clone()));
         let mut istio = Registry::with_prefix("istio");
         istio.register_collector(Box::new(istio::Requests(self.clone())));
         let mut out = String::new();

@@ -162,8 +162,11 @@ mod tests {
             text.lines().filter_map(|line| line.strip_prefix("| `umbra_mirror_")?.split_once('`'));
         let documented: Vec<_> = documented.map(|(name, _)| format!("mirror_{name}")).collect();
         let total = |kind: MetricType| if matches!(kind, MetricType::Counter) { "_total" } else { "" };
-        let declared: Vec<_> =
-            FAMILIES.into_iter().map(|(name, _, kind)| format!("{name}{}", total(kind))).collect();
+        let declared: Vec<_> = FAMILIES
+            .into_iter()
+            .chain(crate::verdicts::FAMILIES)
+            .map(|(name, _, kind)| format!("{name}{}", total(kind)))
+            .collect();
         assert_eq!(documented, declared);
     }
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use umbra_ir::{AbortLimits, ClusterRef, CopiedRequests, ObjectId, Role, RuntimeFraction, RuntimeKey};
+use umbra_ir::{
+    AbortLimits, ClusterRef, CopiedRequests, JUDGED, ObjectId, Role, RuntimeFraction, RuntimeKey,
+};
 
 use super::counts::{Add, Copies, Counts, Primaries, Times};
 use super::history::{History, Part};
@@ -218,11 +220,14 @@ impl Table {
                     entry.history.add(seconds, &Part::of_copies(&copies));
                 }
             }
-            About::Routes(rule) => {
-                if let Some(entry) = self.rules.get_mut(rule) {
-                    let primaries = primaries(what, count, times);
-                    entry.add(&primaries, now);
-                    entry.history.add(seconds, &Part::of_primaries(&primaries));
+            // Requests of a rule that are judged have a route of their own, and are its requests all the same.
+            About::Routes(name) => {
+                let judged = name.strip_suffix(JUDGED);
+                if let Some(entry) = self.rules.get_mut(judged.unwrap_or(name)) {
+                    let mut more = primaries(what, count, times);
+                    more.judged = judged.map_or(0, |_| more.completed);
+                    entry.add(&more, now);
+                    entry.history.add(seconds, &Part::of_primaries(&more));
                 }
             }
         }
@@ -295,6 +300,13 @@ impl Table {
             })
         };
         limited.filter_map(one).collect()
+    }
+
+    /// Of a rule's requests, since it is known: how many were answered, and how many of these were judged. `None`: they are not
+    /// counted, or several rules share the name.
+    pub(super) fn requests(&self, rule: &str) -> Option<(u64, u64)> {
+        let rule = self.rules.get(rule).filter(|rule| !rule.ambiguous)?;
+        Some((rule.total.completed, rule.total.judged))
     }
 
     /// How many copies a mirror's share asks for.

@@ -1,0 +1,300 @@
+//! What is known of each judged mirror: its pairs of the last ten minutes, and how much of its rule's requests is judged. No clock
+//! and no IO of its own.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use umbra_ir::{RuntimeFraction, RuntimeKey};
+use umbra_judge::{
+    Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Pace, Side, StreamId, Tally,
+    next_share,
+};
+
+use crate::engine_task::AllMirrors;
+
+/// Half of the time that pairs count.
+const HALF: Duration = Duration::from_secs(300);
+/// How long the proxies' loggers gather lines.
+const FLUSH: Duration = Duration::from_secs(1);
+/// Pairs that differ and can be looked at.
+const EXAMPLES: usize = 20;
+/// Over how many looks the pace of a rule is taken: proxies tell every five seconds, so one look more or less is a small part.
+const LOOKS: usize = 6;
+
+/// A rule of which requests are judged.
+#[derive(Debug, Default)]
+struct Rule {
+    /// How many requests a second are to be judged, over all proxies.
+    rate: u32,
+    /// The smallest share above 0 of its mirrors, in millionths.
+    most: u32,
+    /// What is judged now, in millionths.
+    share: u32,
+    /// How many requests there had been, at the last looks.
+    looks: VecDeque<(Instant, u64)>,
+    /// The marks of a request's copies, without the control's and with it.
+    marks: Vec<Arc<str>>,
+    with_control: Vec<Arc<str>>,
+    /// The control's mark.
+    control: Arc<str>,
+    /// Its mirrors.
+    mirrors: Vec<RuntimeKey>,
+    /// Lines of its requests that came, since it is known here.
+    lines: u64,
+}
+
+/// A mirror of such a rule.
+#[derive(Debug)]
+struct Entry {
+    rule: Arc<str>,
+    mark: Arc<str>,
+    now: Tally,
+    before: Tally,
+    /// Judged, and of these with a line of the copy, since it is known here.
+    total: (u64, u64),
+    examples: VecDeque<Example>,
+}
+
+/// What is known of one mirror.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// Its pairs of the last ten minutes at most.
+    pub(crate) tally: Tally,
+    /// The newest that differ.
+    pub(crate) examples: Vec<Example>,
+    /// Lines of its rule's judged requests since the rule is known here.
+    pub(crate) lines: u64,
+    /// The rule, as statistics call it.
+    pub(crate) rule: Arc<str>,
+    /// How long a copy may take.
+    pub(crate) copy_limit: Duration,
+    /// What of the rule's requests is judged by proxies of this replica, in millionths.
+    pub(crate) share: u32,
+}
+
+/// Everything that is known.
+#[derive(Debug)]
+pub(super) struct Book {
+    rules: HashMap<Arc<str>, Rule>,
+    mirrors: BTreeMap<RuntimeKey, Entry>,
+    /// Mirrors by mark: lines of anything else are passed over.
+    by_mark: HashMap<Arc<str>, Option<RuntimeKey>>,
+    joins: Joins,
+    limits: JudgeLimits,
+    /// How long a copy may take.
+    copy_limit: Duration,
+    turned: Instant,
+    /// Lines that are of nothing that is judged.
+    unknown: u64,
+}
+
+impl Book {
+    pub(super) fn new(now: Instant) -> Self {
+        let copy_limit = Duration::from_secs(60);
+        Book {
+            rules: HashMap::new(),
+            mirrors: BTreeMap::new(),
+            by_mark: HashMap::new(),
+            joins: Joins::new(JoinLimits::new(copy_limit, FLUSH)),
+            limits: JudgeLimits::default(),
+            copy_limit,
+            turned: now,
+            unknown: 0,
+        }
+    }
+
+    /// Takes in which mirrors there are, and how long their copies may take.
+    pub(super) fn know(&mut self, all: &AllMirrors, copy_limit: Duration) {
+        self.copy_limit = copy_limit;
+        self.joins.set_limits(JoinLimits::new(copy_limit, FLUSH));
+        let mut before = std::mem::take(&mut self.rules);
+        let mut mirrors = std::mem::take(&mut self.mirrors);
+        self.by_mark.clear();
+        let judged = all.values().flat_map(|states| states.iter());
+        for (state, verdicts) in judged.filter_map(|state| Some((state, state.verdicts?))) {
+            let name: Arc<str> = state.key.rule().into();
+            let share = state.share.map_or(0, RuntimeFraction::millionths);
+            let rule = self.rules.entry(name.clone()).or_insert_with(|| {
+                let old = before.remove(&name).unwrap_or_default();
+                let control: Arc<str> = state.key.control_mark().into();
+                let (marks, with_control, mirrors) = (Vec::new(), vec![control.clone()], Vec::new());
+                Rule { rate: verdicts.rate, most: 0, marks, with_control, control, mirrors, ..old }
+            });
+            let mark: Arc<str> = state.key.mark().into();
+            if share > 0 && !state.clusters.is_empty() {
+                rule.most = if rule.most == 0 { share } else { rule.most.min(share) };
+                rule.marks.push(mark.clone());
+                rule.with_control.push(mark.clone());
+            }
+            rule.mirrors.push(state.key.clone());
+            self.by_mark.insert(rule.control.clone(), None);
+            self.by_mark.insert(mark.clone(), Some(state.key.clone()));
+            let entry = mirrors.remove(&state.key).unwrap_or_else(|| Entry {
+                rule: name,
+                mark,
+                now: Tally::default(),
+                before: Tally::default(),
+                total: (0, 0),
+                examples: VecDeque::new(),
+            });
+            self.mirrors.insert(state.key.clone(), entry);
+        }
+        for rule in self.rules.values_mut() {
+            rule.share = rule.share.min(rule.most);
+        }
+    }
+
+    /// Another stream of lines.
+    pub(super) fn open(&mut self) -> StreamId {
+        self.joins.open()
+    }
+
+    /// Its end.
+    pub(super) fn close(&mut self, stream: StreamId) {
+        for ended in self.joins.close(stream) {
+            self.count(&ended);
+        }
+    }
+
+    /// Takes in a line.
+    pub(super) fn take(&mut self, stream: StreamId, line: Line, now: Instant) {
+        let known = match &line.side {
+            Side::Primary(primary) => match self.rules.get_mut(&primary.rule) {
+                Some(rule) => {
+                    rule.lines += 1;
+                    true
+                }
+                None => false,
+            },
+            Side::Copy { mark } => self.by_mark.contains_key(mark),
+        };
+        if !known {
+            self.unknown += 1;
+            return;
+        }
+        let rules = &self.rules;
+        let ended = self.joins.take(
+            stream,
+            line,
+            |primary| match rules.get(&primary.rule) {
+                Some(rule) if is_safe(&primary.method) => &rule.with_control,
+                Some(rule) => &rule.marks,
+                None => &[],
+            },
+            now,
+        );
+        ended.iter().for_each(|ended| self.count(ended));
+    }
+
+    /// Lets go what has waited for long enough, and what is too old.
+    pub(super) fn turn(&mut self, now: Instant) {
+        for ended in self.joins.expire(now) {
+            self.count(&ended);
+        }
+        let age = now.saturating_duration_since(self.turned);
+        if age < HALF {
+            return;
+        }
+        // After a long silence both halves are empty.
+        for _ in 0..if age < 2 * HALF { 1 } else { 2 } {
+            for entry in self.mirrors.values_mut() {
+                entry.before = std::mem::take(&mut entry.now);
+            }
+        }
+        self.turned = now;
+    }
+
+    fn count(&mut self, ended: &Ended) {
+        let keys = match &ended.primary {
+            Some((primary, _)) => self.rules.get(&primary.rule).map(|rule| rule.mirrors.clone()),
+            None => {
+                let keys = ended.copies.keys().filter_map(|mark| self.by_mark.get(mark)?.clone());
+                Some(keys.collect())
+            }
+        };
+        for key in keys.unwrap_or_default() {
+            let Some(entry) = self.mirrors.get_mut(&key) else { continue };
+            let Some(rule) = self.rules.get(&entry.rule) else { continue };
+            // Of a mirror that is off there is nothing to be missed.
+            if !rule.marks.contains(&entry.mark) && !ended.copies.contains_key(&entry.mark) {
+                continue;
+            }
+            let copied = Copied { mark: &entry.mark, control: Some(&rule.control), limit: self.copy_limit };
+            let paired = entry.now.paired;
+            let example = entry.now.add(ended, copied, &self.limits);
+            entry.total.0 += u64::from(ended.primary.is_some());
+            entry.total.1 += entry.now.paired - paired;
+            if example && let Some(example) = Example::of(ended, &entry.mark) {
+                entry.examples.truncate(EXAMPLES - 1);
+                entry.examples.push_front(example);
+            }
+        }
+    }
+
+    /// What part of each rule's requests is to be judged from now on, where there were `requests` since somebody began to count
+    /// them and this is one of so many replicas.
+    pub(super) fn pace(
+        &mut self,
+        requests: impl Fn(&str) -> Option<u64>,
+        replicas: usize,
+        now: Instant,
+    ) -> BTreeMap<RuntimeKey, RuntimeFraction> {
+        let mut shares = BTreeMap::new();
+        for (name, rule) in &mut self.rules {
+            let pace = match requests(name) {
+                None => {
+                    rule.looks.clear();
+                    None
+                }
+                Some(count) => {
+                    // It counts anew.
+                    if rule.looks.back().is_some_and(|(_, last)| *last > count) {
+                        rule.looks.clear();
+                    }
+                    let first = rule.looks.front().copied();
+                    rule.looks.push_back((now, count));
+                    if rule.looks.len() > LOOKS {
+                        rule.looks.pop_front();
+                    }
+                    first.map(|(since, before)| Pace { requests: count - before, time: now - since })
+                }
+            };
+            let target = f64::from(rule.rate) / replicas.max(1) as f64;
+            rule.share = next_share(rule.share, pace, target, rule.most);
+            if let Some(key) = rule.mirrors.first() {
+                shares.insert(key.judging(), RuntimeFraction::from_millionths(rule.share));
+            }
+        }
+        shares
+    }
+
+    /// What is known of a mirror; `None`: it is not judged.
+    pub(super) fn of(&self, key: &RuntimeKey) -> Option<Known> {
+        let entry = self.mirrors.get(key)?;
+        let rule = self.rules.get(&entry.rule)?;
+        let mut tally = entry.before.clone();
+        tally.merge(&entry.now);
+        let examples = entry.examples.iter().cloned().collect();
+        let (lines, share, copy_limit) = (rule.lines, rule.share, self.copy_limit);
+        Some(Known { tally, examples, lines, rule: entry.rule.clone(), copy_limit, share })
+    }
+
+    /// The mirrors that are judged, with how many requests were since each is known, and how many of these had a line of its copy.
+    pub(super) fn totals(&self) -> impl Iterator<Item = (&RuntimeKey, (u64, u64))> {
+        self.mirrors.iter().map(|(key, entry)| (key, entry.total))
+    }
+
+    /// What became of lines, and how many were of nothing that is judged.
+    pub(super) fn counts(&self) -> (Counts, u64) {
+        (self.joins.counts(), self.unknown)
+    }
+}
+
+/// Whether such requests have a control.
+fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+#[cfg(test)]
+mod tests;

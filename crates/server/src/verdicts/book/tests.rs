@@ -1,0 +1,159 @@
+use umbra_api::Change;
+use umbra_engine::{Engine, Options};
+use umbra_judge::{Answer, Key, Primary};
+
+use super::*;
+
+const RULE: &str = "default/web/r";
+
+/// The mirrors of the rule `r` of `web`, by subset and share in percent.
+fn mirrors(shares: &[(&str, &str)]) -> AllMirrors {
+    let mut text = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web}
+spec: {host: web, subsets: [{name: v2, labels: {v: v2}}, {name: v3, labels: {v: v3}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, annotations: {umbra.io/verdicts: \"50\"}}
+spec:
+  hosts: [web]
+  http:
+  - name: r
+    route: [{destination: {host: web}}]
+    mirrors:
+"
+    .to_owned();
+    for (subset, share) in shares {
+        text += &format!(
+            "    - {{destination: {{host: web, subset: {subset}}}, percentage: {{value: {share}}}}}\n"
+        );
+    }
+    let mut engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
+    for object in umbra_api::parse_documents(&text, "a.yaml").objects {
+        engine.apply(Change::Upsert(Arc::new(object.value)));
+    }
+    engine.settle();
+    engine.mirrors()
+}
+
+/// A book, its stream, and a clock that goes as it is told.
+struct Stage {
+    book: Book,
+    stream: StreamId,
+    now: Instant,
+}
+
+impl Stage {
+    fn new(shares: &[(&str, &str)]) -> Self {
+        let now = Instant::now();
+        let mut book = Book::new(now);
+        book.know(&mirrors(shares), Duration::from_secs(60));
+        let stream = book.open();
+        Stage { book, stream, now }
+    }
+
+    fn key(&self, nth: usize) -> RuntimeKey {
+        self.book.mirrors.keys().nth(nth).expect("a mirror").clone()
+    }
+
+    fn line(&mut self, start: u64, side: Side, code: u16) {
+        let answer = Answer { code: Some(code), whole: true, ..Answer::default() };
+        let line = Line { key: Key { start, request: "id".into() }, side, answer };
+        self.book.take(self.stream, line, self.now);
+    }
+
+    fn primary(&mut self, start: u64, method: &str) {
+        let primary = Primary { rule: RULE.into(), method: method.into(), attempts: 1, ..Primary::default() };
+        self.line(start, Side::Primary(primary), 200);
+    }
+
+    fn copy(&mut self, start: u64, mark: &str, code: u16) {
+        self.line(start, Side::Copy { mark: mark.into() }, code);
+    }
+}
+
+#[test]
+fn pairs_are_counted_for_each_mirror() {
+    let mut stage = Stage::new(&[("v2", "10"), ("v3", "20")]);
+    let keys = [stage.key(0), stage.key(1)];
+    let control = keys[0].control_mark();
+    for start in 0..30 {
+        stage.copy(start, &keys[0].mark(), 500);
+        stage.primary(start, "GET");
+        stage.copy(start, &control, 200);
+        stage.copy(start, &keys[1].mark(), 200);
+    }
+    // A method that is not safe has no control, and is waited for no longer than for the others.
+    stage.primary(100, "POST");
+    stage.copy(100, &keys[0].mark(), 200);
+    stage.copy(100, &keys[1].mark(), 200);
+    // Nothing of what is not known here is kept.
+    stage.copy(101, "mirror/default/other/r/|v2|web", 200);
+    let [v2, v3] = keys.map(|key| stage.book.of(&key).expect("it is judged"));
+    assert_eq!((v2.lines, v2.tally.judged, v2.tally.paired), (31, 31, 31));
+    let status = |known: &Known| {
+        let (with, without) = (known.tally.controlled[0], known.tally.alone[0]);
+        (with.pairs, with.candidate, without.pairs, known.examples.len())
+    };
+    assert_eq!((status(&v2), status(&v3)), ((30, 30, 1, EXAMPLES), (30, 0, 1, 0)));
+    assert_eq!((stage.book.joins.waiting(), stage.book.counts().1), (0, 1));
+}
+
+#[test]
+fn a_mirror_that_is_off_is_not_missed() {
+    let mut stage = Stage::new(&[("v2", "10"), ("v3", "0")]);
+    let keys = [stage.key(0), stage.key(1)];
+    stage.primary(1, "POST");
+    stage.copy(1, &keys[0].mark(), 200);
+    let [v2, v3] = keys.map(|key| stage.book.of(&key).expect("it is judged").tally);
+    assert_eq!((v2.paired, v3.judged, v3.copy_missing), (1, 0, 0));
+}
+
+#[test]
+fn what_does_not_come_is_missing_and_old_pairs_are_let_go() {
+    let mut stage = Stage::new(&[("v2", "10")]);
+    let key = stage.key(0);
+    stage.primary(1, "POST");
+    stage.now += Duration::from_secs(70);
+    stage.book.turn(stage.now);
+    let missing = |stage: &Stage| stage.book.of(&key).map(|known| known.tally.copy_missing);
+    assert_eq!(missing(&stage), Some(1));
+    for want in [1, 0] {
+        stage.now += HALF;
+        stage.book.turn(stage.now);
+        assert_eq!(missing(&stage), Some(want));
+    }
+}
+
+#[test]
+fn as_many_are_judged_as_somebody_wants() {
+    let mut stage = Stage::new(&[("v2", "10"), ("v3", "20")]);
+    let mut requests = 0;
+    // 1000 requests a second, of which 50 are wanted; here half of that, since there are two replicas.
+    let mut pace = |stage: &mut Stage, told: bool| {
+        let shares = stage.book.pace(|_| told.then_some(requests), 2, stage.now);
+        stage.now += Duration::from_secs(5);
+        requests += 5000;
+        let [(key, share)] = &shares.into_iter().collect::<Vec<_>>()[..] else { panic!("one rule") };
+        assert_eq!(key.as_str(), "judge/default/web/r");
+        share.millionths()
+    };
+    let seen: Vec<u32> = (0..5).map(|_| pace(&mut stage, true)).collect();
+    assert_eq!(seen, [1000, 4000, 16_000, 25_000, 25_000]);
+    // Nobody counts any more.
+    assert_eq!(pace(&mut stage, false), 25_000);
+    // Never more than is copied, and nothing where nothing is.
+    for (shares, want) in [(&[("v2", "1")][..], 10_000), (&[("v2", "0")], 0)] {
+        stage.book.know(&mirrors(shares), Duration::from_secs(60));
+        assert_eq!(pace(&mut stage, true), want);
+    }
+    stage.book.know(&AllMirrors::new(), Duration::from_secs(60));
+    assert!(stage.book.pace(|_| None, 1, stage.now).is_empty());
+}

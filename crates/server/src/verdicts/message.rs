@@ -1,0 +1,181 @@
+//! A verdict as a message of `umbra.v1`, and those of several replicas together: what was counted adds up, and is judged anew.
+
+use umbra_judge::{
+    Aspect, Discordance, Example, Exclusion, JudgeLimits, Outcome, Tally, Verdict, judge, outcome,
+};
+use umbra_proto::umbra::v1;
+
+use super::Known;
+
+/// The part of the judged requests whose lines must have come, for the rest to be like them.
+const COVERED: f64 = 0.9;
+/// Examples that are told, of all replicas.
+const EXAMPLES: usize = 20;
+
+/// What is known of a mirror. `counted`: how many of its rule's requests were judged by the proxies' own counters, since somebody
+/// began to count; 0: nobody does.
+pub(crate) fn of(known: &Known, counted: u64) -> v1::Verdict {
+    let Known { tally, examples, lines, share, copy_limit, .. } = known;
+    let named = |names: Vec<(&str, u64)>| {
+        names.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
+    };
+    let aspects = Aspect::ALL.into_iter().map(|aspect| {
+        let Discordance { pairs, candidate, control } = tally.held(aspect);
+        let alone = tally.alone[aspect as usize].pairs;
+        v1::Compared { aspect: aspect.as_str().to_owned(), pairs, alone, candidate, control }
+    });
+    let message = v1::Verdict {
+        verdict: String::new(),
+        reasons: Vec::new(),
+        share_per_million: *share,
+        lines: *lines,
+        counted,
+        judged: tally.judged,
+        paired: tally.paired,
+        copy_missing: tally.copy_missing,
+        primary_missing: tally.primary_missing,
+        let_go: tally.let_go,
+        excluded: named(Exclusion::ALL.map(|it| (it.as_str(), tally.excluded[it as usize])).to_vec()),
+        outcomes: named(Outcome::ALL.map(|it| (it.as_str(), tally.outcomes[it as usize])).to_vec()),
+        compared: aspects.collect(),
+        latency_ratio: tally.median_ratio(),
+        examples: examples.iter().map(|it| example(it, *copy_limit)).collect(),
+    };
+    judged(message)
+}
+
+/// Adds what another replica says of the same mirror.
+pub(crate) fn add(to: &mut v1::Verdict, other: &v1::Verdict) {
+    // A median is not to be had from two: that of more pairs stands for both.
+    let latency = |it: &v1::Verdict| it.compared.last().map_or(0, |it| it.pairs);
+    if latency(other) > latency(to) {
+        to.latency_ratio = other.latency_ratio;
+    }
+    to.share_per_million = to.share_per_million.max(other.share_per_million);
+    to.lines += other.lines;
+    to.counted += other.counted;
+    to.judged += other.judged;
+    to.paired += other.paired;
+    to.copy_missing += other.copy_missing;
+    to.primary_missing += other.primary_missing;
+    to.let_go += other.let_go;
+    for (to, other) in [(&mut to.excluded, &other.excluded), (&mut to.outcomes, &other.outcomes)] {
+        other.iter().for_each(|(name, count)| *to.entry(name.clone()).or_default() += count);
+    }
+    for (to, other) in to.compared.iter_mut().zip(&other.compared) {
+        to.pairs += other.pairs;
+        to.alone += other.alone;
+        to.candidate += other.candidate;
+        to.control += other.control;
+    }
+    to.examples.extend(other.examples.iter().cloned());
+    to.examples.truncate(EXAMPLES);
+    *to = judged(std::mem::take(to));
+}
+
+/// The same with the verdict that it comes to.
+fn judged(mut message: v1::Verdict) -> v1::Verdict {
+    let judgement = judge(&tally(&message), &JudgeLimits::default());
+    let mut verdict = judgement.verdict;
+    let mut reasons: Vec<String> = judgement.reasons.iter().map(ToString::to_string).collect();
+    if let Some(covered) = coverage(&message).filter(|it| *it < COVERED) {
+        if verdict == Verdict::Same {
+            verdict = Verdict::Undecided;
+        }
+        reasons.push(format!("only {:.0} % of judged requests were seen", covered * 100.0));
+    }
+    message.verdict = verdict.as_str().to_owned();
+    message.reasons = reasons;
+    message
+}
+
+/// The part of judged requests whose lines came; `None`: nobody counts them.
+pub(crate) fn coverage(message: &v1::Verdict) -> Option<f64> {
+    (message.counted > 0).then(|| (message.lines as f64 / message.counted as f64).min(1.0))
+}
+
+/// What a verdict is judged by.
+fn tally(message: &v1::Verdict) -> Tally {
+    let mut tally = Tally {
+        judged: message.judged,
+        paired: message.paired,
+        copy_missing: message.copy_missing,
+        ..Tally::default()
+    };
+    for (aspect, held) in Aspect::ALL.into_iter().zip(&message.compared) {
+        // Whose pairs are discordant is no longer told apart, and does not matter: the test takes all of them.
+        let alone = Discordance { pairs: held.alone, ..Discordance::default() };
+        let pairs = held.pairs.saturating_sub(held.alone);
+        tally.controlled[aspect as usize] =
+            Discordance { pairs, candidate: held.candidate, control: held.control };
+        tally.alone[aspect as usize] = alone;
+    }
+    tally.set_median_ratio(message.latency_ratio);
+    tally
+}
+
+fn example(example: &Example, copy_limit: std::time::Duration) -> v1::VerdictExample {
+    v1::VerdictExample {
+        request_id: example.request.to_string(),
+        method: example.method.to_string(),
+        path: example.path.to_string(),
+        primary_code: example.primary.code.unwrap_or_default().into(),
+        copy_code: example.copy.code.unwrap_or_default().into(),
+        copy_outcome: outcome(&example.copy, copy_limit).as_str().to_owned(),
+        primary_size: example.primary.size.unwrap_or_default(),
+        copy_size: example.copy.size.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mirror with so many pairs, of which so many differ in status, and so many lines of what was counted.
+    fn verdict(pairs: u64, candidate: u64, lines: u64, counted: u64) -> v1::Verdict {
+        let compared = Aspect::ALL.map(|aspect| match aspect {
+            Aspect::Status => v1::Compared { pairs, candidate, ..v1::Compared::default() },
+            Aspect::Latency => v1::Compared { pairs, control: pairs, ..v1::Compared::default() },
+            _ => v1::Compared { pairs, ..v1::Compared::default() },
+        });
+        judged(v1::Verdict {
+            judged: pairs,
+            paired: pairs,
+            lines,
+            counted,
+            compared: compared.to_vec(),
+            latency_ratio: Some(1.0),
+            ..v1::Verdict::default()
+        })
+    }
+
+    #[test]
+    fn what_it_comes_to() {
+        for (pairs, candidate, lines, counted, want, reason) in [
+            (100, 0, 100, 0, "undecided", "100 pairs of 200"),
+            (1000, 0, 1000, 1000, "same", ""),
+            (1000, 0, 1000, 0, "same", ""),
+            (1000, 0, 1000, 2000, "undecided", "only 50 % of judged requests were seen"),
+            (
+                1000,
+                40,
+                1000,
+                1000,
+                "different",
+                "status differs in 40 of 1000 pairs, against 0 of the control",
+            ),
+        ] {
+            let got = verdict(pairs, candidate, lines, counted);
+            let said = got.reasons.join("; ");
+            assert!(got.verdict == want && said.contains(reason), "{}: {said}", got.verdict);
+        }
+    }
+
+    #[test]
+    fn replicas_are_judged_together() {
+        let mut all = verdict(150, 10, 150, 150);
+        assert_eq!(all.verdict, "undecided");
+        add(&mut all, &verdict(150, 10, 150, 150));
+        assert_eq!((all.verdict.as_str(), all.judged, all.lines), ("different", 300, 300));
+    }
+}

@@ -1,0 +1,93 @@
+//! Verdicts: whether shadows answer as their primaries do, by the lines that the proxies of this replica send of judged requests
+//! (docs/verdicts.md).
+//!
+//! Start reading at: `lines.rs` (what a line is), then `book.rs` (what is known of each mirror), `message.rs` (what is told).
+
+mod book;
+mod lines;
+mod message;
+mod prometheus;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use umbra_ir::{RuntimeFraction, RuntimeKey};
+use umbra_judge::StreamId;
+use umbra_proto::envoy::data::accesslog::v3::HttpAccessLogEntry;
+
+use crate::engine_task::AllMirrors;
+use book::Book;
+
+pub(crate) use book::Known;
+pub(crate) use message::{add, coverage, of};
+#[cfg(test)]
+pub(crate) use prometheus::FAMILIES;
+
+/// What is known of judged requests. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Verdicts(Arc<Mutex<Book>>);
+
+impl Default for Verdicts {
+    fn default() -> Self {
+        Verdicts(Arc::new(Mutex::new(Book::new(Instant::now()))))
+    }
+}
+
+impl Verdicts {
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in which mirrors there are, and how long their copies may take.
+    pub(crate) fn know(&self, all: &AllMirrors, copy_limit: Duration) {
+        self.lock().know(all, copy_limit);
+    }
+
+    /// A proxy begins to send lines.
+    pub(crate) fn open(&self) -> Lines {
+        Lines { verdicts: self.clone(), stream: self.lock().open() }
+    }
+
+    /// Lets go what has waited for long enough.
+    pub(crate) fn turn(&self) {
+        self.lock().turn(Instant::now());
+    }
+
+    /// What part of each rule's requests is to be judged from now on: see `book.rs`.
+    pub(crate) fn pace(
+        &self,
+        requests: impl Fn(&str) -> Option<u64>,
+        replicas: usize,
+    ) -> BTreeMap<RuntimeKey, RuntimeFraction> {
+        self.lock().pace(requests, replicas, Instant::now())
+    }
+
+    /// What is known of a mirror; `None`: it is not judged.
+    pub(crate) fn known(&self, key: &RuntimeKey) -> Option<Known> {
+        self.lock().of(key)
+    }
+}
+
+/// The lines of one stream. What waits for others ends with it.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    verdicts: Verdicts,
+    stream: StreamId,
+}
+
+impl Lines {
+    /// Takes in what came together.
+    pub(crate) fn take(&self, entries: &[HttpAccessLogEntry]) {
+        let lines: Vec<_> = entries.iter().filter_map(lines::parse).collect();
+        let now = Instant::now();
+        let mut book = self.verdicts.lock();
+        lines.into_iter().for_each(|line| book.take(self.stream, line, now));
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.verdicts.lock().close(self.stream);
+    }
+}
