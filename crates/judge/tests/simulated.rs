@@ -65,6 +65,7 @@ fn answer(service: Service, weight: f64, size: u64, random: &mut fastrand::Rng) 
         content_type: Some("text/plain".into()),
         flags: Flags::default(),
         grpc: None,
+        destination: "80||web".into(),
     }
 }
 
