@@ -11,7 +11,7 @@ use crate::connections::is_tls;
 use crate::services::seniority;
 use crate::view::{Index, View};
 
-/// Hosts that another object defines first, and ports that carry no HTTP: those get no listener.
+/// Hosts that another object defines first, and ports that carry no HTTP: what becomes of their connections.
 pub fn report_ports(view: &dyn View, id: &ObjectId, own: impl Fn(PortNumber) -> bool, report: &mut Report) {
     for head in view.service_heads(id).iter().filter(|head| !head.is_pod) {
         let seen = view.resolve(&id.namespace, &id.namespace, &head.id.host);
