@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use umbra_api::{Change, Object};
 use umbra_ir::{
-    Diagnostic, Kind, MirrorState, ObjectId, ProxyClass, ProxyNode, RuntimeForms, RuntimeFraction,
-    RuntimeKey, Settings,
+    Diagnostic, Kind, ObjectId, ProxyClass, ProxyNode, RuntimeForms, RuntimeFraction, RuntimeKey, Settings,
 };
 use umbra_mesh::Index;
 use umbra_xds::{Resource, Snapshot};

@@ -224,18 +224,6 @@ impl RuntimeKey {
         self.0.starts_with(JUDGING)
     }
 
-    /// What the header of a copy says of its mirror: the key, but for what no header may hold.
-    pub fn mark(&self) -> String {
-        let mut mark = String::with_capacity(self.0.len());
-        for byte in self.0.bytes() {
-            match byte {
-                0x21..=0x7e => mark.push(byte.into()),
-                other => mark.push_str(&format!("%{other:02X}")),
-            }
-        }
-        mark
-    }
-
     /// The same of the copies that its rule's requests have beside it, to be compared with.
     pub fn control_mark(&self) -> String {
         format!("{}#control", self.judging().mark())

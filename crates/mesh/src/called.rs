@@ -48,6 +48,7 @@ pub(crate) fn bind_called_ports(
             port,
             trusted_proxies: 0,
             http10: false,
+            judges: false,
             chains,
         };
         ports.push(GatewayPort {

@@ -222,6 +222,7 @@ impl<'a> Rules<'a> {
             chosen: self.imports.chosen.clone(),
             rtds: false,
             edits_copies: true,
+            judges: false,
         };
         bind_shared(self.caller.view, &head.id, written, &client)
     }

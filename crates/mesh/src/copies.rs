@@ -163,6 +163,7 @@ mod tests {
                 methods => CopiedRequests::Methods(methods.split(' ').map(Arc::from).collect()),
             },
             headers: HeaderChanges::default(),
+            mark: None,
         }
     }
 
@@ -184,6 +185,7 @@ mod tests {
             options: ForwardOptions::default(),
         };
         let route = Route {
+            judged: None,
             name: String::new(),
             origin: None,
             rule: 0,

@@ -207,8 +207,7 @@ impl Builder {
             port,
             trusted_proxies: class.trusted_proxies,
             chains: self.chains.finish(),
-            judges: class.judges,
-            chains: self.chains,
+            judges: false,
         };
         Some(GatewayPort { listener: Arc::new(listener), gateways: self.gateways, rules: self.rules })
     }

@@ -4,8 +4,8 @@
 //! that every mirror copies whose share is as large, and weights stay what they are.
 
 use umbra_ir::{
-    Forward, HeaderMatch, JUDGED, Mirror, MirrorHost, MirrorShare, Role, Route, RouteAction, RouteClient,
-    Rule, RuleAction, RuntimeKey, TargetCluster, TextMatch,
+    CopiedRequests, Forward, HeaderChanges, HeaderMatch, JUDGED, Mirror, MirrorHost, MirrorShare, Role,
+    Route, RouteAction, RouteClient, Rule, RuleAction, RuntimeKey, TargetCluster, TextMatch,
 };
 
 use crate::clusters::goes_where_called;
@@ -70,6 +70,8 @@ fn control(view: &dyn View, key: &RuntimeKey, forward: &Forward) -> Option<Mirro
         share: MirrorShare::Runtime(key.judging()),
         // As the request itself.
         host: MirrorHost::Keep,
+        requests: CopiedRequests::default(),
+        headers: HeaderChanges::default(),
         mark: Some(key.control_mark().into()),
     })
 }

@@ -18,8 +18,8 @@ pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         ProxyKind::Sidecar => bind_sidecar_scope(view, class),
         ProxyKind::Router => bind_gateway_scope(view, class),
     };
-    if class.http10 {
-        with_http10(&mut plain);
+    if class.http10 || class.judges {
+        for_class(&mut plain, class);
     }
     let rules: BTreeSet<&ObjectId> = plain.sources().filter_map(RouteSource::rules).collect();
     let delegates =
@@ -36,15 +36,16 @@ pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     Scope { tables, ports, delegates }
 }
 
-/// The same listeners, for clients that speak HTTP/1.0 too.
-fn with_http10(scope: &mut Scope) {
+/// The same listeners, with what nodes of the class ask of theirs.
+fn for_class(scope: &mut Scope, class: &ProxyClass) {
     for table in scope.tables.values_mut() {
         if let Some(listener) = &mut Arc::make_mut(table).listener {
-            listener.http10 = true;
+            (listener.http10, listener.judges) = (class.http10, class.judges);
         }
     }
     for port in &mut scope.ports {
-        Arc::make_mut(&mut port.listener).http10 = true;
+        let listener = Arc::make_mut(&mut port.listener);
+        (listener.http10, listener.judges) = (class.http10, class.judges);
     }
 }
 

@@ -106,6 +106,7 @@ impl Primaries {
             completed: self.completed.saturating_sub(earlier.completed),
             classes: less(self.classes, earlier.classes),
             times: self.times.since(&earlier.times),
+            judged: self.judged.saturating_sub(earlier.judged),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Requests(pub(super) Observed);
 
 impl Collector for Requests {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let all = self.0.requests();
+        let all = self.0.answered();
         if all.is_empty() {
             return Ok(());
         }

@@ -172,7 +172,7 @@ impl Observed {
         self.lock().table.counted(prometheus::MAX_SHOWN)
     }
 
-    fn requests(&self) -> Vec<(Arc<workloads::Labels>, workloads::Series)> {
+    fn answered(&self) -> Vec<(Arc<workloads::Labels>, workloads::Series)> {
         self.lock().workloads.counted()
     }
 

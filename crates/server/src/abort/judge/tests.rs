@@ -12,7 +12,7 @@ fn limits(reason: AbortReason, percent: u32, sample: u32) -> AbortLimits {
 fn primaries(all: u64, bad: u64, bucket: usize, mean: f64) -> Primaries {
     let mut times = Times { sum: all as f64 * mean, ..Times::default() };
     times.counts[bucket] = all;
-    Primaries { completed: all, classes: [0, all - bad, 0, 0, bad], times }
+    Primaries { completed: all, classes: [0, all - bad, 0, 0, bad], times, judged: 0 }
 }
 
 fn copies(begun: u64, bad: u64, refused: u64) -> Copies {

@@ -38,7 +38,12 @@ impl Stage {
             let mut times = Times { sum: 80.0, ..Times::default() };
             times.counts[3] = 10;
             let classes = |bad: u64| [0, 10 - bad, 0, 0, bad];
-            self.seen.counts.primaries.add(&Primaries { completed: 10, classes: classes(errors), times });
+            self.seen.counts.primaries.add(&Primaries {
+                completed: 10,
+                classes: classes(errors),
+                times,
+                judged: 0,
+            });
             if self.seen.copying {
                 let copies = Copies { begun: 10, classes: classes(copy_errors), ..Copies::default() };
                 self.seen.counts.copies.add(&copies);
