@@ -429,14 +429,15 @@ fn a_digest_counts_instead_of_the_tag() {
     }
 }
 
-/// Pages on a Service, and the right to change a rule, are given to who asks for them.
+/// Pages on a Service are given to who asks for them, and the right to change a rule is taken from umbra by who asks for that.
 #[test]
 fn the_dashboard_and_stops() {
     for (settings, pages, stops) in [
-        (&[][..], false, false),
-        (&["dashboard.service=true"], true, false),
-        (&["stopByApi=true"], false, true),
-        (&["stopByApi=true", "watchNamespaces=[\"shop\"]"], false, true),
+        (&[][..], false, true),
+        (&["dashboard.service=true"], true, true),
+        (&["stopByApi=false"], false, false),
+        (&["watchNamespaces=[\"shop\"]"], false, true),
+        (&["stopByApi=false", "watchNamespaces=[\"shop\"]"], false, false),
     ] {
         let Some(objects) = render(settings) else { return };
         let dashboard = |it: &&Value| it["kind"] == "Service" && it["metadata"]["name"] == "umbra-dashboard";

@@ -121,7 +121,7 @@ fn only_safe_requests_have_a_control_and_copies_say_whose_they_are() {
         assert_eq!(methods.into_iter().collect::<Vec<_>>(), ["GET"]);
         let marks = world.echo("v2").take();
         let marked = marks.iter().filter(|it| !it.header("x-shadow").is_empty()).count();
-        let of = "mirror/default/web/main/|v2|web.default.svc.cluster.local";
+        let of = "default/web/main/|v2|web.default.svc.cluster.local";
         let own =
             marks.iter().filter(|it| it.header("x-shadow") == of && !it.header("x-shadow-of").is_empty());
         assert!(marked > 0 && own.count() == marked, "{marked} copies are marked");
