@@ -192,8 +192,13 @@ proptest! {
     fn readiness_touches_load_assignments_alone(ops in script(12)) {
         let mut world = play(true, &ops, |_| {});
         let manifests: Vec<_> = world.manifests().values().cloned().collect();
+        // Endpoints of a cluster that resolves names stand in the cluster itself.
+        let inline = manifests.iter().any(|m| {
+            let dns = m["spec"]["resolution"].as_str().is_some_and(|resolution| resolution.starts_with("DNS"));
+            dns && !m["spec"]["workloadSelector"].is_null()
+        });
         edit(&mut world, manifests.into_iter().filter_map(|mut m| turn_readiness(&mut m).then_some(m)), |_, ty, _| {
-            ty == ResourceType::Endpoint
+            ty == ResourceType::Endpoint || inline && ty == ResourceType::Cluster
         });
     }
 
