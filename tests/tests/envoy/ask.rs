@@ -41,7 +41,7 @@ fn a_mirror_is_live_when_envoy_has_taken_it() {
         wait_gate(&world, "vs/default/web", 200, "live on 1 of 1 proxies").await;
         wait_gate(&world, "dr/default/web", 200, "live on 1 of 1 proxies").await;
         let mirrors = printed(&world, "mirrors");
-        assert!(mirrors.contains("default web - web subset v2 25% - - - 1 1 of 1 -\n"), "{mirrors}");
+        assert!(mirrors.contains("default web - web subset v2 25% - - - - 1 1 of 1 -\n"), "{mirrors}");
         let proxies = printed(&world, "proxies");
         assert!(proxies.contains("default client sidecar SYNCED SYNCED SYNCED SYNCED SYNCED "), "{proxies}");
         // A percentage alone is a change of the runtime layer.
@@ -49,7 +49,7 @@ fn a_mirror_is_live_when_envoy_has_taken_it() {
         wait_share(&world, "|v2|web", 500_000).await;
         wait_gate(&world, "vs/default/web", 200, "live on 1 of 1 proxies").await;
         let mirrors = printed(&world, "mirrors");
-        assert!(mirrors.contains("default web - web subset v2 50% - - - 1 1 of 1 -\n"), "{mirrors}");
+        assert!(mirrors.contains("default web - web subset v2 50% - - - - 1 1 of 1 -\n"), "{mirrors}");
     });
 }
 

@@ -177,7 +177,8 @@ fn without_the_annotation_nothing_is_sent() {
         };
         world.wait_for("the plain routes", plain).await;
         traffic(&world, 300).await;
-        let sent = world.proxy("client").stat("cluster.umbra-als.upstream_rq_total").await;
-        assert_eq!((verdicts(&world), sent), ([Value::Null, Value::Null], 0));
+        let none = || async { verdicts(&world) == [Value::Null, Value::Null] };
+        world.wait_for("no verdict to be told", none).await;
+        assert_eq!(world.proxy("client").stat("cluster.umbra-als.upstream_rq_total").await, 0);
     });
 }
