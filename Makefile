@@ -52,7 +52,11 @@ standalone: static ## Start that binary in an empty root, as in its image, witho
 test: tools build ## Every tier of tests, with the real Envoy, and on a real Kubernetes API server where Go is
 	@# Why they cannot be built, the builder says; what is skipped without them, the tests say.
 	@$(BUILD_GO) || [ -z "$$REQUIRE_APISERVER" ]
-	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace
+	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace --lib --bins --test '[!k]*' --test kit
+	UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --workspace --test kubernetes -- --test-threads $(CLUSTERS)
+
+# Tests on a cluster mostly wait, so that three of them have room on two cores.
+CLUSTERS = $(shell cores=$$(nproc 2>/dev/null || echo 3); echo $$(( cores > 3 ? cores : 3 )))
 
 # Pairs of rules and a request.
 PAIRS ?= 10000

@@ -218,6 +218,10 @@ impl Cache {
         let missing = *failure == Failure::NoKind;
         self.state = match self.state {
             WatchState::Starting if missing && self.missed => WatchState::Absent,
+            // It was absent in a former life, too.
+            WatchState::Degraded if missing && self.missed && !self.listed_once && self.held.is_empty() => {
+                WatchState::Absent
+            }
             WatchState::Absent if missing => WatchState::Absent,
             WatchState::Starting | WatchState::Absent => self.state,
             WatchState::Synced | WatchState::Degraded => WatchState::Degraded,

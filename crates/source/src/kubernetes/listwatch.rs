@@ -216,6 +216,9 @@ impl ListWatch {
         self.take(Event::Failed(failure)).await.map_err(|_| Closed)?;
         if !missing {
             self.restore().await?;
+        } else if let Some(kept) = self.kept.as_ref().filter(|_| self.told.state == WatchState::Absent) {
+            // There is nothing of it, as after a list that was empty.
+            kept.note_complete(&self.id, std::iter::empty());
         }
         // Half of it by chance, so that many watches and replicas don't come back at once.
         sleep(self.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

@@ -77,7 +77,7 @@ impl Slot {
     /// Waits for one.
     fn take() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let most = (cores / 2).clamp(2, 8);
+        let most = (cores / 2).clamp(3, 8);
         let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = FREE.wait_while(taken, |taken| *taken >= most);
         *taken.unwrap_or_else(PoisonError::into_inner) += 1;
