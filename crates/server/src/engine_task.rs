@@ -4,6 +4,7 @@
 //! something, the next change waits as long as that cost, and what comes meanwhile goes with it. It is a thread of its
 //! own, because settling a large change must not hold up the streams of other proxies.
 
+mod cluster;
 mod held;
 mod look;
 
@@ -20,9 +21,10 @@ use umbra_ir::{
     Destinations, Diagnostic, Kind, MirrorState, ObjectId, ProxyNode, RuntimeForms, RuntimeFraction,
     RuntimeKey, Settings,
 };
-use umbra_source::{Generations, Place, Update, Work};
+use umbra_source::{Place, Update, Work};
 use umbra_xds::Snapshot;
 
+pub use cluster::{ClusterObject, ClusterObjects};
 use held::{Annotate, Held};
 pub use look::Listed;
 use look::Look;
@@ -47,22 +49,6 @@ pub struct Published {
     pub diagnostics: Arc<Vec<Diagnostic>>,
     /// The cluster's Istio objects, as of these diagnostics.
     pub cluster: Arc<ClusterObjects>,
-}
-
-/// The cluster's Istio objects.
-pub type ClusterObjects = BTreeMap<ObjectId, ClusterObject>;
-
-/// An Istio object of the cluster.
-#[derive(Clone, Debug, Default)]
-pub struct ClusterObject {
-    /// The newest version (`metadata.generation`) that was seen.
-    pub generation: i64,
-    /// The version that is in force, see [`Generations`].
-    pub in_force: i64,
-    /// Its last version that was understood.
-    pub object: Option<Arc<Object>>,
-    /// A file has the object too, and wins.
-    pub in_file: bool,
 }
 
 type Snapshots = Option<Arc<Snapshot>>;
@@ -437,7 +423,7 @@ impl Owner {
 
     fn update(&mut self, update: Update) {
         let Update { changes, places, diagnostics, files, generations } = update;
-        self.note_cluster(&changes, &places, generations);
+        cluster::note(&mut self.cluster, &self.places, &changes, &places, generations);
         let (mut put, mut deleted) = (0_usize, 0_usize);
         self.metrics.changes.inc_by(changes.len() as u64);
         self.metrics.files.set(i64::try_from(files).unwrap_or(i64::MAX));
@@ -484,48 +470,6 @@ impl Owner {
         let Some(object) = self.engine.object(&id) else { return };
         if let Some(object) = self.held.hold(id, &object, change) {
             self.engine.apply(Change::Upsert(object));
-        }
-    }
-
-    /// Keeps what a writer of statuses needs, in step with what the engine has.
-    fn note_cluster(
-        &mut self,
-        changes: &[Change],
-        places: &[(ObjectId, Option<Place>)],
-        generations: Vec<(ObjectId, Option<Generations>)>,
-    ) {
-        if !generations.is_empty() {
-            let cluster = Arc::make_mut(&mut self.cluster);
-            for (id, generation) in generations {
-                match generation {
-                    Some(generation) => {
-                        let in_file = self.places.contains_key(&id);
-                        let object = cluster
-                            .entry(id)
-                            .or_insert_with(|| ClusterObject { in_file, ..ClusterObject::default() });
-                        object.generation = generation.newest;
-                        object.in_force = generation.in_force;
-                    }
-                    None => {
-                        cluster.remove(&id);
-                    }
-                }
-            }
-        }
-        for change in changes {
-            if let Change::Upsert(object) = change
-                && self.cluster.contains_key(&object.id())
-                && let Some(known) = Arc::make_mut(&mut self.cluster).get_mut(&object.id())
-            {
-                known.object = Some(object.clone());
-            }
-        }
-        for (id, place) in places {
-            if self.cluster.contains_key(id)
-                && let Some(known) = Arc::make_mut(&mut self.cluster).get_mut(id)
-            {
-                known.in_file = place.is_some();
-            }
         }
     }
 

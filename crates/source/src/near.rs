@@ -7,8 +7,21 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::scan::Told;
 use crate::walk::{self, Signature};
+
+/// What events told since the last look.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Told {
+    /// Complete paths: closed after writing, or the new name of something renamed.
+    pub(crate) finished: Vec<PathBuf>,
+    /// Deleted paths. What was renamed away is not among them: editors do that with the old version, and write the
+    /// new one in their own time.
+    pub(crate) deleted: Vec<PathBuf>,
+    /// Created and maybe still being written, or renamed away.
+    pub(crate) touched: Vec<PathBuf>,
+    /// Something happened of which no path tells.
+    pub(crate) elsewhere: bool,
+}
 
 /// The folders that a walk entered, by their absolute paths, which events have, as the walk called them.
 pub(crate) type Folders = BTreeMap<PathBuf, PathBuf>;

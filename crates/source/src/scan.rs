@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use umbra_ir::Diagnostic;
 
 use crate::directory::{Directory, Update};
-use crate::near::{self, Files};
+use crate::near::{self, Files, Told};
 use crate::problem;
 use crate::reading::{self, Reading};
 use crate::walk::{self, Identity, Signature};
@@ -27,20 +27,6 @@ pub(crate) const DOUBT: Duration = Duration::from_secs(3);
 
 /// How long the files that events tell of are all that is looked at: events can be lost.
 pub(crate) const WALK: Duration = Duration::from_secs(2);
-
-/// What events told since the last look.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Told {
-    /// Complete paths: closed after writing, or the new name of something renamed.
-    pub(crate) finished: Vec<PathBuf>,
-    /// Deleted paths. What was renamed away is not among them: editors do that with the old version, and write the
-    /// new one in their own time.
-    pub(crate) deleted: Vec<PathBuf>,
-    /// Created and maybe still being written, or renamed away.
-    pub(crate) touched: Vec<PathBuf>,
-    /// Something happened of which no path tells.
-    pub(crate) elsewhere: bool,
-}
 
 /// Reads a folder again and again. Time and events come in as arguments.
 #[derive(Debug)]

@@ -10,7 +10,8 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::directory::Update;
-use crate::scan::{Scan, Scanner, Told, WALK};
+use crate::near::Told;
+use crate::scan::{Scan, Scanner, WALK};
 use crate::walk::Identity;
 use crate::work::Work;
 
