@@ -1,6 +1,7 @@
 //! What every builder gives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
@@ -30,10 +31,12 @@ pub struct Built {
     pub requires: Vec<Requirement>,
     /// Of a virtual host a print of its domains, which no other of its table may have; else 0.
     pub exclusive: u64,
+    /// For how long a proxy has it when nobody repeats it; `None`: for ever.
+    pub ttl: Option<Duration>,
 }
 
 impl Built {
     pub(crate) fn new(name: Arc<str>, message: &impl Message, requires: Vec<Requirement>) -> Self {
-        Built { name, body: message.encode_to_vec().into(), requires, exclusive: 0 }
+        Built { name, body: message.encode_to_vec().into(), requires, exclusive: 0, ttl: None }
     }
 }

@@ -50,7 +50,7 @@ pub fn build_host(table: &str, spec: &VirtualHostSpec, routes: &[Arc<EncodedRout
     let mut hasher = DefaultHasher::new();
     spec.domains.hash(&mut hasher);
     let requires = clusters_of(routes).iter().cloned().map(Requirement::Cluster).collect();
-    Built { name, body, requires, exclusive: hasher.finish() }
+    Built { name, body, requires, exclusive: hasher.finish(), ttl: None }
 }
 
 fn virtual_host(spec: &VirtualHostSpec, name: String, routes: &[Arc<EncodedRoutes>]) -> Bytes {
@@ -107,5 +107,5 @@ pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) 
     body.extend_from_slice(&tail.encode_to_vec());
     let requires: BTreeSet<Arc<str>> = hosts.iter().flat_map(|host| host.clusters.iter().cloned()).collect();
     let requires = requires.into_iter().map(Requirement::Cluster).collect();
-    Built { name: name.into(), body: body.freeze(), requires, exclusive: 0 }
+    Built { name: name.into(), body: body.freeze(), requires, exclusive: 0, ttl: None }
 }

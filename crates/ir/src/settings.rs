@@ -81,6 +81,8 @@ pub struct MirrorSettings {
     pub mark: bool,
     /// Routes with copies have statistics of their own, and what proxies send of them and of copies is counted.
     pub observe: bool,
+    /// For how long proxies go on copying when umbra is silent; `None`: for ever. Theirs alone that have RTDS.
+    pub dead_man: Option<Duration>,
 }
 
 /// Where and how Envoy logs requests; to a file, a service, or both.
@@ -143,6 +145,7 @@ impl Default for Settings {
                 },
                 mark: false,
                 observe: true,
+                dead_man: None,
             },
             trusted_proxies: 0,
             outbound_policy: OutboundPolicy::default(),

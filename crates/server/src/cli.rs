@@ -111,6 +111,7 @@ umbra.yaml (--config), all keys optional, unknown keys refused, reloaded when it
     maxStreamDuration: 60s        # how long one copy may take
     circuitBreakers: {{maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3}}
     mark: false                   # true: copies say by the header x-shadow of which mirror they are
+    deadMan: 0s                   # such as 10m: proxies that do not hear of umbra for so long copy nothing
     observe: true                 # count what becomes of copies and of their originals
   outboundTrafficPolicy: {{mode: ALLOW_ANY}}  # or REGISTRY_ONLY: captured connections to what nobody defines end
   hostOwnership: open             # or own, consent: whose rules count for calls to another namespace's services

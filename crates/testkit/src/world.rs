@@ -21,6 +21,7 @@ use crate::client::{Answer, Ask, Client, Tally, send};
 use crate::echo::Echo;
 use crate::envoy::EnvoyProcess;
 use crate::net::Net;
+use crate::ports::Port;
 use crate::umbra::{self, UmbraProcess};
 use crate::wait::{self, PATIENCE};
 use crate::{capture, gate, paths};
@@ -144,8 +145,18 @@ impl World {
 
     /// Ends umbra by SIGTERM and starts it again on the same ports.
     pub async fn restart_umbra(&mut self) {
+        let ports = self.stop_umbra().await;
+        self.start_umbra_on(ports).await;
+    }
+
+    /// Ends umbra by SIGTERM; what it listened on is [`World::start_umbra_on`]'s.
+    pub async fn stop_umbra(&mut self) -> (Port, Port) {
         let umbra = self.umbra.take().expect("umbra was started");
-        let (_, ports) = ok(umbra.terminate(PATIENCE).await);
+        ok(umbra.terminate(PATIENCE).await).1
+    }
+
+    /// Starts umbra again on these ports.
+    pub async fn start_umbra_on(&mut self, ports: (Port, Port)) {
         let config = Some(self.folder.path().join("umbra.yaml")).filter(|path| path.exists());
         let (net, logs) = (&self.net, self.folder.path());
         let started = UmbraProcess::start_on(net, &self.mesh(), config.as_deref(), logs, ports).await;

@@ -27,6 +27,8 @@ pub(crate) struct Flight {
     /// State-of-the-world: the version that it carries.
     pub version: Arc<str>,
     pub load: Load,
+    /// It says nothing new: what the proxy has lives on.
+    pub is_heartbeat: bool,
 }
 
 /// What a flight carries: some names, or all of a snapshot's, which it shares with the snapshot.

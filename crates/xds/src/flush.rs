@@ -31,6 +31,7 @@ impl Session {
             self.types[ty.index()].share(snapshot.map(ty));
         }
         self.types.hosts.share(&snapshot);
+        self.beat(&snapshot, now, output);
     }
 
     /// Ends the guard when what the proxy brought from an earlier stream was replaced, or its time is over.
@@ -113,7 +114,17 @@ impl Session {
         let held = &mut self.types[ty.index()];
         held.pending.retain(|name, _| !plan.send.contains_key(name));
         let (load, since) = (plan.send.into(), plan.since.min(generation));
-        held.send(Flight { nonce, generation, since, sent_at: now, lapsed: false, version, load });
+        let is_heartbeat = false;
+        held.send(Flight {
+            nonce,
+            generation,
+            since,
+            sent_at: now,
+            lapsed: false,
+            version,
+            load,
+            is_heartbeat,
+        });
     }
 
     /// The first response with everything that there is of a type, which all streams of a class share.
@@ -138,7 +149,9 @@ impl Session {
         });
         output.responses.push(response);
         let load = Load::all(snapshot.map(ty), whole);
-        let flight = Flight { nonce, generation, since: 1, sent_at: now, lapsed: false, version, load };
+        let is_heartbeat = false;
+        let flight =
+            Flight { nonce, generation, since: 1, sent_at: now, lapsed: false, version, load, is_heartbeat };
         self.types[ty.index()].send(flight);
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 mod delta;
 mod flight;
 mod flush;
+mod heartbeat;
 mod held;
 mod hosts;
 mod message;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rpds::RedBlackTreeMapSync;
@@ -133,7 +134,7 @@ impl fmt::Display for Requirement {
 pub struct Resource {
     /// The name that proxies subscribe to.
     pub name: Arc<str>,
-    /// xxh3-128 of the body in hex: equal on every replica and after every restart.
+    /// xxh3-128 of the body (and of its time to live, where it has one) in hex: equal on every replica and after every restart.
     pub version: Arc<str>,
     /// The encoded message.
     pub body: Bytes,
@@ -144,6 +145,8 @@ pub struct Resource {
     /// A print of what no two of a kind may have (a virtual host's domains in its table), 0 for none. Resources with which it
     /// changes go together.
     pub exclusive: u64,
+    /// For how long a proxy with a delta stream has it when nobody repeats it; `None`: for ever.
+    pub ttl: Option<Duration>,
     entry: Bytes,
     /// Where in `entry` the one of state-of-the-world begins.
     any_at: usize,
@@ -159,9 +162,22 @@ impl Resource {
     ) -> Self {
         let (name, body) = (name.into(), body.as_ref());
         let version = version(body);
-        let (entry, any_at) = wire::entry(resource_type.type_url(), &name, &version, body);
+        let (entry, any_at) = wire::entry(resource_type.type_url(), (&name, &version), None, body);
         let body = entry.slice(entry.len() - body.len()..);
-        Self { name, version, body, requires: requires.into(), exclusive: 0, entry, any_at }
+        Self { name, version, body, requires: requires.into(), exclusive: 0, ttl: None, entry, any_at }
+    }
+
+    /// The same, which a proxy drops when nobody has repeated it for so long.
+    #[must_use]
+    pub fn with_ttl(self, resource_type: ResourceType, ttl: Duration) -> Self {
+        let millis = ttl.as_millis().to_le_bytes();
+        let version = version(&[&self.body[..], &millis].concat());
+        Self { ttl: Some(ttl), ..self }.under_version(resource_type, &version)
+    }
+
+    /// What repeats it on a delta stream; `None`: it lives for ever.
+    pub(crate) fn heartbeat(&self) -> Option<Bytes> {
+        self.ttl.map(|ttl| wire::heartbeat(&self.name, &self.version, ttl))
     }
 
     /// The same with [`Resource::exclusive`].
@@ -173,7 +189,8 @@ impl Resource {
 
     /// The same as it is sent under another version.
     pub(crate) fn under_version(&self, resource_type: ResourceType, version: &str) -> Self {
-        let (entry, any_at) = wire::entry(resource_type.type_url(), &self.name, version, &self.body);
+        let named = (&*self.name, version);
+        let (entry, any_at) = wire::entry(resource_type.type_url(), named, self.ttl, &self.body);
         let body = entry.slice(entry.len() - self.body.len()..);
         Self { version: version.into(), body, entry, any_at, ..self.clone() }
     }

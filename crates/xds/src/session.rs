@@ -10,6 +10,7 @@ use umbra_proto::google::rpc::Status;
 
 use crate::ACK_DEADLINE;
 use crate::flight::{Flight, Items};
+use crate::heartbeat::{self, Heartbeats};
 use crate::held::{Held, NackInfo};
 use crate::message::{Output, Request, SessionError, SessionEvent};
 use crate::names::Names;
@@ -34,6 +35,7 @@ pub struct Session {
     /// Until then no cluster is removed that the proxy brought from an earlier stream, unless its listeners and
     /// routes are known to be replaced sooner: what those name is unknown.
     pub(crate) guard: Option<Duration>,
+    pub(crate) heartbeats: Heartbeats,
     unserved: Unserved,
     nonces: u64,
 }
@@ -52,6 +54,7 @@ impl Session {
             types: Types::seeded(seed),
             snapshot: None,
             guard: None,
+            heartbeats: Heartbeats::seeded(seed),
             unserved: Unserved::default(),
             nonces: 0,
         }
@@ -112,7 +115,7 @@ impl Session {
                 .map(|it| it + ACK_DEADLINE)
         });
         let hosts = self.types.hosts.deadlines();
-        flying.chain(waiting).chain(hosts).chain(self.guard).min()
+        flying.chain(waiting).chain(hosts).chain(self.guard).chain(self.next_heartbeat()).min()
     }
 
     /// The snapshot that the stream is being brought to; `None` before the first.
@@ -213,6 +216,10 @@ impl Session {
             if ty == ResourceType::Route {
                 self.types.hosts.claim_tables(&mut brought, &request.resource_names_subscribe);
             }
+            if ty == ResourceType::Runtime && !brought.is_empty() {
+                // How long what it has still lives, only the proxy knows.
+                self.heartbeats.hurry(now);
+            }
             let held = &mut self.types[ty.index()];
             held.bring(brought);
         } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {
@@ -304,6 +311,12 @@ fn settle(
     error: Option<Status>,
     output: &mut Output,
 ) {
+    if flight.is_heartbeat {
+        if error.is_some() {
+            heartbeat::missed(held, flight.generation);
+        }
+        return;
+    }
     let Flight { generation, load, since, version, .. } = flight;
     let Some(Status { message, .. }) = error else {
         held.refused_version = None;

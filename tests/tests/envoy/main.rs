@@ -11,6 +11,7 @@ mod capture;
 mod churn;
 mod connections;
 mod copies;
+mod dead_man;
 mod delegates;
 mod endpoints;
 mod explain;

@@ -222,7 +222,10 @@ computed! {
             => Some(umbra_envoy::build_host(table, spec, &encoded_routes(view, spec)));
         /// A layer of the runtime: the shares of these mirrors, each with the rule that says it.
         11 Runtime(layer: RuntimeLayer, members: Arc<[(RuntimeKey, ObjectId)]>) named Runtime layer.to_string().into()
-            => Some(umbra_envoy::build_runtime(*layer, &umbra_mesh::bind_runtime(view, members)));
+            => {
+                let layer = umbra_envoy::build_runtime(*layer, &umbra_mesh::bind_runtime(view, members));
+                Some(Built { ttl: view.settings().mirror.dead_man, ..layer })
+            };
     }
 }
 
@@ -246,9 +249,13 @@ fn resource(resource_type: ResourceType, built: Option<Built>) -> Option<Arc<Res
         umbra_envoy::Requirement::Secret(name) => Requirement::new(ResourceType::Secret, name),
         umbra_envoy::Requirement::VirtualHost(name) => Requirement::new(ResourceType::VirtualHost, name),
     };
-    built.map(|Built { name, body, requires, exclusive }| {
+    built.map(|Built { name, body, requires, exclusive, ttl }| {
         let requires: Vec<_> = requires.into_iter().map(required).collect();
-        Arc::new(Resource::new(resource_type, name, body, requires).with_exclusive(exclusive))
+        let resource = Resource::new(resource_type, name, body, requires).with_exclusive(exclusive);
+        Arc::new(match ttl {
+            Some(ttl) => resource.with_ttl(resource_type, ttl),
+            None => resource,
+        })
     })
 }
 

@@ -19,7 +19,11 @@ pub(crate) struct Mirror {
     circuit_breakers: Option<CircuitBreakers>,
     observe: Option<bool>,
     mark: Option<bool>,
+    dead_man: Option<Duration>,
 }
+
+/// The shortest dead man's time: it is repeated each third of it.
+const DEAD_MAN: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -148,6 +152,11 @@ impl Mirror {
         }
         if let Some(observe) = self.observe {
             settings.observe = observe;
+        }
+        if let Some(duration) = self.dead_man {
+            let limit = duration.to_std().filter(|limit| limit.is_zero() || *limit >= DEAD_MAN);
+            let limit = limit.context("mirror.deadMan: must be 0s (never) or at least 3s, such as 10m")?;
+            settings.dead_man = Some(limit).filter(|limit| !limit.is_zero());
         }
         if let Some(duration) = self.max_stream_duration {
             // Envoy reads 0 as "no limit", and a target that hangs would hold copies for ever.

@@ -111,6 +111,7 @@ mirror:
   maxStreamDuration: 1m30s
   observe: false
   mark: true
+  deadMan: 10m
   circuitBreakers: {maxConnections: 1, maxPendingRequests: 2, maxRequests: 3, maxRetries: 0}
 gatewayTopology: {numTrustedProxies: 2}
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
@@ -143,6 +144,7 @@ dir: manifests
                 breakers,
                 mark: true,
                 observe: false,
+                dead_man: Some(std::time::Duration::from_secs(600)),
             },
             trusted_proxies: 2,
             outbound_policy: OutboundPolicy::RegistryOnly,
@@ -173,7 +175,16 @@ dir: manifests
 
     #[test]
     fn what_says_nothing_changes_nothing() {
-        for text in ["", "# nothing\n", "---\n", "{}", "mirror: {}", "accessLog: {path: \"\"}", "mirror:\n"] {
+        for text in [
+            "",
+            "# nothing\n",
+            "---\n",
+            "{}",
+            "mirror: {}",
+            "mirror: {deadMan: 0s}",
+            "accessLog: {path: \"\"}",
+            "mirror:\n",
+        ] {
             assert_eq!(Config::parse(text).unwrap(), Config::default(), "{text:?}");
         }
     }
@@ -187,6 +198,7 @@ dir: manifests
             ("mirror: {circuitBreakers: {maxConnections: 0}}", "mirror.circuitBreakers.maxConnections"),
             ("mirror: {maxStreamDuration: 0s}", "mirror.maxStreamDuration"),
             ("mirror: {maxStreamDuration: soon}", "soon"),
+            ("mirror: {deadMan: 2s}", "mirror.deadMan"),
             ("gatewayTopology: {numTrustedProxies: -1}", "-1"),
             ("outboundTrafficPolicy: {mode: DENY}", "DENY"),
             ("hostOwnership: mine", "mine"),

@@ -187,6 +187,7 @@ impl Session {
         let since = since.min(generation);
         let version = Arc::default();
         table.held.send(Flight {
+            is_heartbeat: false,
             nonce: number,
             generation,
             since,

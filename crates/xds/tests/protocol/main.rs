@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod delta;
+mod heartbeats;
 mod hosts;
 mod limits;
 mod model;

@@ -8,12 +8,13 @@
 //! - `names eds x y`: state-of-the-world list with the last nonce received, `names #1 eds x` with nonce 1
 //! - `ack cds`, `nack cds why`: answers the newest response of the type; `ack #1 cds` one nonce
 //! - `wait 5s`: time passes; `acked`: prints the acknowledged generation; `due`: seconds to the next deadline
+//! - `rtds/l=1~300s`: a layer that lives for 300 s
 //! - `rds/t=1:@`: a route configuration whose hosts are resources of their own, `vhds/t/a=1!x:c` such a host, with what
 //!   is its alone after `!`; `init t=@` brings the version that was sent; `lose`: the stream is lost, and the next begins
 //!
 //! Outputs: `cds#1 +a=1 -b` (delta), `cds#1 a=1 b=1` (state-of-the-world), `nack rds r: why`,
 //! `lag rds r for a b`, `acked 3`, `due 5s`; `+t/~` is a marker with the version of its route configuration, `+t/~!` one with
-//! another.
+//! another; `^l` in delta says that `l` lives on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,8 +49,13 @@ fn resource(text: &str) -> (ResourceType, Resource) {
         "@" => vec![Requirement::new(ResourceType::VirtualHost, format!("{name}/~"))],
         _ => required(ty(kind), requires),
     };
+    let (body, ttl) = body.split_once('~').unwrap_or((body, ""));
     let exclusive = body.split_once('!').map_or(0, |(_, own)| own.bytes().map(u64::from).sum());
-    (ty(kind), Resource::new(ty(kind), name, body, requires).with_exclusive(exclusive))
+    let resource = Resource::new(ty(kind), name, body, requires).with_exclusive(exclusive);
+    match ttl.strip_suffix('s').map(|seconds| Duration::from_secs(seconds.parse().unwrap())) {
+        Some(ttl) => (ty(kind), resource.with_ttl(ty(kind), ttl)),
+        None => (ty(kind), resource),
+    }
 }
 
 fn change(text: &str) -> Change {
@@ -178,13 +184,10 @@ impl Conversation {
                                 let other = if of == Some(&resource.version) { "" } else { "!" };
                                 format!("+{}{other}", resource.name)
                             }
-                            None => {
-                                format!(
-                                    "+{}={}",
-                                    resource.name,
-                                    body(&resource.resource.as_ref().unwrap().value)
-                                )
-                            }
+                            None => match &resource.resource {
+                                Some(any) => format!("+{}={}", resource.name, body(&any.value)),
+                                None => format!("^{}", resource.name),
+                            },
                         });
                     }
                     words.extend(response.removed_resources.iter().map(|name| format!("-{name}")));

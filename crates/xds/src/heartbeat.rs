@@ -1,0 +1,106 @@
+//! Resources with a time to live, which only layers of the runtime have: a proxy drops them when nobody repeats them
+//! (xDS protocol, "Time to live (TTL)"), so a server that is gone, or cut off, takes them away by its silence.
+//!
+//! On delta streams alone: in state-of-the-world Envoy 1.40 tells each layer of all that have run out, which none expects, and ends
+//! itself (docs/decisions/0066).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::flight::{Flight, Load};
+use crate::held::Held;
+use crate::message::Output;
+use crate::resource::{Resource, ResourceType};
+use crate::response::Response;
+use crate::session::Session;
+use crate::snapshot::Snapshot;
+use crate::variant::Variant;
+use crate::version;
+
+const TYPE: ResourceType = ResourceType::Runtime;
+/// They are repeated after this part of their time, or up to a quarter sooner: two may be lost.
+const PART: u32 = 3;
+
+/// When a stream's resources are to be repeated.
+#[derive(Debug)]
+pub(crate) struct Heartbeats {
+    due: Option<Duration>,
+    seed: u64,
+}
+
+impl Heartbeats {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Heartbeats { due: None, seed }
+    }
+
+    /// They are to be repeated as soon as may be.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        self.due = Some(now);
+    }
+
+    /// So much later than now, at another time than other streams: those that come together after a restart part again.
+    fn put_off(&mut self, ttl: Duration, now: Duration) {
+        self.seed = xxh3_64_with_seed(b"heartbeat", self.seed);
+        let sooner = (self.seed % 1024) as u32;
+        let pause = ttl / PART;
+        self.due = Some(now + pause - pause / 4096 * sooner);
+    }
+}
+
+impl Session {
+    /// When resources are to be repeated next, if nothing holds that up.
+    pub(crate) fn next_heartbeat(&self) -> Option<Duration> {
+        self.heartbeats.due.filter(|_| rests(self.held(TYPE)))
+    }
+
+    /// Repeats what lives only for some time and is due.
+    pub(crate) fn beat(&mut self, snapshot: &Snapshot, now: Duration, output: &mut Output) {
+        if self.variant == Variant::Sotw {
+            return;
+        }
+        let held = self.held(TYPE);
+        if self.heartbeats.due.is_some_and(|due| now < due) || !rests(held) {
+            return;
+        }
+        // The settings say of all layers or of none how long they live.
+        let Some(ttl) = held.confirmed().find_map(|it| it.ttl) else {
+            self.heartbeats.due = None;
+            return;
+        };
+        let all: Vec<Arc<Resource>> = held.confirmed().filter(|it| it.ttl.is_some()).cloned().collect();
+        let first = self.heartbeats.due.is_none();
+        self.heartbeats.put_off(ttl, now);
+        if first {
+            // They have just been sent.
+            return;
+        }
+        let nonce = self.next_nonce();
+        let version = version::of_changes(all.iter().map(|it| (&it.name, Some(it))));
+        let entries: Vec<_> = all.iter().filter_map(|it| it.heartbeat()).collect();
+        let count = entries.len();
+        let url = TYPE.type_url();
+        let response = Response::with(self.variant, url, &version, nonce, (entries, count), &[]);
+        output.responses.push(response);
+        let generation = snapshot.generation();
+        // It tells nothing that the proxy lacks.
+        let since = generation + 1;
+        let (load, lapsed, is_heartbeat) = (Load::default(), false, true);
+        let flight = Flight { nonce, generation, since, sent_at: now, lapsed, version, load, is_heartbeat };
+        self.types[TYPE.index()].send(flight);
+    }
+}
+
+/// Nothing is on its way or about to go: what is sent lives anew.
+fn rests(held: &Held) -> bool {
+    held.answered && !held.whole && held.pending.is_empty() && !held.blocked()
+}
+
+/// A proxy refuses a repetition of what it has dropped already: it needs all of it.
+pub(crate) fn missed(held: &mut Held, generation: u64) {
+    let names: Vec<_> = held.confirmed().filter(|it| it.ttl.is_some()).map(|it| it.name.clone()).collect();
+    for name in names {
+        held.mark(name, generation, true);
+    }
+}
