@@ -31,7 +31,8 @@ pub use check::headers::{
 };
 pub use check::matching::check_match;
 pub use check::mirror_policy::{
-    check_copy_header, check_mirror_target, copied_methods, given_headers, removed_headers,
+    abort_limits, check_abort_limit, check_copy_header, check_mirror_target, check_verdicts, copied_methods,
+    given_headers, removed_headers, resolve_ramp,
 };
 pub use check::policy::{
     check_distribute, check_hash_cookie, check_hash_header, check_hash_query, check_maglev_size,
@@ -65,10 +66,12 @@ pub use types::http_route::{
     PortSelector, StringMatch,
 };
 pub use types::mirror_policy::{
-    CopyHeaders, CopyHost, CopyHostValue, CopyLimits, MirrorPolicySpec, MirrorTargetRef,
+    AbortVerdict, CopyAbort, CopyHeaders, CopyHost, CopyHostValue, CopyLimit, CopyLimits, CopyRamp,
+    CopyRampStep, CopySample, CopyVerdicts, MirrorPolicySpec, MirrorTargetRef, RampVerdict,
 };
 pub use types::object::{
-    DestinationRule, Gateway, Meta, MirrorPolicy, Object, ServiceEntry, Sidecar, VirtualService, Workload,
+    CanaryTool, DestinationRule, Gateway, Meta, MirrorPolicy, Object, ServiceEntry, Sidecar, VirtualService,
+    Workload,
 };
 pub use types::scalar::{Base64, Double, Duration, NotADuration, Percent};
 pub use types::secret::{Secret, SecretTexts};

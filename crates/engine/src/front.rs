@@ -33,7 +33,7 @@ pub(crate) fn connection_rules(view: &(impl View + Objects), id: &ObjectId) -> O
 pub(crate) fn shares(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<Shares>> {
     match &*view.object(id)? {
         Object::VirtualService(vs) if !vs.spec.hosts.is_empty() => {
-            Some(Arc::new(umbra_istio::resolve_shares(view, vs, &view.settings().cluster_domain)))
+            Some(Arc::new(umbra_istio::resolve_shares(view, id, vs, &view.settings().cluster_domain)))
         }
         _ => None,
     }
@@ -108,7 +108,13 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
         }
         _ => Vec::new(),
     };
-    let mut report = Report::new(mirrors);
+    let mirrors = mirrors.into_iter().map(|mut mirror| {
+        if mirror.pacing.is_some() {
+            mirror.share = mirror.share.map(|share| share.min(view.decided_share(&mirror.key)));
+        }
+        mirror
+    });
+    let mut report = Report::new(mirrors.collect());
     report.extend(umbra_api::validate(&object));
     match &*object {
         Object::VirtualService(vs) => {

@@ -13,7 +13,7 @@ pub(crate) enum InputId {
     World,
     /// The time.
     Hour,
-    /// What part of a rule's requests is judged.
+    /// What part of a rule's requests is judged, or how far the share of a mirror goes that something holds down.
     Judged(RuntimeKey),
     /// An object.
     Object(ObjectId),
@@ -28,7 +28,7 @@ pub(crate) enum Input {
     Object(Arc<Object>),
     /// The time, in hours since 1970.
     Hour(i64),
-    /// What part of a rule's requests is judged.
+    /// What part of a rule's requests is judged, or how far the share of a mirror goes that something holds down.
     Judged(RuntimeFraction),
 }
 

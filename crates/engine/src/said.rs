@@ -63,7 +63,7 @@ impl Said {
                 (Key::ConnectionRules(id), Value::ConnectionRules(Some(rules))) => {
                     said.connections.insert(id.to_string(), rules.clone());
                 }
-                (Key::Shares(id), Value::Shares(Some(shares))) if !shares.0.is_empty() => {
+                (Key::Shares(id), Value::Shares(Some(shares))) if !shares.written.is_empty() => {
                     said.shares.insert(id.to_string(), shares.clone());
                 }
                 (Key::GatewayHead(id), Value::GatewayHead(Some(head))) => {

@@ -50,7 +50,7 @@ impl Inputs for EngineView<'_, '_> {
         }
     }
 
-    fn judged_share(&self, key: &RuntimeKey) -> RuntimeFraction {
+    fn decided_share(&self, key: &RuntimeKey) -> RuntimeFraction {
         match self.0.get(&InputId::Judged(key.clone())).as_deref() {
             Some(Input::Judged(share)) => *share,
             _ => RuntimeFraction::NONE,

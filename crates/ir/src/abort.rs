@@ -3,21 +3,30 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// The limits of one mirror, each within a time and from a least number of requests or copies on; `None`: no such limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct AbortLimits {
     /// What part of the target's answers to copies may be 5xx.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow_errors: Option<AbortLimit>,
     /// What part of the copies may get no whole answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub copies_lost: Option<AbortLimit>,
     /// By how much, in parts of all answers, the 5xx of the rule's own requests may be more than without copies.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_errors: Option<AbortLimit>,
     /// By what part of it their mean time may be longer than without copies.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_latency: Option<AbortLimit>,
+    /// The verdict must not be that the target answers otherwise than the primary.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub different: bool,
 }
 
 /// One of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct AbortLimit {
     /// In millionths.
     pub most: u32,
@@ -55,15 +64,18 @@ pub enum AbortReason {
     PrimaryErrors,
     /// [`AbortLimits::primary_latency`].
     PrimaryLatency,
+    /// [`AbortLimits::different`].
+    Verdict,
 }
 
 impl AbortReason {
     /// Every one, in the order in which they are judged.
-    pub const ALL: [AbortReason; 4] = [
+    pub const ALL: [AbortReason; 5] = [
         AbortReason::ShadowErrors,
         AbortReason::CopiesLost,
         AbortReason::PrimaryErrors,
         AbortReason::PrimaryLatency,
+        AbortReason::Verdict,
     ];
 
     /// The name of the limit, as people write it.
@@ -73,6 +85,7 @@ impl AbortReason {
             AbortReason::CopiesLost => "copiesLost",
             AbortReason::PrimaryErrors => "primaryErrors",
             AbortReason::PrimaryLatency => "primaryLatency",
+            AbortReason::Verdict => "verdict",
         }
     }
 }
@@ -85,6 +98,7 @@ impl AbortLimits {
             AbortReason::CopiesLost => self.copies_lost,
             AbortReason::PrimaryErrors => self.primary_errors,
             AbortReason::PrimaryLatency => self.primary_latency,
+            AbortReason::Verdict => None,
         }
     }
 
@@ -95,18 +109,26 @@ impl AbortLimits {
             AbortReason::CopiesLost => &mut self.copies_lost,
             AbortReason::PrimaryErrors => &mut self.primary_errors,
             AbortReason::PrimaryLatency => &mut self.primary_latency,
+            // It has no figures.
+            AbortReason::Verdict => return,
         };
         *to = Some(limit);
     }
 
-    /// Those that there are.
+    /// Those that there are, with figures.
     pub fn each(&self) -> impl Iterator<Item = (AbortReason, AbortLimit)> {
         AbortReason::ALL.into_iter().filter_map(|reason| Some((reason, self.get(reason)?)))
     }
 
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.each().next().is_none()
+        !self.different && self.each().next().is_none()
+    }
+
+    /// Each as people read it.
+    pub fn words(&self) -> Vec<String> {
+        let each = self.each().map(|(reason, limit)| format!("{} {limit}", reason.limit_name()));
+        each.chain(self.different.then(|| "verdict different".to_owned())).collect()
     }
 }
 

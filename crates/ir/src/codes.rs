@@ -154,8 +154,9 @@ codes! {
     PlaintextToTls = warning("A destination's or mirror's port speaks TLS (HTTPS, TLS), and no DestinationRule sets `trafficPolicy.tls`; plain HTTP is sent there and fails.").stops_copies();
     CopiesAsHttp1 = warning("Copies of HTTP/2 requests leave as HTTP/1.1, since the mirror's port does not say that it speaks HTTP/2.");
     UnknownStop = warning("The annotation `umbra.io/stop` names a mirror that there is not: it stops none.");
-    InvalidAbort = warning("A part of the annotation `umbra.io/abort` that is no limit, or is for a mirror that there is not: it stops none.");
-    InvalidVerdicts = warning("The annotation `umbra.io/verdicts` is not understood: nothing is judged.");
+    InvalidAbort = warning("A part of the annotation `umbra.io/abort`, or of `abort` of a MirrorPolicy, that is no limit or can never be crossed, or is for a mirror that there is not: it stops none.");
+    InvalidVerdicts = warning("The annotation `umbra.io/verdicts`, or `verdicts` of a MirrorPolicy, is not understood: nothing is judged.");
+    NotJudged = warning("Verdicts are wanted, and some of the proxies cannot tell of single requests: those copy, and are not judged.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.").istio("IST0109");
     SidecarConflict = warning("An older Sidecar is for the same proxies; this one has no effect.").istio("IST0111");
@@ -190,7 +191,10 @@ codes! {
     ForeignRules = warning("Rules of other namespaces say what becomes of calls to this Service, and it did not ask for them (`hostOwnership`).");
     NotAdmitted = warning("A mirror's target belongs to a namespace that does not admit copies by rules of this one (`hostOwnership`); the mirror is left out.").stops_copies();
     PolicyTargetNotFound = warning("A MirrorPolicy is for a VirtualService, a rule or a mirror that there is not; it has no effect.");
-    PolicyConflict = warning("Another MirrorPolicy counts for a mirror, since it names more of it or is older; the message says which.");
+    PolicyConflict = warning("A MirrorPolicy counts for a mirror instead of another, since it names more of it or is older, or instead of an annotation; the message says which.");
+    SamplesNested = error("Independent samples are asked for, which Envoy cannot take: they are nested.");
+    InvalidRamp = error("A step of a ramp that is none is left out; a ramp without steps copies nothing.");
+    RampRefused = warning("A ramp for a rule whose shares Flagger or Argo Rollouts moves: the ramp has no effect.");
     CopiesNotEdited = warning("A MirrorPolicy changes copies, which Envoys before 1.36 cannot do: the mirror is left out there.");
     // Files and folders.
     FileUnreadable = error("A file cannot be read, is no regular file, or a link leads nowhere; what it held before stays.");

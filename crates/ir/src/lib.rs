@@ -26,6 +26,7 @@ mod names;
 mod object;
 mod outliers;
 mod ownership;
+mod pacing;
 mod place;
 mod policy;
 mod protocol;
@@ -69,6 +70,7 @@ pub use names::{Hostname, PortNumber, RuntimeFraction, RuntimeKey, SubsetName, s
 pub use object::{ObjectId, Placed};
 pub use outliers::OutlierDetection;
 pub use ownership::{ForeignRules, HostOwnership, RULES_FROM};
+pub use pacing::{Pacing, Ramp, RampState, RampStep};
 pub use place::{Arrangement, ClientPlace, Distribute, LocalityBalancing};
 pub use policy::{
     ClientTls, ConnectionPool, DestinationRuleEntry, DestinationRuleSet, LeveledPolicy,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    AbortLimits, Aborted, Answerer, ClusterRef, CopiedRequests, Destinations, Diagnostic, PortNumber,
-    RuntimeFraction, RuntimeKey, Settings, Verdicts,
+    AbortLimits, Aborted, Answerer, ClusterRef, CopiedRequests, Destinations, Diagnostic, Pacing, PortNumber,
+    RampState, RuntimeFraction, RuntimeKey, Settings, Verdicts,
 };
 
 /// Which mirror of an object: what is said about it is found by this, whatever its field is called.
@@ -58,8 +58,16 @@ pub struct MirrorState {
     pub port: Option<PortNumber>,
     /// Names its fraction in the runtime layer.
     pub key: RuntimeKey,
-    /// Its fraction; `None`: not a percentage, so that nothing is mirrored.
+    /// Its fraction as proxies are told it; `None`: not a percentage, so that nothing is mirrored.
     pub share: Option<RuntimeFraction>,
+    /// The same as it is written, or stopped.
+    pub written: Option<RuntimeFraction>,
+    /// What holds the first below the second.
+    pub pacing: Option<Arc<Pacing>>,
+    /// How far its ramp has come; `None`: nobody has said.
+    pub ramp: Option<RampState>,
+    /// What becomes of its copies is not counted.
+    pub unobserved: bool,
     /// Which requests it copies, by the MirrorPolicy that counts for it.
     pub requests: CopiedRequests,
     /// Somebody has stopped it: its fraction is 0, whatever is written.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Breakers, HeaderChanges, ObjectId};
+use crate::{AbortLimits, Breakers, HeaderChanges, ObjectId, Pacing, Verdicts};
 
 /// The header by which copies say of which mirror they are ([`crate::RuntimeKey::mark`]).
 pub const MARK_HEADER: &str = "x-shadow";
@@ -28,6 +28,18 @@ pub struct MirrorTerms {
     /// Limits of the mirror's own; `None`: those of the mesh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Arc<CopyLimits>>,
+    /// What becomes of copies is not counted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unobserved: bool,
+    /// How copies are judged, at a rate of 0 not at all; `None`: as the VirtualService says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Verdicts>,
+    /// When copying stops by itself; `None`: as the VirtualService says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abort: Option<AbortLimits>,
+    /// What holds the share below what is written; `None`: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pacing: Option<Arc<Pacing>>,
 }
 
 impl MirrorTerms {

@@ -125,6 +125,9 @@ impl Code {
             Code::InvalidAbort => {
                 "Write `LIMIT=PERCENT%/WINDOW/SAMPLE`, such as `shadowErrors=5%/30s/100`, with commas between; before those of one rule its name and a colon, and `;` between rules."
             }
+            Code::NotJudged => {
+                "Start them with a bootstrap of `umbra bootstrap --verdicts` (`injection.verdicts` of injected Pods), on Envoy 1.40 or later."
+            }
             Code::InvalidVerdicts => {
                 "Write `on`, `off`, or how many requests a second are to be judged, up to 1000."
             }
@@ -189,7 +192,14 @@ impl Code {
             Code::PolicyTargetNotFound => {
                 "Correct the name of the VirtualService, of its rule or of the mirror; the policy must be of the same namespace."
             }
-            Code::PolicyConflict => "Merge the policies, or have each name other mirrors.",
+            Code::PolicyConflict => {
+                "Merge the policies, or have each name other mirrors; take the annotation away."
+            }
+            Code::SamplesNested => "Leave `sample` out.",
+            Code::InvalidRamp => {
+                "Write steps as `{percent: 5, time: 10m, requests: 1000}`, each with a larger share than the one before."
+            }
+            Code::RampRefused => "Have the canary tool take the steps, or take the ramp away.",
             Code::CopiesNotEdited => {
                 "Use an Envoy of 1.36 or later, or a policy that changes nothing: `headers: {remove: []}`."
             }

@@ -322,6 +322,11 @@ pub struct MirrorRule {
 }
 
 impl MirrorRule {
+    /// Whether what becomes of its copies is not counted.
+    pub fn is_unobserved(&self) -> bool {
+        self.terms.as_ref().is_some_and(|terms| terms.unobserved)
+    }
+
     /// Which requests are copied.
     pub fn requests(&self) -> CopiedRequests {
         self.terms.as_ref().map_or_else(CopiedRequests::default, |terms| terms.requests.clone())
@@ -330,7 +335,26 @@ impl MirrorRule {
 
 /// The fractions of a VirtualService's mirrors by runtime key.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Shares(pub BTreeMap<RuntimeKey, RuntimeFraction>);
+#[serde(transparent)]
+pub struct Shares {
+    /// As they are written; 0 where somebody has stopped it.
+    pub written: BTreeMap<RuntimeKey, RuntimeFraction>,
+    /// Those that something holds down ([`Pacing`]).
+    #[serde(skip)]
+    pub paced: BTreeSet<RuntimeKey>,
+}
+
+impl Shares {
+    /// What proxies are told, where `ceiling` says how far a paced one may go.
+    pub fn told(
+        &self,
+        key: &RuntimeKey,
+        ceiling: impl FnOnce(&RuntimeKey) -> RuntimeFraction,
+    ) -> Option<RuntimeFraction> {
+        let written = *self.written.get(key)?;
+        Some(if self.paced.contains(key) { written.min(ceiling(key)) } else { written })
+    }
+}
 
 /// Header changes of a rule or destination; Host and pseudo headers are not in it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]

@@ -1,7 +1,7 @@
 //! The annotations by which mirrors stop by themselves (docs/decisions/0053): the limits, and the record of what they stopped. The
 //! stop itself is that of `stop.rs`.
 
-use umbra_api::{Duration, VirtualService};
+use umbra_api::{Duration, VirtualService, check_abort_limit};
 use umbra_ir::{AbortLimit, AbortLimits, AbortReason, Aborted, RuntimeKey};
 
 /// On a VirtualService: limits as `shadowErrors=5%/30s/100, copiesLost=1%`, for all of its mirrors; behind `NAME:`, and divided by
@@ -10,8 +10,6 @@ pub const ABORT: &str = "umbra.io/abort";
 /// What umbra writes beside `umbra.io/stop`: a line for each mirror that it stopped.
 pub const ABORTED: &str = "umbra.io/aborted";
 
-/// The largest limit of a part, and of a rise of the mean time, in millionths.
-const MOST: (u32, u32) = (1_000_000, 100_000_000);
 /// Lines that are kept, the newest first.
 const LINES: usize = 32;
 
@@ -37,7 +35,8 @@ impl<'a> Abort<'a> {
             let mut limits = AbortLimits::default();
             for term in terms.split(',').map(str::trim).filter(|term| !term.is_empty()) {
                 match parse_limit(term) {
-                    Ok((reason, limit)) => limits.set(reason, limit),
+                    Ok((reason, Some(limit))) => limits.set(reason, limit),
+                    Ok((_, None)) => limits.different = true,
                     Err(why) => abort.problems.push(format!("{term:?} {why}")),
                 }
             }
@@ -64,39 +63,29 @@ impl<'a> Abort<'a> {
     }
 }
 
-/// `NAME=PERCENT%`, then maybe `/WINDOW` and `/SAMPLE`.
-fn parse_limit(term: &str) -> Result<(AbortReason, AbortLimit), String> {
+/// `NAME=PERCENT%`, then maybe `/WINDOW` and `/SAMPLE`; or `verdict=different`, which has no figures.
+fn parse_limit(term: &str) -> Result<(AbortReason, Option<AbortLimit>), String> {
     let form = "is not NAME=PERCENT%/WINDOW/SAMPLE, such as shadowErrors=5%/30s/100";
     let (name, value) = term.split_once('=').ok_or(form)?;
     let reason = AbortReason::ALL.into_iter().find(|it| it.limit_name() == name.trim());
     let names = || AbortReason::ALL.map(AbortReason::limit_name).join(", ");
     let reason = reason.ok_or_else(|| format!("names no limit; there are {}", names()))?;
+    if reason == AbortReason::Verdict {
+        let other = || "is not verdict=different, the only verdict that stops a mirror".to_owned();
+        return (value.trim() == "different").then_some((reason, None)).ok_or_else(other);
+    }
     let mut parts = value.split('/').map(str::trim);
     let percent = parts.next().and_then(|part| part.strip_suffix('%')?.trim().parse::<f64>().ok());
-    let most = if reason == AbortReason::PrimaryLatency { MOST.1 } else { MOST.0 };
-    let millionths = percent.ok_or(form)? * 10_000.0;
-    // Not-a-number fails the comparison too.
-    if !(0.0..=f64::from(most)).contains(&millionths) {
-        return Err(format!("is not from 0% to {}%", most / 10_000));
+    let percent = percent.ok_or(form)?;
+    // What is no time at all is no window either.
+    let parse = |text: &str| text.parse::<Duration>().ok().and_then(Duration::to_std).unwrap_or_default();
+    let window = parts.next().map(parse);
+    let sample = parts.next().map(|text| text.parse().unwrap_or_default());
+    if parts.next().is_some() {
+        return Err(form.to_owned());
     }
-    let window = match parts.next() {
-        None => AbortLimit::WINDOW,
-        Some(text) => {
-            let window = text.parse::<Duration>().ok().and_then(Duration::to_std);
-            let (least, longest) = AbortLimit::WINDOWS;
-            window
-                .filter(|window| (least..=longest).contains(window))
-                .ok_or_else(|| format!("has no window from {}s to {}s", least.as_secs(), longest.as_secs()))?
-        }
-    };
-    let sample = match parts.next() {
-        None => AbortLimit::SAMPLE,
-        Some(text) => text.parse().ok().filter(|sample| *sample > 0).ok_or("has no sample from 1 on")?,
-    };
-    match parts.next() {
-        None => Ok((reason, AbortLimit { most: millionths.round() as u32, window, sample })),
-        Some(_) => Err(form.to_owned()),
-    }
+    let limit = check_abort_limit(reason, percent, window, sample).map_err(|(_, why)| why)?;
+    Ok((reason, Some(limit)))
 }
 
 /// What the record says of a mirror; `None`: its limits have not stopped it.
@@ -151,8 +140,7 @@ mod tests {
         let vs = vs(&[(ABORT, annotation)]);
         let abort = Abort::of(&vs);
         let limits = abort.limits("canary", &key("canary"));
-        let limits = limits.each().map(|(reason, limit)| format!("{} {limit}", reason.limit_name()));
-        assert_eq!(limits.collect::<Vec<_>>().join(", "), want, "{annotation}");
+        assert_eq!(limits.words().join(", "), want, "{annotation}");
         let known = key("canary");
         let mut said = abort.problems.clone();
         said.extend(abort.unknown(std::iter::once(("canary", &known))).iter().map(|name| name.to_string()));
@@ -175,6 +163,8 @@ mod tests {
         check("shadowErrors=5%; rest: copiesLost=1%", "shadowErrors 5% in 30s of 100", &["rest"]);
         check("mirror/default/web/canary/|v2|web: copiesLost=0%", "copiesLost 0% in 30s of 100", &[]);
         check("canary:", "", &[]);
+        check("verdict=different, copiesLost=1%", "copiesLost 1% in 30s of 100, verdict different", &[]);
+        check("verdict=same", "", &["only verdict"]);
         check("errors=5%, copiesLost=1%", "copiesLost 1% in 30s of 100", &["names no limit"]);
         for (term, part) in [
             ("shadowErrors", "is not NAME"),

@@ -23,6 +23,7 @@ mod names;
 mod node;
 mod numbers;
 mod outliers;
+mod ramp;
 mod report;
 mod rules;
 mod service_entries;
@@ -39,6 +40,7 @@ pub use gateways::resolve_gateway_head;
 pub use mirror_policies::{report_mirror_policy, select_policy_target};
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};
+pub use ramp::{RAMP, record_ramp};
 pub use report::{
     list_mirrors, report_abort, report_delegation, report_destination_rule, report_stop, report_verdicts,
 };

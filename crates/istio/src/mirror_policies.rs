@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use umbra_api::{
-    CopyHostValue, CopyLimits as WrittenLimits, MirrorPolicy, Object, Objects, VirtualService,
-    check_duration, check_mirror_target, copied_methods, given_headers, removed_headers,
+    CanaryTool, CopyHostValue, CopyLimits as WrittenLimits, MirrorPolicy, Object, Objects, VirtualService,
+    abort_limits, check_duration, check_mirror_target, check_verdicts, copied_methods, given_headers,
+    removed_headers, resolve_ramp,
 };
 use umbra_ir::{
-    Code, CopiedRequests, CopyHost, CopyLimits, Destination, Diagnostic, HeaderChanges, HeaderValue, HostOf,
-    Hostname, Kind, MirrorTerms, ObjectId, PortNumber, SubsetName,
+    AbortLimits, Code, CopiedRequests, CopyHost, CopyLimits, Destination, Diagnostic, HeaderChanges,
+    HeaderValue, HostOf, Hostname, Kind, MirrorTerms, ObjectId, Pacing, PortNumber, SubsetName, Verdicts,
 };
 use umbra_mesh::{Index, Inputs, Report};
 
@@ -48,8 +49,10 @@ impl Policies {
     /// older one, then by name.
     pub(crate) fn of(objects: &(impl Inputs + Objects), vs: &ObjectId, domain: &str) -> Self {
         let ids = objects.ids(&Index::PoliciesOf(vs.clone()));
+        // Whose shares another tool moves has no ramp beside it.
+        let ramps = manager(objects, vs).is_none();
         let attached = ids.into_iter().filter_map(|id| match objects.object(&id).as_deref() {
-            Some(Object::MirrorPolicy(policy)) => Attached::new(&id, policy, domain),
+            Some(Object::MirrorPolicy(policy)) => Attached::new(&id, policy, ramps, domain),
             _ => None,
         });
         let mut all: Vec<Attached> = attached.collect();
@@ -64,7 +67,7 @@ impl Policies {
 }
 
 impl Attached {
-    fn new(id: &ObjectId, policy: &MirrorPolicy, domain: &str) -> Option<Self> {
+    fn new(id: &ObjectId, policy: &MirrorPolicy, ramps: bool, domain: &str) -> Option<Self> {
         let target = check_mirror_target(policy.spec.target_ref.as_ref()).ok()?;
         let place = target.mirror.as_ref().map(|mirror| Place {
             host: (!mirror.host.is_empty()).then(|| resolve_host(&mirror.host, &id.namespace, domain)),
@@ -75,7 +78,7 @@ impl Attached {
             created: policy.meta.created_seconds(),
             rule: (!target.rule.is_empty()).then(|| target.rule.clone()),
             mirror: place,
-            terms: Arc::new(resolve_terms(id, policy)),
+            terms: Arc::new(resolve_terms(id, policy, ramps)),
         })
     }
 
@@ -99,8 +102,16 @@ impl Place {
 }
 
 /// What a policy says, with what counts where it says nothing.
-fn resolve_terms(id: &ObjectId, policy: &MirrorPolicy) -> MirrorTerms {
+fn resolve_terms(id: &ObjectId, policy: &MirrorPolicy, ramps: bool) -> MirrorTerms {
     let spec = &policy.spec;
+    let pacing = Pacing {
+        max_per_second: spec.max_requests_per_second.filter(|most| *most > 0),
+        ramp: spec.ramp.as_ref().filter(|_| ramps).map(resolve_ramp),
+    };
+    let counted = spec.abort.is_some()
+        || spec.verdicts.is_some()
+        || spec.max_requests_per_second.is_some()
+        || spec.ramp.is_some();
     let headers = spec.headers.as_ref();
     let value =
         |(name, value): (&str, &str)| HeaderValue { name: name.into(), value: value.into(), append: false };
@@ -123,6 +134,10 @@ fn resolve_terms(id: &ObjectId, policy: &MirrorPolicy) -> MirrorTerms {
         },
         mark: spec.mark,
         limits: spec.limits.and_then(|written| resolve_limits(id, &written)).map(Arc::new),
+        unobserved: spec.observe == Some(false) && !counted,
+        verdicts: spec.verdicts.as_ref().and_then(|written| check_verdicts(written).ok()),
+        abort: abort_limits(spec.abort.as_ref()),
+        pacing: (pacing != Pacing::default()).then(|| Arc::new(pacing)),
     }
 }
 
@@ -165,6 +180,13 @@ pub fn report_mirror_policy(
         );
         return report.insert(not_found(id, ".name", message));
     }
+    if let (Some(tool), Some(_)) = (vs.meta.manager, &policy.spec.ramp) {
+        let message = format!(
+            "{} moves the shares of {target}: the ramp has no effect, copies have the share that is written",
+            tool.name()
+        );
+        report.insert(Diagnostic::new(Code::RampRefused, id, "spec.ramp", message));
+    }
     report_mirrors(objects, id, (&target, vs), domain, report);
 }
 
@@ -205,6 +227,21 @@ fn report_mirrors(
         );
         report.insert(Diagnostic::new(Code::PolicyConflict, id, "spec.targetRef", message));
     }
+}
+
+/// Who else moves the shares of a VirtualService.
+fn manager(objects: &impl Objects, vs: &ObjectId) -> Option<CanaryTool> {
+    objects.object(vs)?.meta().manager
+}
+
+/// How a mirror is judged where its VirtualService says one thing and a policy maybe another; `None`: not at all.
+pub(crate) fn verdicts_of(written: Option<Verdicts>, terms: Option<&MirrorTerms>) -> Option<Verdicts> {
+    terms.and_then(|terms| terms.verdicts).or(written).filter(|verdicts| verdicts.rate > 0)
+}
+
+/// The same of the limits at which it stops.
+pub(crate) fn limits_of(written: AbortLimits, terms: Option<&MirrorTerms>) -> AbortLimits {
+    terms.and_then(|terms| terms.abort).unwrap_or(written)
 }
 
 impl Attached {

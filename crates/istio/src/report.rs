@@ -15,9 +15,10 @@ use umbra_mesh::{Inputs, Report, View, select_services_named};
 
 use crate::abort::{ABORT, Abort};
 use crate::delegates::served_rules;
-use crate::mirror_policies::Policies;
-use crate::mirrors::written_mirrors;
+use crate::mirror_policies::{Policies, limits_of, verdicts_of};
+use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::resolve_host;
+use crate::ramp::ramp_state;
 use crate::stop::{STOP, Stop};
 use crate::verdicts::{VERDICTS, verdicts};
 
@@ -33,24 +34,30 @@ pub fn list_mirrors(
     let policies = Policies::of(objects, id, domain);
     let hosts: Arc<[String]> = vs.spec.hosts.clone().into();
     let verdicts = verdicts(vs).ok().flatten();
-    let state = |mirror: crate::mirrors::WrittenMirror| MirrorState {
-        hosts: hosts.clone(),
-        requests: policies
-            .select(&mirror.route, &mirror.destination)
-            .map_or_else(Default::default, |terms| terms.requests.clone()),
-        route: mirror.route,
-        place: mirror.place,
-        host: mirror.host,
-        subset: mirror.destination.subset.map(|subset| subset.as_str().to_owned()).unwrap_or_default(),
-        port: mirror.destination.port,
-        key: mirror.key,
-        share: mirror.share,
-        stopped: mirror.stopped,
-        limits: mirror.limits,
-        aborted: mirror.aborted,
-        verdicts,
-        clusters: BTreeMap::new(),
-        problem: None,
+    let state = |mirror: WrittenMirror| {
+        let terms = policies.select(&mirror.route, &mirror.destination).cloned();
+        let terms = terms.as_deref();
+        MirrorState {
+            hosts: hosts.clone(),
+            requests: terms.map_or_else(Default::default, |terms| terms.requests.clone()),
+            written: mirror.share,
+            pacing: terms.and_then(|terms| terms.pacing.clone()),
+            ramp: ramp_state(vs, &mirror.key),
+            unobserved: terms.is_some_and(|terms| terms.unobserved),
+            verdicts: verdicts_of(verdicts, terms),
+            limits: limits_of(mirror.limits, terms),
+            route: mirror.route,
+            place: mirror.place,
+            host: mirror.host,
+            subset: mirror.destination.subset.map(|subset| subset.as_str().to_owned()).unwrap_or_default(),
+            port: mirror.destination.port,
+            key: mirror.key,
+            share: mirror.share,
+            stopped: mirror.stopped,
+            aborted: mirror.aborted,
+            clusters: BTreeMap::new(),
+            problem: None,
+        }
     };
     written_mirrors(vs, &served_rules(objects, vs, domain), domain).into_iter().map(state).collect()
 }
@@ -79,12 +86,13 @@ pub fn report_stop(
 
 /// What is said about the annotation by which mirrors stop by themselves: somebody may rely on it.
 pub fn report_abort(
-    objects: &impl Objects,
+    objects: &(impl Inputs + Objects),
     id: &ObjectId,
     vs: &VirtualService,
     domain: &str,
     report: &mut Report,
 ) {
+    report_policies_win(objects, id, vs, domain, report);
     if !vs.meta.annotations.contains_key(ABORT) {
         return;
     }
@@ -97,6 +105,44 @@ pub fn report_abort(
     for words in abort.problems.iter().cloned().chain(unknown) {
         let field = format!("metadata.annotations[{ABORT}]");
         report.insert(Diagnostic::new(Code::InvalidAbort, id, field, format!("{words}: it stops none")));
+    }
+}
+
+/// Annotations that do not count for a mirror, since a policy says otherwise, and verdicts that are waited for and never come.
+fn report_policies_win(
+    objects: &(impl Inputs + Objects),
+    id: &ObjectId,
+    vs: &VirtualService,
+    domain: &str,
+    report: &mut Report,
+) {
+    let policies = Policies::of(objects, id, domain);
+    let judged = verdicts(vs).ok().flatten();
+    let annotated = |key: &str| vs.meta.annotations.contains_key(key);
+    let field = |key: &str| format!("metadata.annotations[{key}]");
+    for mirror in written_mirrors(vs, &served_rules(objects, vs, domain), domain) {
+        let terms = policies.select(&mirror.route, &mirror.destination).map(|terms| &**terms);
+        let place = mirror.place;
+        if let Some(terms) = terms {
+            let (policy, at) = (&terms.policy, place.entry_field());
+            for (key, said) in [(ABORT, terms.abort.is_some()), (VERDICTS, terms.verdicts.is_some())] {
+                if said && annotated(key) {
+                    let message = format!(
+                        "{policy} says it of the mirror at {at}: the annotation does not count for it"
+                    );
+                    report.insert(Diagnostic::new(Code::PolicyConflict, id, field(key), message));
+                }
+            }
+        }
+        if limits_of(mirror.limits, terms).different && verdicts_of(judged, terms).is_none() {
+            let by_policy = terms.is_some_and(|terms| terms.abort.is_some());
+            let at = if by_policy { place.entry_field() } else { field(ABORT) };
+            let message = format!(
+                "the mirror at {} is not judged, so its verdict never stops it: ask for verdicts, too",
+                place.entry_field()
+            );
+            report.insert(Diagnostic::new(Code::InvalidAbort, id, at, message));
+        }
     }
 }
 

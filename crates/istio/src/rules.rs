@@ -24,7 +24,7 @@ use crate::delegates::served_rules;
 use crate::filters::resolve_filters;
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
 use crate::matches::usable_matches;
-use crate::mirror_policies::Policies;
+use crate::mirror_policies::{Policies, verdicts_of};
 use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::{resolve_destination, resolve_gateway, resolve_host};
 use crate::verdicts::verdicts;
@@ -139,8 +139,11 @@ pub fn resolve_rules(
             RuleFate::LeftOut => return None,
             RuleFate::Closed => (RuleAction::Direct(CLOSED), RouteFilters::default()),
             RuleFate::Served => {
-                let mirrors: Vec<_> = mirrors.collect();
-                let verdicts = verdicts(vs).ok().flatten().filter(|_| !mirrors.is_empty());
+                let mirrors: Vec<MirrorRule> = mirrors.collect();
+                let said = verdicts(vs).ok().flatten();
+                // Judged is a rule, by whoever of its mirrors asks for most.
+                let each = mirrors.iter().filter_map(|mirror| verdicts_of(said, mirror.terms.as_deref()));
+                let verdicts = each.max_by_key(|verdicts| verdicts.rate);
                 let action =
                     resolve_action(written, (mirrors, verdicts), &field, &vs.meta.namespace, domain)?;
                 (action, resolve_filters(written))
@@ -161,9 +164,23 @@ pub fn resolve_rules(
 }
 
 /// The fractions of all valid mirrors.
-pub fn resolve_shares(objects: &impl Objects, vs: &VirtualService, domain: &str) -> Shares {
+pub fn resolve_shares(
+    objects: &(impl Inputs + Objects),
+    id: &ObjectId,
+    vs: &VirtualService,
+    domain: &str,
+) -> Shares {
     let served = served_rules(objects, vs, domain);
-    Shares(written_mirrors(vs, &served, domain).into_iter().filter_map(|m| Some((m.key, m.share?))).collect())
+    let policies = Policies::of(objects, id, domain);
+    let mut shares = Shares::default();
+    for mirror in written_mirrors(vs, &served, domain) {
+        let Some(share) = mirror.share else { continue };
+        if policies.select(&mirror.route, &mirror.destination).is_some_and(|terms| terms.pacing.is_some()) {
+            shares.paced.insert(mirror.key.clone());
+        }
+        shares.written.insert(mirror.key, share);
+    }
+    shares
 }
 
 /// redirect, else directResponse, else route.

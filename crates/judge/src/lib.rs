@@ -22,7 +22,7 @@ pub use join::{Counts, Ended, JoinLimits, Joins, StreamId};
 pub use limits::JudgeLimits;
 pub use line::{Answer, Flags, Key, Line, Primary, Side};
 pub use outcome::{Exclusion, Outcome, exclusion, outcome};
-pub use rate::{Pace, next_share};
+pub use rate::{Looks, Pace, next_share};
 pub use sequential::always_valid_p;
 pub use tally::{Aspect, Copied, Discordance, Example, Tally};
 pub use verdict::{Judgement, Reason, Verdict, judge};

@@ -1,6 +1,7 @@
 //! How much is judged: as many requests a second as somebody wants, whatever the traffic is.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// Requests of a rule since the share was last decided.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -9,6 +10,48 @@ pub struct Pace {
     pub requests: u64,
     /// In that time.
     pub time: Duration,
+}
+
+/// Over how many looks a pace is taken: proxies tell every five seconds, so one look more or less is a small part.
+const LOOKS: usize = 6;
+
+/// How many requests there had been at the last looks.
+#[derive(Clone, Debug, Default)]
+pub struct Looks(VecDeque<(Instant, u64)>);
+
+impl Looks {
+    /// Looks at a count that only grows; `None`: nobody counts. Gives what came since the oldest look that is remembered; `None`
+    /// where there is none.
+    pub fn look(&mut self, count: Option<u64>, now: Instant) -> Option<Pace> {
+        let Some(count) = count else {
+            self.0.clear();
+            return None;
+        };
+        // It counts anew.
+        if self.0.back().is_some_and(|(_, last)| *last > count) {
+            self.0.clear();
+        }
+        let first = self.0.front().copied();
+        self.0.push_back((now, count));
+        if self.0.len() > LOOKS {
+            self.0.pop_front();
+        }
+        first.map(|(since, before)| Pace { requests: count - before, time: now - since })
+    }
+
+    /// What came since the last look but one.
+    pub fn lately(&self) -> Option<Pace> {
+        let (now, count) = *self.0.back()?;
+        let (since, before) = *self.0.get(self.0.len().saturating_sub(3))?;
+        (now > since).then(|| Pace { requests: count - before, time: now - since })
+    }
+}
+
+impl Pace {
+    /// Requests a second.
+    pub fn rate(&self) -> f64 {
+        self.requests as f64 / self.time.as_secs_f64()
+    }
 }
 
 /// Between these parts of what it is a share stays what it is: each change is a push to every proxy of the rule.
@@ -31,7 +74,7 @@ pub fn next_share(now: u32, pace: Option<Pace>, target: f64, most: u32) -> u32 {
     let Some(pace) = pace.filter(|pace| pace.time > Duration::ZERO) else {
         return if now == 0 { (FIRST * 1e6).min(most) as u32 } else { current.min(most) as u32 };
     };
-    let rate = pace.requests as f64 / pace.time.as_secs_f64();
+    let rate = pace.rate();
     // What sleeps may wake to anything.
     let wanted = if rate > 0.0 { target / rate * 1e6 } else { current };
     let reachable = (current * GROWTH).max(FIRST * 1e6);

@@ -4,8 +4,9 @@
 //! that every mirror copies whose share is as large, and weights stay what they are.
 
 use umbra_ir::{
-    CopiedRequests, Forward, HeaderChanges, HeaderMatch, JUDGED, Mirror, MirrorHost, MirrorShare, Role,
-    Route, RouteAction, RouteClient, Rule, RuleAction, RuntimeKey, TargetCluster, TextMatch,
+    Code, CopiedRequests, Diagnostic, Forward, HeaderChanges, HeaderMatch, JUDGED, Mirror, MirrorHost,
+    MirrorShare, ObjectId, Role, Route, RouteAction, RouteClient, Rule, RuleAction, RuntimeKey,
+    TargetCluster, TextMatch,
 };
 
 use crate::clusters::goes_where_called;
@@ -15,14 +16,30 @@ use crate::view::View;
 const SAFE_METHODS: &str = "GET|HEAD|OPTIONS";
 
 /// The routes for judged requests before `route`: with a control for safe methods, then without one. None where nothing is judged.
-pub(crate) fn judged_routes(view: &dyn View, rule: &Rule, route: &Route, client: &RouteClient) -> Vec<Route> {
+pub(crate) fn judged_routes(
+    view: &dyn View,
+    vs: &ObjectId,
+    (rule, route): (&Rule, &Route),
+    client: &RouteClient,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Route> {
     let (RuleAction::Forward(written), RouteAction::Forward(forward)) = (&rule.action, &route.action) else {
         return Vec::new();
     };
-    if !client.judges || written.verdicts.is_none() || forward.mirrors.is_empty() {
+    let Some(first) = written.mirrors.first() else { return Vec::new() };
+    if written.verdicts.is_none() || forward.mirrors.is_empty() {
         return Vec::new();
     }
-    let Some(key) = written.mirrors.first().map(|mirror| &mirror.key) else { return Vec::new() };
+    if !client.judges {
+        let message = "verdicts are wanted, and some of the proxies cannot tell of single requests (their bootstrap is without --verdicts, or their Envoy before 1.40): those copy, and are not judged";
+        let place = first.place;
+        let found = Diagnostic::new(Code::NotJudged, vs, place.field(), message).about_mirror(place);
+        if !diagnostics.contains(&found) {
+            diagnostics.push(found);
+        }
+        return Vec::new();
+    }
+    let key = &first.key;
     let mut marked = forward.clone();
     for mirror in &mut marked.mirrors {
         mirror.mark = match &mirror.share {

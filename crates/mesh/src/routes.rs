@@ -139,7 +139,7 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
                 let stat_prefix = stat_prefix(view, rule, m, &part.action);
                 let part = Route { stat_prefix, ..part };
                 for route in for_grpc_copies(view, &part, client.kind).into_iter().chain([part]) {
-                    routes.extend(judged_routes(view, rule, &route, client));
+                    routes.extend(judged_routes(view, vs, (rule, &route), client, &mut diagnostics));
                     routes.push(route);
                 }
             }
@@ -193,7 +193,10 @@ fn stat_prefix(view: &dyn View, rule: &Rule, m: Option<&RuleMatch>, action: &Rou
     let written = m.map(|m| m.stat_prefix.clone()).unwrap_or_default();
     match (&rule.action, action) {
         (RuleAction::Forward(rule), RouteAction::Forward(bound))
-            if written.is_empty() && !bound.mirrors.is_empty() && view.settings().mirror.observe =>
+            if written.is_empty()
+                && !bound.mirrors.is_empty()
+                && view.settings().mirror.observe
+                && !rule.mirrors.iter().all(MirrorRule::is_unobserved) =>
         {
             rule.mirrors.first().map(|mirror| mirror.key.rule().into()).unwrap_or_default()
         }
@@ -301,7 +304,7 @@ fn bind_forward(
                     return None;
                 }
             };
-            let share = bind_share(&mirror.key, client.rtds, shares.as_deref())?;
+            let share = bind_share(view, &mirror.key, client.rtds, shares.as_deref())?;
             let terms = mirror.terms.as_deref();
             // Rather none than copies with what they must not carry.
             if let Some(terms) = terms.filter(|terms| terms.edits_copies() && !client.edits_copies) {
@@ -416,11 +419,11 @@ fn bind_target(
 }
 
 /// By runtime key where the proxy has the layer; else the fraction itself, and no policy at 0.
-fn bind_share(key: &RuntimeKey, rtds: bool, shares: Option<&Shares>) -> Option<MirrorShare> {
+fn bind_share(view: &dyn View, key: &RuntimeKey, rtds: bool, shares: Option<&Shares>) -> Option<MirrorShare> {
     if rtds {
         return Some(MirrorShare::Runtime(key.clone()));
     }
-    let fraction = shares?.0.get(key).copied()?;
+    let fraction = shares?.told(key, |key| view.decided_share(key))?;
     (fraction != RuntimeFraction::NONE).then_some(MirrorShare::Fixed(fraction))
 }
 

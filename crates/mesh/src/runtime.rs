@@ -22,7 +22,8 @@ pub fn bind_runtime(
     members: &[(RuntimeKey, ObjectId)],
 ) -> BTreeMap<RuntimeKey, RuntimeFraction> {
     let share = |(key, vs): &(RuntimeKey, ObjectId)| {
-        let share = if key.is_judging() { view.judged_share(key) } else { *view.shares(vs)?.0.get(key)? };
+        let decided = |key: &RuntimeKey| view.decided_share(key);
+        let share = if key.is_judging() { decided(key) } else { view.shares(vs)?.told(key, decided)? };
         Some((key.clone(), share))
     };
     members.iter().filter_map(share).collect()

@@ -53,8 +53,9 @@ pub trait Inputs {
     fn pods_as_endpoints(&self) -> bool;
     /// The time, in hours since 1970; `None`: it is not known. A read of it is asked again each hour.
     fn hour(&self) -> Option<i64>;
-    /// What part of a rule's requests is judged, by the key of that share; nothing until somebody decides.
-    fn judged_share(&self, key: &RuntimeKey) -> RuntimeFraction;
+    /// What was decided beside the objects: what part of a rule's requests is judged, or how far the share of a mirror goes that
+    /// something holds down; none until somebody says.
+    fn decided_share(&self, key: &RuntimeKey) -> RuntimeFraction;
     /// The objects of an index, sorted; a read of membership only.
     fn ids(&self, index: &Index) -> Vec<ObjectId>;
 }

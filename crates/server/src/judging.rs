@@ -1,34 +1,91 @@
-//! Decides what part of each rule's requests is judged, as a loop: so many requests a second over all proxies, whatever the traffic.
+//! Decides, as a loop, what part of each rule's requests is judged, and how far mirrors go that something holds down: so many a second
+//! over all proxies, whatever the traffic, or step by step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+use umbra_ir::Kind;
+use umbra_istio::{RAMP, record_ramp};
+use umbra_source::kubernetes::{AnnotateError, ApiServer};
 
 use crate::engine_task::EngineHandle;
+use crate::mirrors;
 use crate::observe::Observed;
+use crate::pacing::{Pacer, Step, World};
 use crate::peers::Peers;
 
 /// How often: as often as proxies tell how many requests there were.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Each replica decides for the proxies that are connected to it, whose counts come by the same connections: it judges its part of
-/// what is asked for.
+/// Each replica decides for the proxies that are connected to it, whose counts come by the same connections: it takes its part of
+/// what is asked for. Where objects are the API server's, that is `server`.
 pub(crate) async fn follow(
     engine: EngineHandle,
     observed: Observed,
     peers: Arc<Peers>,
+    server: Option<ApiServer>,
 ) -> anyhow::Result<()> {
     engine.ready().await;
-    let mut told = BTreeMap::new();
+    let (mut told, mut pacer) = (BTreeMap::new(), Pacer::default());
     loop {
         observed.refresh().await;
         observed.verdicts().turn();
+        let replicas = peers.count().await;
         let requests = |rule: &str| observed.requests(rule).map(|(all, _)| all);
-        let shares = observed.verdicts().pace(requests, peers.count().await);
+        let mut shares = observed.verdicts().pace(requests, replicas);
+        let (ceilings, steps) = pacer.step(
+            &engine.mirrors().await,
+            &World {
+                requests: &requests,
+                verdict: &|key| mirrors::verdict(&observed, key).map(|it| it.verdict),
+                replicas,
+                now: Instant::now(),
+                seconds: Timestamp::now().as_second(),
+            },
+        );
+        shares.extend(ceilings);
         if shares != told {
             engine.judged(shares.clone()).await;
             told = shares;
         }
+        for step in steps {
+            take(&engine, server.as_ref(), step).await;
+        }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Writes down that a ramp goes to another step: in a cluster on the object, for every replica and for good; of a file in memory.
+async fn take(engine: &EngineHandle, server: Option<&ApiServer>, step: Step) {
+    let Step { object, key, state } = step;
+    let record = |before: Option<String>| record_ramp(before.as_deref(), &key, state);
+    let of_cluster = engine.published().cluster.get(&object).is_some_and(|known| !known.in_file);
+    let Some(server) = server.filter(|_| of_cluster) else {
+        let (mirror, key) = (key.clone(), key.clone());
+        engine
+            .annotate(object.clone(), move |before| {
+                let record = record_ramp(before(RAMP).as_deref(), &key, state);
+                record.map(|text| (RAMP.to_owned(), Some(text))).into_iter().collect()
+            })
+            .await;
+        info!(%object, %mirror, step = state.step, "a ramp takes a step");
+        return;
+    };
+    let written = async {
+        let all = server.annotations(Kind::VirtualService).await?.written_by("umbra");
+        let change = |before: &dyn Fn(&str) -> Option<String>| {
+            let record = record(before(RAMP));
+            Ok(record.map(|text| (RAMP.to_owned(), Some(text))).into_iter().collect())
+        };
+        all.change_all(&object, change).await
+    };
+    match written.await {
+        Ok(()) => info!(%object, mirror = %key, step = state.step, "a ramp takes a step"),
+        Err(AnnotateError::NoObject(_)) => {}
+        // It is tried again at the next look: until it is written it stays where it is.
+        Err(error) => warn!(%object, mirror = %key, %error, "a ramp waits: its step cannot be written"),
     }
 }

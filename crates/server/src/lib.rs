@@ -35,6 +35,7 @@ pub mod metrics;
 mod mirrors;
 pub mod observe;
 pub mod pace;
+mod pacing;
 pub mod peers;
 mod plan;
 pub mod proxies;

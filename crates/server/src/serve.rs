@@ -234,7 +234,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     vital.task("sources", feed(updates, engine.clone()));
     vital.work(Work::task("away", whereabouts::follow(engine.clone(), proxies.clone(), peers.clone())))?;
     vital.task("hours", hours(engine.clone()));
-    vital.task("judging", judging::follow(engine.clone(), observed.clone(), peers.clone()));
+    let writer = cluster.as_ref().map(|(server, _)| server.clone());
+    let judging = judging::follow(engine.clone(), observed.clone(), peers.clone(), writer.clone());
+    vital.task("judging", judging);
     vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {
         vital.work(Work::task(
@@ -248,7 +250,6 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some(health) = &health {
         vital.work(Work::task("watch health", sources::report(health.clone(), metrics.clone())))?;
     }
-    let writer = cluster.as_ref().map(|(server, _)| server.clone());
     vital.work(Work::task("aborts", abort::follow(engine.clone(), observed.clone(), writer)))?;
     if let Some(cluster) = cluster {
         let (leadership, lease) = take_part(&cluster.0, peers.identity().id.clone());

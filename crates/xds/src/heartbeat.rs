@@ -7,10 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use crate::flight::{Flight, Load};
-use crate::held::Held;
+use crate::lasting::rests;
 use crate::message::Output;
 use crate::resource::{Resource, ResourceType};
 use crate::response::Response;
@@ -20,35 +18,6 @@ use crate::variant::Variant;
 use crate::version;
 
 const TYPE: ResourceType = ResourceType::Runtime;
-/// They are repeated after this part of their time, or up to a quarter sooner: two may be lost.
-const PART: u32 = 3;
-
-/// When a stream's resources are to be repeated.
-#[derive(Debug)]
-pub(crate) struct Heartbeats {
-    due: Option<Duration>,
-    seed: u64,
-}
-
-impl Heartbeats {
-    pub(crate) fn seeded(seed: u64) -> Self {
-        Heartbeats { due: None, seed }
-    }
-
-    /// They are to be repeated as soon as may be.
-    pub(crate) fn hurry(&mut self, now: Duration) {
-        self.due = Some(now);
-    }
-
-    /// So much later than now, at another time than other streams: those that come together after a restart part again.
-    fn put_off(&mut self, ttl: Duration, now: Duration) {
-        self.seed = xxh3_64_with_seed(b"heartbeat", self.seed);
-        let sooner = (self.seed % 1024) as u32;
-        let pause = ttl / PART;
-        self.due = Some(now + pause - pause / 4096 * sooner);
-    }
-}
-
 impl Session {
     /// When resources are to be repeated next, if nothing holds that up.
     pub(crate) fn next_heartbeat(&self) -> Option<Duration> {
@@ -89,18 +58,5 @@ impl Session {
         let (load, lapsed, is_heartbeat) = (Load::default(), false, true);
         let flight = Flight { nonce, generation, since, sent_at: now, lapsed, version, load, is_heartbeat };
         self.types[TYPE.index()].send(flight);
-    }
-}
-
-/// Nothing is on its way or about to go: what is sent lives anew.
-fn rests(held: &Held) -> bool {
-    held.answered && !held.whole && held.pending.is_empty() && !held.blocked()
-}
-
-/// A proxy refuses a repetition of what it has dropped already: it needs all of it.
-pub(crate) fn missed(held: &mut Held, generation: u64) {
-    let names: Vec<_> = held.confirmed().filter(|it| it.ttl.is_some()).map(|it| it.name.clone()).collect();
-    for name in names {
-        held.mark(name, generation, true);
     }
 }

@@ -18,6 +18,7 @@ mod flush;
 mod heartbeat;
 mod held;
 mod hosts;
+mod lasting;
 mod message;
 mod names;
 mod open;

@@ -10,8 +10,8 @@ use umbra_proto::google::rpc::Status;
 
 use crate::ACK_DEADLINE;
 use crate::flight::{Flight, Items};
-use crate::heartbeat::{self, Heartbeats};
 use crate::held::{Held, NackInfo};
+use crate::lasting::{self, Heartbeats};
 use crate::message::{Output, Request, SessionError, SessionEvent};
 use crate::names::Names;
 use crate::order::Types;
@@ -313,7 +313,7 @@ fn settle(
 ) {
     if flight.is_heartbeat {
         if error.is_some() {
-            heartbeat::missed(held, flight.generation);
+            lasting::missed(held, flight.generation);
         }
         return;
     }

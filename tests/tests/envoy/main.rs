@@ -26,6 +26,7 @@ mod limits;
 mod localities;
 mod observed;
 mod outliers;
+mod paced;
 mod percentages;
 mod policies;
 mod probes;

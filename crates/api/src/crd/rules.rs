@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::check::mirror_policy::{MAX_HEADERS, MAX_METHODS};
+use crate::check::mirror_policy::{MAX_HEADERS, MAX_METHODS, MAX_STEPS};
 
 /// The longest name of a header that an API server takes.
 const MAX_HEADER_NAME: usize = 256;
@@ -41,6 +41,14 @@ fn host(field: &str) -> Value {
     })
 }
 
+/// A limit that is a part of something.
+fn part() -> Value {
+    json!([{
+        "rule": "has(self.percent) && self.percent >= 0.0 && self.percent <= 100.0",
+        "message": "a limit needs a percent, from 0 to 100",
+    }])
+}
+
 /// Puts the rules into the schema of a MirrorPolicy's spec: its whole point is that nothing is copied by mistake, so what is
 /// none must not be stored. The bounds keep the rules within the API server's cost budget.
 pub(super) fn mirror_policy(spec: &mut Value) {
@@ -53,6 +61,9 @@ pub(super) fn mirror_policy(spec: &mut Value) {
             json!([{
                 "rule": "has(self.targetRef) && has(self.targetRef.name) && size(self.targetRef.name) > 0",
                 "message": "targetRef needs the name of a VirtualService, for example {name: reviews}",
+            }, {
+                "rule": "!has(self.observe) || self.observe || !(has(self.abort) || has(self.maxRequestsPerSecond) || has(self.ramp) || has(self.verdicts))",
+                "message": "abort, maxRequestsPerSecond, ramp and verdicts go by what is counted: observe must not be false",
             }]),
         ),
         (
@@ -76,6 +87,32 @@ pub(super) fn mirror_policy(spec: &mut Value) {
         ("/properties/headers/properties/remove/items", "maxLength", json!(MAX_HEADER_NAME)),
         ("/properties/headers/properties/remove/items", "x-kubernetes-validations", name("name of a header")),
         ("/properties/headers/properties/set", "maxProperties", json!(MAX_HEADERS)),
+        ("/properties/verdicts/properties/rate", "maximum", json!(umbra_ir::Verdicts::MAX_RATE)),
+        ("/properties/maxRequestsPerSecond", "minimum", json!(1)),
+        (
+            "/properties/sample",
+            "x-kubernetes-validations",
+            json!([{
+                "rule": "self != 'independent'",
+                "message": "Envoy draws one number for a request, by which it chooses for every mirror: samples are nested",
+            }]),
+        ),
+        ("/properties/ramp/properties/steps", "minItems", json!(1)),
+        ("/properties/ramp/properties/steps", "maxItems", json!(MAX_STEPS)),
+        (
+            "/properties/ramp/properties/steps/items",
+            "x-kubernetes-validations",
+            json!([
+                {
+                    "rule": "has(self.percent) && self.percent >= 0.0001 && self.percent <= 100.0",
+                    "message": "a step needs a percent, from 0.0001 to 100",
+                },
+                { "rule": "has(self.time)", "message": "a step needs a time, for example 10m" },
+            ]),
+        ),
+        ("/properties/abort/properties/shadowErrors", "x-kubernetes-validations", part()),
+        ("/properties/abort/properties/copiesLost", "x-kubernetes-validations", part()),
+        ("/properties/abort/properties/primaryErrors", "x-kubernetes-validations", part()),
     ] {
         if let Some(Value::Object(schema)) = spec.pointer_mut(path) {
             schema.insert(key.to_owned(), value);

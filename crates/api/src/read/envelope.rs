@@ -14,7 +14,8 @@ use crate::types::core::{
     ContainerPort, Endpoint, EndpointPort, EndpointSlice, Namespace, Node, Pod, Service, ServiceSpec,
 };
 use crate::types::object::{
-    DestinationRule, Gateway, Meta, MirrorPolicy, Object, ServiceEntry, Sidecar, VirtualService, Workload,
+    CanaryTool, DestinationRule, Gateway, Meta, MirrorPolicy, Object, ServiceEntry, Sidecar, VirtualService,
+    Workload,
 };
 use crate::types::secret::{Secret, SecretTexts, Texts};
 
@@ -22,6 +23,9 @@ use crate::types::secret::{Secret, SecretTexts, Texts};
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Annotations that can mean something: Istio's and our own. Others change often, and some are long.
 const ANNOTATIONS: [&str; 2] = ["networking.istio.io/", "umbra.io/"];
+
+/// The annotation that Flagger gives a VirtualService that was there before its Canary (flagger `pkg/router/router.go`).
+const FLAGGER_ADOPTED: &str = "flagger.kubernetes.io/original-configuration";
 
 /// Any object whose meaning is in `spec`.
 #[derive(Default, Deserialize)]
@@ -121,6 +125,19 @@ struct RawCondition {
     status: String,
 }
 
+/// Who wrote fields of an object.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawManager {
+    manager: String,
+    api_version: IgnoredAny,
+    fields_type: IgnoredAny,
+    fields_v1: IgnoredAny,
+    operation: IgnoredAny,
+    subresource: IgnoredAny,
+    time: IgnoredAny,
+}
+
 /// Kubernetes' ObjectMeta; the parts that change nothing are named so that they are not unknown.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -135,7 +152,7 @@ struct RawMeta {
     finalizers: IgnoredAny,
     generate_name: IgnoredAny,
     generation: IgnoredAny,
-    managed_fields: IgnoredAny,
+    managed_fields: Vec<RawManager>,
     owner_references: Vec<RawOwner>,
     resource_version: IgnoredAny,
     self_link: IgnoredAny,
@@ -278,6 +295,11 @@ fn meta(raw: RawMeta, id: &ObjectId) -> Meta {
         map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect::<BTreeMap<_, _>>()
     };
     let mut annotations = texts(raw.annotations);
+    let adopted = annotations.contains_key(FLAGGER_ADOPTED);
+    let owned = raw.owner_references.iter().any(|owner| owner.kind == "Canary");
+    let flagger = (adopted || owned).then_some(CanaryTool::Flagger);
+    let written = || raw.managed_fields.iter().find_map(|it| CanaryTool::of_manager(&it.manager));
+    let manager = if id.kind == Kind::VirtualService { flagger.or_else(written) } else { None };
     annotations.retain(|key, _| ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix)));
     Meta {
         namespace: id.namespace.clone(),
@@ -285,6 +307,7 @@ fn meta(raw: RawMeta, id: &ObjectId) -> Meta {
         labels: texts(raw.labels),
         annotations,
         created: raw.creation_timestamp,
+        manager,
         deleting: raw.deletion_timestamp.is_some(),
     }
 }

@@ -30,8 +30,38 @@ pub struct Meta {
     pub annotations: BTreeMap<String, String>,
     /// `metadata.creationTimestamp`: decides which of two competing objects is older.
     pub created: Option<jiff::Timestamp>,
+    /// Who moves the shares of a VirtualService beside its author: its owner, an annotation and `managedFields` tell.
+    pub manager: Option<CanaryTool>,
     /// Whether `metadata.deletionTimestamp` is set: the object is on its way out.
     pub deleting: bool,
+}
+
+/// A tool that writes shares and weights of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanaryTool {
+    /// Flagger.
+    Flagger,
+    /// Argo Rollouts.
+    ArgoRollouts,
+}
+
+impl CanaryTool {
+    /// By the name that it writes with, as `managedFields` has it.
+    pub fn of_manager(manager: &str) -> Option<Self> {
+        match manager {
+            "flagger" => Some(CanaryTool::Flagger),
+            "rollouts-controller" => Some(CanaryTool::ArgoRollouts),
+            _ => None,
+        }
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CanaryTool::Flagger => "Flagger",
+            CanaryTool::ArgoRollouts => "Argo Rollouts",
+        }
+    }
 }
 
 impl Meta {

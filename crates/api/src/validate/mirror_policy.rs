@@ -5,9 +5,10 @@ use umbra_ir::{Code, Severity};
 use super::Report;
 use crate::check::headers::check_header_remove;
 use crate::check::mirror_policy::{
-    ANY_METHOD, MAX_HEADERS, MAX_METHODS, check_copy_header, check_method, check_mirror_target,
+    ANY_METHOD, MAX_HEADERS, MAX_METHODS, MAX_STEPS, check_copy_header, check_limits, check_method,
+    check_mirror_target, check_steps, check_verdicts,
 };
-use crate::types::mirror_policy::{CopyHeaders, CopyLimits, MirrorPolicySpec};
+use crate::types::mirror_policy::{CopyHeaders, CopyLimits, CopyRamp, CopySample, MirrorPolicySpec};
 
 pub(super) fn validate(report: &mut Report, spec: &MirrorPolicySpec) {
     if let Err((field, problem)) = check_mirror_target(spec.target_ref.as_ref()) {
@@ -21,6 +22,60 @@ pub(super) fn validate(report: &mut Report, spec: &MirrorPolicySpec) {
     }
     if let Some(written) = &spec.limits {
         limits(report, written);
+    }
+    if let Some(written) = &spec.verdicts {
+        report.check("spec.verdicts.rate", check_verdicts(written).map(drop), "nothing is judged");
+    }
+    if let Some(written) = &spec.abort {
+        for (reason, limit) in check_limits(written) {
+            if let Err((field, why)) = limit {
+                let name = reason.limit_name();
+                let message = format!("{name} {why}: it stops none");
+                report.add(Code::InvalidAbort, format!("spec.abort.{name}.{field}"), message);
+            }
+        }
+    }
+    if spec.max_requests_per_second == Some(0) {
+        let message = "must be at least 1; nothing holds the share down (to copy nothing, set the mirror's percentage to 0)";
+        report.add(Code::OutOfRange, "spec.maxRequestsPerSecond", message);
+    }
+    if spec.sample == Some(CopySample::Independent) {
+        let message =
+            "Envoy draws one number for a request, by which it chooses for every mirror: samples are nested";
+        report.add(Code::SamplesNested, "spec.sample", message);
+    }
+    if let Some(written) = &spec.ramp {
+        ramp(report, written);
+    }
+    counted(report, spec);
+}
+
+/// What goes by counts cannot do without them.
+fn counted(report: &mut Report, spec: &MirrorPolicySpec) {
+    let by = [
+        ("abort", spec.abort.is_some()),
+        ("maxRequestsPerSecond", spec.max_requests_per_second.is_some()),
+        ("ramp", spec.ramp.is_some()),
+        ("verdicts", spec.verdicts.is_some()),
+    ];
+    let by: Vec<_> = by.into_iter().filter_map(|(field, is)| is.then_some(field)).collect();
+    if spec.observe == Some(false) && !by.is_empty() {
+        let message = format!("{} go by what is counted: it is counted all the same", by.join(", "));
+        report.add(Code::ConflictingFields, "spec.observe", message);
+    }
+}
+
+fn ramp(report: &mut Report, written: &CopyRamp) {
+    if written.steps.is_empty() {
+        report.add(Code::InvalidRamp, "spec.ramp.steps", "no step; nothing is copied");
+    }
+    if written.steps.len() > MAX_STEPS {
+        let message =
+            format!("{} steps are more than {MAX_STEPS}; those behind are left out", written.steps.len());
+        report.add(Code::OutOfRange, "spec.ramp.steps", message);
+    }
+    for (index, step) in check_steps(written).into_iter().enumerate() {
+        report.check(format!("spec.ramp.steps[{index}]"), step.map(drop), "it is left out");
     }
 }
 

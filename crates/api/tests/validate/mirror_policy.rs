@@ -49,5 +49,40 @@ pub(crate) const MIRROR_POLICY: &[Case] = &[
             "error InvalidDuration spec.limits.maxStreamDuration~umbra.yaml",
         ],
     ),
+    (
+        "verdicts and limits at which it stops",
+        "targetRef: {name: a}\nverdicts: {rate: 5}\nabort: {shadowErrors: {percent: 5, window: 30s, minimum: 50}, primaryLatency: {percent: 300}, verdict: different}\nsample: nested\nmaxRequestsPerSecond: 50\nramp: {steps: [{percent: 1, time: 10m}, {percent: 10, time: 1h, requests: 5000}], verdict: same}",
+        &[],
+    ),
+    (
+        "no such verdicts and limits",
+        "targetRef: {name: a}\nverdicts: {rate: 1001}\nabort: {shadowErrors: {percent: 101}, copiesLost: {percent: 1, window: 1s}, primaryErrors: {minimum: 0}}",
+        &[
+            "warning InvalidVerdicts spec.verdicts.rate~nothing is judged",
+            "warning InvalidAbort spec.abort.shadowErrors.percent",
+            "warning InvalidAbort spec.abort.copiesLost.window~stops none",
+            "warning InvalidAbort spec.abort.primaryErrors.minimum",
+        ],
+    ),
+    (
+        "what goes by counts",
+        "targetRef: {name: a}\nobserve: false\nabort: {verdict: different}\nmaxRequestsPerSecond: 0\nsample: independent",
+        &[
+            "error OutOfRange spec.maxRequestsPerSecond",
+            "error SamplesNested spec.sample",
+            "error ConflictingFields spec.observe~all the same",
+        ],
+    ),
+    ("not counted", "targetRef: {name: a}\nobserve: false", &[]),
+    ("no ramp", "targetRef: {name: a}\nramp: {}", &["error InvalidRamp spec.ramp.steps~nothing is copied"]),
+    (
+        "steps",
+        "targetRef: {name: a}\nramp: {steps: [{percent: 5, time: 1m}, {percent: 5, time: 1m}, {percent: 6}, {percent: 101, time: 1m}, {percent: 7, time: 1s}]}",
+        &[
+            "error InvalidRamp spec.ramp.steps[1]~above",
+            "error InvalidRamp spec.ramp.steps[2]~time",
+            "error InvalidRamp spec.ramp.steps[3]",
+        ],
+    ),
     ("a word", "targetRef: {name: a}\nhost: {value: TARGET}", &["error WrongType spec.host.value"]),
 ];

@@ -1,4 +1,4 @@
-//! What is judged of requests: an input beside the objects, which changes the runtime alone.
+//! What is judged of requests, and how far the shares of mirrors go that something holds down: an input beside the objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::Engine;
 use crate::input::{Input, InputId};
 
 impl Engine {
-    /// Says what part of each of these rules' requests is judged, and nothing of all others'. Keys are those of
-    /// [`RuntimeKey::judging`].
+    /// Says what part of each of these rules' requests is judged ([`RuntimeKey::judging`]), and how far the shares of these mirrors
+    /// go; nothing of all others.
     pub fn set_judged(&mut self, shares: &BTreeMap<RuntimeKey, RuntimeFraction>) {
         let gone: Vec<_> = self.judged.keys().filter(|key| !shares.contains_key(key)).cloned().collect();
         for key in gone {

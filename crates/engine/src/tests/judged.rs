@@ -5,7 +5,7 @@ use umbra_ir::{RuntimeFraction, RuntimeKey};
 use super::*;
 
 #[test]
-fn a_judged_share_is_a_layer_of_the_runtime() {
+fn a_decided_share_is_a_layer_of_the_runtime() {
     let text = MIRROR.replace(
         "metadata: {name: httpbin}",
         "metadata: {name: httpbin, annotations: {umbra.io/verdicts: 'on'}}",

@@ -22,6 +22,8 @@ pub(super) fn judge(
             AbortReason::CopiesLost => copies_lost(&limit, &copies),
             AbortReason::PrimaryErrors => primary_errors(&limit, &primaries, baseline),
             AbortReason::PrimaryLatency => primary_latency(&limit, &primaries.times, &baseline.times),
+            // It goes by pairs, and has no figures of its own.
+            AbortReason::Verdict => None,
         };
         let words = format!("{} (limit {limit})", found?);
         Some(Aborted { reason, words })

@@ -16,9 +16,12 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 use umbra_ir::{Aborted, Kind, RuntimeKey};
 use umbra_istio::{ABORTED, STOP, Stop, record_abort};
+use umbra_judge::Verdict;
+use umbra_proto::umbra::v1;
 use umbra_source::kubernetes::{AnnotateError, ApiServer};
 
 use crate::engine_task::EngineHandle;
+use crate::mirrors;
 use crate::observe::Observed;
 use watch::{Stopped, Watch};
 
@@ -35,7 +38,11 @@ pub(crate) async fn follow(engine: EngineHandle, observed: Observed, server: Opt
     loop {
         tokio::time::sleep(PACE).await;
         observed.refresh().await;
-        for stopped in watch.step(observed.watched(), Instant::now()) {
+        let mut watched = observed.watched();
+        for seen in watched.iter_mut().filter(|seen| seen.limits.different) {
+            seen.different = mirrors::verdict(&observed, &seen.key).and_then(|verdict| different(&verdict));
+        }
+        for stopped in watch.step(watched, Instant::now()) {
             let Stopped { object, key, why } = &stopped;
             warn!(%object, mirror = %key, limit = why.reason.limit_name(), why = why.words, "a mirror stops by itself");
             let (key, at) = (key.clone(), Timestamp::now());
@@ -63,6 +70,12 @@ pub(crate) async fn follow(engine: EngineHandle, observed: Observed, server: Opt
         }
         again = Instant::now() + AGAIN;
     }
+}
+
+/// What is to be said of a verdict that stops a mirror; `None`: it is another.
+fn different(verdict: &v1::Verdict) -> Option<String> {
+    (verdict.verdict == Verdict::Different.as_str())
+        .then(|| format!("{}: {}", mirrors::verdict_words(verdict), verdict.reasons.join(", ")))
 }
 
 async fn write(server: &ApiServer, stopped: &Stopped) -> Result<(), AnnotateError> {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use umbra_ir::{AbortLimits, Aborted, ObjectId, RuntimeKey};
+use umbra_ir::{AbortLimits, AbortReason, Aborted, ObjectId, RuntimeKey};
 
 use super::judge::judge;
 use crate::observe::{Add, Counts, HOLD, Primaries, Seen};
@@ -95,7 +95,12 @@ impl Kept {
         }
         let mut baseline = self.alone.0;
         baseline.add(&self.alone.1);
-        let why = judge(&self.limits, |limit| self.within(limit.window, now), &baseline)?;
+        let different = || {
+            let words = seen.different.clone().filter(|_| self.limits.different)?;
+            Some(Aborted { reason: AbortReason::Verdict, words })
+        };
+        let why =
+            judge(&self.limits, |limit| self.within(limit.window, now), &baseline).or_else(different)?;
         // Until it is seen to be stopped it is not judged again.
         self.hold = now + HOLD;
         Some(why)

@@ -10,7 +10,7 @@ use umbra_ir::{Diagnostic, ObjectId};
 use umbra_source::Place;
 use umbra_xds::Snapshot;
 
-use super::{Command, EngineHandle, Owner};
+use super::{AllMirrors, Command, EngineHandle, Owner};
 
 /// Looks, and tells somebody.
 pub(super) type Look = Box<dyn FnOnce(&Owner) + Send>;
@@ -63,6 +63,11 @@ impl EngineHandle {
     /// How long a copy may take; `None` when the engine is gone.
     pub(crate) async fn copy_limit(&self) -> Option<Duration> {
         self.look(|owner: &Owner| owner.engine.max_stream_duration()).await
+    }
+
+    /// The mirrors of every VirtualService that has any, as of the last settle; none when the engine is gone.
+    pub(crate) async fn mirrors(&self) -> AllMirrors {
+        self.look(|owner: &Owner| owner.engine.mirrors()).await.unwrap_or_default()
     }
 
     /// All of it; `None` when the engine is gone.

@@ -1,6 +1,8 @@
 //! What is worked out of what was counted, as parts of one and as people read them.
 
-use umbra_proto::umbra::v1::{Answers, Lost, Observed};
+use umbra_proto::umbra::v1::{Answers, Lost, Observed, Verdict};
+
+use crate::verdicts;
 
 /// What part of the requests was really copied; `None`: it cannot be known.
 pub(crate) fn seen(observed: &Observed) -> Option<f64> {
@@ -15,6 +17,13 @@ pub(crate) fn errors(observed: &Observed) -> Option<f64> {
 /// The same of the primary's answers.
 pub(crate) fn primary_errors(observed: &Observed) -> Option<f64> {
     errors_of(observed.primary_answers.as_ref()?)
+}
+
+/// A verdict, never without how many pairs it rests on, and what part of the judged requests was seen.
+pub(crate) fn verdict_words(verdict: &Verdict) -> String {
+    let coverage = verdicts::coverage(verdict).map(|part| format!(", {} seen", percent(part)));
+    let pairs = verdict.compared.first().map_or(0, |status| status.pairs);
+    format!("{} ({pairs} pairs{})", verdict.verdict, coverage.unwrap_or_default())
 }
 
 fn errors_of(answers: &Answers) -> Option<f64> {

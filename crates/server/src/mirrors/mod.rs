@@ -14,7 +14,7 @@ use crate::messages;
 use crate::observe::Observed;
 use crate::verdicts;
 
-pub(crate) use figures::{errors, lost, percent, primary_errors, quantile, seen, share};
+pub(crate) use figures::{errors, lost, percent, primary_errors, quantile, seen, share, verdict_words};
 pub(crate) use history::{add_history, histories};
 
 /// Every mirror of a namespace (empty: of all) as this replica knows it, in the order of namespace, name and place.
@@ -29,8 +29,8 @@ pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> V
     wanted.map(told).collect()
 }
 
-/// `None`: nobody asked for one.
-fn verdict(observed: &Observed, key: &RuntimeKey) -> Option<v1::Verdict> {
+/// The verdict on a mirror, by the proxies of this replica; `None`: nobody asked for one.
+pub(crate) fn verdict(observed: &Observed, key: &RuntimeKey) -> Option<v1::Verdict> {
     let known = observed.verdicts().known(key)?;
     let counted = observed.requests(&known.rule).map_or(0, |(_, judged)| judged);
     Some(verdicts::of(&known, counted))

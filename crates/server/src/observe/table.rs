@@ -97,6 +97,8 @@ pub(crate) struct Seen {
     pub(crate) copying: bool,
     /// All that was ever counted.
     pub(crate) counts: Counts,
+    /// Why the verdict is that the target answers otherwise than the primary, where that stops it.
+    pub(crate) different: Option<String>,
 }
 
 /// The same since the mirrors are known to this process, of what anything was counted of.
@@ -139,7 +141,8 @@ impl Table {
         let seconds = self.seconds(now);
         let mut mirrors = BTreeMap::new();
         let mut rules: HashMap<Arc<str>, Vec<(&ObjectId, usize, &CopiedRequests)>> = HashMap::new();
-        for (id, state) in all.iter().flat_map(|(id, all)| all.iter().map(move |state| (id, state))) {
+        let all = all.iter().flat_map(|(id, all)| all.iter().map(move |state| (id, state)));
+        for (id, state) in all.filter(|(_, state)| !state.unobserved) {
             let rule: Arc<str> = state.key.rule().into();
             // Where mirrors of a rule copy other requests, what its routes count is of no single one.
             let counted = (id, state.place.rule, &state.requests);
@@ -293,6 +296,7 @@ impl Table {
                 limits: mirror.limits,
                 share: share(mirror),
                 copying: others.any(|other| share(other) > 0),
+                different: None,
                 counts: Counts {
                     copies,
                     primaries: if rule.ambiguous { Primaries::default() } else { rule.total },

@@ -16,13 +16,12 @@ pub(super) fn aborted(lines: &[Line]) -> Option<Condition> {
             AbortReason::CopiesLost => Reason::COPIES_LOST,
             AbortReason::PrimaryErrors => Reason::PRIMARY_ERRORS,
             AbortReason::PrimaryLatency => Reason::PRIMARY_LATENCY,
+            AbortReason::Verdict => Reason::VERDICT_DIFFERENT,
         };
         return Some(Condition { reason, message: cut(words.join("; ")) });
     }
-    let limits = lines.iter().filter(|line| !line.limits.is_empty()).map(|line| {
-        let each = line.limits.each().map(|(reason, limit)| format!("{} {limit}", reason.limit_name()));
-        format!("{}: {}", line.name, each.collect::<Vec<_>>().join(", "))
-    });
+    let limits = lines.iter().filter(|line| !line.limits.is_empty());
+    let limits = limits.map(|line| format!("{}: {}", line.name, line.limits.words().join(", ")));
     let limits: Vec<_> = limits.collect();
     let message = cut(limits.join("; "));
     (!limits.is_empty()).then_some(Condition { reason: Reason::WITHIN_LIMITS, message })

@@ -7,6 +7,7 @@ use umbra_ir::{Code, Diagnostic, ObjectId, Severity};
 use umbra_source::kubernetes::{AllObserved, Condition, ConditionType, Reason, Said, Status, Statuses};
 
 use super::aborted::aborted;
+use super::judged::judged;
 use super::mirrors::{Line, mirrors_ready, summary};
 use super::observed::{Counted, observed};
 use super::programmed::{Liveness, programmed};
@@ -71,6 +72,10 @@ pub(super) fn statuses(facts: &Facts<'_>, before: Before<'_>) -> Statuses {
             let said = before.said(id, ConditionType::Stopped);
             conditions.extend(stopped(&lines, object.generation, (live, liveness), said));
             conditions.extend(aborted(&lines));
+            let said = before.said(id, ConditionType::Judged);
+            let (verdicts, words) = judged(&lines, id, object.generation, counted, said);
+            conditions.extend(verdicts);
+            mirrors += &words;
             Status { generation: object.generation, conditions, mirrors, messages }
         };
         (id.clone(), status)

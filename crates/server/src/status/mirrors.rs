@@ -16,12 +16,14 @@ pub(super) struct Line {
     pub(super) target: String,
     /// Such as `10%`, `off`, or `stopped`.
     pub(super) share: String,
-    /// It should copy something.
+    /// It should copy something, and that is counted.
     pub(super) asks: bool,
     /// Somebody has stopped it.
     pub(super) stopped: bool,
     /// When it stops by itself.
     pub(super) limits: AbortLimits,
+    /// Its copies are judged.
+    pub(super) judged: bool,
     /// It has.
     pub(super) aborted: Option<Aborted>,
     /// Ready endpoints; `None`: it leads nowhere.
@@ -43,16 +45,14 @@ impl Line {
             field: mirror.place.field(),
             name: if subset.is_empty() { host.clone() } else { subset.clone() },
             target: format!("{host}{port}{of}"),
-            share: match mirror.share {
-                _ if mirror.stopped => "stopped".to_owned(),
-                Some(RuntimeFraction::NONE) => "off".to_owned(),
-                Some(share) => share.to_string(),
-                None => "no share".to_owned(),
-            },
+            share: share(mirror),
+            judged: mirror.verdicts.is_some(),
             stopped: mirror.stopped,
             limits: mirror.limits,
             aborted: mirror.aborted.clone(),
-            asks: endpoints.is_some() && mirror.share.is_some_and(|share| share != RuntimeFraction::NONE),
+            asks: !mirror.unobserved
+                && endpoints.is_some()
+                && mirror.share.is_some_and(|share| share != RuntimeFraction::NONE),
             endpoints,
             fault: fault.map(|problem| (problem.code, problem.message.clone())),
         }
@@ -71,6 +71,24 @@ impl Line {
             (None, Some(1)) => format!("{name} {share} to {target}: 1 endpoint"),
             (None, Some(n)) => format!("{name} {share} to {target}: {n} endpoints"),
         }
+    }
+}
+
+/// As it is written. How far it is held below that changes with the traffic, and is no reason to write a status, but for the steps
+/// of a ramp.
+fn share(mirror: &MirrorState) -> String {
+    let written = match mirror.written {
+        _ if mirror.stopped => return "stopped".to_owned(),
+        None => return "no share".to_owned(),
+        Some(RuntimeFraction::NONE) => return "off".to_owned(),
+        Some(share) => share,
+    };
+    let Some(pacing) = mirror.pacing.as_deref() else { return written.to_string() };
+    let step = pacing.ramp.as_ref().map(|ramp| ramp.share(mirror.ramp.map_or(0, |state| state.step)));
+    let most = pacing.max_per_second.map(|most| format!(", at most {most}/s")).unwrap_or_default();
+    match step.filter(|step| *step < written) {
+        Some(step) => format!("{step} of {written}{most}"),
+        None => format!("{written}{most}"),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod aborted;
 mod judge;
+mod judged;
 mod mirrors;
 mod observed;
 mod programmed;

@@ -8,6 +8,7 @@ use umbra_ir::{Kind, ObjectId};
 use umbra_proto::umbra::v1;
 use umbra_source::kubernetes::{Condition, Reason, Said, Truth};
 
+use super::judged::SUMMARY as VERDICTS;
 use super::mirrors::{Line, SHOWN};
 use super::telling::Telling;
 use crate::mirrors::{errors, lost, percent, seen};
@@ -32,6 +33,8 @@ const SILENCE: i64 = 300;
 pub(super) struct Counted {
     /// By VirtualService and place.
     mirrors: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>>,
+    /// The verdicts, by the same.
+    verdicts: BTreeMap<ObjectId, BTreeMap<String, v1::Verdict>>,
     /// Why nobody counts, where that is known.
     why_not: Option<&'static str>,
     /// The time, as a Unix time in seconds.
@@ -42,10 +45,16 @@ impl Counted {
     /// `off`: the settings say that nothing is to be observed. `long`: whoever counts would have told by now.
     pub(super) fn new(mirrors: Vec<v1::Mirror>, off: bool, long: bool, now: i64) -> Self {
         let mut all: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>> = BTreeMap::new();
+        let mut verdicts: BTreeMap<ObjectId, BTreeMap<String, v1::Verdict>> = BTreeMap::new();
         for mirror in mirrors {
-            let (Some(rule), Some(observed)) = (mirror.rule, mirror.observed) else { continue };
+            let Some(rule) = mirror.rule else { continue };
             let id = ObjectId::new(Kind::VirtualService, rule.namespace, rule.name);
-            all.entry(id).or_default().insert(mirror.field, observed);
+            if let Some(verdict) = mirror.verdict {
+                verdicts.entry(id.clone()).or_default().insert(mirror.field.clone(), verdict);
+            }
+            if let Some(observed) = mirror.observed {
+                all.entry(id).or_default().insert(mirror.field, observed);
+            }
         }
         let why_not = match (off, long) {
             (true, _) => Some("mirror.observe is off"),
@@ -54,7 +63,12 @@ impl Counted {
             ),
             (false, false) => None,
         };
-        Counted { mirrors: all, why_not, now }
+        Counted { mirrors: all, verdicts, why_not, now }
+    }
+
+    /// The verdict on a mirror of an object.
+    pub(super) fn verdict(&self, id: &ObjectId, field: &str) -> Option<&v1::Verdict> {
+        self.verdicts.get(id)?.get(field)
     }
 }
 
@@ -219,6 +233,8 @@ pub(super) fn observed<'a>(
         && let Some(reason) = ALL.into_iter().find(|it| it.word == said.reason)
     {
         let summary = said.mirrors.strip_prefix(column).filter(|it| it.is_empty() || it.starts_with(", "));
+        // What stands behind it is said anew by whoever said it.
+        let summary = summary.map(|it| it.split_once(VERDICTS).map_or(it, |(own, _)| own));
         let summary = summary.map_or_else(|| summary_of(&looked), str::to_owned);
         return Words { condition: Some(Condition { reason, message: said.message.to_owned() }), summary };
     }

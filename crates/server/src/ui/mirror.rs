@@ -8,7 +8,7 @@ use super::figures::{Lines, quantile_of, rate, time};
 use super::overview::{Now, button, rule_of};
 use super::standing::Standing;
 use crate::live::{Laggard, ObjectLive};
-use crate::mirrors::{errors, lost, percent, primary_errors, seen, share};
+use crate::mirrors::{errors, lost, percent, primary_errors, seen, share, verdict_words};
 
 /// What is known of one mirror.
 pub(super) struct Known<'a> {
@@ -74,6 +74,13 @@ fn facts(mirror: &Mirror) -> Markup {
                     @if mirror.stopped { "stopped" } @else { (share(mirror.parts_per_million)) }
                     @if let Some(it) = observed.and_then(seen) { ", seen " (percent(it)) }
                     @if observed.is_some_and(|it| it.shared) { " (worked out: other mirrors copy to the same cluster, and copies are counted of all of them)" }
+                }
+                @if let Some(verdict) = &mirror.verdict {
+                    dt { "Verdict" }
+                    dd {
+                        (verdict_words(verdict))
+                        @for why in &verdict.reasons { div { (why) } }
+                    }
                 }
                 dt { "Hosts" } dd { (mirror.hosts.join(", ")) }
                 dt { "Rule" } dd { @if mirror.route.is_empty() { "without a name" } @else { (mirror.route) } ", " code { (mirror.field) } }
@@ -170,7 +177,7 @@ fn laggards(what: &str, all: &[Laggard], count: usize) -> Markup {
 #[cfg(test)]
 mod tests {
     use umbra_ir::{Kind, ObjectId};
-    use umbra_proto::umbra::v1::{Lost, Problem};
+    use umbra_proto::umbra::v1::{Compared, Lost, Problem, Verdict};
 
     use super::*;
 
@@ -199,11 +206,29 @@ mod tests {
             lost: Some(Lost { no_endpoint: 4, ..Lost::default() }),
             ..Observed::default()
         };
-        let mirror = Mirror { problem: Some(problem), observed: Some(observed), ..Mirror::default() };
+        let compared = vec![Compared { pairs: 400, ..Compared::default() }];
+        let verdict = Verdict {
+            verdict: "different".to_owned(),
+            reasons: vec!["status differs <".to_owned()],
+            lines: 9,
+            counted: 10,
+            compared,
+            ..Verdict::default()
+        };
+        let (problem, observed, verdict) = (Some(problem), Some(observed), Some(verdict));
+        let mirror = Mirror { problem, observed, verdict, ..Mirror::default() };
         let silent = ["b (away)".to_owned()];
         let known = Known { mirror: &mirror, minutes: &[], live: Some(&live), silent: &silent };
         let text = page(&known, Now { seconds: 0 }).into_string();
-        for part in ["&lt;web&gt;.shop", "&lt;i&gt;no", "and 1 more", "lost: no endpoint", "b (away)"] {
+        for part in [
+            "different (400 pairs, 90.0% seen)",
+            "status differs &lt;",
+            "&lt;web&gt;.shop",
+            "&lt;i&gt;no",
+            "and 1 more",
+            "lost: no endpoint",
+            "b (away)",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains("<b>") && !text.contains("<i>"), "{text}");

@@ -8,7 +8,7 @@ use umbra_proto::umbra::v1::{Minute, Mirror, Observed};
 use super::chart::spark;
 use super::figures::{Lines, quantile_of, rate, time};
 use super::standing::Standing;
-use crate::mirrors::{errors, percent, primary_errors, seen, share};
+use crate::mirrors::{errors, percent, primary_errors, seen, share, verdict_words};
 use crate::words::escape;
 
 /// Of which time the page is.
@@ -89,6 +89,9 @@ fn row(mirror: &Mirror, lines: &Lines<'_>, standing: Standing) -> Markup {
             td data-label="State" {
                 span class=(format!("badge {}", standing.class())) { (word) }
                 small { (mirror.live) " of " (mirror.total) " proxies" @if mirror.away > 0 { ", " (mirror.away) " away" } }
+                @if let Some(verdict) = &mirror.verdict {
+                    small title=(verdict.reasons.join("; ")) { "verdict " (verdict_words(verdict)) }
+                }
                 @if let Some(problem) = &mirror.problem {
                     small class=(format!("problem {}", problem.severity)) title=(problem.message) { (problem.code) }
                 }

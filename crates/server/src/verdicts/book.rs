@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use umbra_ir::{RuntimeFraction, RuntimeKey};
 use umbra_judge::{
-    Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Pace, Side, StreamId, Tally,
+    Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Looks, Side, StreamId, Tally,
     next_share,
 };
 
@@ -19,8 +19,6 @@ const HALF: Duration = Duration::from_secs(300);
 const FLUSH: Duration = Duration::from_secs(1);
 /// Pairs that differ and can be looked at.
 const EXAMPLES: usize = 20;
-/// Over how many looks the pace of a rule is taken: proxies tell every five seconds, so one look more or less is a small part.
-const LOOKS: usize = 6;
 
 /// A rule of which requests are judged.
 #[derive(Debug, Default)]
@@ -32,7 +30,7 @@ struct Rule {
     /// What is judged now, in millionths.
     share: u32,
     /// How many requests there had been, at the last looks.
-    looks: VecDeque<(Instant, u64)>,
+    looks: Looks,
     /// The marks of a request's copies, without the control's and with it.
     marks: Vec<Arc<str>>,
     with_control: Vec<Arc<str>>,
@@ -47,6 +45,8 @@ struct Rule {
 /// A mirror of such a rule.
 #[derive(Debug)]
 struct Entry {
+    /// It was stopped when it was last looked at.
+    stopped: bool,
     rule: Arc<str>,
     mark: Arc<str>,
     now: Tally,
@@ -121,6 +121,7 @@ impl Book {
                 let (marks, with_control, mirrors) = (Vec::new(), vec![control.clone()], Vec::new());
                 Rule { rate: verdicts.rate, most: 0, marks, with_control, control, mirrors, ..old }
             });
+            rule.rate = rule.rate.max(verdicts.rate);
             let mark: Arc<str> = state.key.mark().into();
             if share > 0 && !state.clusters.is_empty() {
                 rule.most = if rule.most == 0 { share } else { rule.most.min(share) };
@@ -130,7 +131,8 @@ impl Book {
             rule.mirrors.push(state.key.clone());
             self.by_mark.insert(rule.control.clone(), None);
             self.by_mark.insert(mark.clone(), Some(state.key.clone()));
-            let entry = mirrors.remove(&state.key).unwrap_or_else(|| Entry {
+            let mut entry = mirrors.remove(&state.key).unwrap_or_else(|| Entry {
+                stopped: state.stopped,
                 rule: name,
                 mark,
                 now: Tally::default(),
@@ -138,6 +140,12 @@ impl Book {
                 total: (0, 0),
                 examples: VecDeque::new(),
             });
+            if entry.stopped && !state.stopped {
+                // Who goes on is judged anew.
+                (entry.now, entry.before) = (Tally::default(), Tally::default());
+                entry.examples.clear();
+            }
+            entry.stopped = state.stopped;
             self.mirrors.insert(state.key.clone(), entry);
         }
         for rule in self.rules.values_mut() {
@@ -242,24 +250,7 @@ impl Book {
     ) -> BTreeMap<RuntimeKey, RuntimeFraction> {
         let mut shares = BTreeMap::new();
         for (name, rule) in &mut self.rules {
-            let pace = match requests(name) {
-                None => {
-                    rule.looks.clear();
-                    None
-                }
-                Some(count) => {
-                    // It counts anew.
-                    if rule.looks.back().is_some_and(|(_, last)| *last > count) {
-                        rule.looks.clear();
-                    }
-                    let first = rule.looks.front().copied();
-                    rule.looks.push_back((now, count));
-                    if rule.looks.len() > LOOKS {
-                        rule.looks.pop_front();
-                    }
-                    first.map(|(since, before)| Pace { requests: count - before, time: now - since })
-                }
-            };
+            let pace = rule.looks.look(requests(name), now);
             let target = f64::from(rule.rate) / replicas.max(1) as f64;
             rule.share = next_share(rule.share, pace, target, rule.most);
             if let Some(key) = rule.mirrors.first() {

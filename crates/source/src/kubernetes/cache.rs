@@ -308,7 +308,14 @@ fn slim(value: &mut Value, resource: Resource) {
         object.remove("status");
     }
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-        metadata.remove("managedFields");
+        // Whether a canary tool moves its shares is to be known of a VirtualService.
+        let managers = metadata.remove("managedFields");
+        let managers = managers.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let mut tools = managers.filter_map(|it| it.get("manager")?.as_str());
+        let tool = tools.find(|name| umbra_api::CanaryTool::of_manager(name).is_some());
+        if let Some(tool) = tool.filter(|_| resource.kind == Kind::VirtualService) {
+            metadata.insert("managedFields".to_owned(), serde_json::json!([{ "manager": tool }]));
+        }
     }
     for (key, text) in [
         ("apiVersion", resource.api_version(resource.versions()[0])),

@@ -22,6 +22,7 @@ impl Stage {
             share: 1_000_000,
             copying: true,
             counts: Counts::default(),
+            different: None,
         };
         Stage { watch: Watch::default(), now: Instant::now(), seen }
     }
@@ -112,4 +113,13 @@ fn a_rule_that_begins_anew_is_judged_anew() {
     assert_eq!(stage.run(60, 0, 0), None);
     assert_eq!(stage.watch.step(Vec::new(), stage.now), Vec::new());
     assert!(stage.watch.0.is_empty());
+}
+
+#[test]
+fn a_verdict_stops_a_mirror_that_asks_for_it() {
+    let mut stage = Stage::new(AbortReason::ShadowErrors, 50, 20);
+    stage.seen.different = Some("status differs".to_owned());
+    assert_eq!(stage.run(10, 0, 0), None);
+    stage.seen.limits.different = true;
+    assert_eq!(stage.run(10, 0, 0), Some(1));
 }

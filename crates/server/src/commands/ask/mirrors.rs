@@ -3,13 +3,12 @@
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tonic::Status;
-use umbra_proto::umbra::v1::{ListMirrorsRequest, Mirror, Observed, Replica, Verdict, WatchMirrorsRequest};
+use umbra_proto::umbra::v1::{ListMirrorsRequest, Mirror, Observed, Replica, WatchMirrorsRequest};
 
 use super::door::Client;
 use super::table::printable;
 use super::watched::{Shown, Update, updates};
 use crate::mirrors::{self, percent};
-use crate::verdicts;
 
 impl Shown for Mirror {
     const FIELD: &'static str = "mirrors";
@@ -108,7 +107,7 @@ fn cells(mirror: &Mirror, wide: bool, live: &str) -> Vec<String> {
         observed.and_then(seen).unwrap_or_default(),
         observed.and_then(mirrors::errors).map(percent).unwrap_or_default(),
         observed.and_then(lost).unwrap_or_default(),
-        mirror.verdict.as_ref().map(verdict).unwrap_or_default(),
+        mirror.verdict.as_ref().map(mirrors::verdict_words).unwrap_or_default(),
         endpoints(mirror),
         live.to_owned(),
         mirror.problem.as_ref().map_or(String::new(), |problem| problem.code.clone()),
@@ -136,13 +135,6 @@ fn seen(observed: &Observed) -> Option<String> {
 fn lost(observed: &Observed) -> Option<String> {
     let lost = mirrors::lost(observed);
     (!lost.is_empty()).then(|| lost.into_iter().map(|(_, count)| count).sum::<u64>().to_string())
-}
-
-/// Never without how many pairs it rests on, and what part of the judged requests was seen.
-fn verdict(verdict: &Verdict) -> String {
-    let coverage = verdicts::coverage(verdict).map(|part| format!(", {} seen", percent(part)));
-    let pairs = verdict.compared.first().map_or(0, |status| status.pairs);
-    format!("{} ({pairs} pairs{})", verdict.verdict, coverage.unwrap_or_default())
 }
 
 /// Of each cluster, when a mirror has several.

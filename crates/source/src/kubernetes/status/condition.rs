@@ -42,17 +42,20 @@ pub enum ConditionType {
     Stopped,
     /// Mirrors of a VirtualService were stopped by their limits; there is none without limits.
     Aborted,
+    /// The mirrors of a VirtualService answer as their primaries do; there is none where nobody asks for a verdict.
+    Judged,
 }
 
 impl ConditionType {
     /// Every one, in the order in which they are listed.
-    pub const ALL: [ConditionType; 6] = [
+    pub const ALL: [ConditionType; 7] = [
         ConditionType::Accepted,
         ConditionType::Programmed,
         ConditionType::MirrorsReady,
         ConditionType::Observed,
         ConditionType::Stopped,
         ConditionType::Aborted,
+        ConditionType::Judged,
     ];
 
     /// The `type` of the condition.
@@ -64,6 +67,7 @@ impl ConditionType {
             ConditionType::Observed => "Observed",
             ConditionType::Stopped => "Stopped",
             ConditionType::Aborted => "Aborted",
+            ConditionType::Judged => "Judged",
         }
     }
 }
@@ -157,8 +161,16 @@ reasons! {
     PRIMARY_ERRORS = Aborted True "PrimaryErrors";
     /// They took longer than without copies.
     PRIMARY_LATENCY = Aborted True "PrimaryLatency";
+    /// The target answered otherwise than the primary.
+    VERDICT_DIFFERENT = Aborted True "VerdictDifferent";
     /// No limit has been crossed, or whoever it stopped goes on.
     WITHIN_LIMITS = Aborted False "WithinLimits";
+    /// Every judged mirror answers as the primary does, as far as is asked for.
+    SAME = Judged True "Same";
+    /// One answers otherwise, by more than chance.
+    DIFFERENT = Judged False "Different";
+    /// Neither can be said.
+    UNDECIDED = Judged Unknown "Undecided";
 }
 
 impl Reason {
@@ -200,6 +212,10 @@ impl EventReason {
     pub(crate) const STOPPED: Self = EventReason { warning: false, word: "Stopped" };
     /// Mirrors stopped by themselves.
     pub(crate) const ABORTED: Self = EventReason { warning: true, word: "Aborted" };
+    /// A mirror answers otherwise than its primary.
+    pub(crate) const DIFFERENT: Self = EventReason { warning: true, word: "Different" };
+    /// All answer as their primaries again.
+    pub(crate) const SAME: Self = EventReason { warning: false, word: "Same" };
     /// They go on.
     pub(crate) const RESUMED: Self = EventReason { warning: false, word: "Resumed" };
 
@@ -226,6 +242,8 @@ impl EventReason {
             (ConditionType::Stopped, _) if now == Reason::STOPPING => Some(Self::STOPPING),
             (ConditionType::Stopped, _) => Some(Self::RESUMED),
             (ConditionType::Aborted, Truth::True) if !held => Some(Self::ABORTED),
+            (ConditionType::Judged, Truth::False) if !failed => Some(Self::DIFFERENT),
+            (ConditionType::Judged, Truth::True) if failed => Some(Self::SAME),
             (ConditionType::Observed, Truth::False) if !failed => Some(Self::NOT_COPIED),
             (ConditionType::Observed, Truth::True) if failed => Some(Self::COPYING),
             _ => None,
@@ -287,6 +305,8 @@ mod tests {
             EventReason::STOPPED,
             EventReason::RESUMED,
             EventReason::ABORTED,
+            EventReason::DIFFERENT,
+            EventReason::SAME,
         ];
         let declared: Vec<_> = all.iter().map(|it| format!("{} {}", it.severity(), it.word)).collect();
         assert_eq!(shown.collect::<Vec<_>>(), declared);
@@ -341,6 +361,11 @@ mod tests {
             ("True/Stopped", Reason::RESUMED, "Normal Resumed"),
             ("False/Resumed", Reason::RESUMED, ""),
             ("False/Resumed", Reason::STOPPED, "Normal Stopped"),
+            ("", Reason::UNDECIDED, ""),
+            ("Unknown/Undecided", Reason::SAME, ""),
+            ("True/Same", Reason::DIFFERENT, "Warning Different"),
+            ("False/Different", Reason::UNDECIDED, ""),
+            ("False/Different", Reason::SAME, "Normal Same"),
             ("", Reason::WITHIN_LIMITS, ""),
             ("False/WithinLimits", Reason::COPIES_LOST, "Warning Aborted"),
             ("True/CopiesLost", Reason::SHADOW_ERRORS, ""),
