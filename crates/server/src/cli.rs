@@ -524,6 +524,14 @@ pub struct StopArgs {
     /// Write it into the files of this folder, which umbra serves, instead of a cluster
     #[arg(long, env = "UMBRA_DIR", value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Have umbra write it, at --server and for whom the token is of, where there is no way to the API server
+    #[arg(
+        long,
+        env = "UMBRA_BY_UMBRA",
+        conflicts_with_all = ["dir", "kubeconfig", "context"],
+        value_parser = BoolishValueParser::new()
+    )]
+    pub by_umbra: bool,
     /// Where to ask.
     #[command(flatten)]
     pub door: DoorArgs,

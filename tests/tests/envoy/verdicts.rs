@@ -11,7 +11,7 @@ use umbra_testkit::umbra;
 use umbra_testkit::world::World;
 use umbra_tests::manifests;
 
-use super::WEB;
+use super::{WEB, wait_share};
 
 const RULES: &str = "
 apiVersion: networking.istio.io/v1
@@ -85,7 +85,23 @@ async fn check(usual: Mode, worse: Mode, reason: &str) {
     // Nothing of a query is kept anywhere.
     assert!(!v2.to_string().contains("secret"), "{v2}");
     world.assert_clean().await;
+    // Who asks for that is stopped by it.
+    world.write("policy.yaml", STOPS);
+    wait_share(&world, "|v2|web", 0).await;
+    wait_share(&world, "|v3|web", 1_000_000).await;
 }
+
+/// The mirror to v2 stops by its verdict.
+const STOPS: &str = "
+apiVersion: umbra.io/v1alpha1
+kind: MirrorPolicy
+metadata: {name: web}
+spec:
+  targetRef: {name: web, mirror: {host: web, subset: v2}}
+  methods: ['*']
+  headers: {remove: []}
+  abort: {verdict: different}
+";
 
 #[test]
 fn three_percent_more_errors() {

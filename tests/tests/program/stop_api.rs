@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::net::Net;
-use umbra_testkit::umbra::{UmbraProcess, write};
+use umbra_testkit::umbra::{UmbraProcess, run, write};
 use umbra_tests::manifests::{all, rules, to_v1, web};
 
 const TWO: &str = "mirror: {host: web, subset: v2}\nmirrorPercentage: {value: 12.5}";
@@ -64,6 +64,20 @@ async fn a_running_umbra_writes_the_annotation_where_the_rule_is() {
         assert_eq!((status, told["message"].is_string()), (400, true), "{wrong}: {told}");
     }
 
+    // The verbs ask for it where there is no way to the API server.
+    let verb = |verb: &str, what: &[&str]| {
+        let out = run(&[&[verb, "--by-umbra", "--server", &server.admin().to_string()], what].concat());
+        let out = out.expect("umbra runs");
+        let said = [out.stdout, out.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (out.status.code(), said.concat())
+    };
+    let (code, said) = verb("stop", &["default/web/canary"]);
+    assert_eq!((code, said.as_str()), (Some(0), "default/web: stopped, 0 of 0 proxies have taken it\n"));
+    assert!(now().contains("umbra.io/stop: canary"), "{}", now());
+    let (code, said) = verb("resume", &["--all"]);
+    assert_eq!((code, now()), (Some(0), written.clone()), "{said}");
+    let (code, said) = verb("stop", &["web"]);
+    assert!(code == Some(1) && said.contains("without a namespace"), "{code:?} {said}");
     // What a page of another origin can have a browser send stops nothing.
     let own = format!("http://{}", server.admin());
     let here = server.admin().to_string();

@@ -1,19 +1,25 @@
 //! How replicas are reached, and by what the caller proves who it is.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::StatusCode;
+use hyper::body::Bytes;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, crypto};
+use tonic::codegen::http;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+use tower::Service;
 use umbra_proto::umbra::v1::umbra_client::UmbraClient;
 
 use crate::channel::{self, Secure};
@@ -68,20 +74,49 @@ impl Door {
         address: SocketAddr,
         within: Duration,
     ) -> Result<Client, String> {
+        let channel = self.channel(server, address, within).await?;
+        let client = UmbraClient::with_interceptor(channel, self.bearer.clone());
+        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    /// Sends JSON to a path of the replica at an address, which is one of `server`'s; the status and the answer.
+    ///
+    /// # Errors
+    /// It cannot be reached; in words.
+    pub(in crate::commands) async fn post(
+        &self,
+        (server, address): (&str, SocketAddr),
+        within: Duration,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let mut channel = self.channel(server, address, within).await?;
+        let mut request = http::Request::post(path).header("content-type", "application/json");
+        if let Some(bearer) = &self.bearer.0 {
+            request = request.header("authorization", bearer.as_encoded_bytes());
+        }
+        let body = tonic::body::Body::new(Full::new(Bytes::from(body)));
+        let request = request.body(body).map_err(|error| error.to_string())?;
+        poll_fn(|cx| channel.poll_ready(cx)).await.map_err(|error| innermost(&error))?;
+        let response = channel.call(request).await.map_err(|error| innermost(&error))?;
+        let status = response.status();
+        let answer = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        Ok((status, answer.map_err(|error| error.to_string())?.to_bytes()))
+    }
+
+    async fn channel(&self, server: &str, address: SocketAddr, within: Duration) -> Result<Channel, String> {
         let endpoint = channel::endpoint(address, within).map_err(|status| status.message().to_owned())?;
-        let channel = match &self.tls {
-            None => endpoint.connect().await.map_err(|error| innermost(&error))?,
+        match &self.tls {
+            None => endpoint.connect().await.map_err(|error| innermost(&error)),
             Some(config) => {
                 let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
                 let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let name = self.name.clone().map_or_else(|| ServerName::try_from(host), Ok);
                 let name = name.map_err(|error| error.to_string())?;
                 let secure = Secure { config: config.clone(), name };
-                channel::over_tls(&endpoint, address, move || Some(secure.clone()))
+                Ok(channel::over_tls(&endpoint, address, move || Some(secure.clone())))
             }
-        };
-        let client = UmbraClient::with_interceptor(channel, self.bearer.clone());
-        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+        }
     }
 }
 

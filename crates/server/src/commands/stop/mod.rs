@@ -1,5 +1,7 @@
 //! `umbra stop` and `umbra resume`: the annotation that stops mirrors, and who has taken it.
 
+mod by_umbra;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,6 +61,7 @@ async fn carry_out(
 ) -> anyhow::Result<ExitCode> {
     let written = match &args.dir {
         Some(dir) => files::write(verb, dir, args.namespace.as_deref(), targets)?,
+        None if args.by_umbra => by_umbra::write(verb, args, door).await?,
         None => write_to_cluster(verb, args, targets).await?,
     };
     if written.is_empty() {
