@@ -11,6 +11,7 @@ use crate::resource::{Resource, ResourceType};
 use crate::response::Response;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::step::Step;
 use crate::variant::Variant;
 use crate::{ACK_DEADLINE, delta, sotw, version};
 
@@ -73,6 +74,15 @@ impl Session {
                 return self.send_whole(ty, snapshot, now, output);
             }
             self.types[ty.index()].mark_all(ty, snapshot);
+        }
+        if let Some(step) = self.types[ty.index()].step.take() {
+            if self.held(ty).pending.is_empty() {
+                return self.send_step(ty, step, snapshot, now, output);
+            }
+            // Something else goes with it.
+            for name in step.changed.keys() {
+                self.types[ty.index()].mark(name.clone(), step.since, false);
+            }
         }
         let held = self.held(ty);
         let urgent = held.pending.values().any(|pending| pending.urgent);
@@ -152,6 +162,32 @@ impl Session {
         let is_heartbeat = false;
         let flight =
             Flight { nonce, generation, since: 1, sent_at: now, lapsed: false, version, load, is_heartbeat };
+        self.types[ty.index()].send(flight);
+    }
+
+    /// What is new since the snapshot before, which all streams that are in step share.
+    fn send_step(
+        &mut self,
+        ty: ResourceType,
+        Step { since, changed, whole }: Step,
+        snapshot: &Snapshot,
+        now: Duration,
+        output: &mut Output,
+    ) {
+        let nonce = self.next_nonce();
+        let response = Response::whole(self.variant, ty.type_url(), nonce, &whole);
+        let (generation, resources, bytes) = (snapshot.generation(), whole.count, response.encoded_len());
+        output.events.push(SessionEvent::Push {
+            resource_type: ty,
+            resources,
+            removed: 0,
+            bytes,
+            generation,
+        });
+        output.responses.push(response);
+        let version = Arc::default();
+        let load = Load::all(&changed, whole);
+        let flight = Flight { nonce, generation, since, sent_at: now, lapsed: false, version, load };
         self.types[ty.index()].send(flight);
     }
 

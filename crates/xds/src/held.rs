@@ -8,6 +8,7 @@ use crate::flight::{Content, Flight, Items, Load};
 use crate::names::NAME;
 use crate::resource::{Resource, ResourceMap, ResourceType};
 use crate::snapshot::Snapshot;
+use crate::step::Step;
 use crate::subscription::{Delta, Subscription};
 
 /// Unanswered responses kept apart; the oldest are merged beyond it, so that a proxy that never answers costs
@@ -71,6 +72,8 @@ pub(crate) struct Held {
     /// Just opened, and everything is to be sent: nothing is marked by name.
     pub whole: bool,
     pub pending: BTreeMap<Arc<str>, Pending>,
+    /// What goes in the next flush to a stream that was in step: nothing of it is marked by name.
+    pub step: Option<Step>,
     flights: VecDeque<Flight>,
     pub refused: BTreeMap<Arc<str>, Refused>,
     /// Versions (`None`: removals) that were sent once more since a response was refused for another's sake.
@@ -147,6 +150,15 @@ impl Held {
     /// Everything was sent and answered.
     pub(crate) fn idle(&self) -> bool {
         self.answered && self.pending.is_empty() && self.flights.is_empty()
+    }
+
+    /// It has taken all that its snapshot has of what it watches, and nothing else is known of it.
+    pub(crate) fn is_in_step(&self) -> bool {
+        let special = !self.refused.is_empty()
+            || !self.foreign.is_empty()
+            || !self.repeated.is_empty()
+            || !self.orphans.is_empty();
+        self.idle() && !self.whole && !special
     }
 
     /// The bytes that names and versions of this stream alone take, about.
@@ -259,6 +271,14 @@ impl Held {
     /// The oldest flight before a nonce.
     pub(crate) fn land_before(&mut self, nonce: u64) -> Option<Flight> {
         if self.flights.front()?.nonce < nonce { self.flights.pop_front() } else { None }
+    }
+
+    /// The proxy took a response, the last one where it is in step now: then it has what its snapshot has, and shares that.
+    pub(crate) fn accept(&mut self, load: Load, snapshot: Option<&ResourceMap>) {
+        match snapshot.filter(|_| self.is_in_step()) {
+            Some(map) => self.confirmed = map.clone(),
+            None => self.confirm(load),
+        }
     }
 
     /// The proxy took it.

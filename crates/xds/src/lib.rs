@@ -30,6 +30,7 @@ mod session;
 mod snapshot;
 mod sotw;
 mod status;
+mod step;
 mod subscription;
 mod unserved;
 mod variant;

@@ -93,6 +93,11 @@ impl ResourceType {
         matches!(self, Self::Cluster | Self::Listener)
     }
 
+    /// What is new of it waits for nothing: an addition goes as soon as it is there.
+    pub(crate) const fn goes_at_once(self) -> bool {
+        matches!(self, Self::Endpoint | Self::Runtime)
+    }
+
     pub(crate) const fn index(self) -> usize {
         self as usize
     }

@@ -163,11 +163,12 @@ impl Session {
             let stale = nonce != held.last_nonce;
             if (1..=held.last_nonce).contains(&nonce) {
                 // Envoy acknowledges only the newest of several responses, so it stands for those before it too.
+                let map = self.snapshot.as_ref().map(|snapshot| snapshot.map(ty));
                 while let Some(older) = held.land_before(nonce) {
-                    settle(held, (Variant::Sotw, ty), older, None, output);
+                    settle(held, (Variant::Sotw, ty), older, None, map, output);
                 }
                 if let Some(flight) = held.land(nonce) {
-                    settle(held, (Variant::Sotw, ty), flight, request.error_detail, output);
+                    settle(held, (Variant::Sotw, ty), flight, request.error_detail, map, output);
                 }
             }
             // A request that crossed a newer response: the one that answers that response brings the names again.
@@ -225,7 +226,8 @@ impl Session {
         } else if let Some(flight) = held.land(nonce(&request.response_nonce)) {
             let tables = ty == ResourceType::Route && request.error_detail.is_some();
             let names: Vec<_> = flight.load.names().filter(|_| tables).cloned().collect();
-            settle(held, (Variant::Delta, ty), flight, request.error_detail, output);
+            let map = self.snapshot.as_ref().map(|snapshot| snapshot.map(ty));
+            settle(held, (Variant::Delta, ty), flight, request.error_detail, map, output);
             // One that was not taken has no hosts either.
             let never = names
                 .into_iter()
@@ -271,13 +273,21 @@ impl Session {
     fn advance(&mut self, old: &Snapshot, new: &Snapshot) {
         let since = (old.generation() + 1).min(new.generation());
         if let Some(changed) = new.changed_from(old) {
+            if self.variant == Variant::Delta {
+                for ty in ResourceType::ALL.into_iter().filter(|ty| ty.goes_at_once()) {
+                    let held = &mut self.types[ty.index()];
+                    if held.is_in_step() && held.watches_all(new.names(ty)) {
+                        held.step = new.step(ty, old);
+                    }
+                }
+            }
             for (ty, name) in changed {
                 if *ty == ResourceType::VirtualHost {
                     self.types.hosts.mark(name, since);
                     continue;
                 }
                 let held = &mut self.types[ty.index()];
-                if held.subscription.watches(name) {
+                if held.step.is_none() && held.subscription.watches(name) {
                     held.mark(name.clone(), since, false);
                 }
             }
@@ -309,6 +319,7 @@ fn settle(
     (variant, ty): (Variant, ResourceType),
     flight: Flight,
     error: Option<Status>,
+    snapshot: Option<&ResourceMap>,
     output: &mut Output,
 ) {
     if flight.is_heartbeat {
@@ -320,7 +331,7 @@ fn settle(
     let Flight { generation, load, since, version, .. } = flight;
     let Some(Status { message, .. }) = error else {
         held.refused_version = None;
-        held.confirm(load);
+        held.accept(load, snapshot);
         output.events.push(SessionEvent::Ack { resource_type: ty, generation });
         return;
     };

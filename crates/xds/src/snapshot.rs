@@ -7,6 +7,7 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::names::{Names, Print};
 use crate::resource::{Resource, ResourceMap, ResourceType, hex};
+use crate::step::{Step, Steps};
 use crate::variant::Variant;
 use crate::whole::{Cache, Whole};
 
@@ -54,6 +55,7 @@ pub struct Snapshot {
     log_names: usize,
     /// The log knows every change after this generation.
     log_start: u64,
+    steps: Steps,
 }
 
 /// The resources of one type, or the virtual hosts of one route configuration.
@@ -124,6 +126,7 @@ impl Snapshot {
             log: RedBlackTreeMapSync::default(),
             log_names: 0,
             log_start: generation,
+            steps: Steps::default(),
         }
     }
 
@@ -133,7 +136,7 @@ impl Snapshot {
     /// Generations only grow: one that is not above the present counts as the next.
     #[must_use]
     pub fn next(&self, generation: u64, changes: impl IntoIterator<Item = Change>) -> Self {
-        let mut next = self.clone();
+        let mut next = Self { steps: Steps::default(), ..self.clone() };
         next.generation = generation.max(self.generation.saturating_add(1));
         let mut changed = BTreeSet::new();
         for Change { resource_type, name, resource } in changes {
@@ -213,6 +216,11 @@ impl Snapshot {
     /// All resources of a type as one part of a response.
     pub(crate) fn whole(&self, resource_type: ResourceType, variant: Variant) -> Arc<Whole> {
         self.kinds[resource_type.index()].whole(variant)
+    }
+
+    /// What it has of a type that an earlier snapshot has not, if nothing is gone.
+    pub(crate) fn step(&self, resource_type: ResourceType, earlier: &Snapshot) -> Option<Step> {
+        self.steps.get(resource_type, earlier, self)
     }
 
     /// The virtual hosts of a route configuration; `None` when there are none.

@@ -94,14 +94,16 @@ impl Proxy {
     }
 }
 
-/// What one of many streams costs: to start and keep, to be told of a change, and what such an answer holds while it waits.
+/// What one of many streams costs: to start and keep, to be told of a change, what such an answer holds while it waits, and to
+/// hear that it was taken.
 struct Cost {
     kept: i64,
     push: AllocationInfo,
     queued: i64,
+    ack: AllocationInfo,
 }
 
-fn cost(variant: Variant, services: usize, change: impl Fn() -> Change) -> Cost {
+fn cost(variant: Variant, services: usize, changes: impl Fn() -> Vec<Change>) -> Cost {
     let first = Arc::new(mesh(services));
     // Of state of the world the names stand in each request, so here they are not kept but asked for.
     let mut proxies = Vec::with_capacity(STREAMS as usize);
@@ -113,42 +115,49 @@ fn cost(variant: Variant, services: usize, change: impl Fn() -> Change) -> Cost 
             proxies.push(proxy);
         }
     });
-    let second = Arc::new(first.next(2, [change()]));
+    let second = Arc::new(first.next(2, changes()));
     let mut outputs = Vec::with_capacity(STREAMS as usize);
     let push = measure(|| {
         outputs.extend(proxies.iter_mut().map(|proxy| proxy.session.on_snapshot(second.clone(), NOW)));
     });
     assert!(outputs.iter().all(|output| output.responses.len() == 1), "each is told of it");
-    let queued = measure(|| drop(outputs)).bytes_current;
-    let per = |total: i64| total / STREAMS as i64;
-    let push = AllocationInfo {
-        count_total: push.count_total / STREAMS,
-        bytes_total: push.bytes_total / STREAMS,
-        ..push
+    let answer = |(output, proxy): (&Output, &Proxy)| {
+        let response = &output.responses[0];
+        let ty = ResourceType::from_type_url(response.type_url()).unwrap();
+        proxy.request(ty, &response.nonce(), false)
     };
-    Cost { kept: per(kept.bytes_current), push, queued: per(-queued) }
+    let answers: Vec<Request> = outputs.iter().zip(&proxies).map(answer).collect();
+    let queued = measure(|| drop(outputs)).bytes_current;
+    let ack = measure(|| {
+        for (proxy, answer) in proxies.iter_mut().zip(answers) {
+            assert!(proxy.session.on_request(answer, NOW).unwrap().responses.is_empty());
+        }
+    });
+    assert!(proxies.iter().all(|proxy| proxy.session.has_taken(&second)), "each has taken it");
+    let per = |total: i64| total / STREAMS as i64;
+    let each = |all: AllocationInfo| AllocationInfo {
+        count_total: all.count_total / STREAMS,
+        bytes_total: all.bytes_total / STREAMS,
+        ..all
+    };
+    Cost { kept: per(kept.bytes_current), push: each(push), queued: per(-queued), ack: each(ack) }
 }
 
-fn check(
-    title: &str,
-    variant: Variant,
-    change: impl Fn() -> Change,
-    allocations: u64,
-    bytes: u64,
-    kept: i64,
-) {
-    let costs = [100, 1000].map(|services| cost(variant, services, &change));
+fn check(title: &str, variant: Variant, changes: impl Fn() -> Vec<Change>, allocations: u64, bytes: u64) {
+    let costs = [100, 1000].map(|services| cost(variant, services, &changes));
     for cost in &costs {
-        let Cost { kept: has, push, queued } = cost;
+        let Cost { kept, push, queued, ack } = cost;
         println!(
-            "{title} ({variant:?}): {has} bytes kept, {} allocations of {} bytes a push, {queued} bytes queued",
-            push.count_total, push.bytes_total
+            "{title} ({variant:?}): {kept} bytes kept, {} allocations of {} bytes a push, {queued} bytes queued, \
+             {} allocations of {} bytes an ACK",
+            push.count_total, push.bytes_total, ack.count_total, ack.bytes_total
         );
         assert!(
             push.count_total <= allocations && push.bytes_total <= bytes,
             "{title}: a push costs too much"
         );
-        assert!(*has <= kept, "{title}: {has} bytes for a stream that is in step");
+        assert!(ack.count_total <= 4 && ack.bytes_total <= 500, "{title}: an ACK costs too much");
+        assert!(*kept <= 3000, "{title}: {kept} bytes for a stream that is in step");
         assert!(*queued <= 1024, "{title}: {queued} bytes wait");
     }
     let [small, large] = costs;
@@ -160,8 +169,10 @@ fn check(
 
 #[test]
 fn a_push_costs_what_changed() {
-    let endpoint = || put(Endpoint, &name(7), 1, Vec::new());
-    check("an endpoint", Variant::Delta, endpoint, 30, 4000, 8000);
-    check("a percentage", Variant::Delta, || put(Runtime, "umbra", 1, Vec::new()), 30, 4000, 8000);
-    check("a cluster goes", Variant::Delta, || Change::remove(Cluster, name(7)), 30, 4000, 8000);
+    let endpoints = |n: usize| (0..n).map(|n| put(Endpoint, &name(n), 1, Vec::new())).collect::<Vec<_>>();
+    check("an endpoint", Variant::Delta, || endpoints(1), 8, 1200);
+    // Found and encoded once for all streams.
+    check("50 endpoints", Variant::Delta, || endpoints(50), 8, 1200);
+    check("a percentage", Variant::Delta, || vec![put(Runtime, "umbra", 1, Vec::new())], 8, 1200);
+    check("a cluster goes", Variant::Delta, || vec![Change::remove(Cluster, name(7))], 15, 3000);
 }

@@ -146,6 +146,8 @@ pub(super) fn channel(budget: Budget) -> (Sender, Responses) {
 struct Frames {
     parts: Box<dyn Iterator<Item = Bytes> + Send>,
     next: Option<Bytes>,
+    /// Bytes that are still to come.
+    left: usize,
 }
 
 impl Frames {
@@ -153,11 +155,18 @@ impl Frames {
         let mut prefix = BytesMut::with_capacity(PREFIX);
         prefix.put_u8(0);
         prefix.put_u32(u32::try_from(response.encoded_len()).unwrap_or(u32::MAX));
-        Frames { next: Some(prefix.freeze()), parts: Box::new(response.into_parts()) }
+        let left = PREFIX + response.encoded_len();
+        Frames { next: Some(prefix.freeze()), parts: Box::new(response.into_parts()), left }
     }
 
     /// The next frame: a slice of a large part, or small ones together.
     fn frame(&mut self) -> Option<Bytes> {
+        let frame = self.cut()?;
+        self.left = self.left.saturating_sub(frame.len());
+        Some(frame)
+    }
+
+    fn cut(&mut self) -> Option<Bytes> {
         let mut first = self.next.take().or_else(|| self.parts.next())?;
         if first.len() >= SHARED_FROM {
             if first.len() > FRAME {
@@ -165,7 +174,8 @@ impl Frames {
             }
             return Some(first);
         }
-        let mut together = BytesMut::new();
+        // What is small is nearly always all there is.
+        let mut together = BytesMut::with_capacity(self.left.min(2 * SHARED_FROM));
         loop {
             together.extend_from_slice(&first);
             match self.parts.next() {

@@ -91,7 +91,9 @@ impl Session {
         let Some(table) = self.types.hosts.tables.get_mut(name) else { return };
         let Flight { nonce, generation, load, since, sent_at, .. } = flight;
         let Some(Status { message, .. }) = error else {
-            table.held.confirm(load);
+            let hosts = self.snapshot.as_ref().and_then(|snapshot| snapshot.hosts(name));
+            let hosts = hosts.filter(|_| table.idle() && table.is_served()).map(|hosts| &hosts.map);
+            table.held.accept(load, hosts);
             table.rest_until = now + now.saturating_sub(sent_at).min(LONGEST_REST);
             output.events.push(SessionEvent::Ack { resource_type: TYPE, generation });
             return;

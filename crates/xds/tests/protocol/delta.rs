@@ -347,3 +347,57 @@ fn good_ones_beside_a_bad_one() {
          > ack rds",
     );
 }
+
+/// What is new goes to all streams that are in step in one piece, unless there is more to say.
+#[test]
+fn steps() {
+    check(
+        Delta,
+        "what changes together comes together, whatever it is",
+        "> put eds/a=1 eds/b=1 eds/c=1
+         > sub eds a b c
+         < eds#1 +a=1 +b=1 +c=1
+         > ack eds
+         > put eds/a=2 eds/c=2
+         < eds#2 +a=2 +c=2
+         > ack eds
+         > put eds/a=3 -eds/b
+         < eds#3 +a=3 -b
+         > ack eds
+         > put eds/a=3",
+    );
+    check(
+        Delta,
+        "of what changes while an answer is due, only what it comes to",
+        "> put eds/a=1 eds/b=1
+         > sub eds a b
+         < eds#1 +a=1 +b=1
+         > ack eds
+         > put eds/a=2
+         < eds#2 +a=2
+         > put eds/b=2
+         > put eds/b=1
+         > ack eds
+         > put eds/b=3
+         < eds#3 +b=3
+         > put eds/b=4
+         > ack eds
+         < eds#4 +b=4",
+    );
+    check(
+        Delta,
+        "what was refused is sent again when it changes, and what is beside it too",
+        "> put eds/a=1 eds/b=1
+         > sub eds a b
+         < eds#1 +a=1 +b=1
+         > ack eds
+         > put eds/a=bad eds/b=2
+         < eds#2 +a=bad +b=2
+         > nack eds a
+         < eds#3 +b=2
+         < nack eds a b: a
+         > ack eds
+         > put eds/a=3 eds/b=3
+         < eds#4 +a=3 +b=3",
+    );
+}
