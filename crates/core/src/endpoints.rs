@@ -135,10 +135,13 @@ fn pod_endpoint(
     let mut labels = pod.map(|p| p.meta.labels.clone()).unwrap_or_default();
     let node = node.filter(|n| !n.is_empty());
     let locality = place(view, &labels, node, zone);
-    locality.add_labels(&mut labels);
+    // Without a place they stay those of the Pod, which it has in common with others.
+    if !locality.is_unknown() {
+        locality.add_labels(Arc::make_mut(&mut labels));
+    }
     if let Some(node) = node {
-        labels.entry(HOSTNAME.into()).or_insert_with(|| node.into());
+        Arc::make_mut(&mut labels).entry(HOSTNAME.into()).or_insert_with(|| node.into());
     }
     let workload = pod.map(|pod| pod.workload.clone());
-    Endpoint { address: ip.into(), port, locality, weight: 1, labels: Arc::new(labels), workload }
+    Endpoint { address: ip.into(), port, locality, weight: 1, labels, workload }
 }

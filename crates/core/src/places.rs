@@ -1,6 +1,7 @@
 //! Where a Pod is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use umbra_api::{Object, Objects};
 use umbra_ir::{Kind, Locality, ObjectId, REGION, SUBZONE, ZONE};
@@ -30,9 +31,11 @@ pub(crate) fn place(
     };
     let of_node = label(ZONE, OLD_ZONE);
     let zone = if of_node.is_empty() { zone.unwrap_or_default().to_owned() } else { of_node };
+    // Nothing takes no memory.
+    let shared = |text: String| if text.is_empty() { Arc::default() } else { Arc::from(text) };
     Locality {
-        region: label(REGION, OLD_REGION).into(),
-        zone: zone.into(),
-        subzone: label(SUBZONE, SUBZONE).into(),
+        region: shared(label(REGION, OLD_REGION)),
+        zone: shared(zone),
+        subzone: shared(label(SUBZONE, SUBZONE)),
     }
 }

@@ -74,7 +74,7 @@ pub struct ProxyNode {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PodHead {
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Where it is: by its own labels, else by its Node's.
     pub locality: Locality,
     /// `gatewayTopology.numTrustedProxies` of its annotation `proxy.istio.io/config`.

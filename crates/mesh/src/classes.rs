@@ -27,7 +27,7 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
         asked.then(|| view.pod_head(&id)).flatten()
     });
     let pod = pod.unwrap_or_default();
-    let own = node.labels.clone().unwrap_or_else(|| pod.labels.clone());
+    let own = node.labels.clone().unwrap_or_else(|| (*pod.labels).clone());
     let fits = |asked: &BTreeMap<String, String>| asked.iter().all(|(k, v)| own.get(k) == Some(v));
     let sidecar = sidecars.iter().find(|(_, asked)| asked.as_ref().is_none_or(fits));
     let sidecar = sidecar.map(|(id, _)| id.clone());

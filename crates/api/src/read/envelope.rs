@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use umbra_ir::{Kind, ObjectId};
 
 use super::decode::{Problem, Rules, Unknown, decode};
+use super::shared;
 use super::tree::Tree;
 use crate::types::core::{
     ContainerPort, Endpoint, EndpointPort, EndpointSlice, Namespace, Node, Pod, Service, ServiceSpec,
@@ -304,7 +305,7 @@ fn meta(raw: RawMeta, id: &ObjectId) -> Meta {
     Meta {
         namespace: id.namespace.clone(),
         name: id.name.clone(),
-        labels: texts(raw.labels),
+        labels: shared::labels(texts(raw.labels)),
         annotations,
         created: raw.creation_timestamp,
         manager,

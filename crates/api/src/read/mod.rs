@@ -5,5 +5,6 @@ pub mod documents;
 pub(crate) mod envelope;
 pub mod path;
 pub(crate) mod plain;
+pub(crate) mod shared;
 pub mod tree;
 pub(crate) mod yaml;

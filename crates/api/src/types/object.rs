@@ -24,8 +24,8 @@ pub struct Meta {
     pub namespace: Arc<str>,
     /// `metadata.name`, as written: its syntax is not judged.
     pub name: Arc<str>,
-    /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
+    /// `metadata.labels`; objects that have the same share them.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Those of `metadata.annotations` that are `networking.istio.io/…` or `umbra.io/…`: others mean nothing to us.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.creationTimestamp`: decides which of two competing objects is older.

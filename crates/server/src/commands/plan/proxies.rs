@@ -31,7 +31,7 @@ pub(super) fn derive_proxies<'a>(objects: impl Iterator<Item = &'a Object> + Clo
                     true => ProxyKind::Router,
                     false => ProxyKind::Sidecar,
                 };
-                all.insert((kind, namespace, labels.clone()));
+                all.insert((kind, namespace, (**labels).clone()));
             }
             Object::Gateway(gateway) => {
                 all.insert((ProxyKind::Router, namespace, gateway.spec.selector.clone()));
