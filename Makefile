@@ -37,7 +37,9 @@ build: ## Build every program (debug) into target/debug
 	$(CARGO) build --workspace --bins
 
 # jemalloc is built for one size of pages and runs with smaller ones too: on aarch64 kernels have up to 64 KiB.
+# What was freed goes back to the system after a second, not ten: after an outage all proxies come back at once.
 BUILD_STATIC = $(if $(filter aarch64-%,$(HOST)),JEMALLOC_SYS_WITH_LG_PAGE=16) \
+  JEMALLOC_SYS_WITH_MALLOC_CONF=dirty_decay_ms:1000 \
   CARGO_TARGET_$(HOST_VARIABLE)_RUSTFLAGS='-C target-feature=+crt-static' \
   $(CARGO) build --release --locked --target $(HOST)
 

@@ -151,6 +151,11 @@ impl Engine {
         }
     }
 
+    /// Gives back memory after many objects were applied, for whom that is worth a walk over all of them.
+    pub fn pack(&mut self) {
+        self.memo.pack();
+    }
+
     fn admit(&mut self, change: Change) {
         let memo = &self.memo;
         let counts = |id: &ObjectId| match memo.store().get(&InputId::Object(id.clone())).map(Arc::as_ref) {

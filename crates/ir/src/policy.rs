@@ -53,7 +53,8 @@ pub struct DestinationRuleSet {
     /// The policy of the oldest rule that has one.
     pub policy: Option<LeveledPolicy>,
     /// The union of the subsets; of two with one name the older rule's.
-    pub subsets: BTreeMap<SubsetName, Subset>,
+    /// Boxed: a map has room for eleven from its first on, and most rules define one or two.
+    pub subsets: BTreeMap<SubsetName, Box<Subset>>,
 }
 
 impl DestinationRuleSet {

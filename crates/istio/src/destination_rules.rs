@@ -78,7 +78,7 @@ pub fn merge_destination_rules(
             merged.policy = rule.spec.traffic_policy.as_ref().map(resolve_policy_levels);
         }
         for (name, subset) in resolve_subsets(rule_id, rule) {
-            merged.subsets.entry(name).or_insert(subset);
+            merged.subsets.entry(name).or_insert_with(|| Box::new(subset));
         }
     }
     merged

@@ -446,15 +446,21 @@ impl Owner {
         }
         let from_files = !places.is_empty();
         self.relocate |= from_files || diagnostics != self.file_diagnostics;
-        for (id, place) in places {
-            match place {
-                Some(place) => self.places.insert(id, place),
-                None => self.places.remove(&id),
-            };
+        if self.places.is_empty() {
+            // All at once: filled one by one, in order, a map has room for nearly as much again.
+            self.places = places.into_iter().filter_map(|(id, place)| Some((id, place?))).collect();
+        } else {
+            for (id, place) in places {
+                match place {
+                    Some(place) => self.places.insert(id, place),
+                    None => self.places.remove(&id),
+                };
+            }
         }
         self.file_diagnostics = diagnostics;
         if !self.loaded {
             self.loaded = true;
+            self.engine.pack();
             info!(objects = put, files, "loaded");
         } else if put + deleted > 0 {
             match from_files {

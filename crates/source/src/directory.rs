@@ -195,6 +195,7 @@ impl Directory {
     /// What changed since the last call, and all that is wrong now.
     pub fn settle(&mut self) -> Update {
         let mut update = Update::default();
+        let first = self.current.is_empty();
         for id in std::mem::take(&mut self.touched) {
             let place = self.winner(&id).map(|(_, place)| place.clone());
             let before = self.current.get(&id);
@@ -210,6 +211,11 @@ impl Directory {
                 None => self.current.remove(&id),
             };
             update.places.push((id, place));
+        }
+        if first {
+            // What was filled one by one, in order, has room for nearly as much again.
+            self.current = std::mem::take(&mut self.current).into_iter().collect();
+            self.holders = std::mem::take(&mut self.holders).into_iter().collect();
         }
         update.diagnostics = self.diagnostics();
         update.files = self.full;

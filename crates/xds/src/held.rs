@@ -252,6 +252,10 @@ impl Held {
     pub(crate) fn send(&mut self, flight: Flight) {
         self.last_nonce = flight.nonce;
         self.answered = true;
+        if self.flights.capacity() == 0 {
+            // One is all that most streams ever have out, and each has seven of these lists.
+            self.flights.reserve_exact(1);
+        }
         self.flights.push_back(flight);
         if self.flights.len() > MAX_FLIGHTS
             && let Some(oldest) = self.flights.pop_front()

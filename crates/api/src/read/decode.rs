@@ -446,6 +446,11 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
         let step = Step { child, key: None, at: tree.at };
         context.descend(step, || seed.deserialize(Decoder { tree, context })).map(Some)
     }
+
+    fn size_hint(&self) -> Option<usize> {
+        // A list is kept as it is read, so it should have no more room than it needs.
+        Some(self.items.len())
+    }
 }
 
 /// The entries of a message (`fields` are its fields) or of a map (`None`).

@@ -118,6 +118,11 @@ impl<D: Domain> Memo<D> {
         true
     }
 
+    /// Gives back memory after much was put in at once. Nothing that can be asked changes.
+    pub fn pack(&mut self) {
+        self.store.pack();
+    }
+
     /// Asks for a key to be kept up to date from the next [`Memo::settle`] on. Demands are counted: each needs a
     /// [`Memo::release`] of its own.
     pub fn demand(&mut self, key: &D::Key) {

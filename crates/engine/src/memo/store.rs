@@ -94,6 +94,13 @@ impl<D: Domain> Store<D> {
         Some(touched)
     }
 
+    /// Builds its maps anew: those that were filled one by one in order have room for nearly as much again.
+    pub(super) fn pack(&mut self) {
+        let packed = |map: &mut Objects<D>| *map = std::mem::take(map).into_iter().collect();
+        packed(&mut self.objects);
+        self.index.values_mut().for_each(packed);
+    }
+
     fn leave(&mut self, id: &D::Id, ix: &D::Ix) {
         if let Some(members) = self.index.get_mut(ix) {
             members.remove(id);

@@ -49,12 +49,13 @@ impl<T: Message + Default> Requests<T> {
         self.allowance.names(names).map_err(|TooMany| Status::resource_exhausted(text))
     }
 
-    /// The next message; `None` when the client has said its last. May be dropped at any await.
+    /// The next message; `None` when the client has said its last. May be dropped at any await. Boxed: whoever handles it is a
+    /// task that has room for everything that it ever holds, and there is one for each proxy.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` for what is no request, too large or too slow; any other
     /// code is a connection that broke.
-    pub(super) async fn message(&mut self) -> Result<Option<T>, Status> {
+    pub(super) async fn message(&mut self) -> Result<Option<Box<T>>, Status> {
         loop {
             if let Some(message) = self.whole()? {
                 (self.begun, self.turn) = (None, None);
@@ -92,7 +93,7 @@ impl<T: Message + Default> Requests<T> {
     }
 
     /// Takes what came; the message, when it is all of one.
-    fn take(&mut self, data: Bytes) -> Result<Option<T>, Status> {
+    fn take(&mut self, data: Bytes) -> Result<Option<Box<T>>, Status> {
         if self.rest.is_empty() && length(&data, self.limit)?.is_some_and(|len| data.len() == PREFIX + len) {
             return decode(&data[PREFIX..]).map(Some);
         }
@@ -101,7 +102,7 @@ impl<T: Message + Default> Requests<T> {
     }
 
     /// The first message of the rest, when it is there as a whole.
-    fn whole(&mut self) -> Result<Option<T>, Status> {
+    fn whole(&mut self) -> Result<Option<Box<T>>, Status> {
         let Some(len) = length(&self.rest, self.limit)?.filter(|len| self.rest.len() >= PREFIX + len) else {
             return Ok(None);
         };
@@ -128,8 +129,8 @@ fn length(data: &[u8], limit: usize) -> Result<Option<usize>, Status> {
     Ok(Some(len))
 }
 
-fn decode<T: Message + Default>(data: &[u8]) -> Result<T, Status> {
-    T::decode(data).map_err(|error| Status::invalid_argument(error.to_string()))
+fn decode<T: Message + Default>(data: &[u8]) -> Result<Box<T>, Status> {
+    T::decode(data).map(Box::new).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ impl End {
 pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor: Visitor) {
     let connection = visitor.connection.clone();
     let peer = connection.as_ref().map_or_else(|| "unknown".to_owned(), |info| info.peer.to_string());
-    let end = match hello::<W>(&ads, body, &visitor, &peer).await {
+    // What that takes is given back: the task stays as long as the proxy does.
+    let end = match Box::pin(hello::<W>(&ads, body, &visitor, &peer)).await {
         Ok(Guest { proxy, requests, first, lifetime, _hold }) => {
             visitor.asking = None;
             let name = proxy.node_id.clone();
@@ -202,7 +203,7 @@ pub(super) struct Visitor {
 struct Guest<W: Wire> {
     proxy: Arc<Proxy>,
     requests: Requests<W::Request>,
-    first: W::Request,
+    first: Box<W::Request>,
     /// How long it may stay.
     lifetime: Option<Duration>,
     /// Its connection stays.
@@ -297,7 +298,7 @@ async fn stopped(out: &Sender, patience: Duration) {
 }
 
 impl<W: Wire> Driver<'_, W> {
-    async fn drive(mut self, mut requests: Requests<W::Request>, first: W::Request) -> End {
+    async fn drive(mut self, mut requests: Requests<W::Request>, first: Box<W::Request>) -> End {
         let proxy = self.proxy.clone();
         let rtds = W::runtime_forms(&first);
         proxy.set_rtds(rtds);
@@ -403,11 +404,11 @@ impl<W: Wire> Driver<'_, W> {
         }
     }
 
-    async fn request(&mut self, mut request: W::Request, start: Instant) -> Result<(), End> {
+    async fn request(&mut self, mut request: Box<W::Request>, start: Instant) -> Result<(), End> {
         if let Some(words) = W::words(&mut request) {
             words::keep(words);
         }
-        let output = self.proxy.with_session(|session| session.on_request(request, start.elapsed()));
+        let output = self.proxy.with_session(|session| session.on_request(*request, start.elapsed()));
         self.send(output.map_err(End::Fault)?).await
     }
 

@@ -24,7 +24,8 @@ pub(crate) use table::Table;
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     /// Those route configurations that the proxy watches and was sent, or brought from an earlier stream.
-    pub tables: BTreeMap<Arc<str>, Table>,
+    /// Boxed: a map has room for eleven from its first on, and nearly every stream has one.
+    pub tables: BTreeMap<Arc<str>, Box<Table>>,
     /// What the proxy may have besides, with the version that it brought: Envoy remembers hosts of tables that are gone.
     claims: BTreeMap<Arc<str>, String>,
     /// Versions that were refused by themselves.
@@ -43,7 +44,7 @@ impl Hosts {
         for (name, version) in brought {
             let Some(content) = salt::content(version) else { continue };
             if watched.contains(name) {
-                self.tables.insert(name.as_str().into(), Table::claimed(version));
+                self.tables.insert(name.as_str().into(), Box::new(Table::claimed(version)));
             }
             *version = content.to_owned();
         }
@@ -64,7 +65,7 @@ impl Hosts {
             *resource = Arc::new(resource.under_version(ResourceType::Route, &version));
             match self.tables.get_mut(name) {
                 Some(table) => table.update(version),
-                None => drop(self.tables.insert(name.clone(), Table::new(version))),
+                None => drop(self.tables.insert(name.clone(), Box::new(Table::new(version)))),
             }
         }
         sent
@@ -134,12 +135,12 @@ impl Hosts {
 
     /// When something is to be looked at again.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Duration> + '_ {
-        self.tables.values().flat_map(Table::deadlines)
+        self.tables.values().flat_map(|table| table.deadlines())
     }
 
     /// All that was sent was answered.
     pub(crate) fn idle(&self) -> bool {
-        self.tables.values().all(Table::idle)
+        self.tables.values().all(|table| table.idle())
     }
 
     /// Of each table that the configuration has.

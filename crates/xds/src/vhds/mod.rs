@@ -139,18 +139,21 @@ impl Session {
     ) {
         let none = OfType::default();
         let hosts = snapshot.hosts(name).unwrap_or(&none);
-        let Some(mut table) = self.types.hosts.tables.remove(name) else { return };
-        if table.claimed {
-            table.judge(marker, hosts, self.types.hosts.take_claims(name));
+        let Some(table) = self.types.hosts.tables.get(name) else { return };
+        if table.claimed || table.held.whole || table.dormant {
+            let Some(mut table) = self.types.hosts.tables.remove(name) else { return };
+            if table.claimed {
+                table.judge(marker, hosts, self.types.hosts.take_claims(name));
+            }
+            if table.held.whole {
+                let mut brought = self.types.hosts.take_claims(name);
+                brought.remove(&**marker);
+                table.remember(brought);
+            }
+            table.wake(&hosts.map, snapshot.generation());
+            // Put back before anything looks at all tables.
+            self.types.hosts.tables.insert(name.clone(), table);
         }
-        if table.held.whole {
-            let mut brought = self.types.hosts.take_claims(name);
-            brought.remove(&**marker);
-            table.remember(brought);
-        }
-        table.wake(&hosts.map, snapshot.generation());
-        // Put back before anything looks at all tables.
-        self.types.hosts.tables.insert(name.clone(), table);
         let Some(cargo) = self.load(name, hosts, snapshot, now) else { return };
         let number = self.next_nonce();
         let Some(table) = self.types.hosts.tables.get_mut(name) else { return };
