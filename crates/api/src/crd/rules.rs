@@ -97,6 +97,11 @@ pub(super) fn mirror_policy(spec: &mut Value) {
                 "message": "Envoy draws one number for a request, by which it chooses for every mirror: samples are nested",
             }]),
         ),
+        (
+            "/properties/ramp",
+            "x-kubernetes-validations",
+            json!([{ "rule": "has(self.steps)", "message": "a ramp needs steps" }]),
+        ),
         ("/properties/ramp/properties/steps", "minItems", json!(1)),
         ("/properties/ramp/properties/steps", "maxItems", json!(MAX_STEPS)),
         (

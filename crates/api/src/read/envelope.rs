@@ -190,7 +190,7 @@ pub(crate) fn read(tree: &mut Tree, id: &ObjectId) -> Read {
             Object::Sidecar(Box::new(Sidecar { meta, spec: raw.spec }))
         }),
         Kind::MirrorPolicy => typed(tree, id, Rules::Proto, |meta, raw: Envelope<_>| {
-            Object::MirrorPolicy(MirrorPolicy { meta, spec: raw.spec })
+            Object::MirrorPolicy(Box::new(MirrorPolicy { meta, spec: raw.spec }))
         }),
         Kind::Service => typed(tree, id, Rules::Core, |meta, raw: Envelope<ServiceSpec>| {
             Object::Service(Service { meta, spec: raw.spec })

@@ -132,7 +132,7 @@ pub enum Object {
     /// `networking.istio.io` Sidecar.
     Sidecar(Box<Sidecar>),
     /// `umbra.io` MirrorPolicy.
-    MirrorPolicy(MirrorPolicy),
+    MirrorPolicy(Box<MirrorPolicy>),
     /// core Service.
     Service(Service),
     /// `discovery.k8s.io` EndpointSlice.
