@@ -1,12 +1,14 @@
 //! Whether a shadow answers as its primary does: what log lines of judged requests say, joined, counted and judged
 //! (docs/verdicts.md has the arithmetic).
 //!
-//! Owns: how a request ended by its line, the bounded join of lines, what is counted of pairs, the tests and thresholds of a
-//! verdict, how many requests are judged.
+//! Owns: how a request ended by its line, the bounded join of lines, what is counted of pairs, in what two answers differ, the
+//! tests and thresholds of a verdict, how many requests are judged.
 //! Does not own: where lines come from, which mirrors there are, who is told (`server`).
 //! Invariants: pure, no clock and no IO; memory is bounded whatever lines say; a verdict never says more than its pairs do.
-//! Start reading at: [`Line`], then [`Joins`], [`Tally`] and [`judge`].
+//! Start reading at: [`Line`], then [`Joins`], [`Tally`] and [`judge`]; of bodies [`differences`], then [`Contents`].
 
+mod content;
+mod contents;
 mod histogram;
 mod join;
 mod limits;
@@ -17,6 +19,8 @@ mod sequential;
 mod tally;
 mod verdict;
 
+pub use content::{Content, Difference, How, differences};
+pub use contents::{Contents, ContentsJudgement, ContentsReason, Differing};
 pub use histogram::Histogram;
 pub use join::{Counts, Ended, JoinLimits, Joins, StreamId};
 pub use limits::JudgeLimits;

@@ -100,7 +100,7 @@ impl fmt::Display for Reason {
     }
 }
 
-fn small(p: f64) -> String {
+pub(crate) fn small(p: f64) -> String {
     if p < 1e-6 { "< 1e-6".to_owned() } else { format!("{p:.1e}") }
 }
 
@@ -172,12 +172,12 @@ fn unpaired(tally: &Tally) -> Option<Reason> {
 }
 
 /// By what part of the pairs the shadow differs more than the control.
-fn effect(held: &Discordance) -> f64 {
+pub(crate) fn effect(held: &Discordance) -> f64 {
     (held.candidate as f64 - held.control as f64) / held.pairs.max(1) as f64
 }
 
 /// The most that it could be, with 95 %: the upper end of Bonett and Price's interval for paired proportions (2012).
-fn at_most(held: &Discordance) -> f64 {
+pub(crate) fn at_most(held: &Discordance) -> f64 {
     let pairs = held.pairs as f64 + 2.0;
     let (candidate, control) = ((held.candidate as f64 + 1.0) / pairs, (held.control as f64 + 1.0) / pairs);
     let difference = candidate - control;
