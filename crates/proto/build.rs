@@ -24,8 +24,8 @@ const OPTIONS_ONLY: &[&str] = &[
     "google/api/annotations.proto",
 ];
 
-/// The one package of Envoy's whose gRPC services are generated: umbra serves ADS only.
-const SERVICES: &str = "envoy.service.discovery.v3";
+/// The packages of Envoy's whose gRPC services are generated: `umbra serve` serves ADS, `umbra judge` takes bodies.
+const SERVICES: [&str; 2] = ["envoy.service.discovery.v3", "envoy.service.ext_proc.v3"];
 
 /// Below `proto`: umbra's own API, and what it reads of OpenTelemetry's.
 const OURS: [&str; 2] =
@@ -119,7 +119,7 @@ fn trim(all: FileDescriptorSet, roots: &str) -> Result<FileDescriptorSet> {
         // Both are indexes into the list of imports that was just changed; neither has meaning for us.
         file.public_dependency.clear();
         file.weak_dependency.clear();
-        if file.package() != SERVICES {
+        if !SERVICES.contains(&file.package()) {
             file.service.clear();
         }
     }

@@ -45,7 +45,7 @@ pub fn documents(data: &[u8]) {
             edits_copies: true,
             may_have_keys: true,
             http10: false,
-            judges: true,
+            judges: umbra_ir::Judges::Bodies,
         };
         engine.connect(ProxyId(id), node, id == 1);
     }

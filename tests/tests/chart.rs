@@ -457,6 +457,34 @@ fn the_dashboard_and_stops() {
     }
 }
 
+/// It is there when somebody wants it, without a right or a token, and whoever needs it is told where.
+#[test]
+fn the_judge() {
+    for (settings, judge, secret) in [
+        (&[][..], false, Value::Null),
+        (&["judge.enabled=true", "injector.enabled=true"], true, "umbra-xds".into()),
+        (&["judge.enabled=true", "injector.enabled=true", "identity=\"none\""], true, Value::Null),
+    ] {
+        let Some(objects) = render(settings) else { return };
+        let named = objects.iter().filter(|it| it["metadata"]["name"] == "umbra-judge");
+        let kinds: BTreeSet<_> = named.filter_map(|it| it["kind"].as_str()).collect();
+        let want = if judge { vec!["Deployment", "NetworkPolicy", "Service"] } else { Vec::new() };
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), want, "{settings:?}");
+        let server = find(&objects, "Deployment", "umbra").to_string();
+        assert_eq!(server.contains("--judge=umbra-judge.umbra-system.svc:15018"), judge, "{settings:?}");
+        if judge {
+            let pod = &find(&objects, "Deployment", "umbra-judge")["spec"]["template"]["spec"];
+            assert_eq!(pod["automountServiceAccountToken"], false);
+            assert_eq!(pod["volumes"][0]["secret"]["secretName"], secret, "{settings:?}");
+            let made = server.contains("umbra-judge.umbra-system.svc\",")
+                || server.contains("umbra-judge.umbra-system.svc\\n");
+            assert_eq!(made, !secret.is_null(), "{settings:?}: whose certificate it is");
+            let told = find(&objects, "ConfigMap", "umbra").to_string();
+            assert!(told.contains("judge: umbra-judge.umbra-system.svc:15016"), "{told}");
+        }
+    }
+}
+
 /// Which namespaces and Pods the webhooks choose is what umbra itself takes for Pods that should have a sidecar.
 #[test]
 fn the_injector() {

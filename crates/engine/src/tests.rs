@@ -76,7 +76,7 @@ fn sidecar(namespace: &str) -> ProxyNode {
         edits_copies: true,
         may_have_keys: true,
         http10: false,
-        judges: false,
+        judges: Default::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use prost::{Message, Name};
-use umbra_ir::{ProxyKind, TlsOrigination, UpstreamProtocol};
+use umbra_ir::{Breakers, ProxyKind, TlsOrigination, UpstreamProtocol};
 use umbra_proto::envoy::config::bootstrap::v3::{
     Admin, Bootstrap, LayeredRuntime, RuntimeLayer as RuntimeLayerConfig,
     bootstrap::{DeferredStatOptions, DynamicResources, StaticResources},
@@ -43,6 +43,8 @@ use umbra_proto::json::{JsonError, to_json};
 use umbra_proto::pack_any;
 
 use crate::RuntimeLayer;
+use crate::cluster::circuit_breakers;
+use crate::contents::CONTENTS_CLUSTER;
 use crate::convert::{ads, duration, socket_address, struct_value, structure, text_value, uint32};
 use crate::judged::JUDGE_CLUSTER;
 use crate::tls::transport_socket;
@@ -52,6 +54,8 @@ pub const XDS_CLUSTER: &str = "umbra-xds";
 
 /// The key of a node's metadata by which a bootstrap says, with `on`, that it has what lines of judged requests need.
 pub const VERDICTS: &str = "VERDICTS";
+/// The same of what a judge needs to see what was answered.
+pub const CONTENTS: &str = "CONTENTS";
 
 /// How long a start waits for the runtime layer; without it every mirror stays at 0, nothing worse.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
@@ -94,6 +98,8 @@ pub struct BootstrapOptions {
     pub observe: bool,
     /// Be able to tell umbra of judged requests.
     pub verdicts: bool,
+    /// Be able to show a judge what was answered to them: its host name or IP address, and its port. Only with `verdicts`.
+    pub judge: Option<(String, u16)>,
 }
 
 /// How a proxy knows umbra, and umbra the proxy. The files are on the proxy's machine.
@@ -128,6 +134,7 @@ impl Default for BootstrapOptions {
             runtime_digits: 2,
             observe: true,
             verdicts: false,
+            judge: None,
         }
     }
 }
@@ -142,8 +149,11 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::f
 pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
     // Zero: a proxy is not ready before it was told what to do.
     let subscription = Some(ads(Duration::ZERO));
-    let mut clusters = vec![umbra_cluster(XDS_CLUSTER, None, options)];
-    clusters.extend(options.verdicts.then(|| umbra_cluster(JUDGE_CLUSTER, Some(LINES_WINDOW), options)));
+    let mut clusters = vec![end_cluster(&server(options, XDS_CLUSTER, None), options)];
+    if options.verdicts {
+        clusters.push(end_cluster(&server(options, JUDGE_CLUSTER, Some(WINDOW)), options));
+    }
+    clusters.extend(judge(options).map(|judge| judge_cluster(&judge, options)));
     let mut listeners: Vec<_> = options.ready.map(ready::listener).into_iter().collect();
     listeners.extend(options.pod.into_iter().flat_map(ready::pod_listeners));
     if !listeners.is_empty() {
@@ -162,7 +172,9 @@ pub fn build_bootstrap(options: &BootstrapOptions) -> Bootstrap {
             ..Default::default()
         }),
         static_resources: Some(StaticResources { clusters, listeners, ..Default::default() }),
-        layered_runtime: Some(LayeredRuntime { layers: runtime_layers(options.runtime_digits) }),
+        layered_runtime: Some(LayeredRuntime {
+            layers: runtime_layers(options.runtime_digits, judge(options).is_some()),
+        }),
         typed_dns_resolver_config: Some(names::resolver()),
         stats_config: Some(statistics::config()),
         stats_sinks: options.observe.then(observe::sink).into_iter().collect(),
@@ -190,6 +202,9 @@ fn node(options: &BootstrapOptions) -> Node {
     ]);
     if options.verdicts {
         metadata.insert(VERDICTS.to_owned(), text_value("on"));
+    }
+    if judge(options).is_some() {
+        metadata.insert(CONTENTS.to_owned(), text_value("on"));
     }
     if !options.addresses.is_empty() {
         let all: Vec<_> = options.addresses.iter().map(IpAddr::to_string).collect();
@@ -241,13 +256,20 @@ fn ads_config(options: &BootstrapOptions) -> ApiConfigSource {
 /// Stock Envoy refuses regular expressions that compile to more than 100 instructions, and with one of them a
 /// whole route table. This is the limit that Istio's bootstrap sets and that `umbra_api::check_regex` holds
 /// rules to.
-fn regex_limit() -> Struct {
-    let limit = Value { kind: Some(Kind::NumberValue(32_768.0)) };
-    Struct { fields: BTreeMap::from([("re2.max_program_size.error_level".to_owned(), limit)]) }
+const REGEX_LIMIT: (&str, Kind) = ("re2.max_program_size.error_level", Kind::NumberValue(32_768.0));
+
+/// By itself Envoy lets an answer wait for whom it is shown to: one of 20 MB took half a minute longer while a judge hung.
+const NOBODY_WAITS: (&str, Kind) =
+    ("envoy.reloadable_features.grpc_side_stream_flow_control", Kind::BoolValue(false));
+
+fn fixed(judge: bool) -> Struct {
+    let all = std::iter::once(REGEX_LIMIT).chain(judge.then_some(NOBODY_WAITS));
+    let fields = all.map(|(key, kind)| (key.to_owned(), Value { kind: Some(kind) })).collect();
+    Struct { fields }
 }
 
 /// Later layers win.
-fn runtime_layers(digits: u32) -> Vec<RuntimeLayerConfig> {
+fn runtime_layers(digits: u32, judge: bool) -> Vec<RuntimeLayerConfig> {
     let config =
         |name: &str, layer| RuntimeLayerConfig { name: name.to_owned(), layer_specifier: Some(layer) };
     let rtds = RuntimeLayer::all(digits).map(|layer| {
@@ -255,23 +277,72 @@ fn runtime_layers(digits: u32) -> Vec<RuntimeLayerConfig> {
         let rtds = RtdsLayer { name: name.clone(), rtds_config: Some(ads(RUNTIME_TIMEOUT)) };
         config(&name, LayerSpecifier::RtdsLayer(rtds))
     });
-    let mut layers = vec![config("static", LayerSpecifier::StaticLayer(regex_limit()))];
+    let mut layers = vec![config("static", LayerSpecifier::StaticLayer(fixed(judge)))];
     layers.extend(rtds);
     layers.push(config("admin", LayerSpecifier::AdminLayer(AdminLayer {})));
     layers
 }
 
-/// What a umbra that hangs or is slow makes a worker of Envoy's hold of lines: 2 MB, ten times less than with the default.
-const LINES_WINDOW: u32 = 64 << 10;
+/// What a umbra that hangs or is slow makes a worker of Envoy's hold of lines: 2 MB, ten times less than with the default. Of a
+/// judge's streams the same.
+const WINDOW: u32 = 64 << 10;
 
-/// A cluster by which umbra is reached, and how much of a stream may be under way.
-fn umbra_cluster(name: &str, window: Option<u32>, options: &BootstrapOptions) -> Cluster {
-    let is_ip = options.server_host.parse::<IpAddr>().is_ok();
-    let discovery = if is_ip { DiscoveryType::Static } else { DiscoveryType::StrictDns };
-    let endpoint = Endpoint {
-        address: Some(socket_address(&options.server_host, options.server_port)),
-        ..Default::default()
+/// Streams to a judge at once: what is beyond is not looked at.
+const LOOKED_AT: u32 = 64;
+
+/// Whom a static cluster reaches.
+struct End<'a> {
+    /// The cluster's name.
+    cluster: &'static str,
+    host: &'a str,
+    port: u16,
+    /// The name that its certificate must have.
+    certificate: &'a str,
+    /// How much of a stream may be under way.
+    window: Option<u32>,
+    token: Option<&'a BootstrapToken>,
+    /// How often a connection is asked whether the other end lives, and how long that may take.
+    keepalive: (Duration, Duration),
+}
+
+/// A connection whose other end went away without a word is found out within 35 s.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+/// One to a judge within 3 s: what is under way to one that hangs is held for as long.
+const JUDGE_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(1));
+
+/// umbra itself.
+fn server<'a>(options: &'a BootstrapOptions, cluster: &'static str, window: Option<u32>) -> End<'a> {
+    let host = options.server_host.as_str();
+    let written = options.tls.as_ref().map(|tls| tls.name.as_str()).filter(|name| !name.is_empty());
+    let token = options.token.as_ref();
+    let (port, certificate) = (options.server_port, written.unwrap_or(host));
+    End { cluster, host, port, certificate, window, token, keepalive: KEEPALIVE }
+}
+
+/// Who sees what was answered; `None`: nobody. A token is none of its business.
+fn judge(options: &BootstrapOptions) -> Option<End<'_>> {
+    let (host, port) = options.judge.as_ref().filter(|_| options.verdicts)?;
+    let (cluster, window) = (CONTENTS_CLUSTER, Some(WINDOW));
+    let keepalive = JUDGE_KEEPALIVE;
+    Some(End { cluster, host, port: *port, certificate: host, window, token: None, keepalive })
+}
+
+/// The cluster by which a judge is reached: as umbra is.
+fn judge_cluster(judge: &End<'_>, options: &BootstrapOptions) -> Cluster {
+    let limits = Breakers {
+        max_connections: LOOKED_AT,
+        max_pending_requests: LOOKED_AT,
+        max_requests: LOOKED_AT,
+        max_retries: 0,
     };
+    Cluster { circuit_breakers: Some(circuit_breakers(limits, None)), ..end_cluster(judge, options) }
+}
+
+fn end_cluster(end: &End<'_>, options: &BootstrapOptions) -> Cluster {
+    let name = end.cluster;
+    let is_ip = end.host.parse::<IpAddr>().is_ok();
+    let discovery = if is_ip { DiscoveryType::Static } else { DiscoveryType::StrictDns };
+    let endpoint = Endpoint { address: Some(socket_address(end.host, end.port)), ..Default::default() };
     let endpoint =
         LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() };
     Cluster {
@@ -286,15 +357,14 @@ fn umbra_cluster(name: &str, window: Option<u32>, options: &BootstrapOptions) ->
         }),
         typed_extension_protocol_options: BTreeMap::from([(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            pack_any(&http2_with_keepalive(window, options.token.as_ref())),
+            pack_any(&http2_with_keepalive(end)),
         )]),
-        transport_socket: options.tls.as_ref().map(|tls| tls_socket(tls, &options.server_host)),
+        transport_socket: options.tls.as_ref().map(|tls| tls_socket(tls, end.certificate)),
         ..Default::default()
     }
 }
 
-fn tls_socket(tls: &BootstrapTls, server_host: &str) -> TransportSocket {
-    let name = if tls.name.is_empty() { server_host } else { tls.name.as_str() };
+fn tls_socket(tls: &BootstrapTls, name: &str) -> TransportSocket {
     let is_ip = name.parse::<IpAddr>().is_ok();
     let origination = TlsOrigination {
         // RFC 6066: no address is a server name.
@@ -310,22 +380,21 @@ fn tls_socket(tls: &BootstrapTls, server_host: &str) -> TransportSocket {
     transport_socket(&origination, UpstreamProtocol::Http2)
 }
 
-/// A connection whose other end went away without a word is found out within 35 s.
-fn http2_with_keepalive(window: Option<u32>, token: Option<&BootstrapToken>) -> HttpProtocolOptions {
+fn http2_with_keepalive(end: &End<'_>) -> HttpProtocolOptions {
     let http2 = Http2ProtocolOptions {
         connection_keepalive: Some(KeepaliveSettings {
-            interval: Some(duration(Duration::from_secs(30))),
-            timeout: Some(duration(Duration::from_secs(5))),
+            interval: Some(duration(end.keepalive.0)),
+            timeout: Some(duration(end.keepalive.1)),
             ..Default::default()
         }),
-        initial_stream_window_size: window.map(uint32),
+        initial_stream_window_size: end.window.map(uint32),
         ..Default::default()
     };
     HttpProtocolOptions {
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
             protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(http2)),
         })),
-        http_filters: token.map(token::filters).unwrap_or_default(),
+        http_filters: end.token.map(token::filters).unwrap_or_default(),
         ..Default::default()
     }
 }

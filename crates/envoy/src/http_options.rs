@@ -15,6 +15,7 @@ use umbra_proto::google::protobuf::Any;
 use umbra_proto::pack_any;
 
 use crate::balancers::hash_policy;
+use crate::contents::copy_filters;
 use crate::convert::{duration, positive_duration, uint32};
 use crate::outliers::error_matcher;
 
@@ -22,13 +23,14 @@ const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 /// `typed_extension_protocol_options`: empty for plain HTTP/1.1, which is Envoy's default.
 ///
-/// Never any `http_filters`: one that replies locally to a copy ends Envoy 1.40.
+/// No `http_filters` but the one that only looks: one that replies locally to a copy ends Envoy 1.40.
 pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) -> BTreeMap<String, Any> {
     let common = common(cluster);
     let sni = sni(tls);
     let outliers = cluster.outlier_detection.as_ref().and_then(error_matcher);
     let plain = common.is_none() && sni.is_none() && outliers.is_none() && cluster.hash.is_none();
-    if cluster.protocol == UpstreamProtocol::Http1 && plain {
+    let looked_at = cluster.reference.contents;
+    if cluster.protocol == UpstreamProtocol::Http1 && plain && !looked_at {
         return BTreeMap::new();
     }
     let options = HttpProtocolOptions {
@@ -36,6 +38,7 @@ pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) 
         upstream_http_protocol_options: sni,
         upstream_protocol_options: Some(protocol(cluster)),
         outlier_detection: outliers,
+        http_filters: looked_at.then(copy_filters).unwrap_or_default(),
         hash_policy: cluster.hash.iter().map(hash_policy).collect(),
         ..Default::default()
     };

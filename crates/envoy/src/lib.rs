@@ -4,7 +4,7 @@
 //! layer and the bootstrap.
 //! Does not own: what the API means (`istio`), versions and the protocol (`xds`).
 //! Invariants: every builder is pure, and the same input gives the same bytes; no deprecated field of Envoy's API
-//! is emitted; no cluster carries an upstream HTTP filter (one that replies locally to a copy ends the proxy);
+//! is emitted; no cluster carries an upstream HTTP filter but the one that only looks (one that replies locally to a copy ends the proxy);
 //! no cluster name and no set of weights is ever empty.
 //! Start reading at: [`Built`], [`build_cluster`], [`build_virtual_host`].
 
@@ -16,6 +16,7 @@ mod built_in;
 mod captured;
 mod chain;
 mod cluster;
+mod contents;
 mod convert;
 mod gateway_listener;
 mod header_ops;
@@ -40,13 +41,14 @@ mod weights;
 
 pub use access_log::{LOG_CLUSTER, build_log_cluster};
 pub use bootstrap::{
-    BootstrapOptions, BootstrapTls, BootstrapToken, VERDICTS, XDS_CLUSTER, bootstrap_json, build_bootstrap,
-    token_secret_json,
+    BootstrapOptions, BootstrapTls, BootstrapToken, CONTENTS, VERDICTS, XDS_CLUSTER, bootstrap_json,
+    build_bootstrap, token_secret_json,
 };
 pub use built::{Built, Requirement};
 pub use built_in::build_built_in_cluster;
 pub use captured::build_captured_listener;
 pub use cluster::build_cluster;
+pub use contents::{CLUSTER, CONTENTS_CLUSTER, COPY, PRIMARY, ROUTE, SIDE, START, judged_rule};
 pub use gateway_listener::build_gateway_listener;
 pub use judged::{JUDGE_CLUSTER, JUDGE_LOG};
 pub use listener::build_listener;

@@ -77,7 +77,7 @@ pub(crate) fn connection_manager(
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
         access_log: access_logs(settings, Traffic::Http)
             .into_iter()
-            .chain(listener.judges.then(primary_log))
+            .chain(listener.judges.any().then(primary_log))
             .collect(),
         ..Default::default()
     }

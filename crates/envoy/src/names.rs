@@ -5,11 +5,13 @@ use std::sync::Arc;
 use umbra_ir::{CapturedListener, ClusterRef, GatewayListener, Listener, Role};
 
 /// `outbound|8000|v1|httpbin.default.svc.cluster.local`, or `mirror|…` for copies; with the limits of a MirrorPolicy
-/// `mirror|…|NAMESPACE/POLICY`.
+/// `mirror|…|NAMESPACE/POLICY`; where a judge sees what is answered, `mirror|…|judge`.
 pub fn cluster_name(reference: &ClusterRef) -> Arc<str> {
     let name = reference.role.cluster_name(&reference.spelling, reference.port, reference.subset.as_ref());
+    let end = if reference.contents { "|judge" } else { "" };
     match &reference.limits {
-        Some(limits) => format!("{name}|{}/{}", limits.policy.namespace, limits.policy.name).into(),
+        Some(limits) => format!("{name}{end}|{}/{}", limits.policy.namespace, limits.policy.name).into(),
+        None if reference.contents => format!("{name}{end}").into(),
         None => name,
     }
 }

@@ -52,6 +52,8 @@ pub struct Settings {
     pub concurrency: u32,
     /// Sidecars can tell umbra of judged requests (`umbra bootstrap --verdicts`).
     pub verdicts: bool,
+    /// Where a judge is to which they can show what is answered, `HOST:PORT` (`umbra bootstrap --judge`); only with `verdicts`.
+    pub judge: Option<String>,
 }
 
 impl Default for Settings {
@@ -76,6 +78,7 @@ impl Default for Settings {
             log_level: "warning".to_owned(),
             concurrency: 2,
             verdicts: false,
+            judge: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Chain, ClusterRef, ObjectId, Placed, PortNumber, Shared};
+use crate::{Chain, ClusterRef, Judges, ObjectId, Placed, PortNumber, Shared};
 
 /// How a sidecar comes by the application's connections (`INTERCEPTION_MODE` of its node).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -120,8 +120,8 @@ pub struct CapturedListener {
     pub rest: Shared,
     /// The rule that those follow; as of a [`Chain`].
     pub rest_rule: Option<Placed<ObjectId>>,
-    /// It tells umbra of judged requests.
-    pub judges: bool,
+    /// What it tells of judged requests.
+    pub judges: Judges,
 }
 
 /// Whose captured listeners they are: what of a class of proxies they depend on.

@@ -157,6 +157,7 @@ codes! {
     InvalidAbort = warning("A part of the annotation `umbra.io/abort`, or of `abort` of a MirrorPolicy, that is no limit or can never be crossed, or is for a mirror that there is not: it stops none.");
     InvalidVerdicts = warning("The annotation `umbra.io/verdicts`, or `verdicts` of a MirrorPolicy, is not understood: nothing is judged.");
     NotJudged = warning("Verdicts are wanted, and some of the proxies cannot tell of single requests: those copy, and are not judged.");
+    InvalidContents = warning("The annotation `umbra.io/contents` is not understood, or there is no `umbra.io/verdicts`: no body is compared.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.").istio("IST0109");
     SidecarConflict = warning("An older Sidecar is for the same proxies; this one has no effect.").istio("IST0111");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Chain, Hostname, ObjectId, Onward, PortNumber, Protocol, ProxyKind, Server};
+use crate::{Chain, Hostname, Judges, ObjectId, Onward, PortNumber, Protocol, ProxyKind, Server};
 
 /// What a server does with TLS.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -183,8 +183,8 @@ pub struct GatewayListener {
     pub trusted_proxies: u32,
     /// Clients that speak HTTP/1.0 are served, whatever the settings say.
     pub http10: bool,
-    /// It tells umbra of judged requests.
-    pub judges: bool,
+    /// What it tells of judged requests.
+    pub judges: Judges,
     /// What becomes of connections. No two admit the same ones.
     pub chains: Vec<Chain>,
 }

@@ -101,5 +101,5 @@ pub use settings::{
 };
 pub use source::{RouteClient, RouteList, RouteRefs, RouteSource};
 pub use target::{Hidden, TargetProblem, TargetQuery};
-pub use verdicts::{JUDGE_ON, JUDGED, SHADOW, SHADOW_OF, Verdicts};
+pub use verdicts::{JUDGE_ON, JUDGED, Judges, SHADOW, SHADOW_OF, Verdicts};
 pub use visibility::Visibility;

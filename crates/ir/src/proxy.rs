@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    ClientPlace, Hostname, Interception, Locality, ObjectId, PortNumber, Protocol, RouteTables, RuntimeForms,
-    ServerTls,
+    ClientPlace, Hostname, Interception, Judges, Locality, ObjectId, PortNumber, Protocol, RouteTables,
+    RuntimeForms, ServerTls,
 };
 
 /// What a proxy is for.
@@ -66,8 +66,8 @@ pub struct ProxyNode {
     pub may_have_keys: bool,
     /// `HTTP10: "1"`: clients that speak HTTP/1.0 are served.
     pub http10: bool,
-    /// Its bootstrap lets it tell umbra of judged requests, and its Envoy knows the parts of that.
-    pub judges: bool,
+    /// What its bootstrap lets it tell of judged requests, if its Envoy knows the parts of that.
+    pub judges: Judges,
 }
 
 /// What of a Pod changes what the proxy in it gets.
@@ -108,8 +108,8 @@ pub struct ProxyClass {
     pub edits_copies: bool,
     /// Where it is, where some policy asks for that.
     pub place: Option<Arc<ClientPlace>>,
-    /// It tells umbra of judged requests.
-    pub judges: bool,
+    /// What it tells of judged requests.
+    pub judges: Judges,
     /// The Sidecar that says what it can call; `None`: every visible service.
     pub sidecar: Option<ObjectId>,
 }
@@ -174,6 +174,6 @@ pub struct Listener {
     pub trusted_proxies: u32,
     /// Clients that speak HTTP/1.0 are served, whatever the settings say.
     pub http10: bool,
-    /// It tells umbra of judged requests.
-    pub judges: bool,
+    /// What it tells of judged requests.
+    pub judges: Judges,
 }

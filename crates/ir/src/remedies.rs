@@ -131,6 +131,7 @@ impl Code {
             Code::InvalidVerdicts => {
                 "Write `on`, `off`, or how many requests a second are to be judged, up to 1000."
             }
+            Code::InvalidContents => "Write `on` or `off`, beside `umbra.io/verdicts`.",
             Code::NoEndpoints => {
                 "Start Pods that the Service (and subset) selects, and see that they are ready."
             }

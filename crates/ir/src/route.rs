@@ -34,6 +34,16 @@ pub struct Route {
     pub operation: String,
 }
 
+impl Route {
+    /// Whether a judge sees what its requests and their copies are answered.
+    pub fn compares_contents(&self) -> bool {
+        match &self.action {
+            RouteAction::Forward(forward) => forward.mirrors.iter().any(|mirror| mirror.cluster.contents),
+            RouteAction::Redirect(_) | RouteAction::Direct(_) => false,
+        }
+    }
+}
+
 /// What a route does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RouteAction {

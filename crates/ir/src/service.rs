@@ -268,18 +268,25 @@ pub struct ClusterRef {
     pub role: Role,
     /// Limits of copies that are not those of the mesh; none but for copies.
     pub limits: Option<Arc<CopyLimits>>,
+    /// What is answered goes to a judge, too (`mirror|…|judge`); never but for copies of judged requests.
+    pub contents: bool,
 }
 
 impl ClusterRef {
     /// The same target for another role.
     pub fn with_role(&self, role: Role) -> Self {
         let limits = self.limits.clone().filter(|_| role.is_mirror());
-        ClusterRef { role, limits, ..self.clone() }
+        ClusterRef { role, limits, contents: self.contents && role.is_mirror(), ..self.clone() }
     }
 
     /// The same target for the copies of a mirror.
     pub fn for_copies(&self, mirror: &MirrorRule) -> Self {
         let limits = mirror.terms.as_ref().and_then(|terms| terms.limits.clone());
         ClusterRef { limits, ..self.with_role(Role::Mirror) }
+    }
+
+    /// The same target for copies whose answers a judge sees.
+    pub fn with_contents(&self) -> Self {
+        ClusterRef { contents: self.role.is_mirror(), ..self.clone() }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{
-    ClusterRef, GatewayRef, Hostname, MirrorShare, ObjectId, OutboundPolicy, PortNumber, ProxyKind, Route,
-    RouteAction, RuntimeKey, ServiceId, TargetCluster,
+    ClusterRef, GatewayRef, Hostname, Judges, MirrorShare, ObjectId, OutboundPolicy, PortNumber, ProxyKind,
+    Route, RouteAction, RuntimeKey, ServiceId, TargetCluster,
 };
 
 /// What of a client changes the routes it gets.
@@ -31,8 +31,8 @@ pub struct RouteClient {
     pub rtds: bool,
     /// It can make a copy another request than the one that it copies.
     pub edits_copies: bool,
-    /// It tells umbra of judged requests.
-    pub judges: bool,
+    /// What it tells of judged requests.
+    pub judges: Judges,
 }
 
 /// Where routes come from.

@@ -7,16 +7,49 @@ use serde::Serialize;
 pub struct Verdicts {
     /// How many requests a second are judged, over all proxies.
     pub rate: u32,
+    /// The bodies of their answers are compared, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub contents: bool,
+}
+
+/// What a proxy can tell of judged requests, by its bootstrap.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize)]
+pub enum Judges {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// umbra how they ended, by lines.
+    Lines,
+    /// That, and a judge what was answered.
+    Bodies,
+}
+
+impl Judges {
+    /// Whether it tells anything.
+    pub fn any(self) -> bool {
+        self != Judges::Nothing
+    }
+
+    /// Whether a judge sees what was answered.
+    pub fn sees_bodies(self) -> bool {
+        self == Judges::Bodies
+    }
 }
 
 impl Verdicts {
     /// The most that one rule may ask for: what lies above says nothing more, and each request is copied once more.
     pub const MAX_RATE: u32 = 1000;
+
+    /// What mirrors of one rule ask for together: a request is judged for all of them.
+    #[must_use]
+    pub fn most(self, other: Verdicts) -> Verdicts {
+        Verdicts { rate: self.rate.max(other.rate), contents: self.contents || other.contents }
+    }
 }
 
 impl Default for Verdicts {
     fn default() -> Self {
-        Verdicts { rate: 20 }
+        Verdicts { rate: 20, contents: false }
     }
 }
 

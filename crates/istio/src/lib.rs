@@ -48,5 +48,5 @@ pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
 pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};
 pub use sidecars::resolve_sidecar_head;
 pub use stop::{STOP, Stop, StopsAll};
-pub use verdicts::VERDICTS;
+pub use verdicts::{CONTENTS, VERDICTS};
 pub use workloads::{workload_endpoints, workload_labels};

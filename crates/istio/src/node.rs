@@ -90,7 +90,7 @@ pub fn parse_node(id: &str, metadata: &Value) -> Result<ProxyNode, NodeError> {
         edits_copies: false,
         may_have_keys: false,
         http10: text("HTTP10")? == Some("1"),
-        judges: false,
+        judges: Default::default(),
         trusted_proxies: metadata
             .pointer("/PROXY_CONFIG/gatewayTopology/numTrustedProxies")
             .and_then(Value::as_u64)

@@ -20,7 +20,7 @@ use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::resolve_host;
 use crate::ramp::ramp_state;
 use crate::stop::{STOP, Stop};
-use crate::verdicts::{VERDICTS, verdicts};
+use crate::verdicts::{CONTENTS, VERDICTS, contents, verdicts};
 
 pub use delegation::report_delegation;
 
@@ -125,7 +125,8 @@ fn report_policies_win(
         let place = mirror.place;
         if let Some(terms) = terms {
             let (policy, at) = (&terms.policy, place.entry_field());
-            for (key, said) in [(ABORT, terms.abort.is_some()), (VERDICTS, terms.verdicts.is_some())] {
+            let judged = terms.verdicts.is_some();
+            for (key, said) in [(ABORT, terms.abort.is_some()), (VERDICTS, judged), (CONTENTS, judged)] {
                 if said && annotated(key) {
                     let message = format!(
                         "{policy} says it of the mirror at {at}: the annotation does not count for it"
@@ -146,11 +147,15 @@ fn report_policies_win(
     }
 }
 
-/// What is said about the annotation by which copies are judged.
+/// What is said about the annotations by which copies are judged.
 pub fn report_verdicts(id: &ObjectId, vs: &VirtualService, report: &mut Report) {
     if let Err(message) = verdicts(vs) {
         let field = format!("metadata.annotations[{VERDICTS}]");
         report.insert(Diagnostic::new(Code::InvalidVerdicts, id, field, message));
+    }
+    if let Err(message) = contents(vs) {
+        let field = format!("metadata.annotations[{CONTENTS}]");
+        report.insert(Diagnostic::new(Code::InvalidContents, id, field, message));
     }
 }
 

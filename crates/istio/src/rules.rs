@@ -143,7 +143,7 @@ pub fn resolve_rules(
                 let said = verdicts(vs).ok().flatten();
                 // Judged is a rule, by whoever of its mirrors asks for most.
                 let each = mirrors.iter().filter_map(|mirror| verdicts_of(said, mirror.terms.as_deref()));
-                let verdicts = each.max_by_key(|verdicts| verdicts.rate);
+                let verdicts = each.reduce(Verdicts::most);
                 let action =
                     resolve_action(written, (mirrors, verdicts), &field, &vs.meta.namespace, domain)?;
                 (action, resolve_filters(written))

@@ -1,4 +1,4 @@
-//! The annotation by which copies are judged.
+//! The annotations by which copies are judged.
 
 use umbra_api::VirtualService;
 use umbra_ir::Verdicts;
@@ -6,17 +6,36 @@ use umbra_ir::Verdicts;
 /// On a VirtualService: how many requests a second are judged, of each of its rules that has mirrors; nothing or `on`: 20.
 pub const VERDICTS: &str = "umbra.io/verdicts";
 
-/// What a VirtualService's annotation says; `Ok(None)`: it is not there, or says `off`.
+/// On a VirtualService that has the other one: the bodies of what is answered are compared, too.
+pub const CONTENTS: &str = "umbra.io/contents";
+
+/// What a VirtualService says about the bodies of what is answered.
+///
+/// # Errors
+/// It is not understood, or nothing is judged; the text says so.
+pub(crate) fn contents(vs: &VirtualService) -> Result<bool, String> {
+    match vs.meta.annotations.get(CONTENTS).map(|written| (written, written.trim())) {
+        None | Some((_, "off")) => Ok(false),
+        Some((_, "" | "on")) if !vs.meta.annotations.contains_key(VERDICTS) => Err(format!(
+            "contents are those of judged requests, and there is no {VERDICTS}: no body is compared"
+        )),
+        Some((_, "" | "on")) => Ok(true),
+        Some((written, _)) => Err(format!("{written:?} is neither on nor off: no body is compared")),
+    }
+}
+
+/// What a VirtualService's annotations say; `Ok(None)`: it is not there, or says `off`.
 ///
 /// # Errors
 /// It is not understood; the text says what it may be.
 pub(crate) fn verdicts(vs: &VirtualService) -> Result<Option<Verdicts>, String> {
     let Some(written) = vs.meta.annotations.get(VERDICTS) else { return Ok(None) };
+    let contents = contents(vs).unwrap_or_default();
     match written.trim() {
-        "" | "on" => Ok(Some(Verdicts::default())),
+        "" | "on" => Ok(Some(Verdicts { contents, ..Verdicts::default() })),
         "off" | "0" => Ok(None),
         number => match number.parse() {
-            Ok(rate @ 1..=Verdicts::MAX_RATE) => Ok(Some(Verdicts { rate })),
+            Ok(rate @ 1..=Verdicts::MAX_RATE) => Ok(Some(Verdicts { rate, contents })),
             _ => Err(format!(
                 "{written:?} is neither on, off nor a number of requests a second from 1 to {}: nothing is judged",
                 Verdicts::MAX_RATE
@@ -53,6 +72,31 @@ mod tests {
             let umbra_api::Object::VirtualService(vs) = parsed else { panic!("{text}") };
             let got = verdicts(&vs).map(|it| it.map(|it| it.rate)).map_err(drop);
             assert_eq!(got, want, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn whether_bodies_are_compared() {
+        for (verdicts, written, want) in [
+            ("on", "on", Ok(true)),
+            ("5", " on ", Ok(true)),
+            ("on", "", Ok(true)),
+            ("on", "off", Ok(false)),
+            ("on", "json", Err("neither on nor off")),
+            ("", "on", Err("no umbra.io/verdicts")),
+        ] {
+            let beside = if verdicts.is_empty() { "" } else { &format!("umbra.io/verdicts: '{verdicts}', ") };
+            let text = format!(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: web\n  annotations: {{{beside}umbra.io/contents: '{written}'}}\nspec: {{hosts: [web]}}\n"
+            );
+            let parsed = umbra_api::parse_documents(&text, "a.yaml").objects.remove(0).value;
+            let umbra_api::Object::VirtualService(vs) = parsed else { panic!("{text}") };
+            let got = contents(&vs);
+            match (&got, want) {
+                (Ok(got), Ok(want)) => assert_eq!(*got, want, "{written:?}"),
+                (Err(got), Err(want)) => assert!(got.contains(want), "{got}"),
+                _ => panic!("{written:?}: {got:?}"),
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ fn engine() -> Engine {
         edits_copies: true,
         may_have_keys: false,
         http10: false,
-        judges: false,
+        judges: Default::default(),
     };
     engine.connect(ProxyId(1), node, RuntimeForms::of_digits(2));
     engine.settle();

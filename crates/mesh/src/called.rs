@@ -48,7 +48,7 @@ pub(crate) fn bind_called_ports(
             port,
             trusted_proxies: 0,
             http10: false,
-            judges: false,
+            judges: Default::default(),
             chains,
         };
         ports.push(GatewayPort {

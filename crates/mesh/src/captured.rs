@@ -116,7 +116,7 @@ impl Builder {
                 chains: Vec::new(),
                 rest: rest.shared,
                 rest_rule: rest.rule,
-                judges: false,
+                judges: Default::default(),
             };
             Open { listener, chains: Chains::default() }
         })

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{
-    CapturedClient, ClientPlace, Kind, Locality, ObjectId, ProxyClass, ProxyKind, ProxyNode, RouteTables,
-    RuleHead, RuntimeForms,
+    CapturedClient, ClientPlace, Judges, Kind, Locality, ObjectId, ProxyClass, ProxyKind, ProxyNode,
+    RouteTables, RuleHead, RuntimeForms,
 };
 
 use crate::view::{Index, View};
@@ -55,7 +55,7 @@ pub fn resolve_class(view: &dyn View, node: &ProxyNode, rtds: RuntimeForms) -> P
         labels: Arc::new(own.into_iter().filter(|label| mentioned.contains(label)).collect()),
         rtds,
         // Without the runtime nothing says which requests are judged.
-        judges: node.judges && rtds.any(),
+        judges: if rtds.any() { node.judges } else { Judges::Nothing },
         may_have_keys: node.may_have_keys && node.kind == ProxyKind::Router,
         http10: node.http10,
         unprivileged: node.unprivileged && node.kind == ProxyKind::Router,

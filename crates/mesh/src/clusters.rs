@@ -237,6 +237,7 @@ pub fn select_service_clusters(
                 policy: policy.clone(),
                 role: Role::Primary,
                 limits: None,
+                contents: false,
             });
         }
     }

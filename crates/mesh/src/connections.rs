@@ -222,7 +222,7 @@ impl<'a> Rules<'a> {
             chosen: self.imports.chosen.clone(),
             rtds: false,
             edits_copies: true,
-            judges: false,
+            judges: Default::default(),
         };
         bind_shared(self.caller.view, &head.id, written, &client)
     }

@@ -154,6 +154,7 @@ mod tests {
                 policy: None,
                 role: Role::Mirror,
                 limits: None,
+                contents: false,
             },
             share: MirrorShare::Fixed(RuntimeFraction::ALL),
             host: MirrorHost::Keep,

@@ -109,7 +109,7 @@ impl GatewayClient<'_> {
             chosen: Arc::default(),
             rtds: false,
             edits_copies: true,
-            judges: false,
+            judges: Default::default(),
         };
         // At gateways Istio asks for port and gateway only.
         let passes = |filter: &umbra_ir::StaticFilter| {
@@ -207,7 +207,7 @@ impl Builder {
             port,
             trusted_proxies: class.trusted_proxies,
             chains: self.chains.finish(),
-            judges: false,
+            judges: Default::default(),
         };
         Some(GatewayPort { listener: Arc::new(listener), gateways: self.gateways, rules: self.rules })
     }

@@ -43,7 +43,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             port,
             route_config: plain.clone(),
             trusted_proxies: class.trusted_proxies,
-            judges: false,
+            judges: Default::default(),
         });
         for Opened { gateway, server } in
             opened.iter().filter(|it| it.server.kind().is_http() && client.opens(it.server))

@@ -26,19 +26,34 @@ pub(crate) fn judged_routes(
     let (RuleAction::Forward(written), RouteAction::Forward(forward)) = (&rule.action, &route.action) else {
         return Vec::new();
     };
-    let Some(first) = written.mirrors.first() else { return Vec::new() };
-    if written.verdicts.is_none() || forward.mirrors.is_empty() {
+    let (Some(first), Some(verdicts)) = (written.mirrors.first(), written.verdicts) else {
+        return Vec::new();
+    };
+    if forward.mirrors.is_empty() {
         return Vec::new();
     }
-    if !client.judges {
-        let message = "verdicts are wanted, and some of the proxies cannot tell of single requests (their bootstrap is without --verdicts, or their Envoy before 1.40): those copy, and are not judged";
+    let lacks = if !client.judges.any() {
+        Some(
+            "verdicts are wanted, and some of the proxies cannot tell of single requests (their bootstrap is without --verdicts, or their Envoy before 1.40): those copy, and are not judged",
+        )
+    } else if verdicts.contents && !client.judges.sees_bodies() {
+        Some(
+            "contents are to be compared, and some of the proxies show no judge what is answered (their bootstrap is without --judge): their copies are judged by the rest",
+        )
+    } else {
+        None
+    };
+    if let Some(message) = lacks {
         let place = first.place;
         let found = Diagnostic::new(Code::NotJudged, vs, place.field(), message).about_mirror(place);
         if !diagnostics.contains(&found) {
             diagnostics.push(found);
         }
+    }
+    if !client.judges.any() {
         return Vec::new();
     }
+    let contents = verdicts.contents && client.judges.sees_bodies();
     let key = &first.key;
     let mut marked = forward.clone();
     for mirror in &mut marked.mirrors {
@@ -63,6 +78,12 @@ pub(crate) fn judged_routes(
     let controlled = control(view, key, &marked).map(|control| {
         let mut safe = judged.clone();
         marked.mirrors.push(control);
+        // Without a control nobody knows what of an answer is the same each time.
+        if contents {
+            for mirror in &mut marked.mirrors {
+                mirror.cluster = mirror.cluster.with_contents();
+            }
+        }
         safe.action = RouteAction::Forward(marked);
         safe.request.headers.push(HeaderMatch {
             name: ":method".to_owned(),

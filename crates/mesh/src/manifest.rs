@@ -70,7 +70,7 @@ pub fn bind_manifest(view: &dyn View, class: &ProxyClass) -> Manifest {
     let (mut captured, mut built_in): (Arc<Vec<_>>, &[_]) = Default::default();
     if let Interception::Redirect { ipv6 } = class.interception {
         captured = view.captured_listeners(&captured_client(view, class, ipv6));
-        if class.route_tables == RouteTables::Hosts || class.judges || class.http10 {
+        if class.route_tables == RouteTables::Hosts || class.judges.any() || class.http10 {
             captured = Arc::new(captured.iter().cloned().map(|it| for_class(it, class)).collect());
         }
         clusters.extend(captured.iter().flat_map(CapturedListener::clusters).cloned());

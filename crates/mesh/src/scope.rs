@@ -18,7 +18,7 @@ pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
         ProxyKind::Sidecar => bind_sidecar_scope(view, class),
         ProxyKind::Router => bind_gateway_scope(view, class),
     };
-    if class.http10 || class.judges {
+    if class.http10 || class.judges.any() {
         for_class(&mut plain, class);
     }
     let rules: BTreeSet<&ObjectId> = plain.sources().filter_map(RouteSource::rules).collect();

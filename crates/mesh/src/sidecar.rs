@@ -54,7 +54,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
                 port,
                 route_config: name.clone(),
                 trusted_proxies: 0,
-                judges: false,
+                judges: Default::default(),
             });
             let mut hosts = mesh.virtual_hosts(port, &services);
             if own.is_none() {

@@ -61,6 +61,7 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
         policy,
         role: Role::Primary,
         limits: None,
+        contents: false,
     })
 }
 

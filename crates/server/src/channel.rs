@@ -14,6 +14,9 @@ use tokio_rustls::client::TlsStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+/// How long a name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(2);
+
 /// A client's side of TLS, and whom it wants to find there.
 #[derive(Clone, Debug)]
 pub(crate) struct Secure {
@@ -49,4 +52,20 @@ pub(crate) fn over_tls(
         }
     };
     endpoint.connect_with_connector_lazy(tower::service_fn(connect))
+}
+
+/// Every address behind `HOST:PORT`, sorted.
+///
+/// # Errors
+/// There is none, in words.
+pub(crate) async fn resolve(name: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = match tokio::time::timeout(RESOLVE, tokio::net::lookup_host(name)).await {
+        Err(_) => return Err(format!("the name does not resolve within {RESOLVE:?}")),
+        Ok(Err(error)) => return Err(format!("the name does not resolve: {error}")),
+        Ok(Ok(found)) => found,
+    };
+    let mut found: Vec<_> = found.collect();
+    found.sort();
+    found.dedup();
+    if found.is_empty() { Err("the name has no address".to_owned()) } else { Ok(found) }
 }

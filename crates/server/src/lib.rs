@@ -18,6 +18,7 @@ mod channel;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod contents;
 mod crowd;
 mod descriptors;
 pub mod diagnostics;

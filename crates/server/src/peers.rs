@@ -16,7 +16,7 @@ use umbra_proto::umbra::v1::{
     ListObjectsResponse, Minute, Mirror, PodReference,
 };
 
-use crate::channel::{self, Secure};
+use crate::channel::{self, Secure, resolve};
 use crate::engine_task::EngineHandle;
 use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive, cap, cap_away};
 use crate::messages;
@@ -25,8 +25,6 @@ use crate::observe::Observed;
 use crate::replica::Identity;
 use crate::tls;
 
-/// How long the name of the replicas may take to resolve.
-const RESOLVE: Duration = Duration::from_secs(2);
 /// How long a replica may take to be reached, and to answer.
 const CONNECT: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
@@ -283,22 +281,6 @@ fn late<T>(_: T) -> Status {
 /// The connection broke; nothing is known about the request.
 fn was_cut(status: &Status) -> bool {
     matches!(status.code(), Code::Unknown | Code::Cancelled)
-}
-
-/// Every address behind `HOST:PORT`, sorted.
-///
-/// # Errors
-/// There is none, in words.
-pub(crate) async fn resolve(name: &str) -> Result<Vec<SocketAddr>, String> {
-    let found = match tokio::time::timeout(RESOLVE, tokio::net::lookup_host(name)).await {
-        Err(_) => return Err(format!("the name does not resolve within {RESOLVE:?}")),
-        Ok(Err(error)) => return Err(format!("the name does not resolve: {error}")),
-        Ok(Ok(found)) => found,
-    };
-    let mut found: Vec<_> = found.collect();
-    found.sort();
-    found.dedup();
-    if found.is_empty() { Err("the name has no address".to_owned()) } else { Ok(found) }
 }
 
 /// Why a call failed, with the cause that the transport hides.

@@ -429,7 +429,7 @@ mod tests {
             edits_copies: true,
             may_have_keys: false,
             http10: false,
-            judges: false,
+            judges: Default::default(),
         };
         Arc::new(Proxy::new(7, "web-1".to_owned(), node, Variant::Delta, "127.0.0.1:1".to_owned()))
     }

@@ -44,6 +44,7 @@ use crate::stop::Stops;
 use crate::supervise::{Fault, Vital};
 use crate::tls::{CertificateSource, Identity, TlsOptions};
 use crate::ui;
+use crate::verdicts;
 use crate::whereabouts;
 
 /// Connections that wait to be accepted, as far as the system lets them.
@@ -145,6 +146,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let sources = Sources::choose(options).map_err(usage)?;
     let tls_options = TlsOptions::choose(options).map_err(usage)?;
     let peers = peers(options).map_err(usage)?;
+    if options.judge.as_ref().is_some_and(|judge| !is_named(judge)) {
+        return Err(usage("--judge: expected HOST:PORT, where umbra judge has its --report"));
+    }
     let injecting = InjectorOptions::choose(options).map_err(usage)?;
     let (mode, caller_mode) = (options.identity().map_err(usage)?, options.api_identity().map_err(usage)?);
     let laggard_patience = options.laggard_patience().map_err(usage)?;
@@ -237,6 +241,9 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let writer = cluster.as_ref().map(|(server, _)| server.clone());
     let judging = judging::follow(engine.clone(), observed.clone(), peers.clone(), writer.clone());
     vital.task("judging", judging);
+    if let Some(judge) = options.judge.clone() {
+        vital.task("contents", verdicts::follow(judge, observed.verdicts().told()));
+    }
     vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {
         vital.work(Work::task(
@@ -417,7 +424,7 @@ async fn look_after(mut vital: Vital, stop: Stop, drain: Drain) -> anyhow::Resul
 }
 
 /// Listens on `HOST:PORT` or `:PORT` (all addresses).
-async fn bind(option: &str, address: &str) -> anyhow::Result<TcpListener> {
+pub(crate) async fn bind(option: &str, address: &str) -> anyhow::Result<TcpListener> {
     let what = || format!("{option}: cannot listen on {address:?} (expected HOST:PORT or :PORT)");
     match address.strip_prefix(':') {
         // Both IP versions where the machine has both.
@@ -477,13 +484,15 @@ pub async fn run(setup: Setup) -> anyhow::Result<()> {
     }
 }
 
+/// Whether it is a `HOST:PORT`.
+fn is_named(peer: &str) -> bool {
+    peer.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
 /// The `HOST:PORT`s of all replicas' APIs.
 fn peers(options: &Options) -> Result<Vec<String>, &'static str> {
     let peers = options.peers.clone().unwrap_or_default();
-    let is_named = |peer: &String| {
-        peer.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    };
-    match peers.iter().all(is_named) {
+    match peers.iter().all(|peer| is_named(peer)) {
         true => Ok(peers),
         false => Err("--peers: expected HOST:PORT, the name of all replicas and the port of their --api"),
     }

@@ -60,6 +60,8 @@ pub enum Mode {
     Status(u16),
     /// 500 to one of so many requests, 200 to the others, at once.
     FailOneOf(usize),
+    /// A wrong price in the `/order` of one of so many requests, all else at once.
+    WrongOneOf(usize),
     /// Takes the request and breaks off: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
     Break,
 }
@@ -193,10 +195,11 @@ async fn serve(
     };
     let mode = match *held(&state.mode) {
         Mode::FailOneOf(many) if nth.is_multiple_of(many) => Mode::Status(500),
+        Mode::WrongOneOf(many) if !nth.is_multiple_of(many) => Mode::Normal,
         mode => mode,
     };
     match mode {
-        Mode::Normal | Mode::Status(_) | Mode::FailOneOf(_) => {}
+        Mode::Normal | Mode::Status(_) | Mode::FailOneOf(_) | Mode::WrongOneOf(_) => {}
         Mode::Hang => std::future::pending().await,
         Mode::Delay(time) => tokio::time::sleep(time).await,
         Mode::Break => return Err(std::io::ErrorKind::ConnectionReset.into()),
@@ -231,6 +234,17 @@ async fn answer(name: &str, mode: Mode, record: &Record) -> (StatusCode, &'stati
     let value = match path.split('/').collect::<Vec<_>>()[..] {
         ["", "headers"] => serde_json::json!({ "headers": headers }),
         ["", "index"] => return (status, "text/plain", "index".to_owned()),
+        // With what is another in each answer, as most have.
+        ["", "order"] => serde_json::json!({
+            "id": record.at.elapsed().as_nanos().to_string(),
+            "time": jiff::Timestamp::now(),
+            "currency": "EUR",
+            "items": [{ "name": "a", "price": if matches!(mode, Mode::WrongOneOf(_)) { 1 } else { 100 } }],
+        }),
+        ["", "bytes", bytes] => {
+            let bytes = bytes.parse().unwrap_or_default();
+            return (status, JSON, "1".repeat(usize::min(bytes, 64 << 20)));
+        }
         _ => {
             if let Some(Ok(code)) = path.strip_prefix("/status/").map(str::parse) {
                 status = code;

@@ -187,7 +187,9 @@ impl Session {
         output.responses.push(response);
         let version = Arc::default();
         let load = Load::all(&changed, whole);
-        let flight = Flight { nonce, generation, since, sent_at: now, lapsed: false, version, load };
+        let is_heartbeat = false;
+        let flight =
+            Flight { nonce, generation, since, sent_at: now, lapsed: false, version, load, is_heartbeat };
         self.types[ty.index()].send(flight);
     }
 

@@ -22,6 +22,13 @@ app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
 app.kubernetes.io/component: gateway
 {{- end }}
 
+{{/* What selects the Pod of the judge. */}}
+{{- define "umbra.judge.selector" -}}
+app.kubernetes.io/name: umbra
+app.kubernetes.io/instance: {{ .Release.Name | toYaml }}
+app.kubernetes.io/component: judge
+{{- end }}
+
 {{/* The base of every name: the release's, as the name of a Service may be (no dots, a letter first). */}}
 {{- define "umbra.name" -}}
 {{- $name := .Release.Name | replace "." "-" }}
@@ -74,6 +81,7 @@ capabilities: {drop: [ALL]}
 {{- $own := dict "image" (include "umbra.image" .) "server" (printf "%s:15010" $host) }}
 {{- if include "umbra.tls" . }}{{ $own = set $own "server" (printf "%s:15012" $host) }}{{ end }}
 {{- if .Values.tls.secretName }}{{ $own = set $own "caFile" "/etc/umbra-tls/ca.crt" }}{{ end }}
+{{- if .Values.judge.enabled }}{{ $own = set $own "judge" (printf "%s-judge.%s.svc:15016" (include "umbra.name" .) .Release.Namespace) }}{{ end }}
 {{- $config = set $config "injection" (merge ($config.injection | default dict) $own) }}
 {{- end }}
 {{- toYaml $config }}

@@ -37,7 +37,9 @@ const DURATIONS: &[&str] = &["1s", "0s", "0.5s", "1h30m", "-1s", "315576000000s"
 pub fn virtual_service(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
     let mut metadata = meta(t, namespace, name);
     if t.one_in(3) {
-        metadata["annotations"] = json!({"umbra.io/verdicts": t.pick(&["on", "50", "many"])});
+        let contents = t.pick(&["on", "off", "some"]);
+        metadata["annotations"] =
+            json!({"umbra.io/verdicts": t.pick(&["on", "50", "many"]), "umbra.io/contents": contents});
     }
     let mut hosts = vec![t.pick(HOSTS)];
     hosts.extend(t.list(2, |t| t.pick(HOSTS)));

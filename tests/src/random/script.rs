@@ -11,8 +11,8 @@ use serde_json::Value;
 use umbra_api::{Change, Object, parse_value};
 use umbra_engine::{Engine, Options, ProxyId, Settled};
 use umbra_ir::{
-    AccessLog, AccessLogFormat, Breakers, HostOwnership, Interception, Locality, ObjectId, OutboundPolicy,
-    ProxyKind, ProxyNode, RouteTables, RuntimeForms, Settings,
+    AccessLog, AccessLogFormat, Breakers, HostOwnership, Interception, Judges, Locality, ObjectId,
+    OutboundPolicy, ProxyKind, ProxyNode, RouteTables, RuntimeForms, Settings,
 };
 use umbra_xds::{ResourceType, Snapshot};
 
@@ -142,7 +142,7 @@ pub fn proxy(t: &mut Tape<'_>) -> ProxyNode {
         edits_copies: !t.one_in(4),
         may_have_keys: true,
         http10: t.one_in(6),
-        judges: t.one_in(2),
+        judges: t.pick(&[Judges::Nothing, Judges::Lines, Judges::Bodies]),
     }
 }
 
@@ -223,7 +223,7 @@ impl World {
                 edits_copies: true,
                 may_have_keys: true,
                 http10: false,
-                judges: false,
+                judges: Default::default(),
             };
             world.apply(&Op::Connect(id, node, rtds));
         }

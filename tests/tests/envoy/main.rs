@@ -10,6 +10,7 @@ mod bytes;
 mod capture;
 mod churn;
 mod connections;
+mod contents;
 mod copies;
 mod dead_man;
 mod delegates;

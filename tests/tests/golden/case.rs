@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use umbra_api::{Object, parse_documents};
-use umbra_ir::{Diagnostic, Interception, ProxyKind, ProxyNode, Settings};
+use umbra_ir::{Diagnostic, Interception, Judges, ProxyKind, ProxyNode, Settings};
 use umbra_server::config::Config;
 
 /// One folder.
@@ -57,7 +57,7 @@ impl Case {
 
 impl Proxy {
     /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with http10][ with hosts][ of 1.35][ without rtds]`.
-    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with http10][ with hosts][ judged][ of 1.35][ without rtds]`.
+    /// `KIND/NAMESPACE[/k=v,…][ captured[ with ipv6]][ with http10][ with hosts][ judged[ with contents]][ of 1.35][ without rtds]`.
     fn parse(text: &str) -> Result<Proxy> {
         let (address, rtds) = match text.trim().strip_suffix(" without rtds") {
             Some(address) => (address, false),
@@ -67,9 +67,10 @@ impl Proxy {
             Some(address) => (address, false),
             None => (address, true),
         };
-        let (address, judges) = match address.strip_suffix(" judged") {
-            Some(address) => (address, true),
-            None => (address, false),
+        let (address, judges) = match address.split_once(" judged") {
+            Some((address, " with contents")) => (address, Judges::Bodies),
+            Some((address, _)) => (address, Judges::Lines),
+            None => (address, Judges::Nothing),
         };
         let (address, takes_hosts) = match address.strip_suffix(" with hosts") {
             Some(address) => (address, true),
@@ -131,8 +132,10 @@ impl fmt::Display for Proxy {
         if self.node.takes_hosts {
             f.write_str(" with hosts")?;
         }
-        if self.node.judges {
-            f.write_str(" judged")?;
+        match self.node.judges {
+            Judges::Nothing => {}
+            Judges::Lines => f.write_str(" judged")?,
+            Judges::Bodies => f.write_str(" judged with contents")?,
         }
         if !self.node.edits_copies {
             f.write_str(" of 1.35")?;

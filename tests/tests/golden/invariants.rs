@@ -80,7 +80,7 @@ impl Check<'_> {
             // Behind it the limits of a MirrorPolicy.
             let end = |name: &str| {
                 name.rsplit_once('|')
-                    .is_some_and(|(_, last)| ["h2", "control"].contains(&last) || last.contains('/'))
+                    .is_some_and(|(_, last)| ["h2", "control", "judge"].contains(&last) || last.contains('/'))
             };
             let mut plain = name;
             while plain.starts_with("mirror|") && end(plain) {
@@ -93,7 +93,12 @@ impl Check<'_> {
                 && parts[1].parse::<u16>().is_ok_and(|port| port > 0)
                 && !parts[3].is_empty();
             self.expect(formed, || format!("{name:?} is no cluster name"));
-            self.expect(!cluster.to_string().contains("httpFilters"), || format!("{name} has HTTP filters"));
+            let filters = cluster.to_string().contains("httpFilters");
+            let looked_at = mirror && name.contains("|judge");
+            self.expect(filters == looked_at, || format!("{name} has HTTP filters, or lacks them"));
+            // One that could answer by itself would end Envoy.
+            let only_looks = cluster.to_string().contains("\"observabilityMode\":true");
+            self.expect(!filters || only_looks, || format!("{name} has a filter that does more than look"));
             if cluster["type"] == "EDS" {
                 let assignment = text(&cluster["edsClusterConfig"], "serviceName");
                 let primary = plain.replacen("mirror|", "outbound|", 1);
@@ -307,7 +312,7 @@ impl Check<'_> {
             });
             self.share(&place, &mirror["runtimeFraction"]);
             // A control copies judged requests, and no others.
-            let control = cluster.ends_with("|control");
+            let control = cluster.contains("|control");
             let same = !judged.is_null()
                 && text(&mirror["runtimeFraction"], "runtimeKey") == text(judged, "runtimeKey");
             self.expect(control == same, || format!("{place}: {cluster} copies by another key"));

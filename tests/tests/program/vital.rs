@@ -25,8 +25,9 @@ fn everything(folder: &Path) -> Vec<OsString> {
     );
     let authority = Authority::make(folder, "ca").expect("openssl");
     let issued = authority.issue("umbra", "DNS:umbra").expect("openssl");
-    let files: [(&str, PathBuf); 8] = [
+    let files: [(&str, PathBuf); 9] = [
         ("--injector-host", "umbra".into()),
+        ("--judge", "127.0.0.1:1".into()),
         ("--injector-webhook", "umbra".into()),
         ("--dir", folder.join("mesh")),
         ("--kubeconfig", kubeconfig),

@@ -162,9 +162,10 @@ pub fn abort_limits(abort: Option<&CopyAbort>) -> Option<AbortLimits> {
 /// # Errors
 /// It asks for more than there is.
 pub fn check_verdicts(verdicts: &CopyVerdicts) -> Result<Verdicts, Problem> {
+    let judged = Verdicts { contents: verdicts.contents.unwrap_or_default(), ..Verdicts::default() };
     match verdicts.rate {
-        None => Ok(Verdicts::default()),
-        Some(rate @ 0..=Verdicts::MAX_RATE) => Ok(Verdicts { rate }),
+        None => Ok(judged),
+        Some(rate @ 0..=Verdicts::MAX_RATE) => Ok(Verdicts { rate, ..judged }),
         Some(rate) => {
             let message = format!("{rate} requests a second are more than {}", Verdicts::MAX_RATE);
             Err(Problem::new(Code::InvalidVerdicts, message))

@@ -96,6 +96,8 @@ pub struct CopyLimits {
 pub struct CopyVerdicts {
     /// Requests a second, of each rule, over all proxies; 0: none. Absent: 20.
     pub rate: Option<u32>,
+    /// Whether the bodies of what is answered are compared, too, by a judge; absent: no.
+    pub contents: Option<bool>,
 }
 
 /// Limits beyond which copying stops; docs/aborts.md says of what each is.

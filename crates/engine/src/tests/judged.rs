@@ -11,7 +11,7 @@ fn a_decided_share_is_a_layer_of_the_runtime() {
         "metadata: {name: httpbin, annotations: {umbra.io/verdicts: 'on'}}",
     );
     let mut engine = engine(&text);
-    engine.connect(ProxyId(2), ProxyNode { judges: true, ..sidecar("default") }, true);
+    engine.connect(ProxyId(2), ProxyNode { judges: umbra_ir::Judges::Lines, ..sidecar("default") }, true);
     engine.settle();
     let before = engine.snapshot(ProxyId(2)).unwrap();
     let control = names(&before, ResourceType::Cluster).into_iter().filter(|name| name.ends_with("|control"));

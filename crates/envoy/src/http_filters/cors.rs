@@ -12,6 +12,7 @@ use crate::matching::text;
 
 pub(super) const FILTER: HttpFilter = HttpFilter {
     name: "envoy.filters.http.cors",
+    disabled: false,
     config: |_, _| Some(pack_any(&Cors {})),
     per_route: |route| route.filters.cors.as_ref().map(|cors| pack_any(&build(cors))),
 };

@@ -16,6 +16,7 @@ use crate::convert::positive_duration;
 
 pub(super) const FILTER: HttpFilter = HttpFilter {
     name: "envoy.filters.http.fault",
+    disabled: false,
     config: |_, _| Some(pack_any(&HttpFault::default())),
     per_route: |route| route.filters.fault.as_ref().map(|fault| pack_any(&build(fault))),
 };

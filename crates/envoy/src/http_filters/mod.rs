@@ -3,6 +3,7 @@
 //! Listeners and routes both ask here, so that a route never configures a filter that its listener lacks. What can be
 //! switched is switched by the route's part: a listener that changes replaces its filter chain and drains connections.
 
+mod contents;
 mod cors;
 mod fault;
 mod router;
@@ -19,14 +20,16 @@ use umbra_proto::google::protobuf::Any;
 struct HttpFilter {
     /// By what Envoy matches a route's part to it.
     name: &'static str,
+    /// Off where no route switches it on.
+    disabled: bool,
     /// Its configuration in a listener; `None`: that one does not need it.
     config: fn(&Listener, &Settings) -> Option<Any>,
     /// What a route says to it (`typed_per_filter_config`); `None`: nothing.
     per_route: fn(&Route) -> Option<Any>,
 }
 
-/// In the order in which requests meet them, which is Istio's. The router forwards, so it is the last.
-const FILTERS: &[HttpFilter] = &[fault::FILTER, cors::FILTER, router::FILTER];
+/// In the order in which requests meet them, which is Istio's. The router forwards, so it is the last; what looks at answers sees them first.
+const FILTERS: &[HttpFilter] = &[fault::FILTER, cors::FILTER, contents::FILTER, router::FILTER];
 
 /// The filters of a listener.
 pub(crate) fn http_filters(listener: &Listener, settings: &Settings) -> Vec<Api> {
@@ -34,6 +37,7 @@ pub(crate) fn http_filters(listener: &Listener, settings: &Settings) -> Vec<Api>
         let config = (filter.config)(listener, settings)?;
         Some(Api {
             name: filter.name.to_owned(),
+            disabled: filter.disabled,
             config_type: Some(ConfigType::TypedConfig(config)),
             ..Default::default()
         })

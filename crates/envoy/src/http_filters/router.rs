@@ -9,9 +9,10 @@ use crate::judged::copy_log;
 
 pub(super) const FILTER: HttpFilter = HttpFilter {
     name: "envoy.filters.http.router",
+    disabled: false,
     config: |listener, settings| {
         let mut upstream_log = copies_logs(settings);
-        upstream_log.extend(listener.judges.then(copy_log));
+        upstream_log.extend(listener.judges.any().then(copy_log));
         Some(pack_any(&Router { upstream_log, ..Default::default() }))
     },
     per_route: |_| None,

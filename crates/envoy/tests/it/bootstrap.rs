@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use umbra_envoy::{BootstrapOptions, BootstrapTls, bootstrap_json};
+use umbra_envoy::{BootstrapOptions, BootstrapTls, BootstrapToken, bootstrap_json};
 use umbra_ir::ProxyKind;
 
 #[track_caller]
@@ -187,4 +187,40 @@ fn an_injected_pod() {
             wanted.iter().map(|(pointer, value)| (pointer.as_str(), value.clone())).collect();
         check(&options, &wanted);
     }
+}
+
+/// A judge is reached as umbra is, but without umbra's token, and nothing waits for it.
+#[test]
+fn a_judge() {
+    let judge = Some(("judge.umbra".to_owned(), 15016));
+    let tls = Some(BootstrapTls {
+        ca_certificates: "/ca.pem".to_owned(),
+        client_certificate: None,
+        name: "umbra".to_owned(),
+    });
+    let token = Some(BootstrapToken { token: "/token".to_owned(), secret: "/secret".to_owned() });
+    let options = BootstrapOptions { verdicts: true, judge, tls, token, ..Default::default() };
+    let cluster = "/staticResources/clusters/2";
+    let http = "/typedExtensionProtocolOptions/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let layer = "/layeredRuntime/layers/0/staticLayer";
+    let place = "/loadAssignment/endpoints/0/lbEndpoints/0/endpoint/address/socketAddress";
+    check(
+        &options,
+        &[
+            ("/node/metadata/CONTENTS", json!("on")),
+            (&format!("{layer}/envoy.reloadable_features.grpc_side_stream_flow_control"), json!(false)),
+            (&format!("{cluster}/name"), json!("umbra-judge")),
+            (&format!("{cluster}{place}"), json!({"address": "judge.umbra", "portValue": 15016})),
+            (&format!("{cluster}/circuitBreakers/thresholds/0/maxRequests"), json!(64)),
+            (&format!("{cluster}/transportSocket/typedConfig/sni"), json!("judge.umbra")),
+            (&format!("{cluster}{http}/httpFilters"), Value::Null),
+            (
+                &format!("{cluster}{http}/explicitHttpConfig/http2ProtocolOptions/connectionKeepalive"),
+                json!({"interval": "2s", "timeout": "1s"}),
+            ),
+        ],
+    );
+    // What nobody is judged by needs none.
+    let none = BootstrapOptions { verdicts: false, ..options };
+    check(&none, &[("/node/metadata/CONTENTS", Value::Null), (cluster, Value::Null)]);
 }

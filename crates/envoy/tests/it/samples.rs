@@ -23,6 +23,7 @@ pub(crate) fn reference(subset: &str, role: Role) -> ClusterRef {
         policy: None,
         role,
         limits: None,
+        contents: false,
     }
 }
 
@@ -154,7 +155,7 @@ pub(crate) fn listener(kind: ProxyKind, address: &str, number: u16, route_config
         address: address.parse().unwrap(),
         port: port(number),
         route_config: route_config.into(),
-        judges: false,
+        judges: Default::default(),
         trusted_proxies: 0,
         http10: false,
     }

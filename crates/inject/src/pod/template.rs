@@ -81,7 +81,10 @@ fn init(wish: &Wish, settings: &Settings) -> Container {
         settings.options().into_iter().map(|(option, _, value)| (option, value)).collect();
     options.insert("interception-mode", wish.mode.as_str().to_owned());
     args.extend(options.iter().map(|(option, value)| format!("--{option}={value}")));
-    args.extend(settings.verdicts.then(|| "--verdicts".to_owned()));
+    if settings.verdicts {
+        args.push("--verdicts".to_owned());
+        args.extend(settings.judge.as_ref().map(|judge| format!("--judge={judge}")));
+    }
     let mut env = vec![
         from_field("POD_NAME", "metadata.name"),
         from_field("POD_NAMESPACE", "metadata.namespace"),

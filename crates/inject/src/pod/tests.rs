@@ -103,12 +103,15 @@ fn without_capture_nobody_needs_rights() {
 #[test]
 fn sidecars_can_tell_of_judged_requests_where_the_settings_say_so() {
     for verdicts in [false, true] {
-        let settings = Settings { verdicts, ..Settings::default() };
+        let judge = Some("umbra-judge.umbra-system.svc:15016".to_owned());
+        let settings = Settings { verdicts, judge, ..Settings::default() };
         let Outcome::Injected { pod, .. } = inject(&pod(SLEEP), &context("default"), &settings) else {
             panic!("{verdicts}");
         };
         let args = pod["spec"]["initContainers"][0]["args"].as_array().unwrap();
         assert_eq!(args.contains(&json!("--verdicts")), verdicts, "{args:?}");
+        let judge = json!("--judge=umbra-judge.umbra-system.svc:15016");
+        assert_eq!(args.contains(&judge), verdicts, "{args:?}");
     }
 }
 

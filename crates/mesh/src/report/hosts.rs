@@ -235,6 +235,6 @@ pub(super) fn client(
         chosen: Arc::default(),
         rtds: true,
         edits_copies: true,
-        judges: false,
+        judges: Default::default(),
     }
 }

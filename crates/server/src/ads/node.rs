@@ -1,7 +1,7 @@
 //! Who asks: Envoy's node message, turned into plain JSON with limits, and what that Envoy can.
 
 use serde_json::{Map, Number, Value};
-use umbra_ir::Locality;
+use umbra_ir::{Judges, Locality};
 use umbra_proto::envoy::config::core::v3::{self as envoy, Node, node::UserAgentVersionType};
 use umbra_proto::google::protobuf::{self, value::Kind};
 
@@ -20,8 +20,8 @@ pub(super) struct Identity {
     pub(super) takes_hosts: bool,
     /// It can make a copy another request than the one that it copies.
     pub(super) edits_copies: bool,
-    /// Its Envoy and its bootstrap have what lines of judged requests need.
-    pub(super) judges: bool,
+    /// What of judged requests its Envoy and its bootstrap can tell.
+    pub(super) judges: Judges,
     /// `node.locality`, when it says anything.
     pub(super) locality: Option<Locality>,
 }
@@ -56,13 +56,18 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
     }
     let metadata = object(metadata);
     let plain = metadata.get(ROUTE_TABLES).and_then(Value::as_str) == Some("plain");
-    let verdicts = metadata.get(umbra_envoy::VERDICTS).and_then(Value::as_str) == Some("on");
+    let has = |key| metadata.get(key).and_then(Value::as_str) == Some("on");
+    let judges = match has(umbra_envoy::VERDICTS) && since(JUDGES) {
+        true if has(umbra_envoy::CONTENTS) => Judges::Bodies,
+        true => Judges::Lines,
+        false => Judges::Nothing,
+    };
     Ok(Identity {
         id: node.id,
         metadata: Value::Object(metadata),
         takes_hosts: since(TAKES_HOSTS) && !plain,
         edits_copies: since(EDITS_COPIES),
-        judges: since(JUDGES) && verdicts,
+        judges,
         locality,
     })
 }

@@ -34,6 +34,8 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
     }
     let token = args.token.clone();
     let token = token.map(|token| BootstrapToken { token, secret: args.token_secret.clone() });
+    let judge = args.judge.as_deref().map(host_port).transpose();
+    let judge = judge.map_err(|why| usage(format!("--judge: {why}")))?;
     let options = BootstrapOptions {
         kind: proxy.kind,
         namespace: proxy.namespace,
@@ -52,6 +54,7 @@ pub(super) fn bootstrap(args: &BootstrapArgs) -> anyhow::Result<ExitCode> {
         runtime_digits: args.runtime_layers,
         observe: !args.no_observe,
         verdicts: args.verdicts,
+        judge,
     };
     let value = umbra_envoy::bootstrap_json(&options)?;
     match args.output {

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
 use super::ask::is_address;
+use crate::channel::resolve;
 use crate::failure::usage;
-use crate::peers::resolve;
 pub(super) use crate::words::escape;
 
 /// How long an answer may take: a plan in a large mesh takes as long as a start.

@@ -8,6 +8,7 @@ mod dump;
 mod explain;
 mod http;
 mod inject;
+mod judge;
 mod plan;
 mod prepare;
 mod proxy;
@@ -36,6 +37,7 @@ use crds::crds;
 use dump::dump;
 use explain::explain;
 use inject::inject;
+use judge::judge;
 use plan::plan;
 use prepare::prepare;
 use validate::validate;
@@ -64,6 +66,7 @@ pub fn run() -> ExitCode {
         Command::Mirrors(args) => mirrors(&args),
         Command::Stop(args) => stop::stop(&args),
         Command::Resume(args) => stop::resume(&args),
+        Command::Judge(args) => judge(&args),
         Command::Inject(args) => inject(&args),
         Command::Prepare(args) => prepare(&args),
         Command::Capture(args) => capture(&args),

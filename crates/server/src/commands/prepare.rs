@@ -29,6 +29,8 @@ pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
     } else {
         Ipv4Addr::UNSPECIFIED.into()
     };
+    let judge = args.judge.as_deref().map(host_port).transpose();
+    let judge = judge.map_err(|why| usage(format!("--judge: {why}")))?;
     let options = BootstrapOptions {
         namespace: args.namespace.clone(),
         labels: pod_info(&args.pod_info.join("labels"))?,
@@ -40,6 +42,7 @@ pub(super) fn prepare(args: &PrepareArgs) -> anyhow::Result<ExitCode> {
         addresses: args.address.clone(),
         captured: capture.mode == Interception::Redirect,
         verdicts: args.verdicts,
+        judge,
         ..BootstrapOptions::default()
     };
     let yaml = resources::to_yaml(&umbra_envoy::bootstrap_json(&options)?)?;

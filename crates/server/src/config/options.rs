@@ -141,6 +141,10 @@ pub struct Options {
     /// statuses and /v1/live then count the proxies of all of them [default: none, this one only]
     #[arg(long, env = "UMBRA_PEERS", value_name = "HOST:PORT,...", value_delimiter = ',')]
     pub peers: Option<Vec<String>>,
+    /// Where `umbra judge` tells what the bodies of judged requests come to: its --report, by a name with the addresses of all judges
+    /// [default: none]
+    #[arg(long, env = "UMBRA_JUDGE", value_name = "HOST:PORT")]
+    pub judge: Option<String>,
     /// Where the API server asks for the sidecars of new Pods (an admission webhook over TLS, with a certificate of its own
     /// making); needs --injector-host and --injector-webhook [default: none]
     #[arg(long, env = "UMBRA_INJECTOR", value_name = "ADDR")]

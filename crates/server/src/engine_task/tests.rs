@@ -15,7 +15,7 @@ fn node() -> ProxyNode {
         edits_copies: true,
         may_have_keys: false,
         http10: false,
-        judges: false,
+        judges: Default::default(),
         locality: None,
     }
 }

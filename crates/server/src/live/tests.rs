@@ -144,7 +144,7 @@ impl Stage {
             edits_copies: true,
             may_have_keys: false,
             http10: false,
-            judges: false,
+            judges: Default::default(),
         };
         let id = engine.next_id();
         let proxy = Proxy::new(id, "n".to_owned(), node.clone(), Variant::Delta, String::new());

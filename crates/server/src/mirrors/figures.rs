@@ -23,7 +23,14 @@ pub(crate) fn primary_errors(observed: &Observed) -> Option<f64> {
 pub(crate) fn verdict_words(verdict: &Verdict) -> String {
     let coverage = verdicts::coverage(verdict).map(|part| format!(", {} seen", percent(part)));
     let pairs = verdict.compared.first().map_or(0, |status| status.pairs);
-    format!("{} ({pairs} pairs{})", verdict.verdict, coverage.unwrap_or_default())
+    let contents = verdict.contents.as_ref().map(|contents| {
+        let worst = contents.differences.first().filter(|_| contents.verdict == "different");
+        let field = worst.map(|it| if it.path.is_empty() { " body" } else { it.path.as_str() });
+        let field = field.map_or(String::new(), |path| format!(" {}", path.trim_start()));
+        format!(", contents {}{field} in {}", contents.verdict, contents.pairs)
+    });
+    let (coverage, contents) = (coverage.unwrap_or_default(), contents.unwrap_or_default());
+    format!("{} ({pairs} pairs{coverage}{contents})", verdict.verdict)
 }
 
 fn errors_of(answers: &Answers) -> Option<f64> {

@@ -151,10 +151,13 @@ impl Table {
                 all.push(counted);
             }
             let roles = [Role::Mirror, Role::GrpcMirror];
+            let contents = state.verdicts.is_some_and(|verdicts| verdicts.contents);
             let clusters = state
                 .clusters
                 .keys()
-                .flat_map(|cluster| roles.map(|role| statistics_name(&cluster.with_role(role))));
+                .flat_map(|cluster| roles.map(|role| cluster.with_role(role)))
+                .flat_map(|cluster| copying(&cluster).into_iter().take(if contents { 2 } else { 1 }))
+                .map(|cluster| statistics_name(&cluster));
             let mirror = Mirror {
                 object: id.clone(),
                 limits: state.limits,
@@ -399,6 +402,11 @@ impl<T: Add> Entry<T> {
 /// What Envoy calls a cluster in names of statistics: another sign is in the place of a colon.
 pub(super) fn statistics_name(cluster: &ClusterRef) -> Arc<str> {
     umbra_envoy::cluster_name(cluster).replace(':', "_").into()
+}
+
+/// The clusters that copies to this one may take.
+pub(super) fn copying(cluster: &ClusterRef) -> [ClusterRef; 2] {
+    [cluster.clone(), cluster.with_contents()]
 }
 
 /// The first of these by name.

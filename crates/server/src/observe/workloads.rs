@@ -1,7 +1,7 @@
 //! How workloads answered, of requests and of copies, by what the clusters of proxies count: what Istio's metrics tell, of the
 //! destinations of rules that exist and of nothing else. No clock and no IO of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use umbra_ir::{Answerer, ClusterRef, Destinations, Kind, Role};
 
 use super::counts::{Add, Times};
 use super::names::{About, Told, What};
-use super::table::statistics_name;
+use super::table::{copying, statistics_name};
 
 /// Label sets at most, each with two kilobytes here and about fifty lines for each reporter; those of the first clusters by name.
 const MAX_SERIES: usize = 500;
@@ -75,8 +75,8 @@ impl Workloads {
                 true => &[Role::Mirror, Role::GrpcMirror],
                 false => &[cluster.role],
             };
-            for role in roles {
-                let name = statistics_name(&cluster.with_role(*role));
+            let named = roles.iter().flat_map(|role| copying(&cluster.with_role(*role)));
+            for name in named.map(|cluster| statistics_name(&cluster)).collect::<BTreeSet<_>>() {
                 let known = self.clusters.remove(&name);
                 let labels = Arc::new(labels(cluster, answerer, known.as_ref().map(|it| &*it.labels)));
                 if shown.len() == MAX_SERIES && !shown.contains_key(&labels) {

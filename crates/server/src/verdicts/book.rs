@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use umbra_ir::{RuntimeFraction, RuntimeKey};
 use umbra_judge::{
     Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Looks, Side, StreamId, Tally,
-    next_share,
+    Verdict, next_share,
 };
+
+use umbra_proto::umbra::v1;
 
 use crate::engine_task::AllMirrors;
 
@@ -25,6 +27,8 @@ const EXAMPLES: usize = 20;
 struct Rule {
     /// How many requests a second are to be judged, over all proxies.
     rate: u32,
+    /// Bodies are compared, too.
+    contents: bool,
     /// The smallest share above 0 of its mirrors, in millionths.
     most: u32,
     /// What is judged now, in millionths.
@@ -71,6 +75,10 @@ pub(crate) struct Known {
     pub(crate) copy_limit: Duration,
     /// What of the rule's requests is judged by proxies of this replica, in millionths.
     pub(crate) share: u32,
+    /// As its copies call themselves.
+    pub(crate) mark: Arc<str>,
+    /// What the bodies come to, as far as anybody has told; `None`: they are not compared.
+    pub(crate) contents: Option<v1::Contents>,
 }
 
 /// Everything that is known.
@@ -119,9 +127,11 @@ impl Book {
                 let old = before.remove(&name).unwrap_or_default();
                 let control: Arc<str> = state.key.control_mark().into();
                 let (marks, with_control, mirrors) = (Vec::new(), vec![control.clone()], Vec::new());
-                Rule { rate: verdicts.rate, most: 0, marks, with_control, control, mirrors, ..old }
+                let (rate, contents) = (verdicts.rate, verdicts.contents);
+                Rule { rate, contents, most: 0, marks, with_control, control, mirrors, ..old }
             });
             rule.rate = rule.rate.max(verdicts.rate);
+            rule.contents |= verdicts.contents;
             let mark: Arc<str> = state.key.mark().into();
             if share > 0 && !state.clusters.is_empty() {
                 rule.most = if rule.most == 0 { share } else { rule.most.min(share) };
@@ -268,7 +278,9 @@ impl Book {
         tally.merge(&entry.now);
         let examples = entry.examples.iter().cloned().collect();
         let (lines, share, copy_limit) = (rule.lines, rule.share, self.copy_limit);
-        Some(Known { tally, examples, lines, rule: entry.rule.clone(), copy_limit, share })
+        let (mark, rule_name) = (entry.mark.clone(), entry.rule.clone());
+        let contents = rule.contents.then(untold);
+        Some(Known { tally, examples, lines, rule: rule_name, copy_limit, share, mark, contents })
     }
 
     /// The mirrors that are judged, with how many requests were since each is known, and how many of these had a line of its copy.
@@ -280,6 +292,12 @@ impl Book {
     pub(super) fn counts(&self) -> (Counts, u64) {
         (self.joins.counts(), self.unknown)
     }
+}
+
+/// What is said of bodies before a judge has said anything.
+fn untold() -> v1::Contents {
+    let reasons = vec!["no judge has told of them in the last minute".to_owned()];
+    v1::Contents { verdict: Verdict::Undecided.as_str().to_owned(), reasons, ..v1::Contents::default() }
 }
 
 /// Whether such requests have a control.

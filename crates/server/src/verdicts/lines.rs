@@ -49,7 +49,7 @@ pub(super) fn parse(entry: &HttpAccessLogEntry) -> Option<Line> {
 }
 
 /// `1700000000.000001`, as Envoy writes it for the seconds and microseconds of a time.
-fn parse_start(text: &str) -> Option<u64> {
+pub(crate) fn parse_start(text: &str) -> Option<u64> {
     let (seconds, micros) = text.split_once('.')?;
     let micros = (micros.len() == 6).then(|| micros.parse::<u64>().ok()).flatten()?;
     seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(micros)
@@ -61,7 +61,8 @@ fn micros(time: &protobuf::Timestamp) -> Option<u64> {
     seconds.checked_mul(1_000_000)?.checked_add(micros)
 }
 
-fn text(written: &str) -> Arc<str> {
+/// As much of a text as is kept.
+pub(crate) fn text(written: &str) -> Arc<str> {
     let mut end = written.len().min(MAX_TEXT);
     while !written.is_char_boundary(end) {
         end -= 1;
@@ -119,7 +120,7 @@ fn flags(flags: &ResponseFlags) -> Flags {
 }
 
 /// `PORT|SUBSET|HOST` of a cluster's name, whatever carries it there.
-fn destination(cluster: &str) -> Arc<str> {
+pub(crate) fn destination(cluster: &str) -> Arc<str> {
     let mut parts = cluster.splitn(5, '|').skip(1);
     match (parts.next(), parts.next(), parts.next()) {
         (Some(port), Some(subset), Some(host)) => format!("{port}|{subset}|{host}").into(),

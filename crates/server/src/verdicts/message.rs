@@ -40,6 +40,7 @@ pub(crate) fn of(known: &Known, counted: u64) -> v1::Verdict {
         compared: aspects.collect(),
         latency_ratio: tally.median_ratio(),
         examples: examples.iter().map(|it| example(it, *copy_limit)).collect(),
+        contents: known.contents.clone(),
     };
     judged(message)
 }
@@ -68,6 +69,11 @@ pub(crate) fn add(to: &mut v1::Verdict, other: &v1::Verdict) {
         to.candidate += other.candidate;
         to.control += other.control;
     }
+    // All replicas ask the same judges.
+    let pairs = |it: &v1::Verdict| it.contents.as_ref().map(|contents| contents.pairs);
+    if pairs(other) > pairs(to) {
+        to.contents.clone_from(&other.contents);
+    }
     to.examples.extend(other.examples.iter().cloned());
     to.examples.truncate(EXAMPLES);
     *to = judged(std::mem::take(to));
@@ -83,6 +89,23 @@ fn judged(mut message: v1::Verdict) -> v1::Verdict {
             verdict = Verdict::Undecided;
         }
         reasons.push(format!("only {:.0} % of judged requests were seen", covered * 100.0));
+    }
+    if let Some(contents) = &message.contents {
+        let said = contents.reasons.iter().map(|reason| format!("contents: {reason}"));
+        match (verdict, contents.verdict.as_str()) {
+            (_, "different") => {
+                if verdict != Verdict::Different {
+                    reasons.clear();
+                }
+                verdict = Verdict::Different;
+                reasons.extend(said);
+            }
+            (Verdict::Same, "undecided") => {
+                verdict = Verdict::Undecided;
+                reasons.extend(said);
+            }
+            _ => {}
+        }
     }
     message.verdict = verdict.as_str().to_owned();
     message.reasons = reasons;
@@ -168,6 +191,30 @@ mod tests {
             let got = verdict(pairs, candidate, lines, counted);
             let said = got.reasons.join("; ");
             assert!(got.verdict == want && said.contains(reason), "{}: {said}", got.verdict);
+        }
+    }
+
+    #[test]
+    fn contents_are_part_of_it() {
+        let (same, different) = (verdict(1000, 0, 1000, 1000), verdict(1000, 40, 1000, 1000));
+        for (lines, contents, want, said) in [
+            (&same, "same", "same", ""),
+            (&same, "different", "different", "contents: so"),
+            (&same, "undecided", "undecided", "contents: so"),
+            (&different, "same", "different", "status differs"),
+            (&different, "different", "different", "contents: so"),
+        ] {
+            let told = v1::Contents {
+                verdict: contents.to_owned(),
+                reasons: vec!["so".to_owned()],
+                pairs: 300,
+                ..v1::Contents::default()
+            };
+            let mut got = judged(v1::Verdict { contents: Some(told), ..lines.clone() });
+            assert!(got.verdict == want && got.reasons.join("; ").contains(said), "{contents}: {got:?}");
+            // Another replica may not have asked yet.
+            add(&mut got, lines);
+            assert_eq!(got.contents.map(|it| it.pairs), Some(300));
         }
     }
 

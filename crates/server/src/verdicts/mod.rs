@@ -7,6 +7,7 @@ mod book;
 mod lines;
 mod message;
 mod prometheus;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,25 +19,32 @@ use umbra_proto::envoy::data::accesslog::v3::HttpAccessLogEntry;
 
 use crate::engine_task::AllMirrors;
 use book::Book;
+use told::Told;
 
 pub(crate) use book::Known;
+pub(crate) use lines::{destination, parse_start, text};
 pub(crate) use message::{add, coverage, of};
 #[cfg(test)]
 pub(crate) use prometheus::FAMILIES;
+pub(crate) use told::follow;
 
 /// What is known of judged requests. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Verdicts(Arc<Mutex<Book>>);
+pub struct Verdicts {
+    book: Arc<Mutex<Book>>,
+    /// What judges say of bodies.
+    told: Told,
+}
 
 impl Default for Verdicts {
     fn default() -> Self {
-        Verdicts(Arc::new(Mutex::new(Book::new(Instant::now()))))
+        Verdicts { book: Arc::new(Mutex::new(Book::new(Instant::now()))), told: Told::default() }
     }
 }
 
 impl Verdicts {
     fn lock(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in which mirrors there are, and how long their copies may take.
@@ -65,7 +73,14 @@ impl Verdicts {
 
     /// What is known of a mirror; `None`: it is not judged.
     pub(crate) fn known(&self, key: &RuntimeKey) -> Option<Known> {
-        self.lock().of(key)
+        let known = self.lock().of(key)?;
+        let contents = known.contents.map(|silent| self.told.of(&known.mark).unwrap_or(silent));
+        Some(Known { contents, ..known })
+    }
+
+    /// Where what judges say is put.
+    pub(crate) fn told(&self) -> Told {
+        self.told.clone()
     }
 }
 

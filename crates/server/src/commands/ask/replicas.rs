@@ -7,7 +7,8 @@ use futures::future::join_all;
 use tonic::{Code, Status};
 
 use super::door::{Client, Door};
-use crate::peers::{resolve, told};
+use crate::channel::resolve;
+use crate::peers::told;
 
 /// How long a server may take to be reached, and to answer.
 const CONNECT: Duration = Duration::from_secs(5);

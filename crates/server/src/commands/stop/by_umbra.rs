@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use umbra_ir::{Kind, ObjectId};
 
+use crate::channel::resolve;
 use crate::cli::StopArgs;
 use crate::commands::ask::door::Door;
-use crate::peers::resolve;
 use crate::stop::{AllWritten, Verb, Written};
 
 /// How long a replica may take to be reached.

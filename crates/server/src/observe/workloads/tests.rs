@@ -21,6 +21,7 @@ fn destinations(all: &[&str]) -> Destinations {
             subset: None,
             policy: None,
             limits: None,
+            contents: false,
             role: if role == "mirror" { Role::Mirror } else { Role::Primary },
         };
         let answerer = match workload {

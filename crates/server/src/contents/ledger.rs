@@ -1,0 +1,257 @@
+//! What the answers of each mirror's copies come to, over the last ten minutes. No clock and no IO.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use umbra_judge::{Contents, Difference, JudgeLimits, differences};
+use umbra_proto::umbra::v1;
+
+use super::body::{Why, contents};
+use super::hold::{Whole, is_control};
+
+/// Half of the time that pairs count.
+const HALF: Duration = Duration::from_secs(300);
+/// Mirrors of which something is known.
+const MAX_MIRRORS: usize = 1000;
+/// Ways to differ that are told of a mirror.
+const MAX_TOLD: usize = 32;
+/// Reasons that are told of a verdict.
+const MAX_REASONS: usize = 5;
+
+/// Why the answers to a request are not compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Skipped {
+    /// One of the three did not come.
+    Incomplete,
+    /// They have not all one status: that is judged by lines.
+    Status,
+    /// The request went to another destination than its control.
+    Elsewhere,
+    /// There was no room for one of them.
+    Crowded,
+}
+
+impl Skipped {
+    const ALL: [Skipped; 4] = [Skipped::Incomplete, Skipped::Status, Skipped::Elsewhere, Skipped::Crowded];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Skipped::Incomplete => "incomplete",
+            Skipped::Status => "status",
+            Skipped::Elsewhere => "elsewhere",
+            Skipped::Crowded => "room",
+        }
+    }
+}
+
+/// What one request says of one mirror.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Compared {
+    /// In what the copy and the control differ from their primary, and why not by fields.
+    Pair(BTreeSet<Difference>, BTreeSet<Difference>, Option<Why>),
+    Skipped(Skipped),
+}
+
+/// Compares what was answered to a request with what was answered to its copies, by mark. Takes as long as reading them does.
+pub(super) fn compare(whole: &Whole) -> Vec<(Arc<str>, Compared)> {
+    let copies = whole.copies.iter().filter(|(mark, _)| !is_control(mark));
+    let one = |(mark, copy): (&Arc<str>, &super::hold::Answer)| {
+        let compared = match (&whole.primary, whole.control()) {
+            (Some((_, primary)), Some(control)) => {
+                let all = [primary, copy, control];
+                if primary.destination != control.destination {
+                    Compared::Skipped(Skipped::Elsewhere)
+                } else if all.iter().any(|it| it.status != primary.status || it.grpc != primary.grpc) {
+                    Compared::Skipped(Skipped::Status)
+                } else if all.iter().any(|it| it.body.crowded) {
+                    Compared::Skipped(Skipped::Crowded)
+                } else {
+                    let ([primary, copy, control], why) = contents(all.map(|it| &it.body));
+                    Compared::Pair(differences(&primary, &copy), differences(&primary, &control), why)
+                }
+            }
+            _ => Compared::Skipped(Skipped::Incomplete),
+        };
+        (mark.clone(), compared)
+    };
+    copies.map(one).collect()
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    contents: Contents,
+    skipped: [u64; Skipped::ALL.len()],
+    digests: [u64; Why::ALL.len()],
+}
+
+impl Tally {
+    fn add(&mut self, compared: &Compared) {
+        let count = match compared {
+            Compared::Pair(copy, control, why) => {
+                self.contents.add(copy, control);
+                why.and_then(|why| self.digests.get_mut(why as usize))
+            }
+            Compared::Skipped(why) => self.skipped.get_mut(*why as usize),
+        };
+        if let Some(count) = count {
+            *count += 1;
+        }
+    }
+
+    fn merge(&mut self, later: &Self) {
+        self.contents.merge(&later.contents);
+        let skipped = self.skipped.iter_mut().zip(&later.skipped);
+        skipped.chain(self.digests.iter_mut().zip(&later.digests)).for_each(|(to, more)| *to += more);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    now: Tally,
+    before: Tally,
+}
+
+/// All mirrors of which answers came.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    mirrors: BTreeMap<Arc<str>, Entry>,
+    turned: Instant,
+}
+
+impl Ledger {
+    pub(super) fn new(now: Instant) -> Self {
+        Ledger { mirrors: BTreeMap::new(), turned: now }
+    }
+
+    /// Counts what a request says. Of mirrors beyond the most that are known nothing is counted: marks come from proxies.
+    pub(super) fn add(&mut self, all: &[(Arc<str>, Compared)]) {
+        for (mark, compared) in all {
+            if self.mirrors.len() < MAX_MIRRORS || self.mirrors.contains_key(mark) {
+                self.mirrors.entry(mark.clone()).or_default().now.add(compared);
+            }
+        }
+    }
+
+    /// Lets go what is too old, and mirrors of which nothing came for so long.
+    pub(super) fn turn(&mut self, now: Instant) {
+        let age = now.saturating_duration_since(self.turned);
+        if age < HALF {
+            return;
+        }
+        for _ in 0..if age < 2 * HALF { 1 } else { 2 } {
+            for entry in self.mirrors.values_mut() {
+                entry.before = std::mem::take(&mut entry.now);
+            }
+        }
+        let is_empty = |tally: &Tally| tally.contents.pairs == 0 && tally.skipped.iter().all(|it| *it == 0);
+        self.mirrors.retain(|_, entry| !is_empty(&entry.before));
+        self.turned = now;
+    }
+
+    /// What umbra is told.
+    pub(super) fn told(&self) -> Vec<v1::MirrorContents> {
+        let one = |(mark, entry): (&Arc<str>, &Entry)| {
+            let mut tally = entry.before.clone();
+            tally.merge(&entry.now);
+            v1::MirrorContents { mark: mark.to_string(), contents: Some(message(&tally)) }
+        };
+        self.mirrors.iter().map(one).collect()
+    }
+}
+
+fn message(tally: &Tally) -> v1::Contents {
+    let judged = tally.contents.judge(&JudgeLimits::default());
+    let named = |names: Vec<(&str, u64)>| {
+        names.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
+    };
+    let all = tally.contents.differences();
+    let told = all.iter().take(MAX_TOLD).map(|(difference, times)| v1::Difference {
+        path: difference.path.to_string(),
+        how: difference.how.as_str().to_owned(),
+        candidate: times.candidate,
+        control: times.control,
+        both: times.both,
+    });
+    v1::Contents {
+        verdict: judged.verdict.as_str().to_owned(),
+        reasons: judged.reasons.iter().take(MAX_REASONS).map(ToString::to_string).collect(),
+        pairs: judged.pairs,
+        skipped: named(Skipped::ALL.map(|it| (it.as_str(), tally.skipped[it as usize])).to_vec()),
+        digests: named(Why::ALL.map(|it| (it.as_str(), tally.digests[it as usize])).to_vec()),
+        differences: told.collect(),
+        more: u32::try_from(all.len().saturating_sub(MAX_TOLD)).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body::{Passing, Room};
+    use super::super::hold::Answer;
+    use super::*;
+
+    const CONTROL: &str = "judge/a/b/c#control";
+
+    fn answer(status: &str, destination: &str, json: &str) -> Answer {
+        let mut body = Passing::new("application/json", "", &Room::default());
+        body.pass(json.as_bytes());
+        Answer { status: status.into(), grpc: "".into(), destination: destination.into(), body: body.end() }
+    }
+
+    /// What a request says, of which these were the answers (status, destination, body): its own, the copy's and the control's.
+    fn said(all: [Option<(&str, &str, &str)>; 3]) -> Vec<(Arc<str>, Compared)> {
+        let mut whole = Whole::default();
+        let [primary, copy, control] = all.map(|it| it.map(|(a, b, c)| answer(a, b, c)));
+        whole.primary = primary.map(|it| ("a/b/c".into(), it));
+        for (mark, it) in [("v2", copy), (CONTROL, control)] {
+            whole.copies.extend(it.map(|it| (Arc::from(mark), it)));
+        }
+        compare(&whole)
+    }
+
+    #[test]
+    fn what_one_request_says() {
+        let good = Some(("200", "80||web", r#"{"a": 1}"#));
+        for (all, want) in [
+            ([good, good, good], Ok((0, 0))),
+            ([good, Some(("200", "80|v2|web", r#"{"a": 2, "b": 1}"#)), good], Ok((2, 0))),
+            ([good, good, Some(("200", "80||web", r#"{"a": 2}"#))], Ok((0, 1))),
+            ([good, good, Some(("200", "80|v1|web", "{}"))], Err(Skipped::Elsewhere)),
+            ([good, Some(("500", "", "{}")), good], Err(Skipped::Status)),
+            ([good, good, Some(("500", "80||web", "{}"))], Err(Skipped::Status)),
+            ([good, good, None], Err(Skipped::Incomplete)),
+            ([None, good, good], Err(Skipped::Incomplete)),
+        ] {
+            let got = match &said(all)[..] {
+                [(_, Compared::Pair(copy, control, None))] => Ok((copy.len(), control.len())),
+                [(_, Compared::Skipped(why))] => Err(*why),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(got, want, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_and_when_it_is_forgotten() {
+        let start = Instant::now();
+        let mut ledger = Ledger::new(start);
+        let good = Some(("200", "80||web", r#"{"a": 1}"#));
+        let wrong = Some(("200", "80|v2|web", r#"{"a": "1"}"#));
+        for nth in 0..400 {
+            ledger.add(&said([good, if nth % 20 == 0 { wrong } else { good }, good]));
+        }
+        ledger.add(&said([good, good, None]));
+        let told = |ledger: &Ledger| ledger.told().into_iter().find_map(|it| it.contents);
+        let contents = told(&ledger).expect("something is told");
+        assert_eq!((contents.verdict.as_str(), contents.pairs), ("different", 400));
+        assert!(
+            contents.reasons[0].starts_with("a (type) differs in 20 of 400 pairs, against 0"),
+            "{contents:?}"
+        );
+        assert_eq!(contents.skipped.get("incomplete"), Some(&1));
+        ledger.turn(start + HALF);
+        assert_eq!(told(&ledger).map(|it| it.pairs), Some(400));
+        ledger.turn(start + 2 * HALF);
+        assert_eq!(told(&ledger), None);
+    }
+}

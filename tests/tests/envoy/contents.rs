@@ -1,0 +1,204 @@
+//! Verdicts on contents by a real judge, of what real Envoys send it: a wrong field is found by its name, and whatever becomes of the
+//! judge costs no primary anything.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use umbra_testkit::client::{Ask, Client, send};
+use umbra_testkit::echo::Mode;
+use umbra_testkit::isolate::isolated;
+use umbra_testkit::paths;
+use umbra_testkit::ports::Port;
+use umbra_testkit::process::Process;
+use umbra_testkit::umbra;
+use umbra_testkit::wait::PATIENCE;
+use umbra_testkit::world::World;
+use umbra_tests::manifests;
+
+use super::WEB;
+
+const RULES: &str = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, annotations: {umbra.io/verdicts: \"1000\", umbra.io/contents: \"on\"}}
+spec:
+  hosts: [web]
+  http:
+  - name: main
+    route: [{destination: {host: web, subset: v1}}]
+    mirrors:
+    - {destination: {host: web, subset: v2}}
+    - {destination: {host: web, subset: v3}}
+";
+
+/// Three versions of `web` with a judge, which may be taken away and comes back to the same place.
+struct Stage {
+    world: World,
+    judge: Option<Process>,
+    ports: (Port, Port),
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let (mut world, ports) =
+            (World::new(), (Port::free().expect("a port"), Port::free().expect("a port")));
+        for n in 1..=3 {
+            world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
+        }
+        world.write("web.yaml", &manifests::web());
+        world.write("rules.yaml", RULES);
+        world.start_umbra_with(&format!("judge: {}\n", ports.1.local())).await;
+        let (bodies, mut stage) = (ports.0.local().to_string(), Stage { world, judge: None, ports });
+        stage.start();
+        let further = ["--verdicts", "--judge", &bodies];
+        stage.world.start_proxy_with("client", "sidecar/default/app=client", &further).await;
+        stage
+    }
+
+    fn start(&mut self) {
+        let mut command = self.world.net().command(&paths::umbra().expect("umbra was built"));
+        let (bodies, report) = (self.ports.0.local().to_string(), self.ports.1.local().to_string());
+        command.args(["judge", "--listen", &bodies, "--report", &report]);
+        let log = self.world.folder().join("judge.log");
+        self.judge = Some(Process::start("judge", command, &log).expect("it starts"));
+    }
+
+    fn judge(&self) -> &Process {
+        self.judge.as_ref().expect("it was started")
+    }
+
+    /// Sends so many requests, and fails when one of them was not answered as ever.
+    async fn traffic(&self, path: &str, requests: usize) {
+        let ask = Ask::get("web:8000", path);
+        let tally = send(self.world.net(), address(), &ask, requests).await;
+        assert!(tally.all_ok(requests), "{:?} {:?}", tally.statuses, tally.failures);
+    }
+
+    /// What is known of the copies to v2 and to v3.
+    fn verdicts(&self) -> [Value; 2] {
+        let server = self.world.umbra().admin().to_string();
+        let out = umbra::run(&["mirrors", "--server", &server, "-o", "json"]).expect("umbra runs");
+        let all: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+        [0, 1].map(|nth| all["mirrors"][nth]["verdict"].clone())
+    }
+
+    /// How many pairs a judge has compared of v2, since it was started.
+    fn pairs(&self) -> u64 {
+        number(&self.verdicts()[0]["contents"]["pairs"])
+    }
+}
+
+fn address() -> SocketAddr {
+    "127.0.0.1:8000".parse().expect("an address")
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[test]
+fn one_field_wrong_in_one_of_twenty() {
+    isolated(async {
+        let stage = Stage::new().await;
+        stage.world.echo("v2").set_mode(Mode::WrongOneOf(20));
+        let different = || async {
+            stage.traffic("/order?secret=1", 100).await;
+            let [v2, v3] = stage.verdicts();
+            assert_ne!(v3["verdict"], "different", "{v3}");
+            v2["contents"]["verdict"] == "different"
+        };
+        stage.world.wait_for("v2 to be different", different).await;
+        let [v2, v3] = stage.verdicts();
+        let contents = &v2["contents"];
+        assert_eq!(contents["differences"][0]["path"], "items[].price", "{contents}");
+        assert!(
+            v2["verdict"] == "different" && v2["reasons"].to_string().contains("contents: items[].price")
+        );
+        // What is another each time is known for what it is, and no value is told.
+        let noise = v3["contents"]["differences"].as_array().cloned().unwrap_or_default();
+        let both = |path: &str| noise.iter().find(|it| it["path"] == path).map(|it| number(&it["both"]));
+        assert!(both("id") > Some(100) && both("time") > Some(100), "{noise:?}");
+        assert!(!v2.to_string().contains("secret") && !contents.to_string().contains("EUR"), "{v2}");
+        // Copies that a judge sees are counted as all others are.
+        let out = umbra::run(&["mirrors", "--server", &stage.world.umbra().admin().to_string()]);
+        let table = String::from_utf8(out.expect("umbra runs").stdout).expect("text");
+        assert!(table.contains("contents different items[].price in"), "{table}");
+        stage.world.assert_clean().await;
+    });
+}
+
+/// Hung with large answers under way, going on, killed, back: primaries are answered as ever, and comparing goes on by itself.
+#[test]
+fn whatever_becomes_of_the_judge() {
+    isolated(async {
+        let mut stage = Stage::new().await;
+        let some = |stage: &Stage| stage.pairs() >= 20;
+        let begun = || async {
+            stage.traffic("/order", 50).await;
+            some(&stage)
+        };
+        stage.world.wait_for("answers to be compared", begun).await;
+        stage.judge().freeze(true).expect("it hangs");
+        stage.traffic("/order", 1000).await;
+        let large = Ask::get("web:8000", &format!("/bytes/{}", 20 << 20));
+        // One that came before the judge was found to be dead has waited for nobody.
+        let client = stage.world.proxy("client");
+        let stat = async |name: &str| client.stat(&format!("cluster.umbra-judge.{name}")).await;
+        let at_once = || async {
+            let (dead, shown) = (stat("http2.keepalive_timeout").await, stat("upstream_rq_total").await);
+            let answer = Client::new(stage.world.net(), address()).ask(&large).await.expect("an answer");
+            assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 20 << 20));
+            stat("http2.keepalive_timeout").await == dead && stat("upstream_rq_total").await > shown
+        };
+        stage.world.wait_for("a large answer that waits for nobody", at_once).await;
+        stage.judge().freeze(false).expect("it goes on");
+        stage.traffic("/order", 500).await;
+        // Killed while requests are under way, and away for some of them.
+        let net = stage.world.net().clone();
+        let meanwhile =
+            tokio::spawn(async move { send(&net, address(), &Ask::get("web:8000", "/order"), 2000).await });
+        stage.judge = None;
+        stage.traffic("/order", 500).await;
+        stage.start();
+        let tally = meanwhile.await.expect("requests go on");
+        assert!(tally.all_ok(2000), "{:?} {:?}", tally.statuses, tally.failures);
+        let again = || async {
+            stage.traffic("/order", 50).await;
+            stage.judge().log().contains("judging") && some(&stage)
+        };
+        stage.world.wait_within(PATIENCE, "answers to be compared again", again).await;
+    });
+}
+
+/// What a judge keeps is bounded, and what is too long for it is compared all the same; what nobody asked for it never sees.
+#[test]
+fn large_answers_and_none() {
+    isolated(async {
+        let stage = Stage::new().await;
+        let path = format!("/bytes/{}", 20 << 20);
+        let compared = || async {
+            stage.traffic("/order", 20).await;
+            let large = Client::new(stage.world.net(), address()).ask(&Ask::get("web:8000", &path)).await;
+            assert_eq!(large.expect("an answer").body.len(), 20 << 20);
+            let digests = &stage.verdicts()[1]["contents"]["digests"];
+            number(&digests["long"]) > 0
+        };
+        stage.world.wait_for("a digest to be compared", compared).await;
+        stage.world.write("rules.yaml", &RULES.replace("contents: \"on\"", "contents: \"off\""));
+        let plain = || async {
+            let routes = stage.world.proxy("client").section("RoutesConfigDump").await.unwrap_or_default();
+            !routes.to_string().contains("|judge") && routes.to_string().contains("#judge")
+        };
+        stage.world.wait_for("no judge to be asked", plain).await;
+        stage.world.send(WEB, &Ask::get("web:8000", "/order"), 1).await;
+        let before = stage.world.proxy("client").stat("cluster.umbra-judge.upstream_rq_total").await;
+        let lines = number(&stage.verdicts()[0]["lines"]);
+        let judged = || async {
+            stage.traffic("/order", 50).await;
+            number(&stage.verdicts()[0]["lines"]) > lines + 50
+        };
+        stage.world.wait_for("verdicts to go on", judged).await;
+        let after = stage.world.proxy("client").stat("cluster.umbra-judge.upstream_rq_total").await;
+        assert_eq!((before, stage.verdicts()[0]["contents"].is_null()), (after, true));
+    });
+}
