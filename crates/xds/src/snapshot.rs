@@ -220,7 +220,27 @@ impl Snapshot {
 
     /// What it has of a type that an earlier snapshot has not, if nothing is gone.
     pub(crate) fn step(&self, resource_type: ResourceType, earlier: &Snapshot) -> Option<Step> {
-        self.steps.get(resource_type, earlier, self)
+        if self.lineage != earlier.lineage {
+            return None;
+        }
+        let generations = (earlier.generation, self.generation);
+        self.steps.get(resource_type, generations, || self.news(resource_type, earlier))
+    }
+
+    /// The resources of a type that are new or have changed; `None` when some are gone, or nobody knows.
+    fn news(&self, resource_type: ResourceType, earlier: &Snapshot) -> Option<ResourceMap> {
+        let mut news = ResourceMap::default();
+        for (_, name) in self.changed_from(earlier)?.filter(|(of, _)| *of == resource_type) {
+            let before = earlier.get(resource_type, name);
+            match self.get(resource_type, name) {
+                Some(now) if before.is_none_or(|before| before.version != now.version) => {
+                    news.insert_mut(name.clone(), now.clone());
+                }
+                None if before.is_some() => return None,
+                _ => {}
+            }
+        }
+        Some(news)
     }
 
     /// The virtual hosts of a route configuration; `None` when there are none.

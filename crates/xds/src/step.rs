@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::resource::{ResourceMap, ResourceType};
-use crate::snapshot::Snapshot;
 use crate::variant::Variant;
 use crate::whole::{Cache, Whole};
 
@@ -34,35 +33,24 @@ struct Known {
 }
 
 impl Steps {
-    /// The step from an earlier snapshot of the same lineage; `None` when something is gone, nothing has changed, or nobody
-    /// knows any more what has.
-    pub(crate) fn get(&self, resource_type: ResourceType, from: &Snapshot, to: &Snapshot) -> Option<Step> {
+    /// The step of a type from one generation to another of a lineage. What has changed is asked the first time; `None` when something is
+    /// gone, nothing has changed, or nobody knows any more what has.
+    pub(crate) fn get(
+        &self,
+        resource_type: ResourceType,
+        (from, to): (u64, u64),
+        changed: impl FnOnce() -> Option<ResourceMap>,
+    ) -> Option<Step> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is = |it: &Known| it.from == from.generation() && it.resource_type == resource_type;
+        let is = |it: &Known| it.from == from && it.resource_type == resource_type;
         let at = all.iter().position(is).unwrap_or_else(|| {
-            let changed = changed(resource_type, from, to);
             all.truncate(MAX_STEPS - 1);
-            all.push(Known { from: from.generation(), resource_type, changed, cache: Cache::default() });
+            all.push(Known { from, resource_type, changed: changed(), cache: Cache::default() });
             all.len() - 1
         });
         let Known { changed, cache, .. } = &all[at];
         let changed = changed.as_ref().filter(|changed| !changed.is_empty())?;
-        let since = (from.generation() + 1).min(to.generation());
+        let since = (from + 1).min(to);
         Some(Step { since, changed: changed.clone(), whole: cache.get(Variant::Delta, changed) })
     }
-}
-
-fn changed(resource_type: ResourceType, from: &Snapshot, to: &Snapshot) -> Option<ResourceMap> {
-    let mut changed = ResourceMap::default();
-    for (_, name) in to.changed_from(from)?.filter(|(of, _)| *of == resource_type) {
-        let before = from.get(resource_type, name);
-        match to.get(resource_type, name) {
-            Some(now) if before.is_none_or(|before| before.version != now.version) => {
-                changed.insert_mut(name.clone(), now.clone());
-            }
-            None if before.is_some() => return None,
-            _ => {}
-        }
-    }
-    Some(changed)
 }
