@@ -18,9 +18,9 @@ pub mod types;
 mod validate;
 
 pub use change::Change;
-pub use check::budget::{EntryBudget, kept_mirrors, weight};
+pub use check::budget::{EntryBudget, Selected, kept_mirrors, size, weight};
 pub use check::connection::{
-    check_connection_destination, check_connection_route, check_server_name, check_tcp_match,
+    OwnHosts, check_connection_destination, check_connection_route, check_server_name, check_tcp_match,
     check_tls_match, parse_block,
 };
 pub use check::cors::{allowed_origins, check_cors_word, check_origin, max_age_seconds};

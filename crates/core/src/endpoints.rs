@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use umbra_api::{EndpointSlice, Object, Objects, Pod, Service};
+use umbra_api::{EndpointSlice, Object, Objects, Pod, Selected, Service};
 use umbra_ir::{Endpoint, Hostname, Kind, ObjectId, PortNumber, service_host};
 use umbra_mesh::{Index, View};
 
 use crate::names::{Means, name_of};
 use crate::places::place;
-use crate::pods::{pod_port, selected_pods};
+use crate::pods::{first_selected_pods, pod_port, selected_pods};
 use crate::services::port_of;
 
 /// The label of an endpoint that names its Node.
@@ -54,20 +54,22 @@ pub fn service_endpoints(
         .collect()
 }
 
-/// The ready Pods of a namespace that carry these labels, as endpoints of a ServiceEntry; none for no labels.
+/// The ready Pods of a namespace that carry these labels, the first of them, as endpoints of a ServiceEntry; none for no labels.
 pub fn selected_endpoints(
     view: &(impl View + Objects),
     namespace: &Arc<str>,
     labels: &BTreeMap<String, String>,
     port: u16,
+    most: Selected,
 ) -> Vec<Endpoint> {
-    let pods = selected_pods(view, namespace, labels);
+    let pods = first_selected_pods(view, namespace, labels, most.looked_at);
     let ready = pods.iter().filter(|pod| pod.ready);
     ready
         .filter_map(|pod| {
             let ip = pod.ips.iter().find(|ip| ip.parse::<IpAddr>().is_ok())?;
             Some(pod_endpoint(view, Some(pod), Some(pod.node_name.as_str()), None, ip, port))
         })
+        .take(most.taken)
         .collect()
 }
 

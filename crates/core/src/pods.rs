@@ -73,10 +73,20 @@ pub(crate) fn selected_pods(
     namespace: &Arc<str>,
     selector: &BTreeMap<String, String>,
 ) -> Vec<Pod> {
+    first_selected_pods(view, namespace, selector, usize::MAX)
+}
+
+/// The same of so many that have the first of its labels.
+pub(crate) fn first_selected_pods(
+    view: &(impl View + Objects),
+    namespace: &Arc<str>,
+    selector: &BTreeMap<String, String>,
+    looked_at: usize,
+) -> Vec<Pod> {
     // One label narrows the search; the rest are compared.
     let Some((key, value)) = selector.iter().next() else { return Vec::new() };
     let index = Index::PodsWithLabel(namespace.clone(), key.as_str().into(), value.as_str().into());
-    let pods = view.ids(&index).into_iter().filter_map(|id| view.object(&id));
+    let pods = view.ids(&index).into_iter().take(looked_at).filter_map(|id| view.object(&id));
     pods.filter_map(|object| match &*object {
         Object::Pod(pod) => Some(pod.clone()),
         _ => None,

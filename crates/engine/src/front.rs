@@ -85,11 +85,13 @@ pub(crate) fn endpoints(view: &(impl View + Objects), service: &ServiceId, port:
             Object::Service(object) => umbra_core::service_endpoints(view, object, &service.host, port),
             Object::ServiceEntry(entry) if entry.spec.workload_selector.is_some() => {
                 let selection = umbra_istio::entry_selection(entry, port);
+                let most = umbra_api::EntryBudget::of(&entry.spec).selected();
                 let pods = |(labels, port)| {
-                    umbra_core::selected_endpoints(view, &entry.meta.namespace, labels, port)
+                    umbra_core::selected_endpoints(view, &entry.meta.namespace, labels, port, most)
                 };
                 let mut endpoints = selection.map(pods).unwrap_or_default();
                 endpoints.extend(umbra_istio::workload_endpoints(view, entry, port));
+                endpoints.truncate(most.taken);
                 endpoints
             }
             Object::ServiceEntry(entry) => umbra_istio::entry_endpoints(entry, &service.host, port),
@@ -148,6 +150,7 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
             let own =
                 |number: PortNumber| entry.spec.ports.iter().any(|p| p.number == u32::from(number.get()));
             umbra_mesh::report_ports(view, id, own, &mut report);
+            umbra_istio::report_selected(view, id, entry, &mut report);
             let workloads = entry.spec.ports.iter().filter_map(|p| PortNumber::new(p.number.into()));
             let other = |number| !umbra_istio::workload_endpoints(view, entry, number).is_empty();
             if let Some(selector) = &entry.spec.workload_selector

@@ -14,8 +14,9 @@ use crate::service_entries::parse_network;
 /// The rules that can be served, in order; validation says what is left out.
 pub fn resolve_connection_rules(vs: &VirtualService, domain: &str) -> ConnectionRules {
     let (spec, namespace) = (&vs.spec, &vs.meta.namespace);
+    let hosts = umbra_api::OwnHosts::new(&spec.hosts);
     let tls = spec.tls.iter().enumerate().filter_map(|(index, written)| {
-        let usable = written.matches.iter().filter(|it| umbra_api::check_tls_match(it, &spec.hosts).is_ok());
+        let usable = written.matches.iter().filter(|it| umbra_api::check_tls_match(it, &hosts).is_ok());
         let matches: Vec<_> = usable
             .map(|it| ConnectionMatch {
                 filter: StaticFilter {
@@ -27,7 +28,7 @@ pub fn resolve_connection_rules(vs: &VirtualService, domain: &str) -> Connection
                 server_names: it
                     .sni_hosts
                     .iter()
-                    .filter(|name| umbra_api::check_server_name(name, &spec.hosts).is_ok())
+                    .filter(|name| umbra_api::check_server_name(name, &hosts).is_ok())
                     .map(|name| Hostname::new(name))
                     .collect(),
                 networks: networks(&it.destination_subnets),

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_api::{Delegate, HttpMatch, HttpRoute, Object, Objects, StringMatch, VirtualService};
+use umbra_api::{Delegate, HttpMatch, HttpRoute, Object, Objects, StringMatch, VirtualService, size};
+use umbra_ir::budget::ROUTES_ON_A_HOST;
 use umbra_ir::{GatewayRef, Kind, ObjectId, Visibility};
 
 use crate::names::{resolve_gateway, resolve_spelling};
@@ -15,6 +16,28 @@ use crate::names::{resolve_gateway, resolve_spelling};
 /// How many matches the rules of one VirtualService may get by delegation: each of the root's is combined with each of
 /// the delegate's, and that must not become the square of what an author can write.
 const MAX_MATCHES: usize = 10_000;
+/// How much they may come to together, as text: all that a root's rule says stands in each of the delegate's.
+const MAX_SIZE: usize = 2 * ROUTES_ON_A_HOST;
+
+/// What may be merged yet.
+struct Left {
+    matches: usize,
+    size: usize,
+}
+
+impl Left {
+    /// Takes what a pair of rules comes to, before it is made. Nothing fits any more after one that did not.
+    fn take(&mut self, root: &HttpRoute, root_size: usize, own: &HttpRoute) -> Result<(), Dropped> {
+        let (of_root, of_own) = (root.matches.len().max(1), own.matches.len().max(1));
+        let fits = self.matches.checked_sub(of_root.saturating_mul(of_own)).and_then(|matches| {
+            let size = root_size.saturating_mul(of_own).saturating_add(size(own).saturating_mul(of_root));
+            Some(Left { matches, size: self.size.checked_sub(size)? })
+        });
+        let full = fits.is_none();
+        *self = fits.unwrap_or(Left { matches: 0, size: 0 });
+        if full { Err(Dropped::TooMany) } else { Ok(()) }
+    }
+}
 
 /// A rule as it is served.
 pub(crate) struct ServedRule<'a> {
@@ -82,7 +105,7 @@ pub(crate) enum Dropped {
     Nested,
     /// One of its matches is narrower than none of the root's.
     Conflict,
-    /// Too many matches came before.
+    /// Too much came before. What comes after it in the delegate is left out, too, and is not listed.
     TooMany,
 }
 
@@ -126,19 +149,28 @@ pub(crate) fn served_rules<'a>(
 /// What becomes of each entry of `spec.http`.
 pub(crate) fn take_rules<'a>(objects: &impl Objects, vs: &'a VirtualService, domain: &str) -> Vec<Taken<'a>> {
     let namespace = &vs.meta.namespace;
-    let mut left = MAX_MATCHES;
+    let mut left = Left { matches: MAX_MATCHES, size: MAX_SIZE };
     let mut take = |written: &'a HttpRoute| {
         let Some(delegate) = &written.delegate else { return Taken::Own(written) };
         let id = delegate_id(delegate, namespace);
         let rules = find(objects, &id, namespace).map(|found| {
             let mut root = written.clone();
             name_in_full(&mut root, namespace, domain);
-            let own_namespace = found.meta.namespace.clone();
-            let merge = |(index, mut own): (usize, HttpRoute)| {
-                name_in_full(&mut own, &own_namespace, domain);
-                Merged { index, rule: merge_rule(&root, own, &mut left) }
-            };
-            found.spec.http.into_iter().enumerate().map(merge).collect()
+            let root_size = size(&root);
+            let mut rules = Vec::new();
+            for (index, own) in written_rules(&found).iter().enumerate() {
+                let rule = left.take(&root, root_size, own).and_then(|()| {
+                    let mut own = own.clone();
+                    name_in_full(&mut own, &id.namespace, domain);
+                    merge_rule(&root, own)
+                });
+                let full = matches!(rule, Err(Dropped::TooMany));
+                rules.push(Merged { index, rule });
+                if full {
+                    break;
+                }
+            }
+            rules
         });
         Taken::Delegated(id, rules)
     };
@@ -146,9 +178,9 @@ pub(crate) fn take_rules<'a>(objects: &impl Objects, vs: &'a VirtualService, dom
 }
 
 /// The delegate, if a VirtualService of `namespace` may take its rules.
-fn find(objects: &impl Objects, id: &ObjectId, namespace: &Arc<str>) -> Result<VirtualService, Missing> {
-    let object = objects.object(id);
-    let Some(Object::VirtualService(found)) = object.as_deref() else { return Err(Missing::NotFound) };
+fn find(objects: &impl Objects, id: &ObjectId, namespace: &Arc<str>) -> Result<Arc<Object>, Missing> {
+    let object = objects.object(id).ok_or(Missing::NotFound)?;
+    let Object::VirtualService(found) = &*object else { return Err(Missing::NotFound) };
     if !found.spec.hosts.is_empty() {
         return Err(Missing::HasHosts);
     }
@@ -156,7 +188,15 @@ fn find(objects: &impl Objects, id: &ObjectId, namespace: &Arc<str>) -> Result<V
     if !Visibility::resolve(exported, &found.meta.namespace).covers(namespace) {
         return Err(Missing::NotExported);
     }
-    Ok(found.clone())
+    Ok(object)
+}
+
+/// The rules of what [`find`] found.
+fn written_rules(object: &Object) -> &[HttpRoute] {
+    match object {
+        Object::VirtualService(found) => &found.spec.http,
+        _ => &[],
+    }
 }
 
 /// Gives hosts and gateways the names that they have everywhere.
@@ -174,17 +214,10 @@ fn name_in_full(rule: &mut HttpRoute, namespace: &Arc<str>, domain: &str) {
 }
 
 /// A delegate's rule with what the root adds: each field on its own is the delegate's if it has it, else the root's.
-fn merge_rule(
-    root: &HttpRoute,
-    mut own: HttpRoute,
-    left: &mut usize,
-) -> Result<(HttpRoute, bool, bool), Dropped> {
+fn merge_rule(root: &HttpRoute, mut own: HttpRoute) -> Result<(HttpRoute, bool, bool), Dropped> {
     if own.delegate.is_some() {
         return Err(Dropped::Nested);
     }
-    // Compared before any is made: a hostile pair of lists is only counted.
-    let pairs = root.matches.len().max(1).saturating_mul(own.matches.len().max(1));
-    *left = left.checked_sub(pairs).ok_or(Dropped::TooMany)?;
     own.matches = merge_matches(&root.matches, own.matches).ok_or(Dropped::Conflict)?;
     own.name = join_names(&root.name, own.name);
     let (mirror, mirrors) = (own.mirror.is_some(), !own.mirrors.is_empty());

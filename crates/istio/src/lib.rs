@@ -49,4 +49,4 @@ pub use service_entries::{entry_endpoints, entry_selection, list_addresses, reso
 pub use sidecars::resolve_sidecar_head;
 pub use stop::{STOP, Stop, StopsAll};
 pub use verdicts::{CONTENTS, VERDICTS};
-pub use workloads::{workload_endpoints, workload_labels};
+pub use workloads::{report_selected, workload_endpoints, workload_labels};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use umbra_api::{Object, Objects, ServiceEntry, Workload, WorkloadEntry};
-use umbra_ir::{Endpoint, PortNumber};
-use umbra_mesh::{Index, View};
+use umbra_api::{EntryBudget, Object, Objects, ServiceEntry, Workload, WorkloadEntry};
+use umbra_ir::{Code, Diagnostic, Endpoint, ObjectId, PortNumber};
+use umbra_mesh::{Index, Report, View};
 
 use crate::service_entries::{entry_endpoint, is_usable, port_of};
 
@@ -28,7 +28,8 @@ pub fn workload_endpoints(
     let Some((key, value)) = selector.labels.iter().next() else { return Vec::new() };
     let namespace: &Arc<str> = &entry.meta.namespace;
     let index = Index::WorkloadsWithLabel(namespace.clone(), key.as_str().into(), value.as_str().into());
-    let objects = view.ids(&index).into_iter().filter_map(|id| view.object(&id));
+    let most = EntryBudget::of(&entry.spec).selected();
+    let objects = view.ids(&index).into_iter().take(most.looked_at).filter_map(|id| view.object(&id));
     let endpoint = |object: Arc<Object>| {
         let Object::WorkloadEntry(workload) = &*object else { return None };
         let labels = workload_labels(workload);
@@ -36,5 +37,34 @@ pub fn workload_endpoints(
         let endpoint = WorkloadEntry { labels, ..workload.spec.clone() };
         (selected && is_usable(entry, &endpoint)).then(|| entry_endpoint(&endpoint, port, target)).flatten()
     };
-    objects.filter_map(endpoint).collect()
+    objects.filter_map(endpoint).take(most.taken).collect()
+}
+
+/// Says when a ServiceEntry selects more than it may come to: each port of each of its hosts has all of them.
+pub fn report_selected(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    entry: &ServiceEntry,
+    report: &mut Report,
+) {
+    let Some(selector) = &entry.spec.workload_selector else { return };
+    let Some((key, value)) = selector.labels.iter().next() else { return };
+    let (namespace, key, value): (_, Arc<str>, Arc<str>) =
+        (&entry.meta.namespace, key.as_str().into(), value.as_str().into());
+    let budget = EntryBudget::of(&entry.spec);
+    for (index, what) in [
+        (Index::WorkloadsWithLabel(namespace.clone(), key.clone(), value.clone()), "WorkloadEntries"),
+        (Index::PodsWithLabel(namespace.clone(), key.clone(), value.clone()), "Pods"),
+    ] {
+        let count = view.ids(&index).len();
+        if count <= budget.each {
+            continue;
+        }
+        let clusters = budget.hosts * budget.ports;
+        let message = format!(
+            "{count} {what} have the label {key}={value}, and {clusters} ports of hosts may have {} endpoints each: the first of those selected are used, the others are left out",
+            budget.each
+        );
+        report.insert(Diagnostic::new(Code::OverBudget, id, "spec.workloadSelector", message));
+    }
 }

@@ -36,7 +36,23 @@ pub struct EntryBudget {
     pub each: usize,
 }
 
+/// How many of those whom a ServiceEntry selects by labels are its endpoints, for each port of each host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Selected {
+    /// Of those that have the first of the labels.
+    pub looked_at: usize,
+    /// Of those that have all.
+    pub taken: usize,
+}
+
 impl EntryBudget {
+    /// What is selected, as if it were written.
+    pub fn selected(self) -> Selected {
+        /// Of several labels the first may be that of many others.
+        const LOOK: usize = 16;
+        Selected { looked_at: self.each.saturating_mul(LOOK), taken: self.each }
+    }
+
     /// Of this entry. Ports come before hosts: a host is served whole or not at all.
     pub fn of(spec: &ServiceEntrySpec) -> Self {
         let ports = spec.ports.len().clamp(1, ENTRY_PORTS);
@@ -65,7 +81,7 @@ pub fn weight(object: &Object) -> usize {
 }
 
 /// How much stands in a value: in step with each of its fields, those of the future too.
-fn size(value: &impl Debug) -> usize {
+pub fn size(value: &impl Debug) -> usize {
     struct Count(usize);
     impl Write for Count {
         fn write_str(&mut self, text: &str) -> fmt::Result {

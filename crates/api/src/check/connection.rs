@@ -1,5 +1,6 @@
 //! `tls` and `tcp` rules of a VirtualService: what of them can be served.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use umbra_ir::{Code, Hostname};
@@ -9,6 +10,37 @@ use crate::types::virtual_service::{L4Match, RouteDestination, TlsMatch};
 
 /// What is wrong with a part, and the field below that part.
 pub type Fault = (String, Problem);
+
+/// The hosts of a VirtualService, to find which server names are theirs: names and hosts are many at a time.
+#[derive(Debug)]
+pub struct OwnHosts {
+    exact: HashSet<Hostname>,
+    /// What stands behind the `*` of those that begin with one.
+    below: HashSet<String>,
+}
+
+impl OwnHosts {
+    /// Those that are written.
+    pub fn new(hosts: &[String]) -> Self {
+        let (mut exact, mut below) = (HashSet::new(), HashSet::new());
+        for host in hosts.iter().map(|host| Hostname::new(host)) {
+            match host.as_str().strip_prefix('*') {
+                Some(rest) => drop(below.insert(rest.to_owned())),
+                None => drop(exact.insert(host)),
+            }
+        }
+        OwnHosts { exact, below }
+    }
+
+    /// Whether one of them covers all that `name` does ([`Hostname::subset_of`]).
+    pub fn hold(&self, name: &Hostname) -> bool {
+        let text = name.as_str();
+        let text = text.strip_prefix('*').unwrap_or(text);
+        let ends = || text.char_indices().map(|(at, _)| &text[at..]).chain([""]);
+        !name.is_wildcard() && self.exact.contains(name)
+            || !self.below.is_empty() && ends().any(|end| self.below.contains(end))
+    }
+}
 
 /// An address or a block of addresses, such as `10.0.0.0/8`: the address and how many bits count.
 pub fn parse_block(text: &str) -> Option<(IpAddr, u8)> {
@@ -52,7 +84,7 @@ pub fn check_tcp_match(written: &L4Match) -> Result<(), Fault> {
 ///
 /// # Errors
 /// As [`check_tcp_match`].
-pub fn check_tls_match(written: &TlsMatch, hosts: &[String]) -> Result<(), Fault> {
+pub fn check_tls_match(written: &TlsMatch, hosts: &OwnHosts) -> Result<(), Fault> {
     check_place(written.port, &written.destination_subnets)?;
     if written.sni_hosts.is_empty() {
         let message = "a match without sniHosts";
@@ -70,15 +102,14 @@ pub fn check_tls_match(written: &TlsMatch, hosts: &[String]) -> Result<(), Fault
 ///
 /// # Errors
 /// Why not.
-pub fn check_server_name(name: &str, hosts: &[String]) -> Result<(), Problem> {
+pub fn check_server_name(name: &str, hosts: &OwnHosts) -> Result<(), Problem> {
     check_host(name)?;
     if name.starts_with('*') && name != "*" && !name.starts_with("*.") {
         let message =
             format!("{name:?} begins in the middle of a label, which Envoy takes for no server name");
         return Err(Problem::new(Code::InvalidHost, message));
     }
-    let host = Hostname::new(name);
-    if hosts.iter().any(|own| host.subset_of(&Hostname::new(own))) {
+    if hosts.hold(&Hostname::new(name)) {
         return Ok(());
     }
     let message = format!("{name:?} is none of the VirtualService's hosts, nor below one");
@@ -109,4 +140,21 @@ pub fn check_connection_destination(written: &RouteDestination) -> Result<(), Fa
         return Err(("destination".to_owned(), problem));
     };
     check_destination(destination).map_err(|(field, problem)| (format!("destination.{field}"), problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_names_of_hosts() {
+        let all =
+            ["a.com", "*.a.com", "b.com", "*.B.com", "x.b.com", "*b.com", "*", "", "**", "*.", "com", "c.d"];
+        for host in all {
+            for name in all {
+                let (own, name) = (OwnHosts::new(&[host.to_owned()]), Hostname::new(name));
+                assert_eq!(own.hold(&name), name.subset_of(&Hostname::new(host)), "{name} of {host}");
+            }
+        }
+    }
 }

@@ -4,12 +4,13 @@ use umbra_ir::{Code, Severity};
 
 use super::Report;
 use crate::check::connection::{
-    Fault, check_connection_destination, check_connection_route, check_server_name, check_tcp_match,
-    check_tls_match,
+    Fault, OwnHosts, check_connection_destination, check_connection_route, check_server_name,
+    check_tcp_match, check_tls_match,
 };
 use crate::types::virtual_service::{RouteDestination, VirtualServiceSpec};
 
 pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
+    let hosts = OwnHosts::new(&spec.hosts);
     for (index, rule) in spec.tls.iter().enumerate() {
         let path = format!("spec.tls[{index}]");
         if rule.matches.is_empty() {
@@ -19,10 +20,10 @@ pub(super) fn validate(report: &mut Report, spec: &VirtualServiceSpec) {
         for (at, written) in rule.matches.iter().enumerate() {
             let path = format!("{path}.match[{at}]");
             for (at, name) in written.sni_hosts.iter().enumerate() {
-                let verdict = check_server_name(name, &spec.hosts);
+                let verdict = check_server_name(name, &hosts);
                 report.check(format!("{path}.sniHosts[{at}]"), verdict, "the name is left out");
             }
-            say(report, &path, check_tls_match(written, &spec.hosts), "the match is left out");
+            say(report, &path, check_tls_match(written, &hosts), "the match is left out");
         }
         route(report, &path, &rule.route);
     }

@@ -73,6 +73,26 @@ fn subsets(services: usize, subsets: usize, host: &str) -> String {
     text + &object("DestinationRule", &format!("host: '{host}', subsets: [{subsets}]"))
 }
 
+/// Rules that all delegate to one of so many routes.
+fn delegates(rules: usize, paths: usize) -> String {
+    let to = "delegate: {name: below, namespace: default}";
+    let http = list(rules, |i| format!("{{match: [{{headers: {{x: {{exact: v{i}}}}}}}], {to}}}"));
+    let below = object("VirtualService", &format!("http: [{}]", routes(paths)));
+    object("VirtualService", &format!("hosts: [h.com], http: [{http}]"))
+        + &below.replace("{name: big}", "{name: below, namespace: default}")
+}
+
+/// An entry that selects so many WorkloadEntries.
+fn selecting(hosts: usize, ports: usize, workloads: usize) -> String {
+    let selector = "workloadSelector: {labels: {app: x}}";
+    let mut text = entry(hosts, ports, 0).replace("endpoints: []", selector);
+    for i in 0..workloads {
+        let spec = format!("address: 10.1.{}.{}, labels: {{app: x}}", i / 256, i % 256);
+        text += &object("WorkloadEntry", &spec).replace("{name: big}", &format!("{{name: w{i:04}}}"));
+    }
+    text
+}
+
 /// Virtual hosts, clusters, endpoints and mirrors.
 type Counts = [usize; 4];
 
@@ -112,6 +132,15 @@ fn what_multiplies_ends_somewhere_and_is_said() {
         ("and of 300 endpoints", entry(300, 20, 300), [2040, 2040, 65_280, 0], Some("spec.endpoints")),
         ("many subsets of one service", subsets(1, 3000, "s0"), [1, 3001, 0, 0], None),
         ("of many services", subsets(50, 300, everywhere), [50, 50 * 65, 0, 0], Some("spec.subsets")),
+        ("a few selected", selecting(2, 2, 30), [4, 4, 120, 0], None),
+        ("and many", selecting(300, 6, 60), [1800, 1800, 64_800, 0], Some("spec.workloadSelector")),
+        ("delegates, served whole", delegates(10, 50), [1, 0, 0, 0], None),
+        (
+            "1000 times a delegate of 3000",
+            delegates(1000, 3000),
+            [1, 0, 0, 0],
+            Some("spec.http[999].delegate"),
+        ),
         ("many mirrors", mirrors(60, 1, 30), [1, 1, 0, 1800], None),
         ("300 mirrors of 60 routes", mirrors(60, 1, 300), [1, 1, 0, 4096], Some("spec.http[13].mirrors")),
         ("of 60 matches", mirrors(1, 60, 300), [1, 1, 0, 68], Some("spec.http[0].mirrors")),

@@ -52,9 +52,10 @@ fn reason(dropped: Dropped) -> (Code, &'static str) {
         Dropped::Conflict => {
             (Code::DelegateConflict, "asks for requests that the match of this rule does not admit")
         }
-        Dropped::TooMany => {
-            (Code::DelegateConflict, "makes, with this rule's matches, more than can be served")
-        }
+        Dropped::TooMany => (
+            Code::OverBudget,
+            "comes, with this rule and what stood before it, to more than can be served, as does all that follows",
+        ),
     }
 }
 
