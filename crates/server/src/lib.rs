@@ -37,6 +37,7 @@ mod mirrors;
 pub mod observe;
 pub mod pace;
 mod pacing;
+mod parts;
 pub mod peers;
 mod plan;
 pub mod proxies;

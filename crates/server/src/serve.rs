@@ -52,6 +52,8 @@ const QUEUE: u32 = 4096;
 /// The tasks that are waited for when the process ends.
 const XDS: &str = "xds";
 const XDS_TLS: &str = "xds-tls";
+/// Streams of both, as they are counted.
+const XDS_STREAMS: &str = "xds-streams";
 const ADMIN: &str = "admin";
 const PROBE: &str = "probe";
 const API: &str = "api";
@@ -301,7 +303,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let room = descriptors::for_proxies(1 + usize::from(tls.is_some()));
     let mut proxies_on = |name, listener, identity, gate| {
         let crowd = Crowd::new(name, room.clone(), metrics.gave_way(name));
-        let limits = ads::Limits { crowd, allowances: allowances.clone() };
+        let limits = ads::Limits::new(crowd, metrics.gave_way(XDS_STREAMS), allowances.clone());
         let serve = ads.clone().serve(listener, identity, gate, limits, stop.connections.clone());
         vital.task(name, async move { Ok(serve.await?) });
     };
@@ -332,7 +334,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     };
     if let (Some(listener), Some(pair)) = (injector_listener, certificates.injector) {
         let (settings, xds) = (injection_settings, certificates.xds);
-        let injector = Injector { settings, xds, metrics: metrics.clone() };
+        let allowances = Allowances::default();
+        let injector = Injector { settings, xds, metrics: metrics.clone(), allowances };
         let serve =
             injector::serve(listener, injector.router(), pair, metrics.gave_way(INJECTOR), stop.http.clone());
         vital.task(INJECTOR, async move {

@@ -180,8 +180,16 @@ pub(crate) fn framed(message: &impl Message) -> Bytes {
 
 /// Somebody of namespace default asks for a type.
 pub(crate) fn ask(id: &str, type_url: &str) -> DeltaDiscoveryRequest {
-    let namespace = Value { kind: Some(Kind::StringValue("default".to_owned())) };
-    let metadata = Struct { fields: [("NAMESPACE".to_owned(), namespace)].into() };
+    ask_as("default", "", id, type_url)
+}
+
+/// A proxy of this namespace and type asks.
+pub(crate) fn ask_as(namespace: &str, kind: &str, id: &str, type_url: &str) -> DeltaDiscoveryRequest {
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let fields =
+        [("NAMESPACE", namespace), ("PROXY_TYPE", kind)].into_iter().filter(|(_, it)| !it.is_empty());
+    let fields = fields.map(|(name, it)| (name.to_owned(), text(it))).collect();
+    let metadata = Struct { fields };
     let node = Node { id: id.to_owned(), metadata: Some(metadata), ..Node::default() };
     DeltaDiscoveryRequest { node: Some(node), type_url: type_url.to_owned(), ..Default::default() }
 }

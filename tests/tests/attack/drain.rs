@@ -11,13 +11,13 @@ use crate::HERE;
 use crate::client::{Peer, ask};
 use crate::victim::Victim;
 
-/// Enough for a window of ten seconds.
+/// Enough for a window of the ten seconds that it is given.
 const PROXIES: usize = 200;
 
 /// SIGTERM: GOAWAY to all, the newest change to those who are still there, and an end for each in its turn.
 #[tokio::test]
 async fn streams_end_one_after_the_other() {
-    let mut victim = Victim::start(3, 4096, &[]).await;
+    let mut victim = Victim::start(3, 4096, &["--drain", "10s"]).await;
     let xds = victim.ports.xds.local();
     let (ended, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut all = Vec::new();

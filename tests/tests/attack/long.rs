@@ -1,17 +1,20 @@
 //! What shows only after a while. It takes minutes, so that `make attack` alone plays it (`LONG_ATTACKS`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use umbra_proto::type_url;
 use umbra_testkit::gate::measured;
 use umbra_testkit::wait::{self, PATIENCE};
+use umbra_tests::manifests::{all, service};
 
-use crate::HERE;
-use crate::client::{Peer, ask, proxy};
+use crate::client::{Peer, ask, ask_as, proxy};
 use crate::flood::{Flood, Habit};
+use crate::good::Good;
+use crate::memory::given_back;
 use crate::victim::Victim;
+use crate::{ELSEWHERE, HERE};
 
 /// As in `slots.rs`.
 const FILES: usize = 1024;
@@ -19,7 +22,7 @@ const CROWD: usize = 250;
 /// How long the floods go on.
 const LONG: Duration = Duration::from_secs(180);
 
-fn wanted() -> bool {
+pub(crate) fn wanted() -> bool {
     std::env::var_os("LONG_ATTACKS").is_some()
 }
 
@@ -108,4 +111,87 @@ async fn a_kill_under_load_costs_a_reconnect() {
         served.load(Ordering::Relaxed),
         slowest.as_millis()
     ));
+}
+
+/// 1500 proxies at the end of a replica: no second has more than a tenth of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_herd_leaves_in_turn() {
+    const PROXIES: usize = 1500;
+    if !wanted() {
+        return;
+    }
+    let mut victim = Victim::start(100, 8192, &[]).await;
+    let xds = victim.ports.xds.local();
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let mut herd = Vec::new();
+    for n in 0..PROXIES {
+        let peer = Peer::connect(HERE, xds, None).await.unwrap();
+        let mut stream = peer.open().await.unwrap();
+        stream.say(&ask(&format!("proxy-{n}"), type_url::CLUSTER)).await.unwrap();
+        assert_eq!(stream.response().await.unwrap().expect("clusters").resources.len(), 100);
+        let ends = ends.clone();
+        herd.push(tokio::spawn(async move {
+            while stream.response().await.expect("no error, but an end").is_some() {}
+            ends.lock().unwrap().push(Instant::now());
+            drop(peer);
+        }));
+    }
+    let begun = Instant::now();
+    victim.signal("TERM");
+    for one in herd {
+        tokio::time::timeout(PATIENCE, one).await.expect("an end").expect("a good one");
+    }
+    let ended = wait::until(PATIENCE, || {
+        let status = victim.process.ended().expect("its status");
+        async move { status }
+    });
+    assert!(ended.await.is_some_and(|status| status.success()));
+    let ends = ends.lock().unwrap();
+    let within = |from: &Instant| {
+        ends.iter().filter(|it| (*from..*from + Duration::from_secs(1)).contains(*it)).count()
+    };
+    let most = ends.iter().map(within).max().unwrap_or_default();
+    measured(&format!(
+        "SIGTERM with {PROXIES} streams: at most {most} ended in a second, all within {:?}",
+        begun.elapsed()
+    ));
+    assert!(most <= PROXIES / 10, "{most} in a second");
+}
+
+/// Whoever comes, in namespaces that there are and that there are not: others' changes do not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_keep_no_change_waiting() {
+    if !wanted() {
+        return;
+    }
+    for real in [false, true] {
+        let victim = Victim::start(1000, 4096, &[]).await;
+        if real {
+            let one = |n: usize| service(&format!("team-{n}"), "own", &[("http", 80, 80)]);
+            victim.write("teams.yaml", &all(&(0..100).map(one).collect::<Vec<_>>()));
+            victim.until("umbra_objects{kind=\"Service\"}", |count| count == 1100.0).await;
+        }
+        let mut good = Good::new(&victim).await;
+        let (_, usual) = good.updates(&victim, Duration::from_secs(2)).await;
+        let quiet = victim.resident();
+        let peer = Peer::connect(ELSEWHERE, victim.ports.xds.local(), None).await.unwrap();
+        let mut kept = Vec::new();
+        for n in 0..100 {
+            let mut stream = peer.open().await.unwrap();
+            let id = format!("stranger-{n}");
+            stream.say(&ask_as(&format!("team-{n}"), "", &id, type_url::ENDPOINT)).await.unwrap();
+            kept.push(stream);
+        }
+        let (count, slowest) = good.updates(&victim, Duration::from_secs(15)).await;
+        let grown = victim.resident().saturating_sub(quiet);
+        measured(&format!(
+            "100 streams of 100 namespaces{}, 1000 services: a change within {} ms ({count} of them; {} ms before), {grown} MiB more",
+            if real { "" } else { " that there are not" },
+            slowest.as_millis(),
+            usual.as_millis()
+        ));
+        drop((kept, peer));
+        victim.until("umbra_proxies{kind=\"sidecar\"}", |count| count == 1.0).await;
+        given_back("newcomers", &victim, quiet).await;
+    }
 }

@@ -6,15 +6,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod bombs;
 mod client;
 mod drain;
 mod flood;
 mod gates;
+mod good;
 mod http;
 mod long;
 mod memory;
+mod parts;
+mod raw;
 mod slots;
 mod victim;
+mod yaml;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

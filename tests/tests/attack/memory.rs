@@ -10,10 +10,10 @@ use crate::client::{Peer, ask, proxy};
 use crate::victim::Victim;
 
 /// What is promised for one address, in MiB, and as much again for what umbra works with meanwhile in a debug build.
-const MOST: u64 = 2 * 64;
+pub(crate) const MOST: u64 = 2 * 64;
 
 /// Whatever came before, memory is as it was.
-async fn given_back(title: &str, victim: &Victim, quiet: u64) {
+pub(crate) async fn given_back(title: &str, victim: &Victim, quiet: u64) {
     let back = wait::until(PATIENCE, || async { (victim.resident() < quiet + 48).then_some(()) }).await;
     assert!(back.is_some(), "{title}: {} MiB, {quiet} before", victim.resident());
 }
@@ -107,4 +107,29 @@ async fn who_takes_a_byte_and_stops_is_ended() {
     }
     victim.until("umbra_proxies{kind=\"sidecar\"}", |count| count == 0.0).await;
     given_back("slow readers", &victim, quiet).await;
+}
+
+/// A stream costs little as long as it has said nothing, or little.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_address_cost_little() {
+    for (title, said) in [("silent streams", Bytes::new()), ("half messages of 15 KiB", half(15 << 10))] {
+        let victim = Victim::start(3, 4096, &[]).await;
+        let quiet = victim.resident();
+        let mut kept = Vec::new();
+        for _ in 0..200 {
+            let peer = Peer::connect(ELSEWHERE, victim.ports.xds.local(), None).await.unwrap();
+            let mut streams = Vec::new();
+            for _ in 0..100 {
+                let Ok(mut stream) = peer.open().await else { break };
+                if !said.is_empty() && stream.send(said.clone()).await.is_err() {
+                    break;
+                }
+                streams.push(stream);
+            }
+            kept.push((peer, streams));
+        }
+        check(title, &victim, quiet).await;
+        drop(kept);
+        given_back(title, &victim, quiet).await;
+    }
 }

@@ -101,6 +101,11 @@ impl Victim {
         write(&self.folder.path().join("mesh"), name, text).expect("a file");
     }
 
+    /// Takes a file of the mesh away.
+    pub(crate) fn remove(&self, name: &str) {
+        std::fs::remove_file(self.folder.path().join("mesh").join(name)).expect("a file");
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
@@ -109,9 +114,18 @@ impl Victim {
 
     /// The memory that is resident now, in MiB.
     pub(crate) fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that ever was.
+    pub(crate) fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, what: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("a line");
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
     }
 }

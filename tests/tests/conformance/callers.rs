@@ -396,6 +396,37 @@ async fn who_may_patch_a_rule_stops_it() {
     }
 }
 
+/// Orders wait for proxies, and the one who gives many of them for those before: no gate does, and nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_keeps_nobody_waiting() {
+    let Some(pki) = pki() else { return };
+    let (_, address) = ApiServer::start().await;
+    // A replica that accepts and says nothing: whoever asks it waits.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let world = umbra(address, &pki.own, None, 0, &[port]).await;
+    let caller = |account| Caller::new(&pki.authority, None, Some(account));
+    let (reader, auditor) = (caller("shop:web"), caller("shop:auditor"));
+    let order = json!({"all": true, "wait": "30s"});
+    let many: Vec<_> = (0..4)
+        .map(|_| {
+            let (auditor, order) = (auditor.clone(), order.clone());
+            tokio::spawn(async move { auditor.stop(world.api, &order).await })
+        })
+        .collect();
+    let refused = umbra_testkit::wait::until(PATIENCE, || async {
+        let (status, told) = auditor.stop(world.api, &json!({"all": true, "wait": "0s"})).await;
+        (status == 429).then_some(told)
+    });
+    let told = refused.await.expect("a refusal").to_string();
+    assert!(told.contains("4 orders of") && told.contains("auditor"), "{told}");
+    let (status, told) = reader.stop(world.api, &json!({"mirrors": ["shop/none"], "wait": "0s"})).await;
+    assert_eq!(status, 409, "somebody else's: {told}");
+    let (status, told) = auditor.gate(world.api, GATE).await;
+    assert!(status == 409 && told.to_string().contains("not every replica"), "{status} {told}");
+    many.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_caller_does_not_have_all_watches() {
     let Some(pki) = pki() else { return };

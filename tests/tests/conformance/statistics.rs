@@ -67,7 +67,7 @@ async fn check(gate: Gate, count: usize, want: Code) {
 #[tokio::test]
 async fn who_may_open_a_stream_may_say_what_it_counted() {
     check(Gate::Open { counts: true }, 10_000, Code::Ok).await;
-    check(Gate::Open { counts: true }, 100_000, Code::OutOfRange).await;
+    check(Gate::Open { counts: true }, 100_000, Code::ResourceExhausted).await;
     check(Gate::Open { counts: false }, 10, Code::PermissionDenied).await;
     check(Gate::Certificate, 10, Code::Unauthenticated).await;
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::crowd::origin;
 
 /// Messages up to this size need no turn, and names that weigh less are not counted.
-pub(super) const SMALL: usize = 16 << 10;
+pub(crate) const SMALL: usize = 16 << 10;
 
 /// Bytes that may be kept.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ struct Kept {
 
 /// What one stream may make umbra keep.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     pot: Arc<Pot>,
     address: IpAddr,
     messages: Arc<Semaphore>,
@@ -64,7 +64,7 @@ pub(super) struct Allowance {
 
 /// A message's turn to be read.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
@@ -75,7 +75,7 @@ pub(super) struct TooMany;
 
 impl Allowances {
     /// That of a stream from this address.
-    pub(super) fn of(&self, address: IpAddr, proven: bool) -> Allowance {
+    pub(crate) fn of(&self, address: IpAddr, proven: bool) -> Allowance {
         let pot = if proven { &self.proven } else { &self.unproven };
         let address = origin(address);
         Allowance { pot: pot.clone(), address, messages: pot.messages_of(address), names: 0 }
@@ -122,7 +122,7 @@ impl Pot {
 
 impl Allowance {
     /// Waits until a message of so many bytes may be read. One that is larger than all there is waits for all.
-    pub(super) async fn turn(&self, bytes: usize) -> Option<Turn> {
+    pub(crate) async fn turn(&self, bytes: usize) -> Option<Turn> {
         let kib = bytes.div_ceil(1 << 10);
         let take = |from: &Arc<Semaphore>, most: usize| {
             from.clone().acquire_many_owned(u32::try_from(kib.min(most)).unwrap_or(u32::MAX))

@@ -12,16 +12,15 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response, header::AUTHORIZATION, header::CONTENT_TYPE};
 use tonic::server::NamedService;
 use umbra_envoy::JUDGE_LOG;
-use umbra_proto::envoy::service::accesslog::v3::{
-    StreamAccessLogsMessage, stream_access_logs_message::LogEntries,
-};
 
-use super::Patience;
 use super::allowance::Allowances;
 use super::connection::{self, ConnectionInfo};
-use super::requests::Requests;
+use super::requests::{Raw, Requests};
+use super::{Hopeful, Patience};
+use crate::crowd::Crowd;
 use crate::identity::Gate;
 use crate::observe::Observed;
+use crate::parts::{self, NoMessage};
 
 /// The largest message: the first has the node, further ones 16 KiB of lines and one line more.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -35,6 +34,7 @@ pub(super) struct LineReceiver {
     pub(super) observed: Observed,
     pub(super) gate: Gate,
     pub(super) allowances: Allowances,
+    pub(super) hopeful: Crowd,
     pub(super) patience: Patience,
     pub(super) shutdown: CancellationToken,
 }
@@ -44,6 +44,7 @@ impl LineReceiver {
     async fn take(&self, request: Request<Body>) -> Result<(), Status> {
         let info = request.extensions().get::<ConnectionInfo>().cloned();
         let asking = info.as_ref().map(ConnectionInfo::ask);
+        let hopeful = Hopeful::new(&self.hopeful, connection::address(info.as_ref()));
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let leaf = info.as_ref().and_then(ConnectionInfo::leaf);
         let authorization = authorization.as_ref().map(|value| value.as_bytes());
@@ -53,30 +54,41 @@ impl LineReceiver {
         if !admission.counts {
             return Err(Status::permission_denied("who has proven nothing counts nowhere"));
         }
-        let full = || Status::unavailable("umbra has as many proxies as it may; try another replica");
-        let _hold = info.as_ref().map(|info| info.hold().ok_or_else(full)).transpose()?;
-        drop(asking);
         let allowance = self.allowances.of(address, admission.proven.is_some());
         let body = request.into_body();
-        let mut requests = Requests::<StreamAccessLogsMessage>::new(
-            body,
-            MAX_MESSAGE_BYTES,
-            self.patience.message,
-            allowance,
-        );
+        let mut requests = Requests::<Raw>::new(body, MAX_MESSAGE_BYTES, self.patience.message, allowance);
+        // Before it has said anything it is not let in.
+        let mut next = hopeful.within(self.patience.first_request, requests.message()).await?;
+        let full = || Status::unavailable("umbra has as many proxies as it may; try another replica");
+        let _hold = info.as_ref().map(|info| info.hold().ok_or_else(full)).transpose()?;
+        drop((asking, hopeful));
         let lines = self.observed.verdicts().open();
         let mut room = Room { second: Instant::now(), left: MAX_LINES };
         let mut named = false;
-        while let Some(message) = requests.message().await? {
+        let none = |NoMessage| Status::invalid_argument("these are no lines of an access log");
+        while let Some(Raw(message)) = next.take().map(|raw| *raw) {
             // Only the first message says whose log it is.
-            named |= message.identifier.is_some_and(|it| it.log_name == JUDGE_LOG);
-            let Some(LogEntries::HttpLogs(entries)) = message.log_entries.filter(|_| named) else { continue };
-            let fits = room.take(entries.log_entry.len(), Instant::now());
-            self.observed.refresh().await;
-            lines.take(entries.log_entry.get(..fits).unwrap_or_default());
+            named |= is_named(&message).map_err(none)?;
+            if named {
+                self.observed.refresh().await;
+                let now = Instant::now();
+                lines.take(&message, || room.take(now)).map_err(none)?;
+            }
+            // Not kept while there is nothing new.
+            drop(message);
+            next = requests.message().await?;
         }
         Ok(())
     }
+}
+
+/// Whether a message says that it is of the log of judged requests.
+fn is_named(message: &[u8]) -> Result<bool, NoMessage> {
+    /// `StreamAccessLogsMessage.identifier.log_name`.
+    const NAME: [u32; 2] = [1, 2];
+    let mut is_named = false;
+    parts::each(message, &NAME, &mut |name| is_named = name == JUDGE_LOG.as_bytes())?;
+    Ok(is_named)
 }
 
 /// How many more lines are looked at in this second.
@@ -86,13 +98,14 @@ struct Room {
 }
 
 impl Room {
-    fn take(&mut self, wanted: usize, now: Instant) -> usize {
+    /// For one more.
+    fn take(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
             (self.second, self.left) = (now, MAX_LINES);
         }
-        let taken = wanted.min(self.left);
-        self.left -= taken;
-        taken
+        let fits = self.left > 0;
+        self.left -= usize::from(fits);
+        fits
     }
 }
 
@@ -135,7 +148,7 @@ mod tests {
         let start = Instant::now();
         let mut room = Room { second: start, left: MAX_LINES };
         let taken = [(0, 1500), (500, 1500), (999, 5), (1000, 1500), (5000, 5000)]
-            .map(|(ms, wanted)| room.take(wanted, start + Duration::from_millis(ms)));
+            .map(|(ms, wanted)| (0..wanted).filter(|_| room.take(start + Duration::from_millis(ms))).count());
         assert_eq!(taken, [1500, 500, 0, 1500, 2000]);
     }
 }

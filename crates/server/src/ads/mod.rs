@@ -25,7 +25,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderValue, Request, Response, header::AUTHORIZATION, header::CONTENT_TYPE};
 use tonic::server::NamedService;
 
-use crate::crowd::Crowd;
+use crate::crowd::{Crowd, Place, Room};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::identity::Gate;
@@ -38,7 +38,7 @@ use responses::Budget;
 use statistics::Receiver;
 use wire::Wire;
 
-pub(crate) use allowance::Allowances;
+pub(crate) use allowance::{Allowances, SMALL, Turn};
 pub use connection::ConnectionInfo;
 pub use drain::Drain;
 
@@ -80,11 +80,17 @@ impl Default for Patience {
     }
 }
 
+/// Streams of which nobody knows yet whether they are let in: in all, and of one address. Each takes some 9 KiB, and 16 KiB more when
+/// its first message is half there.
+const HOPEFUL: (usize, usize) = (16_384, 1536);
+
 /// Who may stay on a port.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections.
     pub(crate) crowd: Crowd,
+    /// Streams that are not let in yet.
+    pub(crate) hopeful: Crowd,
     /// What they make umbra keep.
     pub(crate) allowances: Allowances,
 }
@@ -92,7 +98,49 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let crowd = Crowd::new("xds", descriptors::for_proxies(1), Counter::default());
-        Limits { crowd, allowances: Allowances::default() }
+        Limits::new(crowd, Counter::default(), Allowances::default())
+    }
+}
+
+impl Limits {
+    /// Connections as `crowd` says; `gave_way` counts streams.
+    pub(crate) fn new(crowd: Crowd, gave_way: Counter, allowances: Allowances) -> Self {
+        let (all, of_one) = HOPEFUL;
+        let hopeful = Crowd::new("streams of xds", Room::alone(all, of_one, 0), gave_way);
+        Limits { crowd, hopeful, allowances }
+    }
+}
+
+/// The place of a stream that is not let in yet.
+#[derive(Debug)]
+pub(super) struct Hopeful {
+    /// It leaves when this is dropped.
+    _place: Arc<Place>,
+    gives_way: CancellationToken,
+}
+
+impl Hopeful {
+    fn new(crowd: &Crowd, address: std::net::IpAddr) -> Self {
+        let gives_way = CancellationToken::new();
+        Hopeful { _place: crowd.enter(address, gives_way.clone()), gives_way }
+    }
+
+    /// What comes of `what`, which takes no longer than `patience`.
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        what: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            done = tokio::time::timeout(patience, what) => done.unwrap_or_else(|_| {
+                Err(Status::deadline_exceeded(format!("no whole message within {patience:?}")))
+            }),
+            () = self.gives_way.cancelled() => Err(self.refusal()),
+        }
+    }
+
+    fn refusal(&self) -> Status {
+        Status::unavailable("too many streams of this address have not said who they are; come again")
     }
 }
 
@@ -135,17 +183,22 @@ impl Ads {
     ) -> Result<(), tonic::transport::Error> {
         let shutdown = self.shutdown.clone();
         let tls = tls.map(|identity| (identity, self.metrics.clone()));
-        let incoming = connection::incoming(listener, tls, limits.crowd, close, self.patience);
-        let receiver = Receiver::new(self.observed.clone(), gate.clone());
+        let incoming = connection::incoming(listener, tls, limits.crowd.clone(), close, self.patience);
+        let receiver = Receiver {
+            observed: self.observed.clone(),
+            gate: gate.clone(),
+            allowances: limits.allowances.clone(),
+            hopeful: limits.hopeful.clone(),
+        };
         let lines = LineReceiver {
             observed: self.observed.clone(),
             gate: gate.clone(),
             allowances: limits.allowances.clone(),
+            hopeful: limits.hopeful.clone(),
             patience: self.patience,
             shutdown: self.shutdown.clone(),
         };
-        let service =
-            AdsService { ads: self, gate, budget: Budget::default(), allowances: limits.allowances };
+        let service = AdsService { ads: self, gate, budget: Budget::default(), limits };
         tonic::transport::Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
@@ -168,7 +221,7 @@ struct AdsService {
     ads: Ads,
     gate: Gate,
     budget: Budget,
-    allowances: Allowances,
+    limits: Limits,
 }
 
 impl NamedService for AdsService {
@@ -179,6 +232,7 @@ impl AdsService {
     fn open<W: Wire>(&self, request: Request<Body>) -> Response<Body> {
         let info = request.extensions().get::<ConnectionInfo>().cloned();
         let asking = info.as_ref().map(ConnectionInfo::ask);
+        let hopeful = Some(Hopeful::new(&self.limits.hopeful, connection::address(info.as_ref())));
         let (out, responses) = responses::channel(self.budget.clone());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let visitor = stream::Visitor {
@@ -186,7 +240,8 @@ impl AdsService {
             authorization,
             connection: info,
             asking,
-            allowances: self.allowances.clone(),
+            hopeful,
+            allowances: self.limits.allowances.clone(),
         };
         tokio::spawn(stream::run::<W>(self.ads.clone(), request.into_body(), out, visitor));
         let mut response = Response::new(Body::new(responses));

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
-use prost::Message;
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -17,6 +16,24 @@ use super::allowance::{Allowance, SMALL, TooMany, Turn};
 
 /// Flag and length before each message (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(super) const PREFIX: usize = 5;
+
+/// What the messages of a stream are read as.
+pub(super) trait Read: Sized + Send {
+    /// Reads a whole message.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` or `RESOURCE_EXHAUSTED`: it is none, or comes to too much.
+    fn read(message: &[u8]) -> Result<Self, Status>;
+}
+
+/// A message as it came.
+pub(super) struct Raw(pub(super) Vec<u8>);
+
+impl Read for Raw {
+    fn read(message: &[u8]) -> Result<Self, Status> {
+        Ok(Raw(message.to_vec()))
+    }
+}
 
 /// The messages of a stream.
 pub(super) struct Requests<T> {
@@ -33,7 +50,7 @@ pub(super) struct Requests<T> {
     message: PhantomData<fn() -> T>,
 }
 
-impl<T: Message + Default> Requests<T> {
+impl<T: Read> Requests<T> {
     /// Messages of at most `limit` bytes, each within `patience` of its first byte.
     pub(super) fn new(body: Body, limit: usize, patience: Duration, allowance: Allowance) -> Self {
         let (rest, begun, turn) = (BytesMut::new(), None, None);
@@ -95,7 +112,7 @@ impl<T: Message + Default> Requests<T> {
     /// Takes what came; the message, when it is all of one.
     fn take(&mut self, data: Bytes) -> Result<Option<Box<T>>, Status> {
         if self.rest.is_empty() && length(&data, self.limit)?.is_some_and(|len| data.len() == PREFIX + len) {
-            return decode(&data[PREFIX..]).map(Some);
+            return T::read(&data[PREFIX..]).map(Box::new).map(Some);
         }
         self.rest.extend_from_slice(&data);
         Ok(None)
@@ -107,7 +124,7 @@ impl<T: Message + Default> Requests<T> {
             return Ok(None);
         };
         self.rest.advance(PREFIX);
-        let message = decode(&self.rest.split_to(len));
+        let message = T::read(&self.rest.split_to(len)).map(Box::new);
         if self.rest.is_empty() {
             self.rest = BytesMut::new();
         }
@@ -129,14 +146,11 @@ fn length(data: &[u8], limit: usize) -> Result<Option<usize>, Status> {
     Ok(Some(len))
 }
 
-fn decode<T: Message + Default>(data: &[u8]) -> Result<Box<T>, Status> {
-    T::decode(data).map(Box::new).map_err(|error| Status::invalid_argument(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use futures::{StreamExt, stream};
     use http_body_util::StreamBody;
+    use prost::Message;
     use umbra_proto::envoy::service::discovery::v3::DiscoveryRequest;
 
     use super::super::MAX_REQUEST_BYTES;

@@ -20,7 +20,7 @@ use super::node;
 use super::requests::Requests;
 use super::responses::{Closed, Sender};
 use super::wire::Wire;
-use super::{Ads, MAX_PROVEN_REQUEST_BYTES, MAX_REQUEST_BYTES};
+use super::{Ads, Hopeful, MAX_PROVEN_REQUEST_BYTES, MAX_REQUEST_BYTES};
 use crate::crowd::{Asking, Hold};
 use crate::identity::{Gate, Refusal};
 use crate::metrics::ByReason;
@@ -46,6 +46,8 @@ enum End {
     Expired,
     /// It sent what is no request: too large, too deep, garbage.
     Malformed(Status),
+    /// It had not said who it is, and others of its address came.
+    GaveWay(Status),
     /// It broke the protocol or a limit.
     Fault(SessionError),
     /// It stopped reading.
@@ -74,6 +76,7 @@ impl End {
             End::Client => "client",
             End::Shutdown => "shutdown",
             End::FirstRequest => "first_request_timeout",
+            End::GaveWay(_) => "full",
             End::Refused(_) => "refused",
             End::Unproven(_) | End::Disowned => "unproven",
             End::Expired => "expired",
@@ -93,7 +96,7 @@ impl End {
                 Some(Status::deadline_exceeded("the stream was opened, and no request came in time"))
             }
             End::Refused(text) => Some(Status::invalid_argument(text.clone())),
-            End::Malformed(status) => Some(status.clone()),
+            End::Malformed(status) | End::GaveWay(status) => Some(status.clone()),
             End::Fault(error) => {
                 let code = if error.is_limit() { Code::ResourceExhausted } else { Code::InvalidArgument };
                 Some(Status::new(code, error.to_string()))
@@ -114,8 +117,21 @@ impl End {
 pub(super) async fn run<W: Wire>(ads: Ads, body: Body, out: Sender, mut visitor: Visitor) {
     let connection = visitor.connection.clone();
     let peer = connection.as_ref().map_or_else(|| "unknown".to_owned(), |info| info.peer.to_string());
-    // What that takes is given back: the task stays as long as the proxy does.
-    let end = match Box::pin(hello::<W>(&ads, body, &visitor, &peer)).await {
+    let hopeful = visitor.hopeful.take();
+    let guest = async {
+        // What that takes is given back: the task stays as long as the proxy does.
+        let hello = Box::pin(hello::<W>(&ads, body, &visitor, &peer));
+        match &hopeful {
+            None => hello.await,
+            Some(hopeful) => tokio::select! {
+                guest = hello => guest,
+                () = hopeful.gives_way.cancelled() => Err(End::GaveWay(hopeful.refusal())),
+            },
+        }
+    };
+    let guest = guest.await;
+    drop(hopeful);
+    let end = match guest {
         Ok(Guest { proxy, requests, first, lifetime, _hold }) => {
             visitor.asking = None;
             let name = proxy.node_id.clone();
@@ -195,6 +211,8 @@ pub(super) struct Visitor {
     pub(super) connection: Option<ConnectionInfo>,
     /// As long as nobody knows whether it is let in.
     pub(super) asking: Option<Asking>,
+    /// The same, among all streams.
+    pub(super) hopeful: Option<Hopeful>,
     /// What it may make umbra keep.
     pub(super) allowances: Allowances,
 }

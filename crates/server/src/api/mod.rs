@@ -51,6 +51,12 @@ const ASKS_OF_ONE: usize = 128;
 /// the lists of other replicas.
 const MAX_ASKS: usize = 16;
 
+/// Orders to stop or let go on, each of which may wait for proxies for half a minute: in all, and of one caller. A gate waits for none
+/// of them.
+const MAX_STOPS: usize = 32;
+/// See [`MAX_STOPS`].
+const STOPS_OF_ONE: usize = 4;
+
 pub(crate) use asker::Asker;
 
 /// What the API shows.
@@ -80,6 +86,8 @@ pub struct Api {
     asks_of: Portions<IpAddr>,
     lists: Arc<Semaphore>,
     gates: Arc<Semaphore>,
+    orders: Arc<Semaphore>,
+    orders_by: Portions<String>,
 }
 
 impl Api {
@@ -95,6 +103,7 @@ impl Api {
     ) -> Self {
         let most = |permits| Arc::new(Semaphore::new(permits));
         let (watches, lists, gates) = (most(MAX_WATCHES), most(MAX_ASKS), most(MAX_ASKS));
+        let (orders, orders_by) = (most(MAX_STOPS), Portions::new(STOPS_OF_ONE));
         let (watches_of, asks_of) = (Portions::new(WATCHES_OF_ONE), Portions::new(ASKS_OF_ONE));
         let watches_by = Portions::new(WATCHES_OF_ONE);
         let identity = peers.identity();
@@ -115,6 +124,8 @@ impl Api {
             asks_of,
             lists,
             gates,
+            orders,
+            orders_by,
         }
     }
 

@@ -15,7 +15,7 @@ use umbra_source::kubernetes::{Verb as Right, Wish};
 
 use super::asker::Asker;
 use super::plain::{read, refuse, refused};
-use super::{Api, origin};
+use super::{Api, STOPS_OF_ONE, origin};
 use crate::config::options::duration;
 use crate::identity::{Caller, Refusal};
 use crate::stop::target::wanted;
@@ -104,14 +104,18 @@ async fn answer(
     if !api.ready() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the first load is not done".to_owned());
     }
-    let Ok(_turn) = tokio::time::timeout(TURN, api.gates.acquire()).await else {
+    let by = asker.who().ok().and_then(Caller::name).unwrap_or_else(|| "this machine".to_owned());
+    let Some(_portion) = api.orders_by.take(by.clone()) else {
+        let message = format!("{STOPS_OF_ONE} orders of {by} are not answered yet");
+        return refuse(StatusCode::TOO_MANY_REQUESTS, message);
+    };
+    let Ok(_turn) = tokio::time::timeout(TURN, api.orders.acquire()).await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many ask at once".to_owned());
     };
     let wanted = match order.meant {
         Meant::These(wanted) => wanted,
         Meant::AllOf(namespace) => api.stops.everything(verb, namespace.as_deref()).await,
     };
-    let by = asker.who().ok().and_then(Caller::name).unwrap_or_else(|| "this machine".to_owned());
     let written = api.stops.write(verb, wanted).await;
     for (id, written) in &written {
         match written {

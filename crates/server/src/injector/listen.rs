@@ -24,6 +24,7 @@ use tower::ServiceExt;
 use tracing::{debug, error};
 use umbra_source::kubernetes::Pair;
 
+use super::From;
 use crate::crowd::{Crowd, Room};
 use crate::listen::{self, Accepted};
 
@@ -34,9 +35,13 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// Connections at once; beyond these the oldest gives way.
 const CONNECTIONS: usize = 256;
 /// Of these, those of one address: an API server keeps a few.
-const CONNECTIONS_OF_ONE: usize = 128;
+const CONNECTIONS_OF_ONE: usize = 32;
 /// Streams of one HTTP/2 connection: an API server asks for many Pods at once.
-const STREAMS: u32 = 250;
+const STREAMS: u32 = 100;
+/// Headers of one request (HPACK bombs).
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// What a client may send before it must wait, on a stream and on all of a connection; and the largest head over HTTP/1.
+const WINDOW: u32 = 64 << 10;
 
 /// Serves until `stop`.
 pub(crate) async fn serve(
@@ -89,7 +94,7 @@ pub(crate) fn config(pair: &Pair) -> anyhow::Result<Arc<ServerConfig>> {
 }
 
 async fn connection(accepted: Accepted, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
-    let Accepted { stream, place, .. } = accepted;
+    let Accepted { stream, place, peer } = accepted;
     // Small messages go out at once.
     let _ = stream.set_nodelay(true);
     let stream = match timeout(BEGIN, acceptor.accept(stream)).await {
@@ -97,7 +102,8 @@ async fn connection(accepted: Accepted, acceptor: TlsAcceptor, router: Router, s
         Ok(Err(error)) => return debug!(%error, "a TLS handshake with the injector failed"),
         Err(_) => return,
     };
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(From(peer));
         let asking = place.ask();
         let answer = router.clone().oneshot(request.map(Body::new));
         async move {
@@ -106,11 +112,14 @@ async fn connection(accepted: Accepted, acceptor: TlsAcceptor, router: Router, s
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(BEGIN);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(BEGIN).max_buf_size(WINDOW as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .keep_alive_interval(Duration::from_secs(30));
     let served = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);

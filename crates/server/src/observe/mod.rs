@@ -18,14 +18,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
-use tonic::{Request, Response, Status};
+use prost::Message;
 use umbra_ir::RuntimeKey;
-use umbra_proto::opentelemetry::proto::collector::metrics::v1::metrics_service_server::MetricsService;
-use umbra_proto::opentelemetry::proto::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
+use umbra_proto::opentelemetry::proto::metrics::v1::Metric;
 
 use crate::engine_task::{EngineHandle, Observable};
+use crate::parts::{self, NoMessage};
 use crate::verdicts::Verdicts;
 use names::Told;
 use table::Table;
@@ -39,6 +37,8 @@ pub(crate) use table::{Counted, HOLD, Minutes, Observation, Seen};
 const REFRESH: Duration = Duration::from_secs(1);
 /// When no proxy has sent anything for so long, none does: it would every five seconds.
 const SILENT: Duration = Duration::from_secs(30);
+/// The largest metric that is read: Envoy's has one number, or one histogram.
+const MAX_METRIC: usize = 64 << 10;
 /// What the proxies of this replica have counted. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -119,14 +119,30 @@ impl Observed {
         self.lock().heard = Some(Instant::now());
     }
 
-    fn take(&self, request: &ExportMetricsServiceRequest) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-        for told in scopes.flat_map(|scope| &scope.metrics).filter_map(Told::read) {
-            state.table.take(&told, now);
-            state.workloads.take(&told, now);
-        }
+    /// Counts what a message of OpenTelemetry's metrics service says. Its metrics are read one by one: one of two bytes would come
+    /// to a hundred.
+    ///
+    /// # Errors
+    /// This is no message.
+    pub(crate) fn take(&self, message: &[u8]) -> Result<(), NoMessage> {
+        /// `ExportMetricsServiceRequest.resource_metrics.scope_metrics.metrics`.
+        const METRIC: [u32; 3] = [1, 2, 2];
+        let (now, mut bad) = (Instant::now(), false);
+        parts::each(message, &METRIC, &mut |metric| {
+            if metric.len() > MAX_METRIC {
+                return;
+            }
+            let Ok(metric) = Metric::decode(metric) else {
+                bad = true;
+                return;
+            };
+            if let Some(told) = Told::read(&metric) {
+                let mut state = self.lock();
+                state.table.take(&told, now);
+                state.workloads.take(&told, now);
+            }
+        })?;
+        if bad { Err(NoMessage) } else { Ok(()) }
     }
 
     /// What is known of a mirror; `None`: nobody counts.
@@ -189,16 +205,5 @@ impl Observed {
             let _ = text::encode_registry(&mut out, &registry);
         }
         out
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Observed {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        self.take(request.get_ref());
-        Ok(Response::new(ExportMetricsServiceResponse {}))
     }
 }

@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use umbra_ir::{RuntimeFraction, RuntimeKey};
 use umbra_judge::StreamId;
 use umbra_proto::envoy::data::accesslog::v3::HttpAccessLogEntry;
 
 use crate::engine_task::AllMirrors;
+use crate::parts::{self, NoMessage};
 use book::Book;
 use told::Told;
 
@@ -92,12 +94,27 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes in what came together.
-    pub(crate) fn take(&self, entries: &[HttpAccessLogEntry]) {
-        let lines: Vec<_> = entries.iter().filter_map(lines::parse).collect();
+    /// Takes in a message's lines as long as there is `room` for one more. They are read one by one: an entry of two bytes would
+    /// come to hundreds.
+    ///
+    /// # Errors
+    /// This is no message.
+    pub(crate) fn take(&self, message: &[u8], mut room: impl FnMut() -> bool) -> Result<(), NoMessage> {
+        /// `StreamAccessLogsMessage.http_logs.log_entry`.
+        const ENTRY: [u32; 2] = [2, 1];
+        let (mut lines, mut bad) = (Vec::new(), false);
+        parts::each(message, &ENTRY, &mut |entry| {
+            if room() {
+                match HttpAccessLogEntry::decode(entry) {
+                    Ok(entry) => lines.extend(lines::parse(&entry)),
+                    Err(_) => bad = true,
+                }
+            }
+        })?;
         let now = Instant::now();
         let mut book = self.verdicts.lock();
         lines.into_iter().for_each(|line| book.take(self.stream, line, now));
+        if bad { Err(NoMessage) } else { Ok(()) }
     }
 }
 

@@ -1,0 +1,196 @@
+//! Floods of HTTP/2 frames that no client makes: resets, CONTINUATION, SETTINGS, PING, headers, data, requests.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use umbra_testkit::gate::measured;
+use umbra_testkit::wait::PATIENCE;
+
+use crate::client::{proxy, tcp};
+use crate::good::Good;
+use crate::memory::{MOST, given_back};
+use crate::victim::{Victim, ask};
+use crate::{ELSEWHERE, long};
+
+/// Connections of one flood.
+const CROWD: usize = 16;
+/// Streams of which something is written at once.
+const BATCH: u32 = 64;
+
+/// What stands in a frame.
+#[derive(Clone, Copy)]
+enum Kind {
+    Data = 0,
+    Headers = 1,
+    Priority = 2,
+    Reset = 3,
+    Settings = 4,
+    Ping = 6,
+    WindowUpdate = 8,
+    Continuation = 9,
+}
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A frame (RFC 9113, 4.1).
+fn frame(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    out.extend([kind as u8, flags]);
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+    out
+}
+
+/// The fields of a call of ADS, without a table of what came before (RFC 7541, 6.2.2), and whatever else.
+fn call(more: &[(&str, &str)]) -> Vec<u8> {
+    let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "umbra"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let mut out = Vec::new();
+    for (name, value) in fields.iter().chain(more) {
+        out.push(0);
+        for text in [name, value] {
+            // Seven bits, then seven more each (RFC 7541, 5.1).
+            let mut rest = text.len();
+            if rest < 127 {
+                out.push(rest as u8);
+            } else {
+                out.push(127);
+                rest -= 127;
+                while rest >= 128 {
+                    out.push(rest as u8 | 128);
+                    rest >>= 7;
+                }
+                out.push(rest as u8);
+            }
+            out.extend(text.bytes());
+        }
+    }
+    out
+}
+
+/// What each of the next streams is told, from this one on.
+fn each(from: u32, frames: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    (0..BATCH).flat_map(|n| frames(from + 2 * n)).collect()
+}
+
+/// What is written next by a flood that has come to this stream.
+type Next = fn(u32) -> Vec<u8>;
+
+/// What it is called, what comes before it, and what comes again and again.
+fn floods() -> [(&'static str, Next, Next); 11] {
+    use Kind::*;
+    fn nothing(_: u32) -> Vec<u8> {
+        Vec::new()
+    }
+    fn open(stream: u32) -> Vec<u8> {
+        frame(Headers, END_HEADERS, stream, &call(&[]))
+    }
+    [
+        ("SETTINGS", nothing, |from| each(from, |_| frame(Settings, 0, 0, &[0, 4, 0, 0, 255, 255]))),
+        ("PING", nothing, |from| each(from, |_| frame(Ping, 0, 0, &[0; 8]))),
+        ("PRIORITY", nothing, |from| each(from, |it| frame(Priority, 0, it, &[0, 0, 0, 0, 1]))),
+        ("WINDOW_UPDATE", open, |from| each(from, |_| frame(WindowUpdate, 0, 1, &[0, 0, 0, 1]))),
+        ("resets", nothing, |from| each(from, |it| [open(it), frame(Reset, 0, it, &[0, 0, 0, 8])].concat())),
+        ("resets of what breaks rules", nothing, |from| {
+            each(from, |it| [open(it), frame(WindowUpdate, 0, it, &[0; 4])].concat())
+        }),
+        (
+            "CONTINUATION",
+            |it| frame(Headers, 0, it, &call(&[])),
+            |from| each(from, |_| frame(Continuation, 0, 1, &call(&[("x", "y")])[..4])),
+        ),
+        (
+            "CONTINUATION of nothing",
+            |it| frame(Headers, 0, it, &call(&[])),
+            |from| each(from, |_| frame(Continuation, 0, 1, &[])),
+        ),
+        ("headers", nothing, |from| {
+            each(from, |it| frame(Headers, END_HEADERS, it, &call(&[("x", &"x".repeat(15_000))])))
+        }),
+        ("data of one byte", open, |from| each(from, |_| frame(Data, 0, 1, &[0]))),
+        ("requests", nothing, |from| {
+            each(from, |it| frame(Headers, END_HEADERS | END_STREAM, it, &call(&[])))
+        }),
+    ]
+}
+
+/// One connection after the other, each as fast as it is read.
+async fn flood(to: SocketAddr, before: Next, again: Next) {
+    loop {
+        let once = async {
+            let (mut read, mut write) = tcp(ELSEWHERE, to).await?.into_split();
+            write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+            write.write_all(&[frame(Kind::Settings, 0, 0, &[]), before(1)].concat()).await?;
+            let writes = async {
+                let mut stream = 3;
+                loop {
+                    write.write_all(&again(stream)).await?;
+                    stream += 2 * BATCH;
+                }
+            };
+            let reads = async {
+                let mut rest = [0; 65_536];
+                while read.read(&mut rest).await? > 0 {}
+                Ok(())
+            };
+            tokio::select! {
+                end = writes => end,
+                end = reads => end,
+            }
+        };
+        let _: std::io::Result<()> = once.await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Others are served while frames come, and nothing stays of them. A debug build and its attackers on two cores have no room for
+/// anybody else, so that `make attack` alone plays it.
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_frames_hurt_nobody() {
+    if !long::wanted() {
+        return;
+    }
+    let time = Duration::from_secs(5);
+    let victim = Victim::start(100, 4096, &[]).await;
+    let mut good = Good::new(&victim).await;
+    let quiet = victim.resident();
+    let (xds, probe) = (victim.ports.xds.local(), victim.ports.probe.local());
+    for (title, before, again) in floods() {
+        let mut crowd = JoinSet::new();
+        for _ in 0..CROWD {
+            crowd.spawn(flood(xds, before, again));
+        }
+        let (begun, mut slowest) = (Instant::now(), [Duration::ZERO; 3]);
+        while begun.elapsed() < time {
+            let start = Instant::now();
+            let served = tokio::time::timeout(PATIENCE, proxy(xds, None)).await;
+            let served =
+                served.unwrap_or_else(|_| panic!("{title}: nobody gets in\n{}", victim.process.tail()));
+            assert_eq!(served.unwrap(), 101, "{title}");
+            slowest[0] = slowest[0].max(start.elapsed());
+            slowest[1] = slowest[1].max(good.update(&victim).await);
+            let start = Instant::now();
+            let answer = tokio::time::timeout(PATIENCE, ask(probe, "/healthz")).await;
+            assert!(answer.is_ok_and(|it| it.is_some()), "{title}: no answer");
+            slowest[2] = slowest[2].max(start.elapsed());
+        }
+        let grown = victim.resident().saturating_sub(quiet);
+        let [new, update, probed] = slowest.map(|it| it.as_millis());
+        measured(&format!(
+            "{title}: a new proxy within {new} ms, a change {update} ms, a probe {probed} ms; {grown} MiB more"
+        ));
+        assert!(grown <= MOST, "{title}: {grown} MiB more than before");
+        crowd.shutdown().await;
+    }
+    given_back("frames", &victim, quiet).await;
+}
