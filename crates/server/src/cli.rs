@@ -7,12 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::options::{self, Options};
-use crate::logging::LogFormat;
 
 mod explain;
+mod judge;
 mod plan;
 
 pub use explain::ExplainArgs;
+pub use judge::JudgeArgs;
 pub use plan::PlanArgs;
 
 const EXAMPLES: &str = "\
@@ -61,7 +62,7 @@ pub enum Command {
     /// Let mirrors that were stopped go on
     Resume(StopArgs),
     /// Compare what shadows answer with what their primaries answer, for verdicts on contents, until SIGTERM or SIGINT
-    #[command(after_help = JUDGE_HELP)]
+    #[command(after_help = judge::HELP)]
     Judge(JudgeArgs),
     /// Print manifests with an Envoy in their Pods, for kubectl apply -f -
     #[command(alias = "kube-inject")]
@@ -297,34 +298,6 @@ pub struct PrepareArgs {
     /// The rules of capture.
     #[command(flatten)]
     pub rules: CaptureRules,
-}
-
-const JUDGE_HELP: &str = "\
-What it holds are the bodies of answers: 256 KiB of each at most, 64 MiB in all, never on disk, and forgotten when they were compared.
-It tells umbra (umbra serve --judge) names of fields and counts, never a value.
-Exit code: 0 told to end, 1 something failed, 2 wrong usage.";
-
-/// Arguments of `umbra judge`.
-#[derive(Debug, Args)]
-pub struct JudgeArgs {
-    /// Where Envoys send what is answered
-    #[arg(long, env = "UMBRA_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:15016")]
-    pub listen: String,
-    /// Where umbra asks what that comes to; /livez, /readyz and /metrics are there too
-    #[arg(long, env = "UMBRA_REPORT", value_name = "ADDR", default_value = "127.0.0.1:15018")]
-    pub report: String,
-    /// The certificate that Envoys are shown (PEM), read again when it changes: they connect over TLS; needs --tls-key
-    #[arg(long, env = "UMBRA_TLS_CERT", value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// The private key of that certificate (PEM)
-    #[arg(long, env = "UMBRA_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, or by module
-    #[arg(long, env = "UMBRA_LOG", value_name = "FILTER", default_value = "info")]
-    pub log: String,
-    /// The form of the log
-    #[arg(long, env = "UMBRA_LOG_FORMAT", value_name = "FORM", default_value = "text")]
-    pub log_format: LogFormat,
 }
 
 const CAPTURE_HELP: &str = "\
