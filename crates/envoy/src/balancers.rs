@@ -39,6 +39,7 @@ pub(crate) fn balancer(cluster: &Cluster) -> (LbPolicy, Option<LbConfig>) {
                 .map(|it| LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config: Some(it) })),
         ),
         LoadBalancer::Random => (LbPolicy::Random, None),
+        LoadBalancer::Passthrough => (LbPolicy::ClusterProvided, None),
         LoadBalancer::RingHash(size) => {
             let size = Some(UInt64Value { value: size });
             let ring = RingHashLbConfig { minimum_ring_size: size, ..Default::default() };

@@ -29,6 +29,8 @@ pub enum LoadBalancer {
     Random,
     /// ROUND_ROBIN.
     RoundRobin,
+    /// PASSTHROUGH: no endpoint is chosen, a connection goes to the address that its caller called.
+    Passthrough,
     /// `consistentHash` by a ring with so many entries at least.
     RingHash(u64),
     /// `consistentHash.maglev` with a table of that size; `None`: Envoy's, 65537.

@@ -131,7 +131,7 @@ codes! {
     Insecure = info("A setting that gives up protection.");
     NoEndpointsWritten = warning("A STATIC ServiceEntry without endpoints; requests get 503.");
     InvalidAddress = error("An address that cannot be used; what has it is left out.");
-    CapturedOnly = info("A ServiceEntry with resolution NONE: only sidecars whose traffic is captured know the address that was called; others and gateways answer 503.");
+    CapturedOnly = info("A ServiceEntry with resolution NONE, or a load balancer PASSTHROUGH: only sidecars whose traffic is captured know the address that was called; others and gateways answer 503.");
     UnknownPort = error("A port name that the object doesn't define; it has no effect.");
     UnknownProtocol = error("A word that is no protocol; it is detected.");
     MissingName = warning("A port without a name; Istio refuses it.");

@@ -43,12 +43,12 @@ pub enum TargetProblem {
     NotAdmitted(Hostname, Arc<str>, Arc<str>),
     /// A mirror's target is the address that the caller called.
     #[error(
-        "service {0} has resolution NONE, so that requests go to the address that their caller called, and a copy has none"
+        "requests to service {0} go to the address that their caller called (resolution NONE or load balancer PASSTHROUGH), and a copy has none"
     )]
     NoAddressOfCopy(Hostname),
     /// A gateway's destination is the address that the caller called.
     #[error(
-        "service {0} has resolution NONE, so that requests go to the address that their caller called, which at a gateway is the gateway's own"
+        "requests to service {0} go to the address that their caller called (resolution NONE or load balancer PASSTHROUGH), which at a gateway is the gateway's own"
     )]
     NoAddressAtGateway(Hostname),
     /// The port speaks UDP.

@@ -16,12 +16,11 @@ pub(crate) fn resolve_balancing(written: &LoadBalancerSettings) -> LoadBalancing
     let balancer = match written.simple.unwrap_or_default() {
         SimpleLb::Random => LoadBalancer::Random,
         SimpleLb::RoundRobin => LoadBalancer::RoundRobin,
-        // PASSTHROUGH is not acted on; validation says so.
-        SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest | SimpleLb::Passthrough => {
-            LoadBalancer::LeastRequest
-        }
+        SimpleLb::Passthrough => LoadBalancer::Passthrough,
+        SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest => LoadBalancer::LeastRequest,
     };
-    let warmup = resolve_warmup(written).filter(|_| balancer != LoadBalancer::Random);
+    let warms = matches!(balancer, LoadBalancer::LeastRequest | LoadBalancer::RoundRobin);
+    let warmup = resolve_warmup(written).filter(|_| warms);
     LoadBalancing { balancer, hash: None, warmup, locality }
 }
 

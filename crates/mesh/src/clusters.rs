@@ -7,8 +7,8 @@ use std::time::Duration;
 use umbra_ir::budget::{SUBSET_CLUSTERS, fits_about};
 use umbra_ir::{
     Arrangement, Breakers, ClientPlace, ClientTls, Cluster, ClusterRef, DestinationRuleEntry,
-    DestinationRuleSetId, Discovery, Kind, LoadAssignment, Protocol, ProxyKind, Resolution, Role,
-    ServiceHead, ServiceId, SubsetName, TlsOrigination, UpstreamProtocol,
+    DestinationRuleSetId, Discovery, Kind, LoadAssignment, LoadBalancer, Protocol, ProxyKind, Resolution,
+    Role, ServiceHead, ServiceId, SubsetName, TlsOrigination, TrafficPolicy, UpstreamProtocol,
 };
 
 use crate::hashing::for_copies;
@@ -32,11 +32,11 @@ pub fn bind_cluster(
     let service = heads.iter().find(|h| h.id == reference.service)?;
     let port = service.port(reference.port)?;
     let policy = effective(view, reference);
-    let locality_weighted = is_weighted(&policy);
     let pool = policy.connection_pool.clone().unwrap_or_default();
     let discovery = match &service.resolution {
         _ if reference.role == Role::Direct => Discovery::OriginalDst(None),
         Resolution::Original(ports) => Discovery::OriginalDst(ports.get(&reference.port).copied()),
+        _ if passes_through(&policy) => Discovery::OriginalDst(None),
         // Mirror clusters of DNS services have their own copy: there is nothing to share by name.
         Resolution::Dns => {
             let (endpoints, arrangement) = arrange(&policy, place, &view.members(reference).0);
@@ -49,6 +49,7 @@ pub fn bind_cluster(
         },
         _ => Discovery::Eds,
     };
+    let locality_weighted = is_weighted(&policy) && !matches!(discovery, Discovery::OriginalDst(_));
     let settings = view.settings();
     let limit = |written: Option<u32>, default: u32| written.unwrap_or(default);
     let written = Breakers {
@@ -128,6 +129,12 @@ pub(crate) fn goes_where_called(view: &dyn View, cluster: &ClusterRef) -> bool {
     let heads = view.service_heads(&cluster.service.object);
     let head = heads.iter().find(|head| head.id == cluster.service);
     head.is_some_and(|head| matches!(head.resolution, Resolution::Original(_)))
+        || passes_through(&effective(view, cluster))
+}
+
+/// `loadBalancer.simple: PASSTHROUGH`: whatever endpoints the service has, they are not asked for.
+fn passes_through(policy: &TrafficPolicy) -> bool {
+    policy.load_balancer.as_ref().is_some_and(|it| it.balancer == LoadBalancer::Passthrough)
 }
 
 /// What the port of a cluster says that it speaks.
@@ -163,13 +170,16 @@ pub fn bind_load_assignment(
 pub(crate) fn has_names_inside(view: &dyn View, reference: &ClusterRef) -> bool {
     let heads = view.service_heads(&reference.service.object);
     heads.iter().any(|h| h.id == reference.service && h.resolution == Resolution::Dns)
+        && !passes_through(&effective(view, reference))
 }
 
 /// Whether a cluster's endpoints come by a load assignment.
 pub(crate) fn uses_load_assignment(view: &dyn View, reference: &ClusterRef) -> bool {
     let heads = view.service_heads(&reference.service.object);
     let by_name = |h: &ServiceHead| h.id == reference.service && h.resolution == Resolution::Static;
-    reference.role != Role::Direct && heads.iter().any(|h| by_name(h))
+    reference.role != Role::Direct
+        && heads.iter().any(|h| by_name(h))
+        && !passes_through(&effective(view, reference))
 }
 
 /// How many of these DestinationRules' subsets are clusters at sidecars for each service that they apply to, the first ones

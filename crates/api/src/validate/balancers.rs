@@ -14,8 +14,9 @@ pub(super) fn validate(report: &mut Report, path: &str, balancer: &LoadBalancerS
         [("simple", balancer.simple.is_some()), ("consistentHash", balancer.consistent_hash.is_some())];
     report.one_of(path, &kinds, "simple counts");
     if balancer.simple == Some(SimpleLb::Passthrough) {
-        let consequence = "PASSTHROUGH; LEAST_REQUEST is used (a ServiceEntry with resolution NONE goes where the caller goes)";
-        report.not_acted_on(format!("{path}.simple"), consequence);
+        let message = "PASSTHROUGH: requests go to the address that was called, which only sidecars with captured traffic \
+                       know; others and gateways answer 503, and there are no copies";
+        report.add(Code::CapturedOnly, format!("{path}.simple"), message);
     }
     if let Some(hash) = &balancer.consistent_hash {
         consistent_hash(report, &format!("{path}.consistentHash"), hash);
@@ -30,7 +31,7 @@ pub(super) fn validate(report: &mut Report, path: &str, balancer: &LoadBalancerS
         locality_setting(report, &format!("{path}.localityLbSetting"), locality);
     }
     if balancer.zone_aware_lb_setting.is_some() {
-        let consequence = "an endpoint's zone counts as localityLbSetting says, or not at all";
+        let consequence = "newer than Istio 1.29; an endpoint's zone counts as localityLbSetting says, or not at all";
         report.not_acted_on(format!("{path}.zoneAwareLbSetting"), consequence);
     }
     warmup(report, path, balancer);

@@ -49,7 +49,7 @@ pub(crate) const DESTINATION_RULE: &[Case] = &[
         "host: a\ntrafficPolicy: {loadBalancer: {simple: PASSTHROUGH, warmupDurationSecs: 1s, consistentHash: {httpHeaderName: a, useSourceIp: true, maglev: {}, ringHash: {}}}}",
         &[
             "error ConflictingFields spec.trafficPolicy.loadBalancer~simple counts",
-            "warning NotActedOn spec.trafficPolicy.loadBalancer.simple",
+            "info CapturedOnly spec.trafficPolicy.loadBalancer.simple",
             "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~httpHeaderName, useSourceIp",
             "error ConflictingFields spec.trafficPolicy.loadBalancer.consistentHash~ringHash, maglev",
         ],
