@@ -411,7 +411,12 @@ async fn who_waits_keeps_nobody_waiting() {
     let many: Vec<_> = (0..4)
         .map(|_| {
             let (auditor, order) = (auditor.clone(), order.clone());
-            tokio::spawn(async move { auditor.stop(world.api, &order).await })
+            // Anew whenever it is answered: the one who looks may have taken a turn before it.
+            tokio::spawn(async move {
+                loop {
+                    auditor.stop(world.api, &order).await;
+                }
+            })
         })
         .collect();
     let refused = umbra_testkit::wait::until(PATIENCE, || async {

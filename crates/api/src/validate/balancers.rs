@@ -31,7 +31,8 @@ pub(super) fn validate(report: &mut Report, path: &str, balancer: &LoadBalancerS
         locality_setting(report, &format!("{path}.localityLbSetting"), locality);
     }
     if balancer.zone_aware_lb_setting.is_some() {
-        let consequence = "newer than Istio 1.29; an endpoint's zone counts as localityLbSetting says, or not at all";
+        let consequence =
+            "newer than Istio 1.29; an endpoint's zone counts as localityLbSetting says, or not at all";
         report.not_acted_on(format!("{path}.zoneAwareLbSetting"), consequence);
     }
     warmup(report, path, balancer);
