@@ -31,6 +31,19 @@ pub(crate) struct Flight {
     pub is_heartbeat: bool,
 }
 
+impl Flight {
+    /// One that is sent now, with what is new from the first of these generations to the second.
+    pub(crate) fn new(
+        nonce: u64,
+        (since, generation): (u64, u64),
+        sent_at: Duration,
+        version: Arc<str>,
+        load: Load,
+    ) -> Self {
+        Flight { nonce, generation, since, sent_at, lapsed: false, version, load, is_heartbeat: false }
+    }
+}
+
 /// What a flight carries: some names, or all of a snapshot's, which it shares with the snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Load {

@@ -124,48 +124,24 @@ impl Session {
         let held = &mut self.types[ty.index()];
         held.pending.retain(|name, _| !plan.send.contains_key(name));
         let (load, since) = (plan.send.into(), plan.since.min(generation));
-        let is_heartbeat = false;
-        held.send(Flight {
-            nonce,
-            generation,
-            since,
-            sent_at: now,
-            lapsed: false,
-            version,
-            load,
-            is_heartbeat,
-        });
+        held.send(Flight::new(nonce, (since, generation), now, version, load));
     }
 
     /// The first response with everything that there is of a type, which all streams of a class share.
     fn send_whole(&mut self, ty: ResourceType, snapshot: &Snapshot, now: Duration, output: &mut Output) {
         self.types[ty.index()].whole = false;
-        let (whole, nonce) = (snapshot.whole(ty, self.variant), self.next_nonce());
+        let whole = snapshot.whole(ty, self.variant);
         if ty == ResourceType::Cluster && self.held(ResourceType::Endpoint).subscription.asked() {
             let clusters = snapshot.map(ty).values();
             let names: Vec<_> =
                 clusters.flat_map(|it| it.required(ResourceType::Endpoint)).cloned().collect();
             self.follow_with_assignments(names, snapshot.generation());
         }
-        let response = Response::whole(self.variant, ty.type_url(), nonce, &whole);
-        let (generation, bytes) = (snapshot.generation(), response.encoded_len());
-        let (resources, version) = (whole.count, whole.version.clone());
-        output.events.push(SessionEvent::Push {
-            resource_type: ty,
-            resources,
-            removed: 0,
-            bytes,
-            generation,
-        });
-        output.responses.push(response);
-        let load = Load::all(snapshot.map(ty), whole);
-        let is_heartbeat = false;
-        let flight =
-            Flight { nonce, generation, since: 1, sent_at: now, lapsed: false, version, load, is_heartbeat };
-        self.types[ty.index()].send(flight);
+        let changed = snapshot.map(ty).clone();
+        self.send_step(ty, Step { since: 1, changed, whole }, snapshot, now, output);
     }
 
-    /// What is new since the snapshot before, which all streams that are in step share.
+    /// What several streams send alike: what is new since the snapshot before, or everything.
     fn send_step(
         &mut self,
         ty: ResourceType,
@@ -185,12 +161,9 @@ impl Session {
             generation,
         });
         output.responses.push(response);
-        let version = Arc::default();
+        let version = whole.version.clone();
         let load = Load::all(&changed, whole);
-        let is_heartbeat = false;
-        let flight =
-            Flight { nonce, generation, since, sent_at: now, lapsed: false, version, load, is_heartbeat };
-        self.types[ty.index()].send(flight);
+        self.types[ty.index()].send(Flight::new(nonce, (since, generation), now, version, load));
     }
 
     /// A response for what the plan sends. An empty one answers a first request, unless something that waits

@@ -55,8 +55,7 @@ impl Session {
         let generation = snapshot.generation();
         // It tells nothing that the proxy lacks.
         let since = generation + 1;
-        let (load, lapsed, is_heartbeat) = (Load::default(), false, true);
-        let flight = Flight { nonce, generation, since, sent_at: now, lapsed, version, load, is_heartbeat };
-        self.types[TYPE.index()].send(flight);
+        let flight = Flight::new(nonce, (since, generation), now, version, Load::default());
+        self.types[TYPE.index()].send(Flight { is_heartbeat: true, ..flight });
     }
 }

@@ -190,17 +190,7 @@ impl Session {
         }
         output.responses.push(response);
         let since = since.min(generation);
-        let version = Arc::default();
-        table.held.send(Flight {
-            is_heartbeat: false,
-            nonce: number,
-            generation,
-            since,
-            sent_at: now,
-            lapsed: false,
-            version,
-            load,
-        });
+        table.held.send(Flight::new(number, (since, generation), now, Arc::default(), load));
         let own = &mut self.types[TYPE.index()];
         (own.last_nonce, own.answered) = (number, true);
     }
