@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use umbra_ir::{DirectResponse, ObjectId, Redirect, RedirectPath, RedirectPort, Route, RouteAction};
 use umbra_proto::envoy::config::core::v3::{DataSource, Metadata, data_source::Specifier};
 use umbra_proto::envoy::config::route::v3::{
-    self as api, Decorator, DirectResponseAction, RedirectAction, RouteMatch,
+    self as api, DirectResponseAction, RedirectAction, RouteMatch,
     redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
     route::Action,
 };
@@ -26,8 +26,6 @@ pub(crate) fn build_route(route: &Route) -> api::Route {
             ..route_match(&route.request)
         }),
         metadata: route.origin.as_ref().map(origin),
-        decorator: (!route.operation.is_empty())
-            .then(|| Decorator { operation: route.operation.clone(), ..Default::default() }),
         request_headers_to_add: to_add(&headers.request),
         request_headers_to_remove: headers.request.remove.clone(),
         response_headers_to_add: to_add(&headers.response),

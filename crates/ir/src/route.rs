@@ -30,8 +30,6 @@ pub struct Route {
     pub filters: RouteFilters,
     /// `stat_prefix`; empty when absent.
     pub stat_prefix: Arc<str>,
-    /// The decorator's operation, for traces.
-    pub operation: String,
 }
 
 impl Route {

@@ -196,7 +196,6 @@ mod tests {
             headers: HeaderOps::default(),
             filters: RouteFilters::default(),
             stat_prefix: "".into(),
-            operation: String::new(),
         };
         let shown = |route: Route| {
             let RouteAction::Forward(forward) = route.action else { panic!("forwards") };

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use umbra_ir::{
     ClientTls, ClusterRef, Code, Diagnostic, DirectResponse, Forward, ForwardOptions, ForwardRule,
     HeaderMatch, HeaderOps, HostOf, Mirror, MirrorHost, MirrorPlace, MirrorRule, MirrorShare, MirrorTerms,
-    ObjectId, OutboundPolicy, PathMatch, PortNumber, Protocol, ProxyKind, Redirect, RedirectPort,
-    RequestMatch, RetryPolicy, Role, Route, RouteAction, RouteClient, RouteFilters, RouteList, RouteSource,
-    Rule, RuleAction, RuleMatch, RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster,
-    TargetProblem, TargetQuery, TextMatch, WeightedDestination,
+    ObjectId, OutboundPolicy, Protocol, ProxyKind, Redirect, RedirectPort, RequestMatch, RetryPolicy, Role,
+    Route, RouteAction, RouteClient, RouteFilters, RouteList, RouteSource, Rule, RuleAction, RuleMatch,
+    RuntimeFraction, RuntimeKey, ServiceHead, Shares, Target, TargetCluster, TargetProblem, TargetQuery,
+    TextMatch, WeightedDestination,
 };
 
 use crate::clusters::{goes_where_called, protocol_of, speaks_as_client};
@@ -61,7 +61,6 @@ fn unknown_route(policy: OutboundPolicy) -> Route {
         request: RequestMatch::everything(),
         catch_all: true,
         judged: None,
-        operation: String::new(),
         action,
         headers: HeaderOps::default(),
         filters: RouteFilters::default(),
@@ -100,7 +99,6 @@ fn default_route(view: &dyn View, head: &ServiceHead, client: &RouteClient) -> R
         request: RequestMatch::everything(),
         catch_all: true,
         judged: None,
-        operation: format!("{}:{}/*", head.spelling, client.port),
         action: RouteAction::Forward(forward),
         headers: HeaderOps::default(),
         filters: RouteFilters::default(),
@@ -133,7 +131,7 @@ fn bind_rules(view: &dyn View, vs: &ObjectId, client: &RouteClient) -> (RouteLis
             }
             let action =
                 action.get_or_insert_with(|| bind_action(view, vs, rule, client, &mut diagnostics)).clone();
-            let route = Route { rule: nth, ..assemble(view, vs, rule, m, client, action) };
+            let route = Route { rule: nth, ..assemble(view, vs, rule, m, action) };
             let last = route.catch_all;
             for part in split_by_request(route) {
                 let stat_prefix = stat_prefix(view, rule, m, &part.action);
@@ -156,7 +154,6 @@ fn assemble(
     vs: &ObjectId,
     rule: &Rule,
     m: Option<&RuleMatch>,
-    client: &RouteClient,
     action: RouteAction,
 ) -> Route {
     let name = match m.map(|m| &*m.name).filter(|n| !n.is_empty()) {
@@ -176,7 +173,6 @@ fn assemble(
         name,
         origin: Some(vs.clone()),
         rule: 0,
-        operation: operation(vs, &action, &request.path, client.port),
         stat_prefix: stat_prefix(view, rule, m, &action),
         catch_all: request.is_catch_all(),
         request,
@@ -231,22 +227,6 @@ fn append(headers: &mut HeaderOps, more: &HeaderOps) {
         to.values.extend(from.values.iter().cloned());
         to.remove.extend(from.remove.iter().cloned());
     }
-}
-
-/// The name of the operation in traces (`decorator.operation`).
-fn operation(vs: &ObjectId, action: &RouteAction, path: &PathMatch, port: PortNumber) -> String {
-    let path = match path {
-        PathMatch::Exact(p) => p.clone(),
-        PathMatch::Prefix(p) => format!("{p}*"),
-        PathMatch::Regex(r) => r.clone(),
-    };
-    if let RouteAction::Forward(forward) = action
-        && !forward.weighted
-        && let [Target { cluster: TargetCluster::Known(cluster), .. }] = forward.targets.as_slice()
-    {
-        return format!("{}:{}{path}", cluster.spelling, cluster.port);
-    }
-    format!("{}:{port}{path}", vs.name)
 }
 
 fn bind_action(

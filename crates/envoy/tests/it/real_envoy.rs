@@ -121,7 +121,6 @@ fn routes() -> Vec<Route> {
     full.headers = every_header_op();
     full.stat_prefix = "stat".into();
     full.filters = every_filter();
-    full.operation = text("op");
     let mut exact = route(RouteAction::Forward(heavy));
     exact.request.path = PathMatch::Exact(text("/exact"));
     let actions = [

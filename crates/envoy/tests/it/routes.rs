@@ -26,7 +26,6 @@ fn what_every_kind_of_route_can_have() {
     full.origin = Some(ObjectId::new(Kind::VirtualService, "default", "httpbin"));
     full.headers = every_header_op();
     full.stat_prefix = "stat".into();
-    full.operation = "httpbin.default.svc.cluster.local:8000/*".to_owned();
     let add = |key: &str, value: &str, action: &str| {
         let header = json!({"key": key, "value": value});
         if action.is_empty() {
@@ -45,7 +44,6 @@ fn what_every_kind_of_route_can_have() {
             "metadata": {"filterMetadata": {"istio": {
                 "config": "/apis/networking.istio.io/v1/namespaces/default/virtual-service/httpbin",
             }}},
-            "decorator": {"operation": "httpbin.default.svc.cluster.local:8000/*"},
             "statPrefix": "stat",
             "requestHeadersToAdd": [
                 add("x-set", "%DOWNSTREAM_REMOTE_ADDRESS%", overwrite),

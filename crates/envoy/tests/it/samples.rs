@@ -123,7 +123,6 @@ pub(crate) fn route(action: RouteAction) -> Route {
         headers: HeaderOps::default(),
         filters: RouteFilters::default(),
         stat_prefix: "".into(),
-        operation: String::new(),
     }
 }
 
