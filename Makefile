@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test explain attack pictures kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test explain attack long pictures kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -60,6 +60,9 @@ test: tools build ## Every tier of tests, with the real Envoy, and on a real Kub
 # Tests on a cluster mostly wait, so that three of them have room on two cores.
 CLUSTERS = $(shell cores=$$(nproc 2>/dev/null || echo 3); echo $$(( cores > 3 ? cores : 3 )))
 
+# Requests a second.
+RATE ?= 2000
+
 # Pairs of rules and a request.
 PAIRS ?= 10000
 
@@ -68,6 +71,9 @@ explain: tools build ## Compare `umbra explain` with a real Envoy on PAIRS=10000
 
 attack: static ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays
 	LONG_ATTACKS=1 UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture
+
+long: tools static ## What takes minutes of traffic through real Envoys, against a release build: a share of 0.01 %, and what counting and judging cost (RATE=2000 requests a second)
+	UMBRA_LONG=1 UMBRA_RATE=$(RATE) UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test envoy -- shares::a_hundredth costs:: --test-threads 1 --nocapture
 
 kubernetes: tools controlplane build ## The tests on a real Kubernetes API server, with Flagger and Argo Rollouts; needs Go
 	REQUIRE_APISERVER=1 UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test kubernetes

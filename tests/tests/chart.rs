@@ -485,6 +485,26 @@ fn the_judge() {
     }
 }
 
+/// Where proxies prove who they are by certificates, whoever shows the judge something does so too.
+#[test]
+fn the_judge_asks_for_certificates() {
+    for mutual in [true, false] {
+        let settings = [
+            "judge.enabled=true".to_owned(),
+            "gateway.enabled=false".to_owned(),
+            "identity=\"none\"".to_owned(),
+            "tls.secretName=\"own\"".to_owned(),
+            format!("tls.mutual={mutual}"),
+        ];
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let Some(objects) = render(&settings) else { return };
+        let pod = &find(&objects, "Deployment", "umbra-judge")["spec"]["template"]["spec"];
+        let text = pod.to_string();
+        assert_eq!(text.contains("--tls-client-ca=/etc/umbra-tls/ca.crt"), mutual, "{text}");
+        assert_eq!(pod["volumes"][0]["secret"]["items"].to_string().contains("ca.crt"), mutual, "{text}");
+    }
+}
+
 /// Which namespaces and Pods the webhooks choose is what umbra itself takes for Pods that should have a sidecar.
 #[test]
 fn the_injector() {

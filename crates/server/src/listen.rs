@@ -65,6 +65,8 @@ pub(crate) struct Port {
     pub(crate) gave_way: Counter,
     /// What clients are shown who begin TLS, beside those who do not; `None`: there is no TLS.
     pub(crate) identity: Option<Identity>,
+    /// Nobody is served who has not shown a certificate that `identity` believes.
+    pub(crate) proven: bool,
 }
 
 /// How a request came.
@@ -108,14 +110,15 @@ pub(crate) struct Accepted {
 
 /// Serves until `stop`, then ends each connection behind its present request.
 pub(crate) async fn serve(
-    Port { name, gave_way, identity }: Port,
+    Port { name, gave_way, identity, proven }: Port,
     listener: TcpListener,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let crowd = Crowd::new(name, Room::alone(limits.connections, limits.of_one, HELD), gave_way);
-    let serve = |accepted| Some(connection(accepted, router.clone(), limits, identity.clone(), stop.clone()));
+    let door = Door { identity, proven };
+    let serve = |accepted| Some(connection(accepted, router.clone(), limits, door.clone(), stop.clone()));
     each(name, listener, crowd, stop.clone(), serve).await;
 }
 
@@ -160,18 +163,19 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
     connections.wait().await;
 }
 
-async fn connection(
-    accepted: Accepted,
-    router: Router,
-    limits: Limits,
+/// How connections of a port begin.
+#[derive(Clone)]
+struct Door {
     identity: Option<Identity>,
-    stop: CancellationToken,
-) {
+    proven: bool,
+}
+
+async fn connection(accepted: Accepted, router: Router, limits: Limits, door: Door, stop: CancellationToken) {
     let Accepted { stream, peer, place } = accepted;
     // Small messages go out at once.
     let _ = stream.set_nodelay(true);
     let begun = tokio::select! {
-        begun = tokio::time::timeout(limits.headers, begin(stream, identity)) => begun,
+        begun = tokio::time::timeout(limits.headers, begin(stream, door)) => begun,
         () = stop.cancelled() => return,
     };
     // A client that breaks off, or says nothing, is no event.
@@ -226,9 +230,15 @@ struct Begun {
 }
 
 /// Finds out what a client speaks, and greets it.
-async fn begin(stream: TcpStream, identity: Option<Identity>) -> std::io::Result<Begun> {
+async fn begin(stream: TcpStream, Door { identity, proven }: Door) -> std::io::Result<Begun> {
     let version = match (sniff(&stream).await?, identity) {
+        (Opening::Http(_), _) if proven => return Err(std::io::ErrorKind::PermissionDenied.into()),
         (Opening::Http(version), _) => version,
+        (Opening::Tls, Some(identity)) if proven => {
+            let stream = identity.acceptor().accept(stream).await?;
+            let (version, transport) = (Version::Http2, Transport::Tls { replica: false });
+            return Ok(Begun { stream: Box::new(stream), version, transport });
+        }
         (Opening::Tls, Some(identity)) => return handshake(stream, &identity).await,
         // It will say that this is none.
         (Opening::Tls, None) => Version::Http1,
@@ -315,7 +325,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "here"));
         let stop = CancellationToken::new();
-        let port = Port { name: "test", gave_way: Counter::default(), identity: None };
+        let port = Port { name: "test", gave_way: Counter::default(), identity: None, proven: false };
         (address, stop.clone(), tokio::spawn(serve(port, listener, router, limits, stop)))
     }
 
@@ -375,7 +385,7 @@ mod tests {
             }),
         );
         let limits = Limits { lifetime: Duration::from_secs(2), ..Limits::default() };
-        let port = Port { name: "test", gave_way: Counter::default(), identity: None };
+        let port = Port { name: "test", gave_way: Counter::default(), identity: None, proven: false };
         let _served = tokio::spawn(serve(port, listener, router, limits, CancellationToken::new()));
         let ask = |path: &str| Request::get(format!("http://{address}{path}")).body(Body::empty()).unwrap();
         let (mut used, used_end) = connect(address).await;

@@ -1,7 +1,7 @@
 //! What the process knows, as messages of `umbra.v1`, and replicas' answers back.
 
 use jiff::Timestamp;
-use umbra_ir::{Interception, Kind, ObjectId, ProxyClass, ProxyKind, RuntimeKey};
+use umbra_ir::{Interception, Kind, MirrorState, ObjectId, ProxyClass, ProxyKind, RuntimeKey};
 use umbra_proto::google;
 use umbra_proto::umbra::v1;
 use umbra_proto::umbra::v1::type_status::State;
@@ -114,7 +114,14 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
         stopped: state.stopped,
         away: count(mirror.away),
         verdict: None,
+        written_parts_per_million: held_down(state),
     }
+}
+
+/// What a mirror's rule wants copied, of a million, where a policy lets less of it be copied.
+fn held_down(state: &MirrorState) -> Option<u32> {
+    let written = state.written.filter(|_| state.pacing.is_some() && !state.stopped)?;
+    (state.share < Some(written)).then(|| written.millionths())
 }
 
 /// An object as `umbra.v1` names it.

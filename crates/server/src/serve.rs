@@ -344,7 +344,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         });
     }
     let mut people_on = |name, listener, router, identity| {
-        let port = listen::Port { name, gave_way: metrics.gave_way(name), identity };
+        let port = listen::Port { name, gave_way: metrics.gave_way(name), identity, proven: false };
         let serve = listen::serve(port, listener, router, listen::Limits::default(), stop.http.clone());
         vital.task(name, async move {
             serve.await;

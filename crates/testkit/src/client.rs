@@ -226,10 +226,15 @@ impl Tally {
 
 /// Asks the same thing `n` times over a few connections at once.
 pub async fn send(net: &Net, address: SocketAddr, ask: &Ask, n: usize) -> Tally {
+    send_by(|| Client::new(net, address), ask, n).await
+}
+
+/// As [`send`], by these clients.
+pub async fn send_by(open: impl Fn() -> Client, ask: &Ask, n: usize) -> Tally {
     const CONNECTIONS: usize = 8;
     let mut workers = tokio::task::JoinSet::new();
     for worker in 0..CONNECTIONS.min(n) {
-        let (mut client, ask) = (Client::new(net, address), ask.clone());
+        let (mut client, ask) = (open(), ask.clone());
         let share = n / CONNECTIONS + usize::from(worker < n % CONNECTIONS);
         workers.spawn(async move {
             let mut tally = Tally::default();

@@ -24,6 +24,11 @@ pub fn measured(what: &str) {
     say(&format!("{MEASURED}{what}"));
 }
 
+/// Whether tests that take minutes are wanted (`UMBRA_LONG=1`): `make long` plays them, and nothing else does.
+pub fn long() -> bool {
+    std::env::var_os("UMBRA_LONG").is_some_and(|it| it == "1")
+}
+
 /// The real Envoy, or `None` after a loud line (and without one with `UMBRA_ENVOY=none`), and the test returns.
 ///
 /// # Panics

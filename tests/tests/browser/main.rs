@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use umbra_testkit::browser::{Browser, Page};
 use umbra_testkit::client::Ask;
+use umbra_testkit::echo::Mode;
 use umbra_testkit::gate;
 use umbra_testkit::isolate::isolated;
+use umbra_testkit::judge::Judge;
 use umbra_testkit::net::Net;
 use umbra_testkit::umbra::{UmbraProcess, write};
 use umbra_testkit::world::World;
@@ -159,6 +161,48 @@ fn it_is_renewed_and_its_buttons_stop_mirrors() {
         world.umbra().process().freeze(true).expect("asleep");
         world.umbra().process().freeze(false).expect("awake");
         wait_for(&page, "!document.querySelector('main.stale')").await;
+    });
+}
+
+/// What is known of contents comes while a mirror's own page is shown, and is renewed.
+#[test]
+fn what_differs_appears_on_a_mirrors_page() {
+    isolated(async {
+        let Some(program) = gate::require_browser() else { return };
+        let mut world = World::new();
+        let judge = Judge::start(world.net(), world.folder()).expect("a judge");
+        for n in 1..=2 {
+            world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
+        }
+        world.write("web.yaml", &manifests::web());
+        let text = rules("web", "web", &to_v1("mirror: {host: web, subset: v2}"));
+        let asked = "name: web\n  annotations: {umbra.io/verdicts: \"1000\", umbra.io/contents: \"on\"}";
+        world.write("rules.yaml", &text.replacen("name: web", asked, 1));
+        world.start_umbra_with(&format!("judge: {}\n", judge.report())).await;
+        let bodies = judge.bodies().to_string();
+        let further = ["--verdicts", "--judge", &bodies];
+        world.start_proxy_with("client", "sidecar/default/app=client", &further).await;
+        world.wait_share("client", "|v2|web", 1_000_000).await;
+        world.echo("v2").set_mode(Mode::WrongOneOf(4));
+        let (_browser, page) = browser(&program, world.folder()).await;
+        open(&page, world.umbra().admin(), "").await;
+        run(&page, "document.querySelector('tbody a').click()").await;
+        let part = "document.querySelector('[data-part=verdict]')";
+        wait_for(&page, &format!("{part} && {part}.innerText.includes('undecided')")).await;
+        let named =
+            format!("{part}.querySelector('.badge.bad') && {part}.innerText.includes('items[].price')");
+        let found = || async {
+            assert!(world.send(":8000", &Ask::get("web:8000", "/order"), 50).await.all_ok(50));
+            run(&page, &format!("Boolean({named})")).await == true
+        };
+        world.wait_for("the field that differs on the page", found).await;
+        let text = run(&page, &format!("{part}.innerText")).await.as_str().unwrap_or_default().to_owned();
+        for words in
+            ["of the judged requests were seen", "latency", "Contents", "of those that the judge saw"]
+        {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert_quiet(&page);
     });
 }
 

@@ -1,21 +1,22 @@
 //! Verdicts on contents by a real judge, of what real Envoys send it: a wrong field is found by its name, and whatever becomes of the
 //! judge costs no primary anything.
 
-use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::Value;
 use umbra_testkit::client::{Ask, Client, send};
 use umbra_testkit::echo::Mode;
 use umbra_testkit::isolate::isolated;
-use umbra_testkit::paths;
-use umbra_testkit::ports::Port;
-use umbra_testkit::process::Process;
-use umbra_testkit::umbra;
-use umbra_testkit::wait::PATIENCE;
+use umbra_testkit::judge::Judge;
+use umbra_testkit::tls::Authority;
 use umbra_testkit::world::World;
+use umbra_testkit::{gate, umbra};
 use umbra_tests::manifests;
 
-use super::WEB;
+use super::{WEB, address};
+
+/// Where umbra listens with a certificate.
+const TLS: &str = "127.0.0.1:15012";
 
 const RULES: &str = "
 apiVersion: networking.istio.io/v1
@@ -31,40 +32,32 @@ spec:
     - {destination: {host: web, subset: v3}}
 ";
 
-/// Three versions of `web` with a judge, which may be taken away and comes back to the same place.
+/// Three versions of `web` with a judge.
 struct Stage {
     world: World,
-    judge: Option<Process>,
-    ports: (Port, Port),
+    judge: Judge,
 }
 
 impl Stage {
     async fn new() -> Self {
-        let (mut world, ports) =
-            (World::new(), (Port::free().expect("a port"), Port::free().expect("a port")));
+        let mut world = World::new();
+        let judge = Judge::start(world.net(), world.folder()).expect("a judge");
         for n in 1..=3 {
             world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
         }
         world.write("web.yaml", &manifests::web());
         world.write("rules.yaml", RULES);
-        world.start_umbra_with(&format!("judge: {}\n", ports.1.local())).await;
-        let (bodies, mut stage) = (ports.0.local().to_string(), Stage { world, judge: None, ports });
-        stage.start();
-        let further = ["--verdicts", "--judge", &bodies];
-        stage.world.start_proxy_with("client", "sidecar/default/app=client", &further).await;
-        stage
+        world.start_umbra_with(&format!("judge: {}\n", judge.report())).await;
+        let bodies = judge.bodies().to_string();
+        world
+            .start_proxy_with("client", "sidecar/default/app=client", &["--verdicts", "--judge", &bodies])
+            .await;
+        Stage { world, judge }
     }
 
-    fn start(&mut self) {
-        let mut command = self.world.net().command(&paths::umbra().expect("umbra was built"));
-        let (bodies, report) = (self.ports.0.local().to_string(), self.ports.1.local().to_string());
-        command.args(["judge", "--listen", &bodies, "--report", &report]);
-        let log = self.world.folder().join("judge.log");
-        self.judge = Some(Process::start("judge", command, &log).expect("it starts"));
-    }
-
-    fn judge(&self) -> &Process {
-        self.judge.as_ref().expect("it was started")
+    fn freeze(&self, frozen: bool) {
+        let process = self.judge.process().expect("it runs");
+        process.freeze(frozen).unwrap_or_else(|e| panic!("{e:#}"));
     }
 
     /// Sends so many requests, and fails when one of them was not answered as ever.
@@ -86,10 +79,6 @@ impl Stage {
     fn pairs(&self) -> u64 {
         number(&self.verdicts()[0]["contents"]["pairs"])
     }
-}
-
-fn address() -> SocketAddr {
-    "127.0.0.1:8000".parse().expect("an address")
 }
 
 fn number(value: &Value) -> u64 {
@@ -138,7 +127,7 @@ fn whatever_becomes_of_the_judge() {
             some(&stage)
         };
         stage.world.wait_for("answers to be compared", begun).await;
-        stage.judge().freeze(true).expect("it hangs");
+        stage.freeze(true);
         stage.traffic("/order", 1000).await;
         let large = Ask::get("web:8000", &format!("/bytes/{}", 20 << 20));
         // One that came before the judge was found to be dead has waited for nobody.
@@ -151,22 +140,22 @@ fn whatever_becomes_of_the_judge() {
             stat("http2.keepalive_timeout").await == dead && stat("upstream_rq_total").await > shown
         };
         stage.world.wait_for("a large answer that waits for nobody", at_once).await;
-        stage.judge().freeze(false).expect("it goes on");
+        stage.freeze(false);
         stage.traffic("/order", 500).await;
         // Killed while requests are under way, and away for some of them.
         let net = stage.world.net().clone();
         let meanwhile =
             tokio::spawn(async move { send(&net, address(), &Ask::get("web:8000", "/order"), 2000).await });
-        stage.judge = None;
+        stage.judge.kill();
         stage.traffic("/order", 500).await;
-        stage.start();
+        stage.judge.again().expect("a judge");
         let tally = meanwhile.await.expect("requests go on");
         assert!(tally.all_ok(2000), "{:?} {:?}", tally.statuses, tally.failures);
         let again = || async {
             stage.traffic("/order", 50).await;
-            stage.judge().log().contains("judging") && some(&stage)
+            stage.judge.answers().await >= 60
         };
-        stage.world.wait_within(PATIENCE, "answers to be compared again", again).await;
+        stage.world.wait_for("answers to come again", again).await;
     });
 }
 
@@ -202,5 +191,61 @@ fn large_answers_and_none() {
         stage.world.wait_for("verdicts to go on, and nothing to be said of contents", judged).await;
         let after = stage.world.proxy("client").stat("cluster.umbra-judge.upstream_rq_total").await;
         assert_eq!(before, after);
+    });
+}
+
+/// Where proxies have certificates, a judge that asks for them takes nothing from whoever has none.
+#[test]
+fn without_a_certificate_nothing_is_shown() {
+    isolated(async {
+        if !gate::require_openssl() {
+            return;
+        }
+        let mut world = World::new();
+        let authority = Authority::make(&world.folder().join("tls"), "ca").expect("an authority");
+        let issued = authority.issue("all", "DNS:umbra.test,IP:127.0.0.1").expect("a certificate");
+        let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        let (ca, certificate, key) =
+            (text(&authority.certificate()), text(&issued.certificate), text(&issued.key));
+        let files = ["--tls-cert", &certificate, "--tls-key", &key, "--tls-client-ca", &ca];
+        let judge = Judge::start_with(world.net(), world.folder(), &files).expect("a judge");
+        for n in 1..=3 {
+            world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
+        }
+        world.write("web.yaml", &manifests::web());
+        world.write("rules.yaml", RULES);
+        let settings = format!(
+            "judge: {}\nxdsTls: {TLS}\ntlsCert: {certificate}\ntlsKey: {key}\ntlsClientCa: {ca}\n",
+            judge.report()
+        );
+        world.start_umbra_with(&settings).await;
+        let bodies = judge.bodies().to_string();
+        let tls = ["--tls-ca", &ca, "--tls-cert", &certificate, "--tls-key", &key];
+        let further = [&["--verdicts", "--judge", &bodies][..], &tls].concat();
+        let server = TLS.parse().expect("an address");
+        let whole =
+            umbra::bootstrap_with("sidecar/default/app=client", server, &further).expect("a bootstrap");
+        let whole: Value = serde_saphyr::from_str(&whole).expect("YAML");
+        let mut without = whole.clone();
+        for cluster in without["staticResources"]["clusters"].as_array_mut().expect("clusters") {
+            if cluster["name"] == "umbra-judge" {
+                let socket = &mut cluster["transportSocket"]["typedConfig"]["commonTlsContext"];
+                let taken = socket.as_object_mut().and_then(|it| it.remove("tlsCertificates"));
+                assert!(taken.is_some(), "{whole:#}");
+            }
+        }
+        for (bootstrap, shown) in [(without, false), (whole, true)] {
+            world.start_envoy("client", &bootstrap.to_string()).await;
+            let came = || async {
+                let ask = Ask::get("web:8000", "/order");
+                assert!(send(world.net(), address(), &ask, 50).await.all_ok(50));
+                // One connection would do for all of them, if it were let in.
+                let tried = world.proxy("client").stat("cluster.umbra-judge.upstream_cx_total").await;
+                if shown { judge.answers().await > 0 } else { tried > 3 }
+            };
+            world.wait_for(&format!("answers to be shown: {shown}"), came).await;
+            assert_eq!(judge.answers().await > 0, shown);
+            world.stop_proxy("client");
+        }
     });
 }

@@ -1,8 +1,10 @@
 //! What a copy looks like at the service that gets it.
 
+use serde_json::{Value, json};
 use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::echo::Record;
 use umbra_testkit::isolate::isolated;
+use umbra_testkit::umbra;
 use umbra_testkit::world::World;
 use umbra_tests::manifests::{self, all, pod, rules, service, to_v1};
 
@@ -214,5 +216,33 @@ fn a_copy_speaks_what_its_original_spoke() {
             let seen = ["v1", "v2"].map(|name| format!("{:?}", world.echo(name).take()[0].version));
             assert_eq!(seen, [original, copy], "{what}");
         }
+    });
+}
+
+/// Not even where a bootstrap says who would take them, and a caller asks for it.
+#[test]
+fn no_listener_makes_spans() {
+    isolated(async {
+        let mut world = web(&to_v1(TO_V2)).await;
+        world.stop_proxy("client");
+        let bootstrap =
+            umbra::bootstrap("sidecar/default/app=client", world.umbra().xds()).expect("a bootstrap");
+        let mut bootstrap: Value = serde_saphyr::from_str(&bootstrap).expect("YAML");
+        bootstrap["tracing"] = json!({"http": {"name": "envoy.tracers.zipkin", "typedConfig": {
+            "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
+            "collectorCluster": "umbra-xds",
+            "collectorEndpoint": "/api/v2/spans",
+            "collectorEndpointVersion": "HTTP_JSON",
+        }}});
+        world.start_envoy("client", &bootstrap.to_string()).await;
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        let traced = get().header("x-client-trace-id", "1").header("x-b3-sampled", "1");
+        assert!(world.send(WEB, &traced, 20).await.all_ok(20));
+        let stats = world.proxy("client").stats().await.expect("statistics");
+        let made: Vec<_> = stats.iter().filter(|(name, n)| name.contains("tracing.") && **n > 0).collect();
+        assert!(made.is_empty(), "{made:?}");
+        // The trace of the caller goes on at the target.
+        let copies = world.echo("v2").take();
+        assert!(copies.iter().all(|copy| copy.header("x-b3-sampled") == "1") && copies.len() == 20);
     });
 }

@@ -12,11 +12,13 @@ mod churn;
 mod connections;
 mod contents;
 mod copies;
+mod costs;
 mod dead_man;
 mod delegates;
 mod endpoints;
 mod explain;
 mod external;
+mod fates;
 mod filters;
 mod gateway_tls;
 mod gateways;
@@ -35,11 +37,14 @@ mod reload;
 mod routing;
 mod sampling;
 mod settings;
+mod shares;
 mod sidecars;
 mod stop;
 mod tls;
 mod updates;
 mod verdicts;
+
+use std::net::{Ipv4Addr, SocketAddr};
 
 use umbra_testkit::client::Ask;
 use umbra_testkit::world::World;
@@ -47,6 +52,11 @@ use umbra_tests::manifests;
 
 /// Where the sidecar of the tests' client listens for the Service `web`.
 const WEB: &str = ":8000";
+
+/// The same, as an address.
+fn address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 8000).into()
+}
 
 /// The world of most tests: three versions of `web`, the VirtualService `web` with these rules, and a sidecar called
 /// `client`.

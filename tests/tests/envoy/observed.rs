@@ -14,7 +14,7 @@ use super::{WEB, get, set_rules, wait_routes, wait_share, web, web_with};
 const TO_V2: &str = "mirror: {host: web, subset: v2}";
 
 /// The mirrors as `umbra mirrors` tells tools.
-fn mirrors(world: &World) -> Vec<Value> {
+pub(crate) fn mirrors(world: &World) -> Vec<Value> {
     let server = world.umbra().admin().to_string();
     let out = umbra::run(&["mirrors", "--server", &server, "-o", "json"]).expect("umbra runs");
     let all: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
@@ -22,7 +22,7 @@ fn mirrors(world: &World) -> Vec<Value> {
 }
 
 /// A number of 64 bits, which JSON writes as text.
-fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 

@@ -26,6 +26,9 @@ pub struct JudgeArgs {
     /// The private key of that certificate (PEM)
     #[arg(long, env = "UMBRA_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Only Envoys with a certificate of these authorities (PEM) may show anything; needs --tls-cert
+    #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or by module
     #[arg(long, env = "UMBRA_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use umbra_judge::{Contents, Difference, JudgeLimits, differences};
+use umbra_judge::{Contents, ContentsReason, Difference, JudgeLimits, differences};
 use umbra_proto::umbra::v1;
 
 use super::body::{Why, contents};
@@ -166,7 +166,14 @@ fn message(tally: &Tally) -> v1::Contents {
         names.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
     };
     let all = tally.contents.differences();
+    let decides = |it: &Difference| {
+        judged
+            .reasons
+            .iter()
+            .any(|why| matches!(why, ContentsReason::Differs { difference, .. } if difference == it))
+    };
     let told = all.iter().take(MAX_TOLD).map(|(difference, times)| v1::Difference {
+        decides: decides(difference),
         path: difference.path.to_string(),
         how: difference.how.as_str().to_owned(),
         candidate: times.candidate,
@@ -248,6 +255,8 @@ mod tests {
             contents.reasons[0].starts_with("a (type) differs in 20 of 400 pairs, against 0"),
             "{contents:?}"
         );
+        let decides: Vec<_> = contents.differences.iter().map(|it| (&*it.path, it.decides)).collect();
+        assert_eq!(decides, [("a", true)]);
         assert_eq!(contents.skipped.get("incomplete"), Some(&1));
         ledger.turn(start + HALF);
         assert_eq!(told(&ledger).map(|it| it.pairs), Some(400));

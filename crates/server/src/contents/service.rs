@@ -79,8 +79,11 @@ pub(crate) async fn run(options: JudgeOptions) -> anyhow::Result<()> {
     }
     let most = descriptors::for_proxies(1).held;
     let limits = Limits { lifetime: LIFETIME, connections: most, of_one: most, ..Limits::default() };
-    vital.task(BODIES, port(BODIES, bodies, identity, judge.bodies(), limits, stop.clone()));
-    vital.task(REPORT, port(REPORT, report, None, judge.report(), Limits::default(), stop.clone()));
+    let proven = options.tls.as_ref().is_some_and(|files| files.client_authority.is_some());
+    let shown = Port { name: BODIES, gave_way: Counter::default(), identity, proven };
+    let asked = Port { name: REPORT, gave_way: Counter::default(), identity: None, proven: false };
+    vital.task(BODIES, port(shown, bodies, judge.bodies(), limits, stop.clone()));
+    vital.task(REPORT, port(asked, report, judge.report(), Limits::default(), stop.clone()));
     vital.task("turn", judge.turn());
     let ended = tokio::select! {
         reason = vital.end() => Err(reason),
@@ -93,14 +96,12 @@ pub(crate) async fn run(options: JudgeOptions) -> anyhow::Result<()> {
 }
 
 async fn port(
-    name: &'static str,
+    port: Port,
     listener: TcpListener,
-    identity: Option<Identity>,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let port = Port { name, gave_way: Counter::default(), identity };
     listen::serve(port, listener, router, limits, stop.clone()).await;
     // Whoever was told to end has not ended early.
     stop.cancelled().await;

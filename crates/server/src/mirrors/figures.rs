@@ -1,6 +1,6 @@
 //! What is worked out of what was counted, as parts of one and as people read them.
 
-use umbra_proto::umbra::v1::{Answers, Lost, Observed, Verdict};
+use umbra_proto::umbra::v1::{Answers, Contents, Lost, Mirror, Observed, Verdict};
 
 use crate::verdicts;
 
@@ -23,14 +23,41 @@ pub(crate) fn primary_errors(observed: &Observed) -> Option<f64> {
 pub(crate) fn verdict_words(verdict: &Verdict) -> String {
     let coverage = verdicts::coverage(verdict).map(|part| format!(", {} seen", percent(part)));
     let pairs = verdict.compared.first().map_or(0, |status| status.pairs);
-    let contents = verdict.contents.as_ref().map(|contents| {
-        let worst = contents.differences.first().filter(|_| contents.verdict == "different");
-        let field = worst.map(|it| if it.path.is_empty() { " body" } else { it.path.as_str() });
-        let field = field.map_or(String::new(), |path| format!(" {}", path.trim_start()));
-        format!(", contents {}{field} in {}", contents.verdict, contents.pairs)
-    });
+    let contents = verdict.contents.as_ref().map(contents_words);
     let (coverage, contents) = (coverage.unwrap_or_default(), contents.unwrap_or_default());
     format!("{} ({pairs} pairs{coverage}{contents})", verdict.verdict)
+}
+
+/// Field paths that are named of a mirror.
+const FIELDS: usize = 3;
+
+/// What the bodies come to: which fields differ, of how many pairs, and what part of the answers that a judge saw these are.
+fn contents_words(contents: &Contents) -> String {
+    let fields = match differing(contents) {
+        none if none.is_empty() => String::new(),
+        all if all.len() > FIELDS => format!(" {} and {} more", all[..FIELDS].join(", "), all.len() - FIELDS),
+        all => format!(" {}", all.join(", ")),
+    };
+    let compared = contents_coverage(contents).map(|part| format!(", {} compared", percent(part)));
+    format!(", contents {}{fields} in {}{}", contents.verdict, contents.pairs, compared.unwrap_or_default())
+}
+
+/// The fields for which contents are `different`, what tells most first and each once; none where they are not.
+fn differing(contents: &Contents) -> Vec<&str> {
+    let mut all = Vec::new();
+    for difference in contents.differences.iter().filter(|it| it.decides) {
+        let path = if difference.path.is_empty() { "body" } else { difference.path.as_str() };
+        if !all.contains(&path) {
+            all.push(path);
+        }
+    }
+    all
+}
+
+/// The part of the requests a judge saw answers to whose answers it compared; `None`: it saw none.
+pub(crate) fn contents_coverage(contents: &Contents) -> Option<f64> {
+    let seen = contents.pairs + contents.skipped.values().sum::<u64>();
+    (seen > 0).then(|| contents.pairs as f64 / seen as f64)
 }
 
 fn errors_of(answers: &Answers) -> Option<f64> {
@@ -85,6 +112,19 @@ pub(crate) fn share(millionths: Option<u32>) -> String {
     }
 }
 
+/// The share of a mirror: `12.5% of 50%` where a policy holds it below what is written.
+pub(crate) fn share_words(mirror: &Mirror) -> String {
+    if mirror.stopped {
+        return "stopped".to_owned();
+    }
+    let now = share(mirror.parts_per_million);
+    match (mirror.parts_per_million, mirror.written_parts_per_million) {
+        (Some(0), Some(written)) => format!("0% of {}", share(Some(written))),
+        (_, Some(written)) => format!("{now} of {}", share(Some(written))),
+        _ => now,
+    }
+}
+
 /// Of a part of one: to three digits, and never to what it is not quite.
 pub(crate) fn percent(part: f64) -> String {
     let percent = part * 100.0;
@@ -100,6 +140,8 @@ pub(crate) fn percent(part: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use umbra_proto::umbra::v1::{Compared, Difference};
+
     use super::*;
 
     #[test]
@@ -112,6 +154,58 @@ mod tests {
             (Some(1_000_000), "100%"),
         ] {
             assert_eq!(share(millionths), text);
+        }
+    }
+
+    #[test]
+    fn a_share_that_is_held_down_says_below_what() {
+        for (now, written, stopped, text) in [
+            (Some(250_000), None, false, "25%"),
+            (Some(1000), Some(500_000), false, "0.1% of 50%"),
+            (Some(0), Some(500_000), false, "0% of 50%"),
+            (Some(0), None, true, "stopped"),
+        ] {
+            let (parts_per_million, written_parts_per_million) = (now, written);
+            let mirror =
+                Mirror { parts_per_million, written_parts_per_million, stopped, ..Mirror::default() };
+            assert_eq!(share_words(&mirror), text);
+        }
+    }
+
+    #[test]
+    fn contents_name_fields_pairs_and_what_was_compared() {
+        let difference = |path: &&str| Difference {
+            decides: !path.starts_with("noise"),
+            path: (*path).to_owned(),
+            ..Difference::default()
+        };
+        for (verdict, differences, skipped, text) in [
+            ("undecided", &[][..], 0, "same (300 pairs, contents undecided in 240, 100% compared)"),
+            ("same", &["noise"], 10, "same (300 pairs, contents same in 240, 96.0% compared)"),
+            (
+                "different",
+                &["a.b", "noise"],
+                0,
+                "same (300 pairs, contents different a.b in 240, 100% compared)",
+            ),
+            (
+                "different",
+                &["", "a", "a", "b", "c", "d"],
+                0,
+                "same (300 pairs, contents different body, a, b and 2 more in 240, 100% compared)",
+            ),
+        ] {
+            let contents = Contents {
+                verdict: verdict.to_owned(),
+                pairs: 240,
+                skipped: [("incomplete".to_owned(), skipped)].into(),
+                differences: differences.iter().map(difference).collect(),
+                ..Contents::default()
+            };
+            let compared = vec![Compared { pairs: 300, ..Compared::default() }];
+            let (verdict, contents) = ("same".to_owned(), Some(contents));
+            let verdict = Verdict { verdict, compared, contents, ..Verdict::default() };
+            assert_eq!(verdict_words(&verdict), text);
         }
     }
 

@@ -14,7 +14,9 @@ use crate::messages;
 use crate::observe::Observed;
 use crate::verdicts;
 
-pub(crate) use figures::{errors, lost, percent, primary_errors, quantile, seen, share, verdict_words};
+pub(crate) use figures::{
+    contents_coverage, errors, lost, percent, primary_errors, quantile, seen, share_words, verdict_words,
+};
 pub(crate) use history::{add_history, histories};
 
 /// Every mirror of a namespace (empty: of all) as this replica knows it, in the order of namespace, name and place.
@@ -41,6 +43,11 @@ pub(crate) fn add(to: &mut v1::Mirror, other: &v1::Mirror) {
     to.total += other.total;
     to.live += other.live;
     to.away += other.away;
+    if to.written_parts_per_million.is_some() || other.written_parts_per_million.is_some() {
+        // Each replica holds it down for its own proxies; that of the busiest stands for all.
+        to.parts_per_million = to.parts_per_million.max(other.parts_per_million);
+        to.written_parts_per_million = to.written_parts_per_million.max(other.written_parts_per_million);
+    }
     match (&mut to.observed, &other.observed) {
         (Some(observed), Some(more)) => add_observed(observed, more, to.parts_per_million),
         (observed @ None, Some(_)) => observed.clone_from(&other.observed),

@@ -43,7 +43,15 @@ pub(super) fn judged<'a>(
         let words = format!("{different} different, {same} same, {rest} undecided");
         return (Some(Condition { reason, message: words.clone() }), format!("{SUMMARY}{words}"));
     }
-    let heads: Vec<String> = all.iter().map(|(line, it)| format!("{}: {}", line.name, word(*it))).collect();
+    // The verdict on contents is part of it: where status differs already, a field that differs is news.
+    let of_contents = |it: Option<&v1::Verdict>| {
+        let contents = it.and_then(|it| it.contents.as_ref());
+        contents.map_or(String::new(), |contents| format!(" (contents {})", contents.verdict))
+    };
+    let head = |(line, it): &(&Line, Option<&v1::Verdict>)| {
+        format!("{}: {}{}", line.name, word(*it), of_contents(*it))
+    };
+    let heads: Vec<String> = all.iter().map(head).collect();
     let head = heads.join(", ") + ".";
     let summary = match &all[..] {
         [(_, one)] => word(*one),
@@ -80,13 +88,14 @@ mod tests {
 
     use super::*;
 
-    /// Mirrors as `NAME:VERDICT`, with so many pairs; `-`: nobody has judged it.
+    /// Mirrors as `NAME:VERDICT` or `NAME:VERDICT/CONTENTS`, with so many pairs; `-`: nobody has judged it.
     #[track_caller]
     fn check(mirrors: &[&str], pairs: u64, before: Option<(&str, &str)>, want: &str, column: &str) {
         let id = ObjectId::new(Kind::VirtualService, "shop", "web");
         let (mut lines, mut told) = (Vec::new(), Vec::new());
         for (at, mirror) in mirrors.iter().enumerate() {
             let (name, word) = mirror.split_once(':').unwrap();
+            let (word, contents) = word.split_once('/').unwrap_or((word, ""));
             let field = format!("spec.http[{at}].mirror");
             lines.push(Line {
                 name: name.to_owned(),
@@ -97,8 +106,13 @@ mod tests {
             });
             let compared = vec![v1::Compared { pairs, ..v1::Compared::default() }];
             let reasons = if word == "different" { vec!["status differs".to_owned()] } else { Vec::new() };
-            let verdict =
-                v1::Verdict { verdict: word.to_owned(), compared, reasons, ..v1::Verdict::default() };
+            let contents = (!contents.is_empty()).then(|| v1::Contents {
+                verdict: contents.to_owned(),
+                pairs: 200,
+                ..v1::Contents::default()
+            });
+            let verdict = word.to_owned();
+            let verdict = v1::Verdict { verdict, compared, reasons, contents, ..v1::Verdict::default() };
             told.push(v1::Mirror {
                 rule: Some(crate::messages::reference(&id)),
                 field,
@@ -126,6 +140,22 @@ mod tests {
             400,
             Some(("Same", "v2: same. v2 same (300 pairs)")),
             "False Different v2: different. v2 different (400 pairs): status differs",
+            ", verdict different",
+        );
+        // Of what was different already contents say something new.
+        let before = "v2: different (contents undecided). so";
+        check(
+            &["v2:different/different"],
+            400,
+            Some(("Different", before)),
+            "False Different v2: different (contents different). v2 different (400 pairs, contents different in 200, 100% compared): status differs",
+            ", verdict different",
+        );
+        check(
+            &["v2:different/undecided"],
+            400,
+            Some(("Different", before)),
+            &format!("False Different {before}"),
             ", verdict different",
         );
         check(

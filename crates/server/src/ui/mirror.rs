@@ -7,8 +7,9 @@ use super::chart::chart;
 use super::figures::{Lines, quantile_of, rate, time};
 use super::overview::{Now, button, rule_of};
 use super::standing::Standing;
+use super::verdict::verdict;
 use crate::live::{Laggard, ObjectLive};
-use crate::mirrors::{errors, lost, percent, primary_errors, seen, share, verdict_words};
+use crate::mirrors::{errors, lost, percent, primary_errors, seen, share_words, verdict_words};
 
 /// What is known of one mirror.
 pub(super) struct Known<'a> {
@@ -45,6 +46,7 @@ pub(super) fn page(known: &Known<'_>, now: Now) -> Markup {
             (chart("Copies without an answer", &lines.lost(), 0.01, percent))
         }
         (figures(mirror.observed.as_ref()))
+        (verdict(mirror.verdict.as_ref()))
         (proxies(known))
     }
 }
@@ -71,7 +73,7 @@ fn facts(mirror: &Mirror) -> Markup {
             dl {
                 dt { "Share" }
                 dd {
-                    @if mirror.stopped { "stopped" } @else { (share(mirror.parts_per_million)) }
+                    (share_words(mirror))
                     @if let Some(it) = observed.and_then(seen) { ", seen " (percent(it)) }
                     @if observed.is_some_and(|it| it.shared) { " (worked out: other mirrors copy to the same cluster, and copies are counted of all of them)" }
                 }

@@ -1,7 +1,7 @@
 //! The dashboard: pages about mirrors, made here as HTML, with a script that asks for them again and again. They read what
 //! `umbra.v1` tells and show what its caller may read; buttons ask `/v1/stop` and `/v1/resume`.
 //!
-//! Start reading at: [`routes`], then `overview.rs` and `mirror.rs` (what a page says, pure), `page.rs` (what a browser may do with it).
+//! Start reading at: [`routes`], then `overview.rs`, `mirror.rs` and `verdict.rs` (what a page says, pure), `page.rs` (what a browser may do with it).
 
 mod chart;
 mod figures;
@@ -9,6 +9,7 @@ mod mirror;
 mod overview;
 mod page;
 mod standing;
+mod verdict;
 mod view;
 
 use axum::extract::{Query, State};

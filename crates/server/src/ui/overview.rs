@@ -8,7 +8,7 @@ use umbra_proto::umbra::v1::{Minute, Mirror, Observed};
 use super::chart::spark;
 use super::figures::{Lines, quantile_of, rate, time};
 use super::standing::Standing;
-use crate::mirrors::{errors, percent, primary_errors, seen, share, verdict_words};
+use crate::mirrors::{errors, percent, primary_errors, seen, share_words, verdict_words};
 use crate::words::escape;
 
 /// Of which time the page is.
@@ -97,7 +97,7 @@ fn row(mirror: &Mirror, lines: &Lines<'_>, standing: Standing) -> Markup {
                 }
             }
             td.number data-label="Share" {
-                @if mirror.stopped { "stopped" } @else { (share(mirror.parts_per_million)) }
+                (share_words(mirror))
                 @if let Some(seen) = observed.and_then(seen) { small { "seen " (sign) (percent(seen)) } }
             }
             td.number data-label="Copies" {

@@ -103,7 +103,7 @@ fn cells(mirror: &Mirror, wide: bool, live: &str) -> Vec<String> {
         name.to_owned(),
         mirror.route.clone(),
         mirror.target.clone(),
-        if mirror.stopped { "stopped".to_owned() } else { mirrors::share(mirror.parts_per_million) },
+        mirrors::share_words(mirror),
         observed.and_then(seen).unwrap_or_default(),
         observed.and_then(mirrors::errors).map(percent).unwrap_or_default(),
         observed.and_then(lost).unwrap_or_default(),

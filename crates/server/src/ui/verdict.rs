@@ -1,0 +1,148 @@
+//! What a verdict rests on: pairs by aspect, and of bodies the fields that differ. Pure.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use umbra_proto::umbra::v1::{Compared, Contents, Difference, Verdict};
+
+use crate::mirrors::{contents_coverage, percent};
+use crate::verdicts::coverage;
+
+/// The part of a mirror's page about what its answers are compared with; empty where nobody asked, so that it can come while the
+/// page is shown.
+pub(super) fn verdict(verdict: Option<&Verdict>) -> Markup {
+    html! {
+        div data-part="verdict" {
+            @if let Some(verdict) = verdict {
+                h3 { "Answers beside the primary's" }
+                p {
+                    (badge(&verdict.verdict)) " "
+                    @match coverage(verdict) {
+                        Some(part) => { (percent(part)) " of the judged requests were seen." }
+                        None => "Nobody counts how many requests were judged.",
+                    }
+                }
+                (aspects(&verdict.compared))
+                @if let Some(contents) = &verdict.contents { (bodies(contents)) }
+            }
+        }
+    }
+}
+
+fn badge(word: &str) -> Markup {
+    let class = match word {
+        "same" => "good",
+        "different" => "bad",
+        _ => "open",
+    };
+    html! { span class=(format!("badge {class}")) { (word) } }
+}
+
+fn aspects(compared: &[Compared]) -> Markup {
+    html! {
+        table {
+            thead { tr {
+                th scope="col" { "Compared" } th scope="col" { "Pairs" } th scope="col" { "without a control" }
+                th scope="col" { "Only the shadow differs" } th scope="col" { "Only the control does" }
+            } }
+            tbody {
+                @for it in compared {
+                    tr {
+                        th scope="row" { (it.aspect.replace('_', " ")) }
+                        @for count in [it.pairs, it.alone, it.candidate, it.control] { td.number { (count) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn bodies(contents: &Contents) -> Markup {
+    let Contents { pairs, skipped, digests, differences, more, .. } = contents;
+    html! {
+        h3 { "Contents" }
+        p {
+            (badge(&contents.verdict)) " " (pairs) " pairs"
+            @if let Some(part) = contents_coverage(contents) { ", " (percent(part)) " of those that the judge saw" }
+            (counted("passed over", skipped)) (counted("by digest", digests)) "."
+            @for why in &contents.reasons { small { (why) } }
+        }
+        @if !differences.is_empty() {
+            table {
+                thead { tr {
+                    th scope="col" { "Field" } th scope="col" { "differs by" } th scope="col" { "Only the shadow's" }
+                    th scope="col" { "Only the control's" } th scope="col" { "both (noise)" }
+                } }
+                tbody { @for it in differences { (field(it)) } }
+            }
+        }
+        @if *more > 0 { p.faint { "and " (more) " more" } }
+    }
+}
+
+fn field(it: &Difference) -> Markup {
+    html! {
+        tr {
+            th scope="row" {
+                @if it.path.is_empty() { "the body" } @else { code { (it.path) } }
+                @if it.decides { " " span.badge.bad { "differs" } }
+            }
+            td { (it.how) }
+            @for count in [it.candidate, it.control, it.both] { td.number { (count) } }
+        }
+    }
+}
+
+/// Such as `, passed over: status 3`; nothing where there is none.
+fn counted(what: &str, all: &BTreeMap<String, u64>) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let each: Vec<_> = all.iter().map(|(why, count)| format!("{why} {count}")).collect();
+    format!("; {what}: {}", each.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_verdict_rests_on() {
+        let difference = |path: &str, candidate, both, decides| Difference {
+            path: path.to_owned(),
+            how: "value".to_owned(),
+            candidate,
+            both,
+            decides,
+            ..Difference::default()
+        };
+        let contents = Contents {
+            verdict: "different".to_owned(),
+            reasons: vec!["a<b> differs".to_owned()],
+            pairs: 980,
+            skipped: [("status".to_owned(), 20)].into(),
+            digests: [("long".to_owned(), 5)].into(),
+            differences: vec![difference("a<b>", 49, 0, true), difference("", 0, 980, false)],
+            more: 7,
+        };
+        let compared =
+            vec![Compared { aspect: "content_type".to_owned(), pairs: 1234, ..Compared::default() }];
+        let (lines, counted) = (90, 100);
+        let (word, contents) = ("different".to_owned(), Some(contents));
+        let whole = Verdict { verdict: word, lines, counted, compared, contents, ..Verdict::default() };
+        let text = verdict(Some(&whole)).into_string();
+        for part in [
+            "90.0% of the judged requests were seen.",
+            "content type",
+            "1234",
+            "980 pairs, 98.0% of those that the judge saw; passed over: status 20; by digest: long 5.",
+            "<code>a&lt;b&gt;</code> <span class=\"badge bad\">differs</span>",
+            "the body",
+            "and 7 more",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("<b>"), "{text}");
+        assert_eq!(verdict(None).into_string(), "<div data-part=\"verdict\"></div>");
+    }
+}
