@@ -244,7 +244,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let judging = judging::follow(engine.clone(), observed.clone(), peers.clone(), writer.clone());
     vital.task("judging", judging);
     if let Some(judge) = options.judge.clone() {
-        vital.task("contents", verdicts::follow(judge, observed.verdicts().told()));
+        vital.task("contents", verdicts::follow(judge, observed.verdicts().clone()));
     }
     vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {

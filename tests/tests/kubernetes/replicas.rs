@@ -18,12 +18,12 @@ use super::rights::NAMESPACE;
 use super::web::{SUBSETS, resources_of, rule, workloads};
 
 /// A Lease is left alone for 15 s after its holder is gone, looked at every 2 s, and this machine may be busy.
-const TAKEOVER: Duration = Duration::from_secs(240);
+pub(crate) const TAKEOVER: Duration = Duration::from_secs(240);
 /// How long a replica that is back is watched for writes that it must not do: a few rounds of its election.
-const WATCHED: Duration = Duration::from_secs(8);
+pub(crate) const WATCHED: Duration = Duration::from_secs(8);
 
 /// umbra by its chart, `web`, and this many Pods for clients.
-async fn install(cluster: &Cluster, clients: usize) -> (Vec<Arc<PodState>>, Vec<Arc<PodState>>) {
+pub(crate) async fn install(cluster: &Cluster, clients: usize) -> (Vec<Arc<PodState>>, Vec<Arc<PodState>>) {
     let chart = paths::workspace().join("deploy/chart");
     let chart = chart.to_str().expect("a path in UTF-8");
     let helm = ["install", "umbra", chart, "--namespace", NAMESPACE, "--create-namespace"];
@@ -37,24 +37,35 @@ async fn install(cluster: &Cluster, clients: usize) -> (Vec<Arc<PodState>>, Vec<
     (umbras, cluster.wait_ready("default", "app=client", clients).await)
 }
 
-async fn replicas(cluster: &Cluster, n: usize) -> Vec<Arc<PodState>> {
+pub(crate) async fn replicas(cluster: &Cluster, n: usize) -> Vec<Arc<PodState>> {
     cluster.wait_ready(NAMESPACE, "app.kubernetes.io/component=control-plane", n).await
 }
 
 /// An Envoy beside `pod` that may connect to any of these replicas.
 async fn envoy(cluster: &Cluster, pod: &PodState, replicas: &[Arc<PodState>]) -> EnvoyProcess {
+    envoy_by(cluster, pod, replicas, &[]).await
+}
+
+/// As [`envoy`], with further arguments of `umbra bootstrap`.
+pub(crate) async fn envoy_by(
+    cluster: &Cluster,
+    pod: &PodState,
+    replicas: &[Arc<PodState>],
+    further: &[&str],
+) -> EnvoyProcess {
     let start = async {
         let server = "10.255.255.255:15010".parse()?;
-        let bootstrap: Value =
-            serde_saphyr::from_str(&umbra::bootstrap("sidecar/default/app=client", server)?)?;
-        let mut bootstrap = bootstrap;
+        let text = umbra::bootstrap_with("sidecar/default/app=client", server, further)?;
+        let mut bootstrap: Value = serde_saphyr::from_str(&text)?;
         let endpoint = |replica: &Arc<PodState>| {
             let address = replica.address().expect("an address").to_string();
             serde_json::json!({"endpoint": {"address": {"socketAddress": {"address": address, "portValue": 15010}}}})
         };
         let endpoints: Vec<Value> = replicas.iter().map(endpoint).collect();
-        bootstrap["staticResources"]["clusters"][0]["loadAssignment"]["endpoints"][0]["lbEndpoints"] =
-            endpoints.into();
+        let clusters = bootstrap["staticResources"]["clusters"].as_array_mut().into_iter().flatten();
+        for cluster in clusters {
+            cluster["loadAssignment"]["endpoints"][0]["lbEndpoints"] = endpoints.clone().into();
+        }
         let binary = paths::envoy().expect("Envoy");
         let address = pod.address().expect("an address");
         let node = format!("sidecar~{address}~{}.default~default.svc.cluster.local", pod.name);
@@ -64,7 +75,12 @@ async fn envoy(cluster: &Cluster, pod: &PodState, replicas: &[Arc<PodState>]) ->
 }
 
 /// Waits until the rule says so in its summary and its condition `Programmed`, both about its present version.
-async fn wait_said(cluster: &Cluster, umbras: &[Arc<PodState>], mirrors: &str, programmed: &str) -> Value {
+pub(crate) async fn wait_said(
+    cluster: &Cluster,
+    umbras: &[Arc<PodState>],
+    mirrors: &str,
+    programmed: &str,
+) -> Value {
     let mut last = Value::Null;
     let start = Instant::now();
     while start.elapsed() < TAKEOVER {
@@ -88,7 +104,7 @@ async fn wait_said(cluster: &Cluster, umbras: &[Arc<PodState>], mirrors: &str, p
 }
 
 /// The Pod that holds the Lease.
-async fn leader(cluster: &Cluster, umbras: &[Arc<PodState>]) -> Arc<PodState> {
+pub(crate) async fn leader(cluster: &Cluster, umbras: &[Arc<PodState>]) -> Arc<PodState> {
     let look = || {
         let path = "jsonpath={.spec.holderIdentity}";
         let holder = cluster.admin().kubectl(&["get", "lease", "umbra", "-n", NAMESPACE, "-o", path]);
@@ -210,7 +226,7 @@ async fn assert_same(umbras: &[Arc<PodState>], envoys: &[EnvoyProcess]) {
 }
 
 /// The replica that an Envoy's stream is with.
-async fn connected(envoy: &EnvoyProcess, umbras: &[Arc<PodState>]) -> Option<Arc<PodState>> {
+pub(crate) async fn connected(envoy: &EnvoyProcess, umbras: &[Arc<PodState>]) -> Option<Arc<PodState>> {
     let text = envoy.get("/clusters").await.ok()?;
     let active = text.lines().find_map(|line| {
         let (address, count) = line.strip_prefix("umbra-xds::")?.split_once(":15010::cx_active::")?;

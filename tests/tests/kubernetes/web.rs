@@ -71,11 +71,21 @@ pub(crate) async fn start_copying(cluster: &Cluster, flags: &[&str]) -> Mesh {
 
 /// umbra with all rights and these flags, what `manifests` say, and a Pod `client` whose sidecar is ready.
 pub(crate) async fn with_client(cluster: &Cluster, flags: &[&str], manifests: &str) -> Mesh {
+    with_client_by(cluster, flags, manifests, &[]).await
+}
+
+/// As [`with_client`], with these further arguments of `umbra bootstrap` for the sidecar.
+pub(crate) async fn with_client_by(
+    cluster: &Cluster,
+    flags: &[&str],
+    manifests: &str,
+    further: &[&str],
+) -> Mesh {
     let started = Mesh::start(cluster, &cluster.admin(), flags).await;
     let mut mesh = started.unwrap_or_else(|e| panic!("{e:#}"));
     cluster.apply(&format!("{manifests}\n---\n{}", plain("client", "app: client", "pause", 0)));
     let client = cluster.wait_ready("default", "app=client", 1).await;
-    mesh.start_proxy("sidecar", &client[0]).await;
+    mesh.start_proxy_by("sidecar", &client[0], further).await;
     mesh
 }
 

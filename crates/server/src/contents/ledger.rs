@@ -110,6 +110,8 @@ impl Tally {
 struct Entry {
     now: Tally,
     before: Tally,
+    /// When it went on last, as umbra said.
+    since: i64,
 }
 
 /// All mirrors of which answers came.
@@ -147,6 +149,15 @@ impl Ledger {
         let is_empty = |tally: &Tally| tally.contents.pairs == 0 && tally.skipped.iter().all(|it| *it == 0);
         self.mirrors.retain(|_, entry| !is_empty(&entry.before));
         self.turned = now;
+    }
+
+    /// Forgets what came of mirrors before they went on, once for each time that they do.
+    pub(super) fn anew(&mut self, since: &BTreeMap<String, i64>) {
+        for (mark, since) in since {
+            if let Some(entry) = self.mirrors.get_mut(mark.as_str()).filter(|it| it.since < *since) {
+                *entry = Entry { since: *since, ..Entry::default() };
+            }
+        }
     }
 
     /// What umbra is told.
@@ -258,6 +269,16 @@ mod tests {
         let decides: Vec<_> = contents.differences.iter().map(|it| (&*it.path, it.decides)).collect();
         assert_eq!(decides, [("a", true)]);
         assert_eq!(contents.skipped.get("incomplete"), Some(&1));
+        // Who went on is counted anew, once.
+        let since = BTreeMap::from([("v2".to_owned(), 1000), ("v9".to_owned(), 1000)]);
+        for pairs in [400, 0, 1] {
+            assert_eq!(told(&ledger).map(|it| it.pairs), Some(pairs));
+            ledger.anew(&since);
+            if pairs < 400 {
+                ledger.add(&said([good, good, good]));
+            }
+        }
+        (2..400).for_each(|_| ledger.add(&said([good, good, good])));
         ledger.turn(start + HALF);
         assert_eq!(told(&ledger).map(|it| it.pairs), Some(400));
         ledger.turn(start + 2 * HALF);

@@ -236,9 +236,11 @@ impl ExternalProcessor for Judge {
 impl Asked for Judge {
     async fn list_contents(
         &self,
-        _: Request<ListContentsRequest>,
+        request: Request<ListContentsRequest>,
     ) -> Result<Response<ListContentsResponse>, Status> {
-        let mirrors = self.ledger().told();
+        let mut ledger = self.ledger();
+        ledger.anew(&request.into_inner().since);
+        let mirrors = ledger.told();
         Ok(Response::new(ListContentsResponse { mirrors }))
     }
 }

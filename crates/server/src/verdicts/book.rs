@@ -58,6 +58,8 @@ struct Entry {
     /// Judged, and of these with a line of the copy, since it is known here.
     total: (u64, u64),
     examples: VecDeque<Example>,
+    /// When it went on after a stop, in milliseconds since 1970; 0: it was never stopped.
+    since: i64,
 }
 
 /// What is known of one mirror.
@@ -79,6 +81,8 @@ pub(crate) struct Known {
     pub(crate) mark: Arc<str>,
     /// What the bodies come to, as far as anybody has told; `None`: they are not compared.
     pub(crate) contents: Option<v1::Contents>,
+    /// When it went on after a stop, in milliseconds since 1970; 0: it was never stopped.
+    pub(crate) since: i64,
 }
 
 /// Everything that is known.
@@ -112,8 +116,8 @@ impl Book {
         }
     }
 
-    /// Takes in which mirrors there are, and how long their copies may take.
-    pub(super) fn know(&mut self, all: &AllMirrors, copy_limit: Duration) {
+    /// Takes in which mirrors there are, and how long their copies may take, at this time in milliseconds since 1970.
+    pub(super) fn know(&mut self, all: &AllMirrors, copy_limit: Duration, now: i64) {
         self.copy_limit = copy_limit;
         self.joins.set_limits(JoinLimits::new(copy_limit, FLUSH));
         let mut before = std::mem::take(&mut self.rules);
@@ -149,11 +153,13 @@ impl Book {
                 before: Tally::default(),
                 total: (0, 0),
                 examples: VecDeque::new(),
+                since: 0,
             });
             if entry.stopped && !state.stopped {
                 // Who goes on is judged anew.
                 (entry.now, entry.before) = (Tally::default(), Tally::default());
                 entry.examples.clear();
+                entry.since = now;
             }
             entry.stopped = state.stopped;
             self.mirrors.insert(state.key.clone(), entry);
@@ -280,7 +286,14 @@ impl Book {
         let (lines, share, copy_limit) = (rule.lines, rule.share, self.copy_limit);
         let (mark, rule_name) = (entry.mark.clone(), entry.rule.clone());
         let contents = rule.contents.then(untold);
-        Some(Known { tally, examples, lines, rule: rule_name, copy_limit, share, mark, contents })
+        let since = entry.since;
+        Some(Known { tally, examples, lines, rule: rule_name, copy_limit, share, mark, contents, since })
+    }
+
+    /// Mirrors that went on after a stop, by mark, and when they last did.
+    pub(super) fn since(&self) -> BTreeMap<String, i64> {
+        let went_on = self.mirrors.values().filter(|entry| entry.since > 0);
+        went_on.map(|entry| (entry.mark.to_string(), entry.since)).collect()
     }
 
     /// The mirrors that are judged, with how many requests were since each is known, and how many of these had a line of its copy.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use prost::Message;
 use umbra_ir::{RuntimeFraction, RuntimeKey};
 use umbra_judge::StreamId;
@@ -51,7 +52,7 @@ impl Verdicts {
 
     /// Takes in which mirrors there are, and how long their copies may take.
     pub(crate) fn know(&self, all: &AllMirrors, copy_limit: Duration) {
-        self.lock().know(all, copy_limit);
+        self.lock().know(all, copy_limit, Timestamp::now().as_millisecond());
     }
 
     /// A proxy begins to send lines.
@@ -76,13 +77,13 @@ impl Verdicts {
     /// What is known of a mirror; `None`: it is not judged.
     pub(crate) fn known(&self, key: &RuntimeKey) -> Option<Known> {
         let known = self.lock().of(key)?;
-        let contents = known.contents.map(|silent| self.told.of(&known.mark).unwrap_or(silent));
+        let contents = known.contents.map(|silent| self.told.of(&known.mark, known.since).unwrap_or(silent));
         Some(Known { contents, ..known })
     }
 
-    /// Where what judges say is put.
-    pub(crate) fn told(&self) -> Told {
-        self.told.clone()
+    /// Mirrors that went on after a stop, by mark, and when they last did, in milliseconds since 1970.
+    fn since(&self) -> BTreeMap<String, i64> {
+        self.lock().since()
     }
 }
 

@@ -118,7 +118,16 @@ impl Mesh {
     /// # Panics
     /// When it does not become ready.
     pub async fn start_proxy(&mut self, kind: &str, pod: &Arc<PodState>) {
-        self.start_proxy_with(kind, pod, |bootstrap| bootstrap).await;
+        self.start_proxy_by(kind, pod, &[]).await;
+    }
+
+    /// As [`Mesh::start_proxy`], with further arguments of `umbra bootstrap`.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start_proxy_by(&mut self, kind: &str, pod: &Arc<PodState>, further: &[&str]) {
+        let started = self.try_proxy(kind, pod, further, |bootstrap| bootstrap).await;
+        self.keep(pod, started).await;
     }
 
     /// As [`Mesh::start_proxy`], after `change` has had its hands on the bootstrap.
@@ -131,7 +140,11 @@ impl Mesh {
         pod: &Arc<PodState>,
         change: impl FnOnce(String) -> String,
     ) {
-        let started = self.try_proxy(kind, pod, change).await;
+        let started = self.try_proxy(kind, pod, &[], change).await;
+        self.keep(pod, started).await;
+    }
+
+    async fn keep(&mut self, pod: &Arc<PodState>, started: Result<EnvoyProcess>) {
         let envoy = started.unwrap_or_else(|e| panic!("{e:#}\n{}", self.tails()));
         let name = pod.labels().remove("app").unwrap_or_else(|| pod.name.clone());
         self.proxies.insert(name.clone(), (pod.clone(), envoy));
@@ -144,11 +157,12 @@ impl Mesh {
         &self,
         kind: &str,
         pod: &Arc<PodState>,
+        further: &[&str],
         change: impl FnOnce(String) -> String,
     ) -> Result<EnvoyProcess> {
         let labels: Vec<_> = pod.labels().iter().map(|(k, v)| format!("{k}={v}")).collect();
         let proxy = format!("{kind}/{}/{}", pod.namespace, labels.join(","));
-        let bootstrap = change(umbra::bootstrap(&proxy, self.site.xds)?);
+        let bootstrap = change(umbra::bootstrap_with(&proxy, self.site.xds, further)?);
         let binary = paths::envoy().context("no Envoy; run `make tools`")?;
         EnvoyProcess::start(&pod.net()?, &binary, &self.folder, &pod.name, &bootstrap).await
     }

@@ -54,7 +54,7 @@ impl Stage {
     fn new(shares: &[(&str, &str)]) -> Self {
         let now = Instant::now();
         let mut book = Book::new(now);
-        book.know(&mirrors(shares), Duration::from_secs(60));
+        book.know(&mirrors(shares), Duration::from_secs(60), 1);
         let stream = book.open();
         Stage { book, stream, now }
     }
@@ -151,9 +151,30 @@ fn as_many_are_judged_as_somebody_wants() {
     assert_eq!(pace(&mut stage, false), 25_000);
     // Never more than is copied, and nothing where nothing is.
     for (shares, want) in [(&[("v2", "1")][..], 10_000), (&[("v2", "0")], 0)] {
-        stage.book.know(&mirrors(shares), Duration::from_secs(60));
+        stage.book.know(&mirrors(shares), Duration::from_secs(60), 1);
         assert_eq!(pace(&mut stage, true), want);
     }
-    stage.book.know(&AllMirrors::new(), Duration::from_secs(60));
+    stage.book.know(&AllMirrors::new(), Duration::from_secs(60), 1);
     assert!(stage.book.pace(|_| None, 1, stage.now).is_empty());
+}
+
+#[test]
+fn judges_are_told_since_when_a_mirror_goes_on() {
+    let mut stage = Stage::new(&[("v2", "50"), ("v3", "50")]);
+    let mut know = |stopped, now| {
+        let mut all = mirrors(&[("v2", "50"), ("v3", "50")]);
+        for states in all.values_mut() {
+            let mut changed = states.to_vec();
+            changed[0].stopped = stopped;
+            *states = Arc::new(changed);
+        }
+        stage.book.know(&all, Duration::from_secs(60), now);
+        stage.book.since().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(know(true, 10), []);
+    let of = |now| [("default/web/r/|v2|web.default.svc.cluster.local".to_owned(), now)];
+    assert_eq!(know(false, 20), of(20));
+    assert_eq!(know(false, 30), of(20));
+    assert_eq!(know(true, 40), of(20));
+    assert_eq!(know(false, 50), of(50));
 }
