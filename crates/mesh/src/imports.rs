@@ -91,7 +91,9 @@ fn import_services(
     for host in hosts {
         for head in heads_of(view, namespace, &host.value) {
             let known = by_host.get(&head.id.host);
-            if known.is_none_or(|known| precedence(&head, namespace) < precedence(known, namespace)) {
+            if known.is_none_or(|known| {
+                precedence(&head, namespace, namespace) < precedence(known, namespace, namespace)
+            }) {
                 by_host.insert(head.id.host.clone(), head);
             }
         }

@@ -7,15 +7,18 @@ use umbra_ir::{Hostname, Kind, ObjectId, PortNumber, Resolution, ServiceHead, Vi
 
 use crate::view::{Index, View};
 
-/// Which of two services for one host a client in `prefer` means: Kubernetes over ServiceEntry, then its own
-/// namespace, then one that is exported to some namespaces before one for all, then the older, then by namespace and
-/// name (istio `servicesExportedToNamespace`, whose services of one host are equal but for their namespace).
+/// Which of two services for one host a client in `namespace` means, who prefers those of `prefer`: its own namespace's,
+/// Kubernetes' over a ServiceEntry's, then that of the preferred namespace, then one that is exported to some namespaces
+/// before one for all, then the older, then by namespace and name (istio `selectServices`, `servicesExportedToNamespace`, whose
+/// services of one host are equal but for their namespace).
 pub(crate) fn precedence<'a>(
     head: &'a ServiceHead,
+    namespace: &str,
     prefer: &str,
-) -> (bool, bool, bool, i64, &'a str, &'a str) {
+) -> (bool, bool, bool, bool, i64, &'a str, &'a str) {
     let object = &head.id.object;
     (
+        namespace != prefer || *object.namespace != *namespace,
         object.kind != Kind::Service,
         *object.namespace != *prefer,
         head.visibility == Visibility::All,
@@ -38,7 +41,7 @@ pub(crate) fn resolve_hidden_service(
         .filter(|id| id.namespace == *namespace)
         .flat_map(|id| view.service_heads(&id).iter().cloned().collect::<Vec<_>>())
         .filter(|head| head.id.host == *host && head.visibility != nobody)
-        .min_by(|a, b| precedence(a, namespace).cmp(&precedence(b, namespace)))
+        .min_by(|a, b| precedence(a, namespace, namespace).cmp(&precedence(b, namespace, namespace)))
 }
 
 /// The service that `host` means to a client in `namespace`; objects in `prefer` win.
@@ -52,7 +55,7 @@ pub fn resolve_service(
         .into_iter()
         .flat_map(|id| view.service_heads(&id).iter().cloned().collect::<Vec<_>>())
         .filter(|head| head.id.host == *host && head.visibility.covers(namespace))
-        .min_by(|a, b| precedence(a, prefer).cmp(&precedence(b, prefer)))
+        .min_by(|a, b| precedence(a, namespace, prefer).cmp(&precedence(b, namespace, prefer)))
 }
 
 /// Every object that defines `host`.
@@ -79,9 +82,9 @@ pub fn select_visible_services(view: &dyn View, namespace: &Arc<str>) -> Vec<Arc
     for kind in [Kind::Service, Kind::ServiceEntry] {
         for id in view.ids(&Index::Kind(kind)) {
             for head in view.service_heads(&id).iter().filter(|h| h.visibility.covers(namespace)) {
-                let wins = by_host
-                    .get(&head.id.host)
-                    .is_none_or(|current| precedence(head, namespace) < precedence(current, namespace));
+                let wins = by_host.get(&head.id.host).is_none_or(|current| {
+                    precedence(head, namespace, namespace) < precedence(current, namespace, namespace)
+                });
                 if wins {
                     by_host.insert(head.id.host.clone(), head.clone());
                 }

@@ -171,7 +171,8 @@ struct Mesh<'a> {
     aliases: HashMap<Hostname, Vec<Hostname>>,
     /// The ExternalName Services themselves.
     alias_services: Vec<Arc<ServiceHead>>,
-    hosts: HashSet<Hostname>,
+    /// Every service, whatever its ports.
+    by_host: HashMap<Hostname, &'a ServiceHead>,
     owners: WildcardOwners<'a>,
     rules: &'a [Arc<RuleHead>],
     settings: Arc<Settings>,
@@ -200,7 +201,7 @@ impl<'a> Mesh<'a> {
             domain: view.settings().cluster_domain.to_ascii_lowercase(),
             aliases: aliases(services),
             alias_services: services.iter().filter(is_alias).cloned().collect(),
-            hosts: services.iter().map(|s| s.id.host.clone()).collect(),
+            by_host: services.iter().map(|s| (s.id.host.clone(), &**s)).collect(),
             owners: WildcardOwners::new(rules),
             settings: view.settings(),
             rules,
@@ -210,9 +211,10 @@ impl<'a> Mesh<'a> {
 
     fn virtual_hosts(&self, port: PortNumber, services: &[&ServiceHead]) -> Vec<Arc<VirtualHostSpec>> {
         let listened: HashSet<&Hostname> = services.iter().map(|s| &s.id.host).collect();
+        // An ExternalName Service is called on its own ports, and on those of what it stands for if it says none.
         let stands_for_one = |s: &&Arc<ServiceHead>| match &s.resolution {
-            Resolution::Alias(host) => listened.contains(host),
-            _ => false,
+            Resolution::Alias(host) if s.ports.is_empty() => listened.contains(host),
+            _ => s.ports.iter().any(|it| it.number == port && it.protocol.is_http()),
         };
         let aliases = self.alias_services.iter().filter(stands_for_one).map(|s| &**s);
         let callable: Vec<&ServiceHead> = services.iter().copied().chain(aliases).collect();
@@ -222,11 +224,9 @@ impl<'a> Mesh<'a> {
         let named: HashSet<usize> = bound.iter().filter(|b| !b.services.is_empty()).map(|b| b.rule).collect();
         let mut table = TableBuilder::default();
         for Bound { rule, host, services, source } in &bound {
-            // A host that is no service stands for itself, on the ports of the services that its rule names beside it.
-            let literal = || match named.contains(rule) {
-                true => true,
-                false => port.get() == LITERAL_PORT && !self.names_a_service(&self.rules[*rule]),
-            };
+            // A host that is no service here stands for itself, on the ports of the services that its rule names beside it,
+            // and on port 80 always.
+            let literal = || named.contains(rule) || port.get() == LITERAL_PORT;
             if services.is_empty() && literal() && self.takes_room(*rule) {
                 table.push(host, port, vec![host.to_string()], source.clone());
             }
@@ -243,14 +243,6 @@ impl<'a> Mesh<'a> {
             table.push(&service.id.host, port, self.domains(service, &taken), source);
         }
         table.finish()
-    }
-
-    /// Whether a rule has a visible service among its hosts, whatever its ports.
-    fn names_a_service(&self, rule: &RuleHead) -> bool {
-        rule.hosts().any(|host| match host.is_wildcard() {
-            true => self.hosts.iter().any(|service| service.subset_of(host)),
-            false => self.hosts.contains(host),
-        })
     }
 
     /// Every host of every rule that applies on a port, with the services that it means.
@@ -275,16 +267,20 @@ impl<'a> Mesh<'a> {
                         continue;
                     }
                     services.push(*service);
+                } else if let Some(service) = self.by_host.get(host) {
+                    // Not on this port, or not with HTTP there: then no rule for HTTP has anything to say of it.
+                    let bytes = service.ports.iter().any(|it| it.number == port);
+                    if bytes || !self.counts(index, service) {
+                        continue;
+                    }
                 } else if host.is_wildcard() {
                     let covered = |s: &&&ServiceHead| !s.is_pod && s.id.host.subset_of(host);
-                    let mut covered = callable.iter().filter(covered).copied().peekable();
-                    let any = covered.peek().is_some();
-                    services.extend(covered.filter(|s| {
+                    services.extend(callable.iter().filter(covered).copied().filter(|s| {
                         self.owners.owner(s, |rule| self.counts(rule, s)) == Some(index)
                             && self.takes_room(index)
                     }));
-                    // All that it covers is other rules': it stands for these services, not for itself.
-                    if any && services.is_empty() {
+                    // All that it covers is other rules', or without HTTP: it stands for these services, not for itself.
+                    if services.is_empty() && self.covers_any(host, port) {
                         continue;
                     }
                 }
@@ -292,6 +288,12 @@ impl<'a> Mesh<'a> {
             }
         }
         bound
+    }
+
+    /// Whether a wildcard covers a service with this port.
+    fn covers_any(&self, wildcard: &Hostname, port: PortNumber) -> bool {
+        let covered = |s: &&ServiceHead| !s.is_pod && s.id.host.subset_of(wildcard);
+        self.by_host.values().copied().filter(covered).any(|s| s.ports.iter().any(|it| it.number == port))
     }
 
     /// Whether a rule may stand in one more virtual host.
@@ -365,7 +367,7 @@ impl<'a> Mesh<'a> {
             shorter.push(format!("{name}.{namespace}"));
             shorter.push(format!("{name}.{namespace}.svc"));
         }
-        names.extend(shorter.into_iter().filter(|n| !self.hosts.contains(n.as_str())));
+        names.extend(shorter.into_iter().filter(|n| !self.by_host.contains_key(n.as_str())));
     }
 }
 

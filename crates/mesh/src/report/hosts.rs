@@ -49,10 +49,13 @@ fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, report: &mut Rep
     let mut called: BTreeSet<PortNumber> = BTreeSet::new();
     let named = |host: &Hostname| select_services_named(view, namespace, host);
     let mut virtual_hosts = 0;
+    let literal = PortNumber::new(LITERAL_PORT.into());
     for host in head.hosts() {
         for service in named(host).iter() {
             let ports = called_ports(view, namespace, service);
-            virtual_hosts += ports.len();
+            // Where it does not listen itself, port 80 is for its host all the same.
+            let beside = !host.is_wildcard() && !service.ports.iter().any(|it| Some(it.number) == literal);
+            virtual_hosts += ports.len() + usize::from(beside);
             called.extend(ports);
         }
     }
@@ -65,7 +68,7 @@ fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, report: &mut Rep
                 ),
                 true => literal_host(view, namespace, host),
                 false => format!(
-                    "no visible service is called {host}: in the mesh the rules apply to it on the ports of their other hosts' services"
+                    "no visible service is called {host}: in the mesh the rules apply to it on the ports of their other hosts' services, and on port 80"
                 ),
             };
             report.insert(Diagnostic::new(Code::HostNotFound, &head.id, field, message));
@@ -78,9 +81,10 @@ fn report_mesh(view: &dyn View, head: &RuleHead, rules: &Rules, report: &mut Rep
         }
     }
     if names_none {
-        called.extend(PortNumber::new(LITERAL_PORT.into()));
+        called.extend(literal);
     }
-    virtual_hosts += head.hosts().filter(|host| named(host).is_empty()).count() * called.len();
+    let everywhere = called.len() + usize::from(!called.iter().any(|it| Some(*it) == literal));
+    virtual_hosts += head.hosts().filter(|host| named(host).is_empty()).count() * everywhere;
     report_virtual_hosts(head, rules, "spec.hosts", virtual_hosts, report);
     let client = |port| client(ProxyKind::Sidecar, namespace, GatewayRef::Mesh, port);
     called.into_iter().map(|port| Caller { client: client(port), served: true }).collect()

@@ -122,6 +122,25 @@ VirtualService @name = {hosts: [lone.example], http: [{@v3}]}
 Service @name-80 = {ports: [{name: http, port: 80, targetPort: 8080}], selector: {app: two-ports}}
 ",
         ),
+    probe("on port 80 rules are served at the full names of services without that port too", "", &[
+        ("/ host:@host", "v3"),
+        ("@:80 / host:@host.default.svc.cluster.local", "v3"),
+        ("@:80 / host:@host", "404"),
+        ("@:80 / host:outer.at80.example", "v3"),
+    ])
+    .also(
+        "
+VirtualService @name = {hosts: ['@host', outer.at80.example], http: [{@v3}]}
+Service @name-80 = {ports: [{name: http, port: 80, targetPort: 8080}], selector: {app: two-ports}}
+",
+    ),
+    probe("a namespace's own ServiceEntry comes before another's Kubernetes Service, for its own calls", "", &[("/ host:squat.other", "v3"), ("/ host:squat.other.svc.cluster.local", "v3")])
+        .also(
+            "
+Service other/squat = {ports: [{name: http, port: 8000, targetPort: 8080}], selector: {app: there}}
+ServiceEntry @name = {hosts: [squat.other.svc.cluster.local], resolution: STATIC, ports: [{number: 8000, name: http, protocol: HTTP, targetPort: 8080}], endpoints: [{address: 127.0.1.3}]}
+",
+        ),
     probe("rules for a gateway are none in the mesh", "", &[("/", "v2")])
         .also(
             "
