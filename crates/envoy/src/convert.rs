@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use umbra_ir::UNIX_SOCKET;
 use umbra_proto::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, SocketAddress, address,
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, Pipe, SocketAddress, address,
     config_source::ConfigSourceSpecifier, data_source::Specifier, socket_address::PortSpecifier,
 };
 use umbra_proto::envoy::r#type::matcher::v3::RegexMatcher;
@@ -29,6 +30,17 @@ pub(crate) fn uint32(value: u32) -> protobuf::UInt32Value {
 
 pub(crate) fn boolean(value: bool) -> protobuf::BoolValue {
     protobuf::BoolValue { value }
+}
+
+/// Where an endpoint is: a socket of the Unix domain, or a port of an address.
+pub(crate) fn endpoint_address(address: &str, port: u16) -> Address {
+    match address.strip_prefix(UNIX_SOCKET) {
+        Some(path) => {
+            let pipe = Pipe { path: path.to_owned(), ..Default::default() };
+            Address { address: Some(address::Address::Pipe(pipe)) }
+        }
+        None => socket_address(address, port),
+    }
 }
 
 pub(crate) fn socket_address(host: &str, port: u16) -> Address {

@@ -9,7 +9,7 @@ use umbra_proto::envoy::config::endpoint::v3::{
 };
 
 use crate::Built;
-use crate::convert::{socket_address, uint32};
+use crate::convert::{endpoint_address, uint32};
 use crate::names::load_assignment_name;
 
 /// The endpoints of a cluster (`envoy.config.endpoint.v3.ClusterLoadAssignment`), under the name of the primary
@@ -68,7 +68,7 @@ fn group(
 
 fn lb_endpoint(endpoint: &Endpoint, weight: u32) -> LbEndpoint {
     let host = endpoint::Endpoint {
-        address: Some(socket_address(&endpoint.address, endpoint.port)),
+        address: Some(endpoint_address(&endpoint.address, endpoint.port)),
         ..Default::default()
     };
     LbEndpoint {

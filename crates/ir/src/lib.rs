@@ -93,7 +93,7 @@ pub use scope::{Scope, Table, VirtualHostSpec};
 pub use secret::{Authorities, Confidential, KeyPair, SecretHead, SecretParts, Validity};
 pub use service::{
     Answerer, ClusterRef, DestinationRuleSetId, Destinations, Endpoint, EndpointSet, PortOwner, Resolution,
-    Role, ServiceHead, ServiceId, ServicePort, Workload,
+    Role, ServiceHead, ServiceId, ServicePort, UNIX_SOCKET, Workload,
 };
 pub use settings::{
     AccessLog, AccessLogFormat, Http10, LogProtocol, LogService, MirrorSettings, PathNormalization,

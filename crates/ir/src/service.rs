@@ -137,9 +137,9 @@ impl ServiceHead {
 /// One address that serves a service port.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 pub struct Endpoint {
-    /// An IP address, or a DNS name in DNS services.
+    /// An IP address, a DNS name in DNS services, or `unix://` and where a socket of the proxy's machine is.
     pub address: Arc<str>,
-    /// The port there.
+    /// The port there; a socket has none, whatever stands here.
     pub port: u16,
     /// Where it is.
     pub locality: Locality,
@@ -151,6 +151,9 @@ pub struct Endpoint {
     #[serde(skip)]
     pub workload: Option<Arc<Workload>>,
 }
+
+/// What the address of a Unix domain socket begins with, as Istio writes it.
+pub const UNIX_SOCKET: &str = "unix://";
 
 /// What pods belong to, as Istio's metrics name it: a Deployment, as a rule.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use umbra_api::check::socket::check_unix_socket;
 use umbra_api::{
     EntryBudget, Meta, Object, Objects, ServiceEntry, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry,
 };
@@ -238,7 +239,11 @@ pub(crate) fn is_usable(entry: &ServiceEntry, endpoint: &WorkloadEntry) -> bool 
         umbra_api::Resolution::None | umbra_api::Resolution::DynamicDns => return false,
     };
     let address = endpoint.address.as_str();
-    !address.is_empty() && !address.starts_with("unix:") && (by_name || address.parse::<IpAddr>().is_ok())
+    let socket = address.starts_with("unix:");
+    match by_name {
+        true => !address.is_empty() && !socket,
+        false => address.parse::<IpAddr>().is_ok() || (socket && check_unix_socket(address).is_ok()),
+    }
 }
 
 /// The name of a port of an entry, and the port of endpoints that say none of their own.

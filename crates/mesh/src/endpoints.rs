@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use umbra_ir::{ClientTls, ClusterRef, Endpoint, EndpointSet};
+use umbra_ir::{ClientTls, ClusterRef, Endpoint, EndpointSet, UNIX_SOCKET};
 
 use crate::view::View;
 
@@ -11,7 +11,10 @@ use crate::view::View;
 pub fn merge_endpoints(mut endpoints: Vec<Endpoint>) -> EndpointSet {
     // Slices may overlap while they are rearranged, and Envoy takes no address twice: the first counts.
     let mut seen = HashSet::new();
-    endpoints.retain(|e| seen.insert((e.address.to_ascii_lowercase(), e.port)));
+    endpoints.retain(|e| match e.address.starts_with(UNIX_SOCKET) {
+        true => seen.insert((e.address.to_string(), 0)),
+        false => seen.insert((e.address.to_ascii_lowercase(), e.port)),
+    });
     endpoints.sort();
     EndpointSet(endpoints)
 }

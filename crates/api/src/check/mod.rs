@@ -13,6 +13,7 @@ pub mod policy;
 pub mod regex;
 pub mod rule;
 pub mod server;
+pub mod socket;
 
 use umbra_ir::{Code, PortNumber, Severity};
 

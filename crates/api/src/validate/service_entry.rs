@@ -9,6 +9,7 @@ use umbra_ir::{Code, Severity};
 use crate::check::budget::EntryBudget;
 use crate::check::check_host;
 use crate::check::headers::quote;
+use crate::check::socket::check_unix_socket;
 use crate::read::path::join;
 use crate::types::service_entry::{Resolution, ServiceEntrySpec, WorkloadEntry};
 
@@ -217,7 +218,7 @@ pub(super) fn protocol(report: &mut Report, field: &str, protocol: &str) {
 }
 
 fn validate_endpoint(report: &mut Report, path: &str, endpoint: &WorkloadEntry, spec: &ServiceEntrySpec) {
-    validate_address(report, path, endpoint, spec.resolution == Resolution::Static);
+    validate_address(report, path, endpoint, Some(spec.resolution == Resolution::Static));
     for (name, number) in &endpoint.ports {
         let field = join(&format!("{path}.ports"), name);
         if !spec.ports.iter().any(|p| p.name == *name) {
@@ -233,13 +234,20 @@ fn validate_endpoint(report: &mut Report, path: &str, endpoint: &WorkloadEntry, 
 /// What is left out is the endpoint.
 const LEFT_OUT: &str = "the endpoint is left out";
 
-fn validate_address(report: &mut Report, path: &str, endpoint: &WorkloadEntry, by_ip: bool) {
+/// `by_ip`: by resolution STATIC; `None`: whoever selects it says by what.
+fn validate_address(report: &mut Report, path: &str, endpoint: &WorkloadEntry, by_ip: Option<bool>) {
     let address = format!("{path}.address");
     if endpoint.address.is_empty() {
         report.add(Code::InvalidAddress, address, format!("an address is missing; {LEFT_OUT}"));
     } else if endpoint.address.starts_with("unix:") {
-        report.not_acted_on(address, &format!("sockets of the Unix domain; {LEFT_OUT}"));
-    } else if by_ip && endpoint.address.parse::<IpAddr>().is_err() {
+        let problem = match by_ip {
+            Some(false) => Some("only resolution STATIC reaches sockets of the Unix domain".to_owned()),
+            Some(true) | None => check_unix_socket(&endpoint.address).err().map(|it| it.message),
+        };
+        if let Some(problem) = problem {
+            report.add(Code::InvalidAddress, address, format!("{problem}; {LEFT_OUT}"));
+        }
+    } else if by_ip == Some(true) && endpoint.address.parse::<IpAddr>().is_err() {
         let message = format!("resolution STATIC takes IP addresses only; {LEFT_OUT}");
         report.add(Code::InvalidAddress, address, message);
     }
@@ -251,7 +259,7 @@ pub(super) fn validate_workload(
     labels: &std::collections::BTreeMap<String, String>,
     workload: &WorkloadEntry,
 ) {
-    validate_address(report, "spec", workload, false);
+    validate_address(report, "spec", workload, None);
     if labels.is_empty() && workload.labels.is_empty() {
         report.add(Code::EmptyBlock, "spec.labels", "no labels: no ServiceEntry can select it");
     }

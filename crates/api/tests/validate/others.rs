@@ -206,11 +206,11 @@ pub(crate) const SERVICE_ENTRY: &[Case] = &[
     ),
     (
         "endpoints",
-        "hosts: [a.com]\nresolution: STATIC\nports: [{number: 80, name: a}]\nendpoints: [{}, {address: b.com}, {address: 'unix:///x'}, {address: '::1', ports: {b: 1, a: 0}, network: n, serviceAccount: s}]",
+        "hosts: [a.com]\nresolution: STATIC\nports: [{number: 80, name: a}]\nendpoints: [{}, {address: b.com}, {address: 'unix://x'}, {address: '::1', ports: {b: 1, a: 0}, network: n, serviceAccount: s}]",
         &[
             "error InvalidAddress spec.endpoints[0].address",
             "error InvalidAddress spec.endpoints[1].address",
-            "warning NotActedOn spec.endpoints[2].address",
+            "error InvalidAddress spec.endpoints[2].address",
             "error InvalidPort spec.endpoints[3].ports.a",
             "error UnknownPort spec.endpoints[3].ports.b",
             "warning NotActedOn spec.endpoints[3].network",
