@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test explain attack long pictures kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test explain istiod attack long pictures kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -68,6 +68,14 @@ PAIRS ?= 10000
 
 explain: tools build ## Compare `umbra explain` with a real Envoy on PAIRS=10000 random pairs of rules and a request
 	UMBRA_EXPLAIN_PAIRS=$(PAIRS) UMBRA_BIN=$(TARGET)/debug/umbra $(CARGO) test --package umbra-tests --test envoy explain:: -- --nocapture
+
+# Random worlds, about 150 requests in each.
+WORLDS ?= 340
+
+istiod: tools controlplane build ## Compare umbra with a real istiod in WORLDS=340 random worlds, through real Envoys; needs Go, and a quarter of an hour to build istiod
+	@$(BUILD_GO) istiod
+	REQUIRE_ENVOY=1 REQUIRE_APISERVER=1 REQUIRE_NETNS=1 UMBRA_WORLDS=$(WORLDS) UMBRA_BIN=$(TARGET)/debug/umbra \
+	  $(CARGO) test --package umbra-tests --test istiod -- --nocapture --test-threads 1
 
 attack: static ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays
 	LONG_ATTACKS=1 UMBRA_BIN=$(TARGET)/static/umbra $(CARGO) test --package umbra-tests --test attack -- --test-threads 1 --nocapture

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Builds the Go programs that the tests start into .tools/bin, and copies the CRDs of their modules to .tools/crds.
 
-Usage: build_go.py [SET ...], each SET one of kubernetes, kwok, flagger, argo-rollouts, istio; all of them without one.
+Usage: build_go.py [SET ...], each SET one of kubernetes, kwok, flagger, argo-rollouts, istio, istiod; all of them but
+istiod, which `make istiod` alone needs, without one.
 
 Every set is a folder beside this file: its go.mod names the programs (`tool` lines), its go.sum pins all that they
 are made of. Nothing happens for a set that is built already from these two files, nor for one whose programs are in
@@ -31,7 +32,7 @@ STAMP = "k8s.io/component-base/version"
 VERSION = f"-X {STAMP}.gitVersion=v{KUBERNETES} -X {STAMP}.gitMajor=1 -X {STAMP}.gitMinor=33"
 
 # Set: its programs by name, the minutes that a first build takes on two cores, its variable, and the CRDs that its
-# modules ship: (module, pattern).
+# modules ship: (module, pattern). Further flags of the build; `asked`: only who asks for it by name gets it.
 SETS = {
     "kubernetes": {
         "programs": {
@@ -62,6 +63,14 @@ SETS = {
         "programs": {},
         "crds": ("istio.io/api", "kubernetes/customresourcedefinitions.gen.yaml"),
     },
+    "istiod": {
+        "programs": {"pilot-discovery": "istio.io/istio/pilot/cmd/pilot-discovery"},
+        "variable": "UMBRA_ISTIOD_BIN",
+        "minutes": 15,
+        "asked": True,
+        # As Istio builds it: without the validation of Envoy's messages, which is most of their code.
+        "flags": ["-tags", "disable_pgv", "-p", "2"],
+    },
 }
 
 
@@ -90,7 +99,7 @@ def go(folder, *arguments, **options):
     return subprocess.run(["go", *arguments], cwd=folder, env=environment, **options)
 
 
-def build(folder, name, package):
+def build(folder, name, package, flags):
     """Builds one program; a line every half minute says that it is still at it."""
     BIN.mkdir(parents=True, exist_ok=True)
     half = BIN / f".{name}.half"
@@ -102,7 +111,7 @@ def build(folder, name, package):
             say(f"... {name}: {time.monotonic() - start:.0f} s so far (the first build is the slow one)")
 
     threading.Thread(target=progress, daemon=True).start()
-    arguments = ["build", "-trimpath", f"-ldflags=-s -w {VERSION}", "-o", str(half), package]
+    arguments = ["build", "-trimpath", f"-ldflags=-s -w {VERSION}", "-o", str(half), *flags, package]
     status = go(folder, *arguments).returncode
     done.set()
     if status != 0:
@@ -151,7 +160,7 @@ def make(name):
     folder, about = HERE / name, SETS[name]
     programs, crds = lacks(name)
     for program in programs:
-        build(folder, program, about["programs"][program])
+        build(folder, program, about["programs"][program], about.get("flags", []))
     if crds:
         copy_crds(folder, name, *about["crds"])
     if not given(about):
@@ -159,7 +168,7 @@ def make(name):
 
 
 def main():
-    wanted = sys.argv[1:] or list(SETS)
+    wanted = sys.argv[1:] or [name for name, about in SETS.items() if not about.get("asked")]
     unknown = [name for name in wanted if name not in SETS]
     if unknown:
         fail(f"{', '.join(unknown)}: not among {', '.join(SETS)}")

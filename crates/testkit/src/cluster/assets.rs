@@ -58,6 +58,14 @@ pub fn kwok() -> Result<PathBuf, String> {
     find("UMBRA_KWOK_BIN", "kwok")
 }
 
+/// istiod, which umbra is compared with. `make test` does without.
+///
+/// # Errors
+/// What to do to have it.
+pub fn istiod() -> Result<PathBuf, String> {
+    find("UMBRA_ISTIOD_BIN", "pilot-discovery").map_err(|why| why.replace("make controlplane", "make istiod"))
+}
+
 /// The CRDs that somebody else's module ships: `istio`, `flagger` or `argo-rollouts`.
 ///
 /// # Errors
