@@ -1,10 +1,12 @@
 //! Floods of HTTP/2 frames that no client makes: resets, CONTINUATION, SETTINGS, PING, headers, data, requests.
 
 use std::net::SocketAddr;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use umbra_testkit::gate::measured;
 use umbra_testkit::wait::PATIENCE;
 
@@ -124,18 +126,33 @@ fn floods() -> [(&'static str, Next, Next); 11] {
     ]
 }
 
+/// The same frames for the streams that come next. Those of the connection and of its first stream stay as they are.
+fn go_on(frames: &mut [u8]) {
+    let mut rest = frames;
+    while let Some((head, more)) = rest.split_first_chunk_mut::<9>() {
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all << 8 | u32::from(*byte));
+        let (length, stream) = (number(&head[..3]), number(&head[5..]));
+        if stream > 1 {
+            head[5..].copy_from_slice(&(stream + 2 * BATCH).to_be_bytes());
+        }
+        rest = &mut more[length as usize..];
+    }
+}
+
 /// One connection after the other, each as fast as it is read.
-async fn flood(to: SocketAddr, before: Next, again: Next) {
+async fn attack(to: SocketAddr, before: Next, again: Next) {
+    let begin =
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(Kind::Settings, 0, 0, &[]), &before(1)].concat();
+    let first = again(3);
     loop {
         let once = async {
             let (mut read, mut write) = tcp(ELSEWHERE, to).await?.into_split();
-            write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
-            write.write_all(&[frame(Kind::Settings, 0, 0, &[]), before(1)].concat()).await?;
+            write.write_all(&begin).await?;
             let writes = async {
-                let mut stream = 3;
+                let mut frames = first.clone();
                 loop {
-                    write.write_all(&again(stream)).await?;
-                    stream += 2 * BATCH;
+                    write.write_all(&frames).await?;
+                    go_on(&mut frames);
                 }
             };
             let reads = async {
@@ -153,6 +170,36 @@ async fn flood(to: SocketAddr, before: Next, again: Next) {
     }
 }
 
+/// Connections that write until this is dropped, on a thread of their own: who measures does not wait for who attacks.
+struct Torrent {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Torrent {
+    fn start(to: SocketAddr, before: Next, again: Next) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(stopped.run_until_cancelled(async {
+                let crowd: JoinSet<()> = (0..CROWD).map(|_| attack(to, before, again)).collect();
+                crowd.join_all().await;
+            }));
+        };
+        Torrent { stop, thread: Some(std::thread::spawn(run)) }
+    }
+}
+
+impl Drop for Torrent {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Others are served while frames come, and nothing stays of them. A debug build and its attackers on two cores have no room for
 /// anybody else, so that `make attack` alone plays it.
 #[tokio::test(flavor = "multi_thread")]
@@ -166,10 +213,7 @@ async fn floods_of_frames_hurt_nobody() {
     let quiet = victim.resident();
     let (xds, probe) = (victim.ports.xds.local(), victim.ports.probe.local());
     for (title, before, again) in floods() {
-        let mut crowd = JoinSet::new();
-        for _ in 0..CROWD {
-            crowd.spawn(flood(xds, before, again));
-        }
+        let flood = Torrent::start(xds, before, again);
         let (begun, mut slowest) = (Instant::now(), [Duration::ZERO; 3]);
         while begun.elapsed() < time {
             let start = Instant::now();
@@ -190,7 +234,7 @@ async fn floods_of_frames_hurt_nobody() {
             "{title}: a new proxy within {new} ms, a change {update} ms, a probe {probed} ms; {grown} MiB more"
         ));
         assert!(grown <= MOST, "{title}: {grown} MiB more than before");
-        crowd.shutdown().await;
+        drop(flood);
     }
     given_back("frames", &victim, quiet).await;
 }
