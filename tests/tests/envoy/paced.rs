@@ -5,6 +5,7 @@ use std::time::Duration;
 use umbra_testkit::client::{Ask, Client};
 use umbra_testkit::cluster::traffic::Traffic;
 use umbra_testkit::isolate::isolated;
+use umbra_testkit::umbra;
 use umbra_testkit::world::World;
 
 use super::{wait_share, web_with};
@@ -63,6 +64,9 @@ fn a_share_follows_what_is_counted() {
         // Of files nothing is written down: it begins anew.
         world.restart_umbra().await;
         wait_share(&world, "|v3|web", 200_000).await;
+        let out = umbra::run(&["mirrors", "--server", &world.umbra().admin().to_string()]);
+        let table = String::from_utf8(out.expect("umbra runs").stdout).expect("text");
+        assert!(table.contains("20% of 60%") && table.contains("% of 100%"), "{table}");
         world.assert_clean().await;
     });
 }
