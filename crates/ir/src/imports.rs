@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Hostname, ObjectId, OutboundPolicy, Placed, PortNumber, Protocol, RuleHead, ServiceHead};
+use crate::{
+    Hostname, ObjectId, OutboundPolicy, Placed, PortNumber, Protocol, Resolution, RuleHead, ServiceHead,
+};
 
 /// A Sidecar and the labels that it asks of proxies; `None`: it is for all of them.
 pub type AskedLabels = (ObjectId, Option<BTreeMap<String, String>>);
@@ -92,6 +94,16 @@ impl Imports {
     /// The one that serves a port: the first that names it or is for all.
     fn serving(&self, port: PortNumber) -> Option<&Imported> {
         self.listeners.iter().find(|it| it.port.number.is_none_or(|(number, _)| number == port))
+    }
+
+    /// Whether some service has HTTP on a port, so that there is a listener for it, whichever of these serves it (istio
+    /// `buildSidecarOutboundListeners`).
+    pub fn has_http(&self, port: PortNumber) -> bool {
+        let mut services = self.listeners.iter().flat_map(|it| it.services.iter());
+        services.any(|service| {
+            !matches!(service.resolution, Resolution::Alias(_))
+                && service.ports.iter().any(|it| it.number == port && it.protocol.is_http())
+        })
     }
 
     /// Whether it is one of these listeners that serves a port.

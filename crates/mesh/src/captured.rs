@@ -54,6 +54,7 @@ pub fn select_captured_listeners(view: &dyn View, client: &CapturedClient) -> Ve
         if let Some((number, protocol)) = listener.port.number
             && protocol.is_http()
             && imports.is_serving(listener, number)
+            && imports.has_http(number)
         {
             builder.share(number);
         }

@@ -76,7 +76,7 @@ pub(crate) fn candidates(view: &dyn View, host: &Hostname) -> Vec<ObjectId> {
     ids
 }
 
-/// Every service that a namespace sees, one for each host; oldest first, then by host and namespace.
+/// Every service that a namespace sees, one for each host, in the order of [`seniority`].
 pub fn select_visible_services(view: &dyn View, namespace: &Arc<str>) -> Vec<Arc<ServiceHead>> {
     let mut by_host: BTreeMap<Hostname, Arc<ServiceHead>> = BTreeMap::new();
     for kind in [Kind::Service, Kind::ServiceEntry] {
@@ -96,9 +96,10 @@ pub fn select_visible_services(view: &dyn View, namespace: &Arc<str>) -> Vec<Arc
     services
 }
 
-/// The order of services where something can belong to one of them only.
-pub(crate) fn seniority(head: &ServiceHead) -> (i64, &Hostname, &str) {
-    (head.created, &head.id.host, &head.id.object.namespace)
+/// The order of services where something can belong to one of them only: those that are for some namespaces first, then the older
+/// (istio `servicesExportedToNamespace`).
+pub(crate) fn seniority(head: &ServiceHead) -> (bool, i64, &Hostname, &str) {
+    (head.visibility == Visibility::All, head.created, &head.id.host, &head.id.object.namespace)
 }
 
 /// Of the services that a namespace sees those whose host a wildcard covers.

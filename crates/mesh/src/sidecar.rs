@@ -71,13 +71,15 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     scope
 }
 
-/// The services of an egress with HTTP on each port that it serves; its own port, though it be without any.
+/// The services of an egress with HTTP on each port that it serves; its own port also without any, where another has some: there
+/// is a listener then (istio `buildSidecarOutboundListeners`), and calls to it are for nobody.
 fn services_by_port<'a>(
     imports: &Imports,
     listener: &'a Imported,
 ) -> BTreeMap<PortNumber, Vec<&'a ServiceHead>> {
     let mut by_port: BTreeMap<PortNumber, Vec<&ServiceHead>> = BTreeMap::new();
-    if let Some((number, _)) = listener.port.number.filter(|(_, protocol)| protocol.is_http()) {
+    let own = listener.port.number.filter(|(_, protocol)| protocol.is_http());
+    if let Some((number, _)) = own.filter(|(number, _)| imports.has_http(*number)) {
         by_port.entry(number).or_default();
     }
     for service in listener.services.iter().filter(|s| !matches!(s.resolution, Resolution::Alias(_))) {
@@ -262,12 +264,13 @@ impl<'a> Mesh<'a> {
             let source = RouteSource::Rules(rule.id.clone(), RouteClient { namespace, ..client });
             for host in rule.hosts() {
                 let mut services = Vec::new();
-                if let Some(service) = by_host.get(host) {
+                // A wildcard that is a service's host too is for all that it covers, not for that service alone.
+                if let Some(service) = by_host.get(host).filter(|_| !host.is_wildcard()) {
                     if !self.counts(index, service) || !self.takes_room(index) {
                         continue;
                     }
                     services.push(*service);
-                } else if let Some(service) = self.by_host.get(host) {
+                } else if let Some(service) = self.by_host.get(host).filter(|_| !host.is_wildcard()) {
                     // Not on this port, or not with HTTP there: then no rule for HTTP has anything to say of it.
                     let bytes = service.ports.iter().any(|it| it.number == port);
                     if bytes || !self.counts(index, service) {
@@ -279,8 +282,9 @@ impl<'a> Mesh<'a> {
                         self.owners.owner(s, |rule| self.counts(rule, s)) == Some(index)
                             && self.takes_room(index)
                     }));
-                    // All that it covers is other rules', or without HTTP: it stands for these services, not for itself.
-                    if services.is_empty() && self.covers_any(host, port) {
+                    // All that it covers is other rules', or without HTTP, or it is part of what a service covers: it stands for
+                    // these services, not for itself.
+                    if services.is_empty() && self.overlaps_any(host, port) {
                         continue;
                     }
                 }
@@ -290,10 +294,11 @@ impl<'a> Mesh<'a> {
         bound
     }
 
-    /// Whether a wildcard covers a service with this port.
-    fn covers_any(&self, wildcard: &Hostname, port: PortNumber) -> bool {
-        let covered = |s: &&ServiceHead| !s.is_pod && s.id.host.subset_of(wildcard);
-        self.by_host.values().copied().filter(covered).any(|s| s.ports.iter().any(|it| it.number == port))
+    /// Whether a wildcard has names in common with a service that has this port.
+    fn overlaps_any(&self, wildcard: &Hostname, port: PortNumber) -> bool {
+        let common = |s: &ServiceHead| s.id.host.subset_of(wildcard) || wildcard.subset_of(&s.id.host);
+        let mut services = self.by_host.values().filter(|s| !s.is_pod && common(s));
+        services.any(|s| s.ports.iter().any(|it| it.number == port))
     }
 
     /// Whether a rule may stand in one more virtual host.
