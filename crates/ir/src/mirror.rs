@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    AbortLimits, Aborted, Answerer, ClusterRef, CopiedRequests, Destinations, Diagnostic, Pacing, PortNumber,
-    RampState, RuntimeFraction, RuntimeKey, Settings, Verdicts,
+    AbortLimits, Aborted, Answerer, ClusterRef, CopiedRequests, CopyHost, Destinations, Diagnostic, Pacing,
+    PortNumber, RampState, RuntimeFraction, RuntimeKey, Settings, Verdicts,
 };
 
 /// Which mirror of an object: what is said about it is found by this, whatever its field is called.
@@ -70,6 +70,8 @@ pub struct MirrorState {
     pub unobserved: bool,
     /// Which requests it copies, by the MirrorPolicy that counts for it.
     pub requests: CopiedRequests,
+    /// The Host of its copies, by the same.
+    pub copied_host: CopyHost,
     /// Somebody has stopped it: its fraction is 0, whatever is written.
     pub stopped: bool,
     /// When it stops by itself.

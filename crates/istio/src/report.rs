@@ -40,6 +40,7 @@ pub fn list_mirrors(
         MirrorState {
             hosts: hosts.clone(),
             requests: terms.map_or_else(Default::default, |terms| terms.requests.clone()),
+            copied_host: terms.map_or_else(Default::default, |terms| terms.host.clone()),
             written: mirror.share,
             pacing: terms.and_then(|terms| terms.pacing.clone()),
             ramp: ramp_state(vs, &mirror.key),

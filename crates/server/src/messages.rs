@@ -1,7 +1,7 @@
 //! What the process knows, as messages of `umbra.v1`, and replicas' answers back.
 
 use jiff::Timestamp;
-use umbra_ir::{Interception, Kind, MirrorState, ObjectId, ProxyClass, ProxyKind, RuntimeKey};
+use umbra_ir::{HostOf, Interception, Kind, MirrorState, ObjectId, ProxyClass, ProxyKind, RuntimeKey};
 use umbra_proto::google;
 use umbra_proto::umbra::v1;
 use umbra_proto::umbra::v1::type_status::State;
@@ -115,6 +115,13 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
         away: count(mirror.away),
         verdict: None,
         written_parts_per_million: held_down(state),
+        methods: state.requests.methods().map(ToString::to_string).collect(),
+        copied_host: match state.copied_host.of {
+            None => String::new(),
+            Some(HostOf::Caller) => "caller".to_owned(),
+            Some(HostOf::Target) => "target".to_owned(),
+        },
+        shadow_suffix: state.copied_host.suffix,
     }
 }
 

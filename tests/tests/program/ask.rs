@@ -18,7 +18,11 @@ const BROKEN: &str = "mirror: {host: web, subset: v9}\nmirrorPercent: 0";
 
 async fn serve(folder: &Path) -> UmbraProcess {
     let mesh = folder.join("mesh");
-    let objects = [web(), rules("web", "web", &to_v1(TWO)), rules("other", "other", &to_v1(BROKEN))];
+    let policy = "apiVersion: umbra.io/v1alpha1\nkind: MirrorPolicy\nmetadata: {name: web, namespace: default}\n\
+                  spec:\n  targetRef: {group: networking.istio.io, kind: VirtualService, name: web}\n  methods: [GET, PUT]\n  \
+                  host: {value: target, suffix: false}\n";
+    let two = rules("web", "web", &to_v1(TWO));
+    let objects = [web(), two, rules("other", "other", &to_v1(BROKEN)), policy.to_owned()];
     write(&mesh, "web.yaml", &all(&objects)).expect("manifests");
     UmbraProcess::start(&Net::here(), &mesh, None, folder).await.expect("umbra")
 }
@@ -53,6 +57,10 @@ async fn mirrors_as_columns_and_as_json() {
     assert_eq!(at(lines[0], "SHARE"), at(lines[2], "12.5%"));
 
     let wide = text(&umbra(&["mirrors", "-s", &admin, "-o", "wide"], "").stdout);
+    for (nth, wanted) in [(1, "all usual"), (2, "GET,PUT target without -shadow")] {
+        let line = wide.lines().nth(nth).unwrap_or_default();
+        assert!(line.split_whitespace().collect::<Vec<_>>().join(" ").contains(wanted), "{wide}");
+    }
     assert!(wide.contains("mirror|8000|v2|web.default.svc.cluster.local"), "{wide}");
 
     let out = umbra(&["mirrors", "-s", &admin, "-o", "json"], "");
@@ -78,6 +86,9 @@ async fn mirrors_as_columns_and_as_json() {
             "live": 0,
             "stopped": false,
             "away": 0,
+            "methods": ["GET", "PUT"],
+            "copiedHost": "target",
+            "shadowSuffix": false,
         })
     );
     for args in [&["mirrors", "-n", "elsewhere"][..], &["proxies"]] {

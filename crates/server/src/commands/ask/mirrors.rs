@@ -67,7 +67,7 @@ impl Shown for Mirror {
             "PROBLEM",
         ];
         if wide {
-            header.extend(["HOSTS", "FIELD", "CLUSTERS", "KEY"]);
+            header.extend(["HOSTS", "FIELD", "CLUSTERS", "METHODS", "HOST", "KEY"]);
         }
         header
     }
@@ -114,11 +114,27 @@ fn cells(mirror: &Mirror, wide: bool, live: &str) -> Vec<String> {
     ];
     if wide {
         let clusters: Vec<_> = mirror.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-        let more =
-            [mirror.hosts.join(","), mirror.field.clone(), clusters.join(","), mirror.runtime_key.clone()];
-        cells.extend(more);
+        cells.extend([
+            mirror.hosts.join(","),
+            mirror.field.clone(),
+            clusters.join(","),
+            if mirror.methods.is_empty() { "all".to_owned() } else { mirror.methods.join(",") },
+            copied_host(mirror),
+            mirror.runtime_key.clone(),
+        ]);
     }
     cells
+}
+
+/// The Host of its copies as far as a MirrorPolicy says it.
+fn copied_host(mirror: &Mirror) -> String {
+    let suffix = match mirror.shadow_suffix {
+        None => "",
+        Some(true) => " with -shadow",
+        Some(false) => " without -shadow",
+    };
+    let of = if mirror.copied_host.is_empty() { "usual" } else { &mirror.copied_host };
+    format!("{of}{suffix}")
 }
 
 fn place(mirror: &Mirror) -> (&str, &str) {
