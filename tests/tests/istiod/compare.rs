@@ -2,19 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http::HeaderMap;
 use umbra_testkit::client::{Answer, Ask, Client, SERVED_BY};
 use umbra_testkit::echo::{Echo, Record};
 
-use super::control::{Control, KINDS, SIDES, Side};
+use super::control::{Control, KINDS, Role, SIDES, Side};
 use super::rules::Request;
+use super::world::BYTES;
 
 /// How often something is asked again that may be left to chance (which of two Pods answers) or to time.
 const AGAIN: usize = 16;
 /// In how many rounds.
 const ROUNDS: usize = 3;
+
+/// How long an answer may take; what has none by then has none at all, as nothing here takes its time.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// By which an arrival is known to belong to a request.
 const PROBE: &str = "x-probe";
@@ -30,7 +35,9 @@ const ANSWER_NOISE: &[&str] = &[
     SERVED_BY,
 ];
 /// The same of requests.
+/// `grpc-timeout` is declared: "The deadline in a request's `grpc-timeout`".
 const REQUEST_NOISE: &[&str] = &[
+    "grpc-timeout",
     PROBE,
     "x-request-id",
     "x-forwarded-for",
@@ -71,8 +78,8 @@ pub(crate) struct Difference {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Request { kind, port, method, host, path, headers } = &self.request;
-        writeln!(f, "# {}:{port} {method} {host} {path} {headers:?}", KINDS[*kind].name)?;
+        let Request { kind, address, port, method, host, path, headers } = &self.request;
+        writeln!(f, "# {} {address}:{port} {method} {host} {path} {headers:?}", KINDS[*kind].name)?;
         let only = |own: &BTreeSet<Outcome>, other: &BTreeSet<Outcome>| {
             own.difference(other).cloned().collect::<Vec<_>>()
         };
@@ -150,12 +157,16 @@ fn probe(side: Side, nth: usize) -> String {
 }
 
 async fn ask(control: &Control, side: Side, requests: &[Request]) -> Result<Vec<Answer>> {
-    let mut clients: BTreeMap<(usize, u16), Client> = BTreeMap::new();
+    let mut clients: BTreeMap<(usize, SocketAddr), Client> = BTreeMap::new();
     let mut answers = Vec::new();
     for (nth, request) in requests.iter().enumerate() {
         let (_, net) = control.proxy(request.kind, side);
-        let at = SocketAddr::from(([127, 0, 0, 1], request.port));
-        let client = clients.entry((request.kind, request.port)).or_insert_with(|| Client::new(net, at));
+        let at = SocketAddr::new(request.address, request.port);
+        // A connection of bytes stays with the Pod that it went to.
+        if request.port == BYTES {
+            clients.remove(&(request.kind, at));
+        }
+        let client = clients.entry((request.kind, at)).or_insert_with(|| Client::new(net, at));
         let mut ask = Ask::get(&request.host, &request.path).header(PROBE, &probe(side, nth));
         ask.method = request.method.parse().with_context(|| request.method.clone())?;
         ask.headers.extend(request.headers.iter().cloned());
@@ -170,14 +181,15 @@ async fn answer(client: &mut Client, ask: &Ask) -> Result<Answer> {
         status,
         headers: HeaderMap::new(),
         body: bytes::Bytes::new(),
-        took: std::time::Duration::ZERO,
+        took: Duration::ZERO,
     };
-    let answered = client.ask(ask).await;
-    let why = answered.as_ref().err().map(|why| format!("{why:#}")).unwrap_or_default();
+    let Ok(answered) = tokio::time::timeout(LONGEST, client.ask(ask)).await else {
+        return Ok(none(http::StatusCode::from_u16(598)?));
+    };
     match answered {
-        Err(_) if why.contains("cannot connect") => Ok(none(http::StatusCode::NOT_FOUND)),
-        Err(_) if !why.contains("no answer from") => Ok(none(http::StatusCode::from_u16(599)?)),
-        other => other.with_context(|| format!("{ask:?}")),
+        Err(why) if format!("{why:#}").contains("cannot connect") => Ok(none(http::StatusCode::NOT_FOUND)),
+        Err(_) => Ok(none(http::StatusCode::from_u16(599)?)),
+        Ok(answer) => Ok(answer),
     }
 }
 
@@ -206,8 +218,10 @@ fn outcome(side: Side, request: &Request, answer: &Answer, mut arrivals: Vec<Arr
     let by = answer.served_by().to_owned();
     // What an application calls on a sidecar without capture is 404 if nobody defines it; with istiod, told to know nobody
     // else, 502. docs/compatibility.md: "An unknown host on a sidecar's listener".
-    let unknown =
-        side == Side::Istiod && !KINDS[request.kind].gateway && by.is_empty() && answer.status == 502;
+    let unknown = side == Side::Istiod
+        && KINDS[request.kind].role == Role::Called
+        && by.is_empty()
+        && answer.status == 502;
     let status = if unknown { 404 } else { answer.status.as_u16() };
     let own = by.is_empty() && ![404, 503].contains(&status);
     arrivals.sort_by_key(|it| (it.at != by, it.clone()));

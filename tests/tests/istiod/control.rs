@@ -1,7 +1,9 @@
 //! The two control planes: umbra on a folder, istiod on a folder and a Kubernetes API server, both told the same.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use kube::Client;
 use serde_json::{Value, json};
-use umbra_testkit::capture;
+use umbra_testkit::capture::{self, PROXY_ID};
 use umbra_testkit::client::{Ask, Client as Http};
 use umbra_testkit::cluster::site::{HOST, Site};
 use umbra_testkit::cluster::{ControlPlane, Part, assets};
@@ -31,7 +33,8 @@ pub(crate) const GATEWAY_SENTINEL_PORT: u16 = 7001;
 pub(crate) const SENTINEL: &str = "sentinel.one.svc.cluster.local";
 
 /// What umbra does otherwise by default, and has a setting for.
-const SETTINGS: &str = "istioCompatible: true\nmirror: {shadowSuffix: false}\n";
+const SETTINGS: &str =
+    "istioCompatible: true\nmirror: {shadowSuffix: false}\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\n";
 
 /// Whose answer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,13 +51,30 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) namespace: &'static str,
     pub(crate) labels: &'static [(&'static str, &'static str)],
-    pub(crate) gateway: bool,
+    pub(crate) role: Role,
+}
+
+/// How a proxy is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// A sidecar whose application calls it at 127.0.0.1.
+    Called,
+    /// A sidecar to which all connections of its application are handed, wherever they go.
+    Captured,
+    /// A gateway.
+    Gateway,
 }
 
 pub(crate) const KINDS: &[Kind] = &[
-    Kind { name: "client", namespace: "one", labels: &[("app", "client"), ("tier", "a")], gateway: false },
-    Kind { name: "other", namespace: "two", labels: &[("app", "other")], gateway: false },
-    Kind { name: "ingress", namespace: ROOT, labels: &[("istio", "ingressgateway")], gateway: true },
+    Kind {
+        name: "client",
+        namespace: "one",
+        labels: &[("app", "client"), ("tier", "a")],
+        role: Role::Called,
+    },
+    Kind { name: "other", namespace: "two", labels: &[("app", "other")], role: Role::Called },
+    Kind { name: "ingress", namespace: ROOT, labels: &[("istio", "ingressgateway")], role: Role::Gateway },
+    Kind { name: "captured", namespace: "one", labels: &[("app", "other")], role: Role::Captured },
 ];
 
 /// One of both Envoys of a [`Kind`], in a network of its own, since both listen on the same ports.
@@ -176,19 +196,33 @@ impl Control {
             Side::Umbra => {
                 let labels: Vec<_> =
                     kind.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                let role = if kind.gateway { "router" } else { "sidecar" };
+                let role = if kind.role == Role::Gateway { "router" } else { "sidecar" };
                 let proxy = format!("{role}/{}/{}", kind.namespace, labels.join(","));
                 umbra::bootstrap(&proxy, SocketAddr::from((HOST, UMBRA_XDS)))?
             }
             Side::Istiod => istio_bootstrap(kind).to_string(),
         };
         let Kind { name, namespace, .. } = kind;
-        let role = if kind.gateway { "router" } else { "sidecar" };
+        let role = if kind.role == Role::Gateway { "router" } else { "sidecar" };
         let node = format!("{role}~{theirs}~{name}.{namespace}~{namespace}.svc.cluster.local");
         let binary = gate::require_envoy().context("an Envoy")?;
         let folder = self.path(&format!("{side:?}"));
         std::fs::create_dir_all(&folder)?;
-        let envoy = EnvoyProcess::start(&net, &binary, &folder, &node, &bootstrap).await?;
+        let envoy = match kind.role {
+            Role::Captured => {
+                for path in [self.folder.path(), &folder] {
+                    std::fs::set_permissions(path, Permissions::from_mode(0o777))?;
+                }
+                let bootstrap = capture::captured(&bootstrap, &[IpAddr::V4(theirs)])?;
+                let envoy =
+                    EnvoyProcess::start_as(PROXY_ID, &net, &binary, &folder, &node, &bootstrap).await?;
+                capture::capture(&net)?;
+                envoy
+            }
+            Role::Called | Role::Gateway => {
+                EnvoyProcess::start(&net, &binary, &folder, &node, &bootstrap).await?
+            }
+        };
         Ok(Proxy { envoy, net })
     }
 
@@ -211,7 +245,13 @@ impl Control {
         let sentinel = sentinel(self.worlds);
         match side {
             Side::Istiod => {
-                let istio = world.objects.iter().filter(|it| is_istio(it)).chain(&sentinel).collect();
+                // Certificates would be waited for by the inbound listeners of captured sidecars, which nobody calls here.
+                let plaintext = json!({
+                    "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+                    "metadata": {"name": "default", "namespace": ROOT}, "spec": {"mtls": {"mode": "DISABLE"}},
+                });
+                let own = world.objects.iter().filter(|it| is_istio(it));
+                let istio = own.chain(&sentinel).chain([&plaintext]).collect();
                 // In one step: it reads a folder again when anything in it moves.
                 umbra::write(&self.path("istiod"), "world.yaml", &text(istio))
             }
@@ -247,8 +287,12 @@ impl Control {
         for (nth, kind) in KINDS.iter().enumerate() {
             for side in SIDES {
                 let (_, net) = self.proxy(nth, side);
-                let port = if kind.gateway { GATEWAY_SENTINEL_PORT } else { SENTINEL_PORT };
-                let (at, ask) = (SocketAddr::from(([127, 0, 0, 1], port)), Ask::get(SENTINEL, "/"));
+                let at = match kind.role {
+                    Role::Called => SocketAddr::from(([127, 0, 0, 1], SENTINEL_PORT)),
+                    Role::Captured => SocketAddr::from(([10, 96, 1, 250], SENTINEL_PORT)),
+                    Role::Gateway => SocketAddr::from(([127, 0, 0, 1], GATEWAY_SENTINEL_PORT)),
+                };
+                let ask = Ask::get(SENTINEL, "/");
                 let serves = wait::until(PATIENCE, || async {
                     let answer = Http::new(net, at).ask(&ask).await;
                     if answer.is_ok_and(|answer| answer.text() == expected) {
@@ -382,7 +426,7 @@ fn istio_bootstrap(kind: Kind) -> Value {
         "NAME": kind.name, "NAMESPACE": kind.namespace, "LABELS": labels, "CLUSTER_ID": "Kubernetes",
         "ISTIO_VERSION": "1.29.0", "MESH_ID": "cluster.local", "SERVICE_ACCOUNT": "default",
     });
-    if !kind.gateway {
+    if kind.role == Role::Called {
         metadata["INTERCEPTION_MODE"] = json!("NONE");
     }
     // What the tests' Envoys ask about as "under way" leaves out clusters of this name.

@@ -12,11 +12,11 @@ mod world;
 
 use umbra_testkit::echo::Echo;
 use umbra_testkit::gate::measured;
-use umbra_testkit::isolate::isolated_in_namespaces;
+use umbra_testkit::isolate::isolated_with_capture;
 use umbra_tests::random::Tape;
 
 use compare::differences;
-use control::{Control, KINDS};
+use control::{Control, KINDS, Role};
 use rules::{Request, request};
 use world::World;
 
@@ -25,7 +25,7 @@ const WORLDS: &str = "UMBRA_WORLDS";
 /// Of which random numbers.
 const SEED: &str = "UMBRA_SEED";
 /// Requests in each world.
-const REQUESTS: usize = 150;
+const REQUESTS: usize = 160;
 /// Worlds with differences that are enough to begin with.
 const ENOUGH: usize = 25;
 
@@ -56,10 +56,11 @@ fn case(seed: u64, nth: u64) -> (World, Vec<Request>) {
     let tape = numbers(seed ^ 0x5eed, nth, REQUESTS * 40);
     let requests = tape.chunks(40).enumerate().map(|(nth, tape)| {
         let kind = nth % KINDS.len();
-        request(&mut Tape::new(tape), &world, kind, KINDS[kind].gateway)
+        request(&mut Tape::new(tape), &world, kind, KINDS[kind].role)
     });
-    let requests = requests
-        .filter(|it| it.headers.iter().all(|(name, _)| name != "content-type") || KINDS[it.kind].gateway);
+    let requests = requests.filter(|it| {
+        it.headers.iter().all(|(name, _)| name != "content-type") || KINDS[it.kind].role == Role::Gateway
+    });
     (world.clone(), requests.collect())
 }
 
@@ -73,7 +74,7 @@ fn umbra_answers_as_istiod() {
     if !wanted() {
         return;
     }
-    isolated_in_namespaces(async {
+    isolated_with_capture(async {
         let (mut control, echoes) = start().await;
         let (seed, worlds) = (number(SEED).unwrap_or(2026), number(WORLDS).expect("a number"));
         let (mut asked, mut refused, mut found, mut unlike_worlds) = (0, 0, 0, 0);
@@ -117,12 +118,13 @@ fn a_difference_is_found() {
     if !wanted() {
         return;
     }
-    isolated_in_namespaces(async {
+    isolated_with_capture(async {
         let (mut control, echoes) = start().await;
         for (own, others) in shrink::planted() {
             control.apply_each(&own, &others).await.expect("both are valid");
             let asked = Request {
                 kind: 0,
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
                 port: 80,
                 method: "GET".to_owned(),
                 host: "web".to_owned(),

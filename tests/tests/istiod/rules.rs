@@ -1,8 +1,11 @@
 //! Random VirtualServices with every field of `http`, and requests that their rules may take.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde_json::{Value, json};
 use umbra_tests::random::Tape;
 
+use super::control::Role;
 use super::fixed::{APPS, NAMESPACES, ROOT};
 use super::world::{
     BYTES, ENTERED, OUTER, SERVED, TRANSLATED, World, export, fields, fqdn, istio, written_host,
@@ -27,7 +30,7 @@ pub(crate) fn virtual_services(t: &mut Tape<'_>) -> Vec<Value> {
             fields([("exportTo", export(t)), ("http", Some(rules.into()))]),
         ));
     }
-    for nth in 0..1 + t.below(5) {
+    for nth in 0..1 + t.below(8) {
         let namespace = t.pick(NAMESPACES);
         all.push(virtual_service(t, namespace, &format!("rules-{nth}"), &delegates));
     }
@@ -35,7 +38,10 @@ pub(crate) fn virtual_services(t: &mut Tape<'_>) -> Vec<Value> {
 }
 
 fn virtual_service(t: &mut Tape<'_>, namespace: &str, name: &str, delegates: &[(String, String)]) -> Value {
+    let spellings = ["gw.istio-system.svc.cluster.local", "gw.istio-system", "gw2", "two/gw3"];
+    let spelled = json!([t.pick(&spellings), "mesh"]);
     let bindings = [
+        spelled,
         json!(null),
         json!(null),
         json!(["mesh"]),
@@ -82,7 +88,7 @@ fn covers(wide: &str, narrow: &str) -> bool {
 
 fn ruled_host(t: &mut Tape<'_>, namespace: &str, mesh: bool) -> String {
     match t.below(10) {
-        0 => "*.example.com".to_owned(),
+        0 => t.pick(&["*.example.com", "*.example.net", "*.com"]).to_owned(),
         1 => {
             t.pick(&["*.two.svc.cluster.local", "*.svc.cluster.local", "*.one.svc.cluster.local"]).to_owned()
         }
@@ -175,6 +181,8 @@ fn rule(t: &mut Tape<'_>, namespace: &str, delegates: &[(String, String)]) -> Va
             rule["mirror"] = destination(t, namespace);
             if let Some(share) = t.maybe(2, share) {
                 rule["mirrorPercentage"] = share;
+            } else if t.one_in(4) {
+                rule["mirrorPercent"] = json!(t.pick(&[0, 100]));
             }
         }
         1 => {
@@ -309,6 +317,7 @@ fn fault(t: &mut Tape<'_>) -> Value {
         json!({"abort": {"httpStatus": 418, "percentage": whole}}),
         json!({"abort": {"grpcStatus": "UNAVAILABLE", "percentage": whole}}),
         json!({"abort": {"httpStatus": 418}}),
+        json!({"delay": {"fixedDelay": "0.005s", "percent": 100}, "abort": {"httpStatus": 418, "percentage": {"value": 100}}}),
         json!({"abort": {"httpStatus": 418, "percentage": {"value": 0.0}}}),
         json!({"delay": {"fixedDelay": "0.005s", "percentage": whole}}),
         json!({"delay": {"fixedDelay": "0.005s"}, "abort": {"httpStatus": 429, "percentage": whole}}),
@@ -321,6 +330,7 @@ fn cors(t: &mut Tape<'_>) -> Value {
         json!([{"prefix": "https://"}]),
         json!([{"regex": "https://(ok|no)\\.example\\.com"}]),
         json!([{"exact": "*"}]),
+        json!([{"exact": "https://no.example.com"}, {"prefix": "http://"}]),
     ];
     fields([
         ("allowOrigins", t.maybe(1, |t| t.pick(&origins))),
@@ -347,7 +357,7 @@ fn headers(t: &mut Tape<'_>) -> Value {
             ("remove", t.maybe(3, |t| json!([t.pick(&["x-a", "x-b", "x-echo-version-of-nobody"])]))),
         ])
     };
-    let mut headers = fields([("request", t.maybe(2, operations)), ("response", t.maybe(2, operations))]);
+    let headers = fields([("request", t.maybe(2, operations)), ("response", t.maybe(2, operations))]);
     headers
 }
 
@@ -355,6 +365,7 @@ fn headers(t: &mut Tape<'_>) -> Value {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Request {
     pub(crate) kind: usize,
+    pub(crate) address: IpAddr,
     pub(crate) port: u16,
     pub(crate) method: String,
     pub(crate) host: String,
@@ -363,14 +374,20 @@ pub(crate) struct Request {
 }
 
 /// A request for something of this world: mostly what some rule asks for.
-pub(crate) fn request(t: &mut Tape<'_>, world: &World, kind: usize, gateway: bool) -> Request {
+pub(crate) fn request(t: &mut Tape<'_>, world: &World, kind: usize, role: Role) -> Request {
     let rules: Vec<&Value> = world.objects.iter().filter(|it| it["kind"] == "VirtualService").collect();
     let chosen = t.pick(&rules);
-    let port = match gateway {
-        true if t.one_in(8) => t.pick(&[TRANSLATED, 8081]),
-        true => t.pick(ENTERED),
-        false if t.one_in(16) => BYTES,
-        false => t.pick(SERVED),
+    let port = match role {
+        Role::Gateway if t.one_in(8) => t.pick(&[TRANSLATED, 8081]),
+        Role::Gateway => t.pick(ENTERED),
+        Role::Called | Role::Captured if t.one_in(16) => BYTES,
+        Role::Called | Role::Captured => t.pick(SERVED),
+    };
+    // What is captured has another address: mostly that of some Service.
+    let services = ["10.96.1.1", "10.96.1.2", "10.96.1.3", "10.96.1.4", "10.96.1.5", "10.97.0.1"];
+    let address = match role {
+        Role::Captured => t.pick(&services).parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        Role::Called | Role::Gateway => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     let namespace = chosen["metadata"]["namespace"].as_str().unwrap_or_default();
     let hosts: Vec<&str> =
@@ -401,10 +418,12 @@ pub(crate) fn request(t: &mut Tape<'_>, world: &World, kind: usize, gateway: boo
         0 => host += &format!(":{port}"),
         1 => host += ":1",
         2 => host = host.to_ascii_uppercase(),
+        3 if !host.ends_with('.') => host.push('.'),
         _ => {}
     }
     let mut request = Request {
         kind,
+        address,
         port,
         method: t.pick(&["GET", "GET", "GET", "POST"]).to_owned(),
         host,

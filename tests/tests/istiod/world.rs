@@ -60,7 +60,7 @@ pub(crate) fn world(t: &mut Tape<'_>) -> World {
     if t.one_in(4) {
         objects.extend(front());
     }
-    let entries = t.below(4);
+    let entries = t.below(6);
     for nth in 0..entries {
         let namespace = t.pick(NAMESPACES);
         let new = entry(t, namespace, &format!("entry-{nth}"));
@@ -68,7 +68,7 @@ pub(crate) fn world(t: &mut Tape<'_>) -> World {
             objects.push(new);
         }
     }
-    for nth in 0..1 + t.below(4) {
+    for nth in 0..1 + t.below(6) {
         objects.push(destination_rule(t, nth));
     }
     objects.push(gateway(t, ROOT, "gw"));
@@ -77,9 +77,11 @@ pub(crate) fn world(t: &mut Tape<'_>) -> World {
             objects.push(gateway(t, namespace, name));
         }
     }
-    if t.one_in(4) {
-        objects.push(sidecar(t));
-    }
+    let first = t.maybe(3, sidecar);
+    let second = t.maybe(3, sidecar).filter(|it| {
+        first.as_ref().is_none_or(|first| first["metadata"]["namespace"] != it["metadata"]["namespace"])
+    });
+    objects.extend(first.into_iter().chain(second));
     if t.one_in(3) {
         objects.push(istio(
             "WorkloadEntry",
@@ -91,10 +93,21 @@ pub(crate) fn world(t: &mut Tape<'_>) -> World {
     objects.extend(rules::virtual_services(t));
     let mut world = World { objects };
     world.date(t);
+    world.keep_copies_inside();
     world
 }
 
 impl World {
+    /// A copy that leaves the mesh has a Host of its own, which is declared: "A copy that leaves the mesh".
+    fn keep_copies_inside(&mut self) {
+        if self.objects.iter().any(|it| it["kind"] == "VirtualService" && it.to_string().contains("\"mirror"))
+        {
+            for entry in self.objects.iter_mut().filter(|it| it["kind"] == "ServiceEntry") {
+                entry["spec"]["location"] = json!("MESH_INTERNAL");
+            }
+        }
+    }
+
     /// Who is older decides between some: some have a date, most have none.
     fn date(&mut self, t: &mut Tape<'_>) {
         for object in
@@ -123,7 +136,7 @@ pub(crate) fn export(t: &mut Tape<'_>) -> Option<Value> {
         json!(["one", "two"]),
         json!([ROOT, "one"]),
     ];
-    t.maybe(5, |t| t.pick(&choices))
+    t.maybe(4, |t| t.pick(&choices))
 }
 
 /// A Service and its slice.
@@ -154,9 +167,9 @@ fn service(t: &mut Tape<'_>, app: &App) -> [Value; 2] {
         "spec": {"clusterIP": app.address, "selector": {"app": name}, "ports": ports.iter()
             .map(|(port, name, target)| json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"})).collect::<Vec<_>>()},
     });
-    let endpoint = |(nth, last): (usize, &u8)| {
+    let mut endpoint = |(nth, last): (usize, &u8)| {
         json!({
-            "addresses": [address(*last)], "conditions": {"ready": true},
+            "addresses": [address(*last)], "conditions": {"ready": !t.one_in(10)},
             "targetRef": {"kind": "Pod", "namespace": namespace, "name": format!("{name}-v{}", nth + 1)},
         })
     };
