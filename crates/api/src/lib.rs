@@ -18,7 +18,7 @@ pub mod types;
 mod validate;
 
 pub use change::Change;
-pub use check::budget::{EntryBudget, Selected, kept_mirrors, size, weight};
+pub use check::budget::{EntryBudget, RulesWeight, Selected, kept_mirrors, size, weight};
 pub use check::connection::{
     OwnHosts, check_connection_destination, check_connection_route, check_server_name, check_tcp_match,
     check_tls_match, parse_block,

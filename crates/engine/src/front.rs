@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use umbra_api::{Object, Objects};
+use umbra_api::{Object, Objects, ServiceEntry};
 use umbra_ir::{
-    ConnectionRules, Endpoint, EndpointSet, GatewayHead, ObjectId, ObjectReport, PortNumber, RuleHead, Rules,
-    ServiceHead, ServiceId, Shares, SidecarHead,
+    ConnectionRules, Endpoint, EndpointSet, GatewayHead, Hostname, Kind, ObjectId, ObjectReport,
+    PolicedMirror, PortNumber, RuleHead, Rules, ServiceHead, ServiceId, Shares, SidecarHead,
 };
 use umbra_mesh::{Report, View};
 
@@ -36,6 +36,16 @@ pub(crate) fn shares(view: &(impl View + Objects), id: &ObjectId) -> Option<Arc<
             Some(Arc::new(umbra_istio::resolve_shares(view, id, vs, &view.settings().cluster_domain)))
         }
         _ => None,
+    }
+}
+
+/// The mirrors of an object that MirrorPolicies are for.
+pub(crate) fn policed_mirrors(view: &(impl View + Objects), id: &ObjectId) -> Vec<PolicedMirror> {
+    match view.object(id).as_deref() {
+        Some(Object::VirtualService(vs)) => {
+            umbra_istio::list_policed_mirrors(view, id, vs, &view.settings().cluster_domain)
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -78,27 +88,58 @@ pub(crate) fn service_heads(view: &(impl View + Objects), id: &ObjectId) -> Vec<
 }
 
 /// The ready endpoints of a service port, of all objects that the service is made of.
-pub(crate) fn endpoints(view: &(impl View + Objects), service: &ServiceId, port: PortNumber) -> EndpointSet {
+pub(crate) fn endpoints(
+    view: &(impl View + Objects),
+    service: &ServiceId,
+    port: PortNumber,
+) -> Arc<EndpointSet> {
+    if service.object.kind == Kind::ServiceEntry
+        && service.also.is_empty()
+        && let Some(shared) = view.entry_endpoints(&service.object, &port)
+    {
+        return shared;
+    }
     let objects = service.objects().filter_map(|id| view.object(id));
-    let endpoints: Vec<Endpoint> = objects
-        .flat_map(|object| match &*object {
-            Object::Service(object) => umbra_core::service_endpoints(view, object, &service.host, port),
-            Object::ServiceEntry(entry) if entry.spec.workload_selector.is_some() => {
-                let selection = umbra_istio::entry_selection(entry, port);
-                let most = umbra_api::EntryBudget::of(&entry.spec).selected();
-                let pods = |(labels, port)| {
-                    umbra_core::selected_endpoints(view, &entry.meta.namespace, labels, port, most)
-                };
-                let mut endpoints = selection.map(pods).unwrap_or_default();
-                endpoints.extend(umbra_istio::workload_endpoints(view, entry, port));
-                endpoints.truncate(most.taken);
-                endpoints
-            }
-            Object::ServiceEntry(entry) => umbra_istio::entry_endpoints(entry, &service.host, port),
-            _ => Vec::new(),
-        })
-        .collect();
-    umbra_mesh::merge_endpoints(endpoints)
+    let endpoints = objects.flat_map(|object| match &*object {
+        Object::Service(object) => umbra_core::service_endpoints(view, object, &service.host, port),
+        Object::ServiceEntry(entry) => endpoints_of_entry(view, entry, &service.host, port),
+        _ => Vec::new(),
+    });
+    Arc::new(umbra_mesh::merge_endpoints(endpoints.collect()))
+}
+
+/// The ready endpoints of a port of all hosts of an object; `None`: each host has its own.
+pub(crate) fn entry_endpoints(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    port: PortNumber,
+) -> Option<Arc<EndpointSet>> {
+    match &*view.object(id)? {
+        Object::ServiceEntry(entry) if !umbra_istio::hosts_are_endpoints(entry) => {
+            let any = Hostname::new("*");
+            Some(Arc::new(umbra_mesh::merge_endpoints(endpoints_of_entry(view, entry, &any, port))))
+        }
+        _ => None,
+    }
+}
+
+fn endpoints_of_entry(
+    view: &(impl View + Objects),
+    entry: &ServiceEntry,
+    host: &Hostname,
+    port: PortNumber,
+) -> Vec<Endpoint> {
+    if entry.spec.workload_selector.is_none() {
+        return umbra_istio::entry_endpoints(entry, host, port);
+    }
+    let selection = umbra_istio::entry_selection(entry, port);
+    let most = umbra_api::EntryBudget::of(&entry.spec).selected();
+    let pods =
+        |(labels, port)| umbra_core::selected_endpoints(view, &entry.meta.namespace, labels, port, most);
+    let mut endpoints = selection.map(pods).unwrap_or_default();
+    endpoints.extend(umbra_istio::workload_endpoints(view, entry, port));
+    endpoints.truncate(most.taken);
+    endpoints
 }
 
 /// All that is to be said about an object: alone, beside others of its kind, and in the mesh.
@@ -168,8 +209,7 @@ pub(crate) fn report(view: &(impl View + Objects), id: &ObjectId) -> ObjectRepor
             }
         }
         Object::MirrorPolicy(policy) => {
-            let domain = &view.settings().cluster_domain;
-            umbra_istio::report_mirror_policy(view, id, policy, domain, &mut report);
+            umbra_istio::report_mirror_policy(view, id, policy, &mut report);
         }
         _ => {}
     }

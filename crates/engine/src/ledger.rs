@@ -2,12 +2,12 @@
 //! they were not there. The older an object, the earlier its turn, so that what is added last is what is left out, and the
 //! same objects leave out the same, in whatever order they came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use umbra_api::{Change, Object, weight};
+use umbra_api::{Change, Object, RulesWeight, weight};
 use umbra_ir::budget::NAMESPACE;
-use umbra_ir::{Code, Diagnostic, ObjectId};
+use umbra_ir::{Code, Diagnostic, Kind, ObjectId};
 
 /// When an object was created, in seconds (0: nobody knows), and which.
 type Turn = (i64, ObjectId);
@@ -17,6 +17,7 @@ type Turn = (i64, ObjectId);
 pub(crate) struct Ledger {
     budget: usize,
     namespaces: BTreeMap<Arc<str>, Account>,
+    delegation: Delegation,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub(crate) struct Effect {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Ledger { budget: NAMESPACE, namespaces: BTreeMap::new() }
+        Ledger { budget: NAMESPACE, namespaces: BTreeMap::new(), delegation: Delegation::default() }
     }
 }
 
@@ -63,29 +64,62 @@ impl Ledger {
             Change::Upsert(object) => (object.id(), Some(object)),
             Change::Delete(id) => (id, None),
         };
-        let weight = new.as_deref().map_or(0, weight);
+        let others = self.delegation.follow(&id, new.as_deref());
+        let weight =
+            new.as_deref().map_or(0, |object| self.delegation.weight(&id).unwrap_or_else(|| weight(object)));
         let account = self.namespaces.entry(id.namespace.clone()).or_default();
         account.weigh(
             &id,
             new.as_deref().filter(|_| weight > 0).map(|it| (it.meta().created_seconds(), weight)),
         );
-        let mut effect = Effect::default();
-        if account.total <= self.budget && account.out.is_empty() {
-            match new {
-                Some(object) => effect.now_in.push(object),
-                None => effect.now_out.push(id.clone()),
-            }
-        } else {
-            account.judge(self.budget, (&id, new), counts, &mut effect);
+        // Those whose rules are partly its own come to something else now.
+        let mut elsewhere: BTreeMap<Arc<str>, ObjectId> = BTreeMap::new();
+        for root in others {
+            let (Some(account), Some(weight)) =
+                (self.namespaces.get_mut(&root.namespace), self.delegation.weight(&root))
+            else {
+                continue;
+            };
+            account.weigh_again(&root, weight);
+            elsewhere.insert(root.namespace.clone(), root);
         }
-        if account.turns.is_empty() {
-            self.namespaces.remove(&id.namespace);
+        elsewhere.remove(&id.namespace);
+        let mut effect = Effect::default();
+        if let Some(account) = self.namespaces.get_mut(&id.namespace) {
+            if account.fits(self.budget) {
+                match new {
+                    Some(object) => effect.now_in.push(object),
+                    None => effect.now_out.push(id.clone()),
+                }
+            } else {
+                account.judge(self.budget, (&id, new), &counts, &mut effect);
+            }
+            if account.turns.is_empty() {
+                self.namespaces.remove(&id.namespace);
+            }
+        }
+        for (namespace, root) in elsewhere {
+            if let Some(account) = self.namespaces.get_mut(&namespace).filter(|it| !it.fits(self.budget)) {
+                account.judge(self.budget, (&root, None), &counts, &mut effect);
+            }
         }
         effect
     }
 }
 
 impl Account {
+    /// Whether all of it counts, as before.
+    fn fits(&self, budget: usize) -> bool {
+        self.total <= budget && self.out.is_empty()
+    }
+
+    /// The same object, of another weight.
+    fn weigh_again(&mut self, id: &ObjectId, weight: usize) {
+        if let Some((created, _)) = self.turns.get(id) {
+            self.weigh(id, Some((*created, weight)));
+        }
+    }
+
     fn weigh(&mut self, id: &ObjectId, now: Option<(i64, usize)>) {
         if let Some(turn) = self.turns.remove(id) {
             self.total -= self.weights.remove(&turn).unwrap_or_default();
@@ -107,7 +141,8 @@ impl Account {
         effect: &mut Effect,
     ) {
         let before = std::mem::take(&mut self.out);
-        let text = |all: &BTreeMap<ObjectId, Arc<Object>>| all.keys().map(|id| said(id, budget)).collect();
+        let text =
+            |all: &BTreeMap<ObjectId, Arc<Object>>| all.keys().map(|id| said(id, budget)).collect::<Vec<_>>();
         let mut left = budget;
         for ((_, one), weight) in &self.weights {
             let fits = *weight <= left;
@@ -134,7 +169,74 @@ impl Account {
             }
             None => {}
         }
-        effect.said = (text(&before), text(&self.out));
+        effect.said.0.extend(text(&before));
+        effect.said.1.extend(text(&self.out));
+    }
+}
+
+/// What VirtualServices come to that take rules from others: a small one may be as much as the largest that it names.
+#[derive(Debug, Default)]
+struct Delegation {
+    roots: BTreeMap<ObjectId, Root>,
+    /// Those that name it, by the VirtualService that gives its rules.
+    takers: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
+    /// How much the rules of those are that only give them.
+    given: BTreeMap<ObjectId, usize>,
+}
+
+#[derive(Debug)]
+struct Root {
+    own: RulesWeight,
+    /// Whom its rules delegate to, and how many do.
+    delegates: BTreeMap<ObjectId, usize>,
+}
+
+impl Delegation {
+    /// Takes a change in; who comes to something else by it.
+    fn follow(&mut self, id: &ObjectId, new: Option<&Object>) -> Vec<ObjectId> {
+        if id.kind != Kind::VirtualService {
+            return Vec::new();
+        }
+        let vs = match new {
+            Some(Object::VirtualService(vs)) => Some(vs),
+            _ => None,
+        };
+        if let Some(root) = self.roots.remove(id) {
+            for delegate in root.delegates.keys() {
+                if let Some(takers) = self.takers.get_mut(delegate) {
+                    takers.remove(id);
+                    if takers.is_empty() {
+                        self.takers.remove(delegate);
+                    }
+                }
+            }
+        }
+        let given = vs.filter(|vs| vs.spec.hosts.is_empty()).map(|vs| RulesWeight::of(vs).rules());
+        let before = match given {
+            Some(size) => self.given.insert(id.clone(), size),
+            None => self.given.remove(id),
+        };
+        if let Some(vs) = vs.filter(|vs| !vs.spec.hosts.is_empty()) {
+            let mut delegates: BTreeMap<ObjectId, usize> = BTreeMap::new();
+            umbra_istio::list_delegates(vs).for_each(|it| *delegates.entry(it).or_default() += 1);
+            for delegate in delegates.keys() {
+                self.takers.entry(delegate.clone()).or_default().insert(id.clone());
+            }
+            if !delegates.is_empty() {
+                self.roots.insert(id.clone(), Root { own: RulesWeight::of(vs), delegates });
+            }
+        }
+        let takers = self.takers.get(id).filter(|_| before != given);
+        takers.into_iter().flatten().cloned().collect()
+    }
+
+    /// What one comes to; `None`: it takes no rules.
+    fn weight(&self, id: &ObjectId) -> Option<usize> {
+        let root = self.roots.get(id)?;
+        let each = root.delegates.iter().map(|(delegate, rules)| {
+            self.given.get(delegate).copied().unwrap_or_default().saturating_mul(*rules)
+        });
+        Some(root.own.with(each.fold(0, usize::saturating_add)))
     }
 }
 
@@ -223,6 +325,61 @@ mod tests {
             ("and goes", "+a:01:20 +b:02:20 +s:03 -!s", "a", "b"),
         ] {
             assert_eq!(play(steps), (counts.to_owned(), out.to_owned()), "{about}");
+        }
+    }
+
+    /// A VirtualService `NAME:CREATED` of a namespace, with hosts and so many rules that delegate to `bank/below`; or `below` itself,
+    /// with so many rules.
+    fn rules(words: &str) -> Arc<Object> {
+        let parts: Vec<&str> = words.split(':').collect();
+        let [name, created, count] = parts[..] else { panic!("{words}") };
+        let http = |one: &str| vec![one; count.parse().unwrap()].join(", ");
+        let (namespace, spec) = match name {
+            "below" => ("bank", format!("http: [{}]", http("{route: [{destination: {host: a}}]}"))),
+            _ => (
+                "shop",
+                format!(
+                    "hosts: [{name}.com], http: [{}]",
+                    http("{delegate: {name: below, namespace: bank}}")
+                ),
+            ),
+        };
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: {namespace}, creationTimestamp: '2026-01-01T00:00:{created}Z'}}\nspec: {{{spec}}}\n"
+        );
+        umbra_api::parse_documents(&text, "t.yaml").objects.remove(0).value.into()
+    }
+
+    #[test]
+    fn a_small_one_is_as_much_as_it_takes_from_others() {
+        for (about, steps, want) in [
+            ("nothing to take", "a:01:1 b:02:1 c:03:1", "a b c"),
+            ("little", "below:01:1 a:01:1 b:02:1 c:03:1", "a b below c"),
+            ("much", "below:01:60 a:01:1 b:02:1 c:03:1", "a b below"),
+            ("in whatever order they come", "c:03:1 b:02:1 a:01:1 below:01:60", "a b below"),
+            ("twice", "below:01:60 a:01:2 b:02:1 c:03:1", "a below"),
+            ("less than before", "below:01:60 a:01:1 b:02:1 c:03:1 below:01:1", "a b below c"),
+            ("gone", "below:01:60 a:01:1 b:02:1 c:03:1 -below", "a b c"),
+            ("one that takes it no longer", "below:01:60 a:01:1 b:02:1 c:03:1 a:01:0", "a b below c"),
+        ] {
+            // Each taker has it twice: as its rules, and on its host.
+            let Object::VirtualService(below) = &*rules("below:01:60") else { panic!("rules") };
+            let mut ledger = Ledger::of(5 * RulesWeight::of(below).rules());
+            let mut there: BTreeMap<ObjectId, Arc<Object>> = BTreeMap::new();
+            for step in steps.split_whitespace() {
+                let change = match step {
+                    "-below" => Change::Delete(ObjectId::new(Kind::VirtualService, "bank", "below")),
+                    words => Change::Upsert(rules(words)),
+                };
+                let Effect { now_in, now_out, .. } = ledger.take(change, |id| there.get(id).cloned());
+                for id in now_out {
+                    there.remove(&id);
+                }
+                there.extend(now_in.into_iter().map(|object| (object.id(), object)));
+            }
+            let mut names: Vec<_> = there.keys().map(|id| &*id.name).collect();
+            names.sort_unstable();
+            assert_eq!(names.join(" "), want, "{about}");
         }
     }
 }

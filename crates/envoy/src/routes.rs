@@ -62,11 +62,24 @@ pub fn order_routes(lists: &[Arc<EncodedRoutes>], order: RouteOrder) -> Vec<(usi
     [of(false), of(true)].concat()
 }
 
+impl EncodedRoutes {
+    /// All of them, each as a field of the virtual host.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// The only source of a virtual host, if its routes stand there as they stand in it.
+pub(crate) fn only_in_order(lists: &[Arc<EncodedRoutes>]) -> Option<&Arc<EncodedRoutes>> {
+    match lists {
+        [only] if only.ends.is_sorted_by_key(|(_, catch_all)| *catch_all) => Some(only),
+        _ => None,
+    }
+}
+
 /// Puts the routes of all sources of a virtual host into its body, in the order that they ask for.
 pub(crate) fn put_routes(lists: &[Arc<EncodedRoutes>], order: RouteOrder, body: &mut Vec<u8>) {
-    if let [only] = lists
-        && only.ends.is_sorted_by_key(|(_, catch_all)| *catch_all)
-    {
+    if let Some(only) = only_in_order(lists) {
         return body.extend_from_slice(&only.body);
     }
     for (source, nth) in order_routes(lists, order) {

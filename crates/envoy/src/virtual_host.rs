@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use umbra_ir::VirtualHostSpec;
@@ -15,7 +15,7 @@ use umbra_proto::envoy::config::route::v3::{
 
 use crate::convert::{ads, boolean, uint32};
 use crate::names::host_name;
-use crate::routes::{EncodedRoutes, clusters_of, put_routes};
+use crate::routes::{EncodedRoutes, clusters_of, only_in_order, put_routes};
 use crate::{Built, Requirement};
 
 /// The largest `directResponse` body, in bytes (Istio's limit too).
@@ -30,42 +30,85 @@ const VIRTUAL_HOSTS_FIELD: u32 = 2;
 /// A virtual host that any number of tables can hold without encoding it again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EncodedVirtualHost {
-    /// The encoded `envoy.config.route.v3.VirtualHost`.
-    pub body: Bytes,
+    /// The fields before the routes, encoded.
+    head: Box<[u8]>,
+    routes: HostRoutes,
+    /// The fields after them.
+    tail: Box<[u8]>,
     /// The clusters that it names, copies' too; sorted. Also such as don't exist: the body is the same whether they
     /// do, and equal bodies must say the same of themselves.
     pub clusters: Arc<[Arc<str>]>,
 }
 
+/// The routes of a virtual host, encoded: the routes of one rule stand on many hosts, and are kept once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum HostRoutes {
+    /// All of a source.
+    Shared(Arc<EncodedRoutes>),
+    /// Put together.
+    Own(Box<[u8]>),
+}
+
+impl HostRoutes {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            HostRoutes::Shared(routes) => routes.bytes(),
+            HostRoutes::Own(bytes) => bytes,
+        }
+    }
+}
+
+impl EncodedVirtualHost {
+    /// The encoded `envoy.config.route.v3.VirtualHost`, in pieces: a message is the concatenation of its fields.
+    pub fn pieces(&self) -> [&[u8]; 3] {
+        [&self.head, self.routes.bytes(), &self.tail]
+    }
+
+    fn len(&self) -> usize {
+        self.pieces().iter().map(|piece| piece.len()).sum()
+    }
+}
+
 /// One virtual host (`envoy.config.route.v3.VirtualHost`) with the routes of its sources, for tables that hold it.
 pub fn build_virtual_host(spec: &VirtualHostSpec, routes: &[Arc<EncodedRoutes>]) -> EncodedVirtualHost {
-    EncodedVirtualHost { body: virtual_host(spec, spec.name.clone(), routes), clusters: clusters_of(routes) }
+    let (head, tail) = around_routes(spec, spec.name.clone());
+    let own = || {
+        let mut bytes = Vec::new();
+        put_routes(routes, spec.order, &mut bytes);
+        HostRoutes::Own(bytes.into())
+    };
+    let routes_of = only_in_order(routes).cloned().map_or_else(own, HostRoutes::Shared);
+    EncodedVirtualHost {
+        head: head.into(),
+        routes: routes_of,
+        tail: tail.into(),
+        clusters: clusters_of(routes),
+    }
 }
 
 /// One virtual host as a resource of its own, of a table that [`build_hosts_table`] makes.
 pub fn build_host(table: &str, spec: &VirtualHostSpec, routes: &[Arc<EncodedRoutes>]) -> Built {
     let name = host_name(table, &spec.name);
     // The name in the message is that of the resource: by it Envoy removes the host.
-    let body = virtual_host(spec, name.to_string(), routes);
+    let (mut body, tail) = around_routes(spec, name.to_string());
+    put_routes(routes, spec.order, &mut body);
+    body.extend_from_slice(&tail);
+    body.shrink_to_fit();
     let mut hasher = DefaultHasher::new();
     spec.domains.hash(&mut hasher);
     let requires = clusters_of(routes).iter().cloned().map(Requirement::Cluster).collect();
-    Built { name, body, requires, exclusive: hasher.finish(), ttl: None }
+    Built { name, body: body.into(), requires, exclusive: hasher.finish(), ttl: None }
 }
 
-fn virtual_host(spec: &VirtualHostSpec, name: String, routes: &[Arc<EncodedRoutes>]) -> Bytes {
-    // A message is the concatenation of its fields: the bytes equal those of encoding it whole.
+/// The fields of a virtual host before its routes, and those after them: together the bytes equal those of encoding it whole.
+fn around_routes(spec: &VirtualHostSpec, name: String) -> (Vec<u8>, Vec<u8>) {
     let head = api::VirtualHost { name, domains: spec.domains.clone(), ..Default::default() };
     let tail = api::VirtualHost {
         require_tls: if spec.require_tls { TlsRequirementType::All } else { TlsRequirementType::None }.into(),
         include_request_attempt_count: true,
         ..Default::default()
     };
-    let mut body = head.encode_to_vec();
-    put_routes(routes, spec.order, &mut body);
-    body.extend_from_slice(&tail.encode_to_vec());
-    body.shrink_to_fit();
-    body.into()
+    (head.encode_to_vec(), tail.encode_to_vec())
 }
 
 /// A table whose virtual hosts are resources of their own (`envoy.config.route.v3.RouteConfiguration` with `vhds`): they
@@ -94,15 +137,15 @@ pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) 
     let head = RouteConfiguration { name: name.to_owned(), ..Default::default() };
     let tail = settings();
     let field = |host: &EncodedVirtualHost| {
-        key_len(VIRTUAL_HOSTS_FIELD) + encoded_len_varint(host.body.len() as u64) + host.body.len()
+        key_len(VIRTUAL_HOSTS_FIELD) + encoded_len_varint(host.len() as u64) + host.len()
     };
     let hosts_len: usize = hosts.iter().map(|host| field(host)).sum();
     let mut body = BytesMut::with_capacity(head.encoded_len() + hosts_len + tail.encoded_len());
     body.extend_from_slice(&head.encode_to_vec());
     for host in hosts {
         encode_key(VIRTUAL_HOSTS_FIELD, WireType::LengthDelimited, &mut body);
-        encode_varint(host.body.len() as u64, &mut body);
-        body.extend_from_slice(&host.body);
+        encode_varint(host.len() as u64, &mut body);
+        host.pieces().iter().for_each(|piece| body.extend_from_slice(piece));
     }
     body.extend_from_slice(&tail.encode_to_vec());
     let requires: BTreeSet<Arc<str>> = hosts.iter().flat_map(|host| host.clusters.iter().cloned()).collect();

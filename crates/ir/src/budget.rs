@@ -11,9 +11,13 @@ pub const ROUTES_ON_HOSTS: usize = 16 << 20;
 /// The same for one host: a rule's action stands in the route of each of its matches.
 pub const ROUTES_ON_A_HOST: usize = 16 << 20;
 
+/// The most that a VirtualService may take from others, as written: all that a rule of its own says stands in each of the rules
+/// that it delegates to.
+pub const DELEGATED: usize = 2 * ROUTES_ON_A_HOST;
+
 /// The same for all virtual hosts of a class of proxies, where hosts are called on several ports and wildcards mean many
 /// services.
-pub const ROUTES_ON_VIRTUAL_HOSTS: usize = 64 << 20;
+pub const ROUTES_ON_VIRTUAL_HOSTS: usize = 20 << 20;
 
 /// The most mirrors that the routes of a VirtualService may have on one host: each match of a rule has all of its mirrors.
 pub const MIRRORS: usize = 4096;
@@ -37,13 +41,19 @@ pub const CLUSTER: usize = 4 << 10;
 /// See [`CLUSTER`].
 pub const ENDPOINT: usize = 128;
 
-/// A VirtualService whose routes are no more than this counts as any other such.
+/// A VirtualService whose routes are no more than this, some four, counts as any other such: rules for a whole mesh are small.
 const SMALL: usize = 4 << 10;
+/// In so many virtual hosts.
+const SMALL_ON_VIRTUAL_HOSTS: usize = 16 << 10;
 
-/// In how many virtual hosts of a class a VirtualService may stand whose routes on one host are of this size. Rules that people
-/// write are small: none of their edits changes it, so that an edit concerns the hosts of its rule alone.
+/// In how many virtual hosts of a class a VirtualService may stand whose routes on one host are of this size. It is counted in
+/// steps, so that an edit seldom changes it and concerns the hosts of its rule alone.
 pub fn virtual_hosts(size: usize) -> usize {
-    if size <= SMALL { ROUTES_ON_VIRTUAL_HOSTS >> 10 } else { fits_about(ROUTES_ON_VIRTUAL_HOSTS, size) }
+    if size <= SMALL {
+        return SMALL_ON_VIRTUAL_HOSTS;
+    }
+    let step = 1 << (size.ilog2() - 2);
+    fits(ROUTES_ON_VIRTUAL_HOSTS, size.div_ceil(step) * step)
 }
 
 /// How often something of `size` fits into `budget`, at least once.
@@ -62,7 +72,9 @@ mod tests {
 
     #[test]
     fn small_rules_stand_in_as_many_hosts_as_others() {
-        for (size, want) in [(0, 65_536), (4096, 65_536), (4097, 8192), (2 << 20, 32), (1 << 30, 1)] {
+        for (size, want) in
+            [(0, 16_384), (4096, 16_384), (4097, 4096), (6000, 3413), (2 << 20, 10), (1 << 30, 1)]
+        {
             assert_eq!(virtual_hosts(size), want, "{size}");
         }
     }

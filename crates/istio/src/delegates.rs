@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_api::{Delegate, HttpMatch, HttpRoute, Object, Objects, StringMatch, VirtualService, size};
-use umbra_ir::budget::ROUTES_ON_A_HOST;
+use umbra_ir::budget::DELEGATED;
 use umbra_ir::{GatewayRef, Kind, ObjectId, Visibility};
 
 use crate::names::{resolve_gateway, resolve_spelling};
@@ -16,8 +16,6 @@ use crate::names::{resolve_gateway, resolve_spelling};
 /// How many matches the rules of one VirtualService may get by delegation: each of the root's is combined with each of
 /// the delegate's, and that must not become the square of what an author can write.
 const MAX_MATCHES: usize = 10_000;
-/// How much they may come to together, as text: all that a root's rule says stands in each of the delegate's.
-const MAX_SIZE: usize = 2 * ROUTES_ON_A_HOST;
 
 /// What may be merged yet.
 struct Left {
@@ -120,8 +118,13 @@ fn delegate_id(written: &Delegate, namespace: &Arc<str>) -> ObjectId {
 
 /// Whom the rules of a VirtualService delegate to.
 pub fn select_delegates(vs: &VirtualService) -> BTreeSet<ObjectId> {
+    list_delegates(vs).collect()
+}
+
+/// The same, once for each rule that does.
+pub fn list_delegates(vs: &VirtualService) -> impl Iterator<Item = ObjectId> {
     let written = vs.spec.http.iter().filter_map(|rule| rule.delegate.as_ref());
-    written.map(|delegate| delegate_id(delegate, &vs.meta.namespace)).collect()
+    written.map(|delegate| delegate_id(delegate, &vs.meta.namespace))
 }
 
 /// The rules of a VirtualService that has hosts, those of its delegates in the place of the rules that name them.
@@ -149,7 +152,7 @@ pub(crate) fn served_rules<'a>(
 /// What becomes of each entry of `spec.http`.
 pub(crate) fn take_rules<'a>(objects: &impl Objects, vs: &'a VirtualService, domain: &str) -> Vec<Taken<'a>> {
     let namespace = &vs.meta.namespace;
-    let mut left = Left { matches: MAX_MATCHES, size: MAX_SIZE };
+    let mut left = Left { matches: MAX_MATCHES, size: DELEGATED };
     let mut take = |written: &'a HttpRoute| {
         let Some(delegate) = &written.delegate else { return Taken::Own(written) };
         let id = delegate_id(delegate, namespace);

@@ -34,10 +34,12 @@ mod workloads;
 
 pub use abort::{ABORT, ABORTED, record_abort};
 pub use connection_rules::resolve_connection_rules;
-pub use delegates::select_delegates;
+pub use delegates::{list_delegates, select_delegates};
 pub use destination_rules::{list_subsets, merge_destination_rules, select_namespace_destination_rules};
 pub use gateways::resolve_gateway_head;
-pub use mirror_policies::{report_mirror_policy, select_policy_target};
+pub use mirror_policies::{
+    list_policed_mirrors, report_mirror_policy, select_mirror_policies, select_policy_target,
+};
 pub use names::{resolve_gateway, resolve_host};
 pub use node::{NodeError, parse_node};
 pub use ramp::{RAMP, record_ramp};
@@ -45,7 +47,9 @@ pub use report::{
     list_mirrors, report_abort, report_delegation, report_destination_rule, report_stop, report_verdicts,
 };
 pub use rules::{resolve_rule_head, resolve_rules, resolve_shares};
-pub use service_entries::{entry_endpoints, entry_selection, list_addresses, resolve_entry_heads};
+pub use service_entries::{
+    entry_endpoints, entry_selection, hosts_are_endpoints, list_addresses, resolve_entry_heads,
+};
 pub use sidecars::resolve_sidecar_head;
 pub use stop::{STOP, Stop, StopsAll};
 pub use verdicts::{CONTENTS, VERDICTS};

@@ -13,7 +13,10 @@ use crate::names::resolve_gateway;
 /// The matches that can be served; `None` when some were written and none can: the rule must not become a
 /// catch-all.
 pub(crate) fn usable_matches(written: &HttpRoute, namespace: &Arc<str>) -> Option<Vec<RuleMatch>> {
-    let usable: Vec<RuleMatch> = written.matches.iter().filter_map(|m| resolve_match(m, namespace)).collect();
+    let mut usable: Vec<RuleMatch> =
+        written.matches.iter().filter_map(|m| resolve_match(m, namespace)).collect();
+    // Mostly one, in room for four.
+    usable.shrink_to_fit();
     if usable.is_empty() && !written.matches.is_empty() { None } else { Some(usable) }
 }
 

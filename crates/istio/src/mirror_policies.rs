@@ -1,18 +1,20 @@
 //! MirrorPolicies: which one counts for a mirror, and what it says (docs/decisions/0050).
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use umbra_api::{
-    CanaryTool, CopyHostValue, CopyLimits as WrittenLimits, MirrorPolicy, Object, Objects, VirtualService,
-    abort_limits, check_duration, check_mirror_target, check_verdicts, copied_methods, given_headers,
-    removed_headers, resolve_ramp,
+    CopyHostValue, CopyLimits as WrittenLimits, MirrorPolicy, Object, Objects, VirtualService, abort_limits,
+    check_duration, check_mirror_target, check_verdicts, copied_methods, given_headers, removed_headers,
+    resolve_ramp,
 };
 use umbra_ir::{
-    AbortLimits, Code, CopiedRequests, CopyHost, CopyLimits, Destination, Diagnostic, HeaderChanges,
-    HeaderValue, HostOf, Hostname, Kind, MirrorTerms, ObjectId, Pacing, PortNumber, SubsetName, Verdicts,
+    AbortLimits, AttachedPolicy, Code, CopiedRequests, CopyHost, CopyLimits, Diagnostic, HeaderChanges,
+    HeaderValue, HostOf, Kind, MirrorPlace, MirrorPolicies, MirrorSelector, MirrorTerms, ObjectId, Pacing,
+    PolicedMirror, PortNumber, SubsetName, Verdicts,
 };
-use umbra_mesh::{Index, Inputs, Report};
+use umbra_mesh::{Index, Inputs, Report, View};
 
 use crate::delegates::served_rules;
 use crate::mirrors::{WrittenMirror, written_mirrors};
@@ -24,81 +26,63 @@ pub fn select_policy_target(policy: &MirrorPolicy) -> Option<ObjectId> {
     Some(ObjectId::new(Kind::VirtualService, policy.meta.namespace.clone(), target.name.as_str()))
 }
 
+/// Those of a VirtualService, the one that counts first: of two for one mirror the one that names more of it, then the
+/// older one, then by name. Whose shares another tool moves has no ramp beside it.
+pub fn select_mirror_policies(
+    objects: &(impl Inputs + Objects),
+    vs: &ObjectId,
+    ramps: bool,
+    domain: &str,
+) -> MirrorPolicies {
+    let ids = objects.ids(&Index::PoliciesOf(vs.clone()));
+    let attached = ids.into_iter().filter_map(|id| match objects.object(&id).as_deref() {
+        Some(Object::MirrorPolicy(policy)) => attach(&id, policy, ramps, domain),
+        _ => None,
+    });
+    let mut all: Vec<AttachedPolicy> = attached.collect();
+    all.sort_by_cached_key(|policy| (Reverse(policy.named()), policy.created, policy.terms.policy.clone()));
+    MirrorPolicies(all)
+}
+
+/// The mirrors of a VirtualService, each with the policy that counts for it.
+pub fn list_policed_mirrors(
+    view: &(impl View + Objects),
+    id: &ObjectId,
+    vs: &VirtualService,
+    domain: &str,
+) -> Vec<PolicedMirror> {
+    let policies = policies_of(view, id, vs);
+    let mirrors = written_mirrors(vs, &served_rules(view, vs, domain), domain);
+    let policed = |mirror: WrittenMirror| PolicedMirror {
+        counts: policies.position(&mirror.route, &mirror.destination),
+        place: mirror.place,
+        rule: mirror.route.into(),
+        destination: mirror.destination,
+    };
+    mirrors.into_iter().map(policed).collect()
+}
+
 /// The policies of a VirtualService.
-pub(crate) struct Policies(Vec<Attached>);
-
-/// A policy, and which mirrors it is for.
-struct Attached {
-    created: i64,
-    /// Only those of rules of this name.
-    rule: Option<String>,
-    /// Only those that go here.
-    mirror: Option<Place>,
-    terms: Arc<MirrorTerms>,
-}
-
-/// Where a mirror goes, as far as it is said.
-struct Place {
-    host: Option<Hostname>,
-    subset: Option<SubsetName>,
-    port: Option<PortNumber>,
-}
-
-impl Policies {
-    /// Those of a VirtualService, the one that counts first: of two for one mirror the one that names more of it, then the
-    /// older one, then by name.
-    pub(crate) fn of(objects: &(impl Inputs + Objects), vs: &ObjectId, domain: &str) -> Self {
-        let ids = objects.ids(&Index::PoliciesOf(vs.clone()));
-        // Whose shares another tool moves has no ramp beside it.
-        let ramps = manager(objects, vs).is_none();
-        let attached = ids.into_iter().filter_map(|id| match objects.object(&id).as_deref() {
-            Some(Object::MirrorPolicy(policy)) => Attached::new(&id, policy, ramps, domain),
-            _ => None,
-        });
-        let mut all: Vec<Attached> = attached.collect();
-        all.sort_by_key(Attached::precedence);
-        Policies(all)
-    }
-
-    /// The one that counts for a mirror of a rule.
-    pub(crate) fn select(&self, rule: &str, mirror: &Destination) -> Option<&Arc<MirrorTerms>> {
-        self.0.iter().find(|attached| attached.is_for(rule, mirror)).map(|attached| &attached.terms)
+pub(crate) fn policies_of(view: &impl View, id: &ObjectId, vs: &VirtualService) -> Arc<MirrorPolicies> {
+    match view.ids(&Index::PoliciesOf(id.clone())).is_empty() {
+        true => Arc::default(),
+        false => view.mirror_policies(id, &vs.meta.manager.is_none()),
     }
 }
 
-impl Attached {
-    fn new(id: &ObjectId, policy: &MirrorPolicy, ramps: bool, domain: &str) -> Option<Self> {
-        let target = check_mirror_target(policy.spec.target_ref.as_ref()).ok()?;
-        let place = target.mirror.as_ref().map(|mirror| Place {
-            host: (!mirror.host.is_empty()).then(|| resolve_host(&mirror.host, &id.namespace, domain)),
-            subset: SubsetName::new(&mirror.subset),
-            port: mirror.port.and_then(|port| PortNumber::new(port.number.into())),
-        });
-        Some(Attached {
-            created: policy.meta.created_seconds(),
-            rule: (!target.rule.is_empty()).then(|| target.rule.clone()),
-            mirror: place,
-            terms: Arc::new(resolve_terms(id, policy, ramps)),
-        })
-    }
-
-    fn precedence(&self) -> impl Ord + use<> {
-        let named = (self.mirror.is_some(), self.rule.is_some());
-        (Reverse(named), self.created, self.terms.policy.clone())
-    }
-
-    fn is_for(&self, rule: &str, mirror: &Destination) -> bool {
-        self.rule.as_ref().is_none_or(|own| own == rule)
-            && self.mirror.as_ref().is_none_or(|place| place.fits(mirror))
-    }
-}
-
-impl Place {
-    fn fits(&self, mirror: &Destination) -> bool {
-        self.host.as_ref().is_none_or(|host| *host == mirror.host)
-            && self.subset.as_ref().is_none_or(|subset| mirror.subset.as_ref() == Some(subset))
-            && self.port.is_none_or(|port| mirror.port == Some(port))
-    }
+fn attach(id: &ObjectId, policy: &MirrorPolicy, ramps: bool, domain: &str) -> Option<AttachedPolicy> {
+    let target = check_mirror_target(policy.spec.target_ref.as_ref()).ok()?;
+    let mirror = target.mirror.as_ref().map(|mirror| MirrorSelector {
+        host: (!mirror.host.is_empty()).then(|| resolve_host(&mirror.host, &id.namespace, domain)),
+        subset: SubsetName::new(&mirror.subset),
+        port: mirror.port.and_then(|port| PortNumber::new(port.number.into())),
+    });
+    Some(AttachedPolicy {
+        created: policy.meta.created_seconds(),
+        rule: (!target.rule.is_empty()).then(|| target.rule.clone()),
+        mirror,
+        terms: Arc::new(resolve_terms(id, policy, ramps)),
+    })
 }
 
 /// What a policy says, with what counts where it says nothing.
@@ -159,14 +143,13 @@ fn resolve_limits(id: &ObjectId, written: &WrittenLimits) -> Option<CopyLimits> 
 
 /// What is said about a policy beside the VirtualService that it is for and other policies.
 pub fn report_mirror_policy(
-    objects: &(impl Inputs + Objects),
+    view: &(impl View + Objects),
     id: &ObjectId,
     policy: &MirrorPolicy,
-    domain: &str,
     report: &mut Report,
 ) {
     let Some(target) = select_policy_target(policy) else { return };
-    let object = objects.object(&target);
+    let object = view.object(&target);
     let vs = match object.as_deref() {
         Some(Object::VirtualService(vs)) => vs,
         _ => {
@@ -187,51 +170,75 @@ pub fn report_mirror_policy(
         );
         report.insert(Diagnostic::new(Code::RampRefused, id, "spec.ramp", message));
     }
-    report_mirrors(objects, id, (&target, vs), domain, report);
+    report_mirrors(view, id, (&target, vs), report);
 }
 
 fn report_mirrors(
-    objects: &(impl Inputs + Objects),
+    view: &impl View,
     id: &ObjectId,
     (target, vs): (&ObjectId, &VirtualService),
-    domain: &str,
     report: &mut Report,
 ) {
-    let policies = Policies::of(objects, target, domain);
-    let Some(own) = policies.0.iter().find(|attached| attached.terms.policy == *id) else { return };
-    let mirrors = written_mirrors(vs, &served_rules(objects, vs, domain), domain);
-    if let Some(rule) = own.rule.as_ref().filter(|rule| mirrors.iter().all(|m| m.route != **rule)) {
+    let policies = policies_of(view, target, vs);
+    let Some(nth) = policies.0.iter().position(|attached| attached.terms.policy == *id) else { return };
+    let own = &policies.0[nth];
+    let mirrors = view.policed_mirrors(target);
+    if let Some(rule) = own.rule.as_ref().filter(|rule| mirrors.iter().all(|m| *m.rule != ***rule)) {
         let message =
             format!("{target} has no rule {rule:?} with mirrors; the policy has no effect until it does");
         return report.insert(not_found(id, ".rule", message));
     }
-    let meant: Vec<&WrittenMirror> =
-        mirrors.iter().filter(|mirror| own.is_for(&mirror.route, &mirror.destination)).collect();
-    if meant.is_empty() {
+    let mut meant = mirrors.iter().filter(|mirror| own.is_for(&mirror.rule, &mirror.destination)).peekable();
+    if meant.peek().is_none() {
         let field = if own.mirror.is_some() { ".mirror" } else { "" };
         let message = format!("{target} has no such mirror; the policy has no effect until it does");
         return report.insert(not_found(id, field, message));
     }
+    // By the policy that counts instead, the first of its mirrors, and how many there are.
+    let mut lost: BTreeMap<usize, (MirrorPlace, usize)> = BTreeMap::new();
     for mirror in meant {
-        let counts = policies.0.iter().find(|other| other.is_for(&mirror.route, &mirror.destination));
-        let Some(winner) = counts.filter(|winner| winner.terms.policy != *id) else { continue };
-        let why = match (winner.names_as_much(own), winner.created == own.created) {
+        if let Some(winner) = mirror.counts.filter(|winner| *winner != nth) {
+            lost.entry(winner).or_insert((mirror.place, 0)).1 += 1;
+        }
+    }
+    report_winners(id, own, &policies, lost, report);
+}
+
+/// Says which policies count instead of this one.
+fn report_winners(
+    id: &ObjectId,
+    own: &AttachedPolicy,
+    policies: &MirrorPolicies,
+    lost: BTreeMap<usize, (MirrorPlace, usize)>,
+    report: &mut Report,
+) {
+    /// Policies that are named.
+    const NAMED: usize = 10;
+    let unnamed = lost.len().saturating_sub(NAMED);
+    for (winner, (place, count)) in lost.into_iter().take(NAMED) {
+        let Some(winner) = policies.0.get(winner) else { continue };
+        let why = match (winner.named() == own.named(), winner.created == own.created) {
             (false, _) => "names more of it",
             (true, false) => "is older",
             (true, true) => "comes first by name",
         };
+        let others = match count {
+            0 | 1 => String::new(),
+            2 => " and another".to_owned(),
+            more => format!(" and {} others", more - 1),
+        };
         let message = format!(
-            "{} counts for the mirror at {}, since it {why}; this policy does not",
+            "{} counts for the mirror at {}{others}, since it {why}; this policy does not",
             winner.terms.policy,
-            mirror.place.entry_field()
+            place.entry_field()
         );
         report.insert(Diagnostic::new(Code::PolicyConflict, id, "spec.targetRef", message));
     }
-}
-
-/// Who else moves the shares of a VirtualService.
-fn manager(objects: &impl Objects, vs: &ObjectId) -> Option<CanaryTool> {
-    objects.object(vs)?.meta().manager
+    if unnamed > 0 {
+        let message =
+            format!("{unnamed} more policies count for others of its mirrors; this policy does not");
+        report.insert(Diagnostic::new(Code::PolicyConflict, id, "spec.targetRef", message));
+    }
 }
 
 /// How a mirror is judged where its VirtualService says one thing and a policy maybe another; `None`: not at all.
@@ -242,12 +249,6 @@ pub(crate) fn verdicts_of(written: Option<Verdicts>, terms: Option<&MirrorTerms>
 /// The same of the limits at which it stops.
 pub(crate) fn limits_of(written: AbortLimits, terms: Option<&MirrorTerms>) -> AbortLimits {
     terms.and_then(|terms| terms.abort).unwrap_or(written)
-}
-
-impl Attached {
-    fn names_as_much(&self, other: &Attached) -> bool {
-        (self.mirror.is_some(), self.rule.is_some()) == (other.mirror.is_some(), other.rule.is_some())
-    }
 }
 
 fn not_found(id: &ObjectId, field: &str, message: String) -> Diagnostic {

@@ -11,11 +11,11 @@ use umbra_ir::{
     ClientTls, ClusterRef, Code, Destination, DestinationRuleEntry, Diagnostic, Hostname, LeveledPolicy,
     MirrorState, ObjectId, Protocol, Severity, SubsetName, TargetQuery,
 };
-use umbra_mesh::{Inputs, Report, View, select_services_named};
+use umbra_mesh::{Report, View, select_services_named};
 
 use crate::abort::{ABORT, Abort};
 use crate::delegates::served_rules;
-use crate::mirror_policies::{Policies, limits_of, verdicts_of};
+use crate::mirror_policies::{limits_of, policies_of, verdicts_of};
 use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::resolve_host;
 use crate::ramp::ramp_state;
@@ -26,12 +26,12 @@ pub use delegation::report_delegation;
 
 /// The mirrors of a VirtualService as written, before any is looked up.
 pub fn list_mirrors(
-    objects: &(impl Inputs + Objects),
+    view: &(impl View + Objects),
     id: &ObjectId,
     vs: &VirtualService,
     domain: &str,
 ) -> Vec<MirrorState> {
-    let policies = Policies::of(objects, id, domain);
+    let policies = policies_of(view, id, vs);
     let hosts: Arc<[String]> = vs.spec.hosts.clone().into();
     let verdicts = verdicts(vs).ok().flatten();
     let state = |mirror: WrittenMirror| {
@@ -60,7 +60,7 @@ pub fn list_mirrors(
             problem: None,
         }
     };
-    written_mirrors(vs, &served_rules(objects, vs, domain), domain).into_iter().map(state).collect()
+    written_mirrors(vs, &served_rules(view, vs, domain), domain).into_iter().map(state).collect()
 }
 
 /// What is said about the annotation that stops mirrors: somebody may rely on it.
@@ -87,18 +87,18 @@ pub fn report_stop(
 
 /// What is said about the annotation by which mirrors stop by themselves: somebody may rely on it.
 pub fn report_abort(
-    objects: &(impl Inputs + Objects),
+    view: &(impl View + Objects),
     id: &ObjectId,
     vs: &VirtualService,
     domain: &str,
     report: &mut Report,
 ) {
-    report_policies_win(objects, id, vs, domain, report);
+    report_policies_win(view, id, vs, domain, report);
     if !vs.meta.annotations.contains_key(ABORT) {
         return;
     }
     let abort = Abort::of(vs);
-    let mirrors = written_mirrors(vs, &served_rules(objects, vs, domain), domain);
+    let mirrors = written_mirrors(vs, &served_rules(view, vs, domain), domain);
     let unknown = abort.unknown(mirrors.iter().map(|mirror| (mirror.route.as_str(), &mirror.key)));
     let unknown = unknown.iter().map(|name| {
         format!("{name:?} is neither the name of a rule that has mirrors, nor a mirror's runtime key")
@@ -111,17 +111,17 @@ pub fn report_abort(
 
 /// Annotations that do not count for a mirror, since a policy says otherwise, and verdicts that are waited for and never come.
 fn report_policies_win(
-    objects: &(impl Inputs + Objects),
+    view: &(impl View + Objects),
     id: &ObjectId,
     vs: &VirtualService,
     domain: &str,
     report: &mut Report,
 ) {
-    let policies = Policies::of(objects, id, domain);
+    let policies = policies_of(view, id, vs);
     let judged = verdicts(vs).ok().flatten();
     let annotated = |key: &str| vs.meta.annotations.contains_key(key);
     let field = |key: &str| format!("metadata.annotations[{key}]");
-    for mirror in written_mirrors(vs, &served_rules(objects, vs, domain), domain) {
+    for mirror in written_mirrors(vs, &served_rules(view, vs, domain), domain) {
         let terms = policies.select(&mirror.route, &mirror.destination).map(|terms| &**terms);
         let place = mirror.place;
         if let Some(terms) = terms {

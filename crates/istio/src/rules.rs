@@ -17,14 +17,14 @@ use umbra_ir::{
     WeightedDestination,
 };
 
-use umbra_mesh::Inputs;
+use umbra_mesh::View;
 
 use crate::budget::keep_routes;
 use crate::delegates::served_rules;
 use crate::filters::resolve_filters;
 use crate::headers::{host_rewrite, resolve_headers, resolve_retry};
 use crate::matches::usable_matches;
-use crate::mirror_policies::{Policies, verdicts_of};
+use crate::mirror_policies::{policies_of, verdicts_of};
 use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::{resolve_destination, resolve_gateway, resolve_host};
 use crate::verdicts::verdicts;
@@ -111,13 +111,13 @@ const CLOSED: DirectResponse = DirectResponse { status: 503, body: None };
 
 /// The rules that can be served, in order.
 pub fn resolve_rules(
-    objects: &(impl Inputs + Objects),
+    view: &(impl View + Objects),
     id: &ObjectId,
     vs: &VirtualService,
     domain: &str,
 ) -> Rules {
-    let served = served_rules(objects, vs, domain);
-    let policies = Policies::of(objects, id, domain);
+    let served = served_rules(view, vs, domain);
+    let policies = policies_of(view, id, vs);
     let mut mirrors: BTreeMap<_, Vec<WrittenMirror>> = BTreeMap::new();
     for mirror in written_mirrors(vs, &served, domain).into_iter().filter(|m| m.share.is_some()) {
         mirrors.entry((mirror.place.rule, mirror.place.delegated)).or_default().push(mirror);
@@ -165,13 +165,13 @@ pub fn resolve_rules(
 
 /// The fractions of all valid mirrors.
 pub fn resolve_shares(
-    objects: &(impl Inputs + Objects),
+    view: &(impl View + Objects),
     id: &ObjectId,
     vs: &VirtualService,
     domain: &str,
 ) -> Shares {
-    let served = served_rules(objects, vs, domain);
-    let policies = Policies::of(objects, id, domain);
+    let served = served_rules(view, vs, domain);
+    let policies = policies_of(view, id, vs);
     let mut shares = Shares::default();
     for mirror in written_mirrors(vs, &served, domain) {
         let Some(share) = mirror.share else { continue };
@@ -198,7 +198,7 @@ fn resolve_action(
         return resolve_direct(direct).map(RuleAction::Direct);
     }
     let weighted = written.route.len() > 1;
-    let destinations: Vec<WeightedDestination> = written
+    let mut destinations: Vec<WeightedDestination> = written
         .route
         .iter()
         .enumerate()
@@ -209,6 +209,8 @@ fn resolve_action(
     if destinations.is_empty() {
         return None;
     }
+    // Mostly one, in room for four.
+    destinations.shrink_to_fit();
     let rewrite = written.rewrite.as_ref();
     let path_rewrite = rewrite.and_then(|r| match &r.uri_regex_rewrite {
         Some(regex) => Some(PathRewrite::Regex(regex.pattern.clone(), regex.rewrite.clone())),

@@ -204,6 +204,13 @@ fn defines(entry: &ServiceEntry, host: &Hostname) -> bool {
     hosts.len() == entry.spec.hosts.len() || hosts.iter().any(|h| h.eq_ignore_ascii_case(host.as_str()))
 }
 
+/// Whether each host of an entry stands for itself: the name is what is looked up.
+pub fn hosts_are_endpoints(entry: &ServiceEntry) -> bool {
+    let by_name =
+        matches!(entry.spec.resolution, umbra_api::Resolution::Dns | umbra_api::Resolution::DnsRoundRobin);
+    by_name && entry.spec.endpoints.is_empty() && entry.spec.workload_selector.is_none()
+}
+
 /// The endpoints of one port of a host that a ServiceEntry defines.
 pub fn entry_endpoints(entry: &ServiceEntry, host: &Hostname, number: PortNumber) -> Vec<Endpoint> {
     let spec = &entry.spec;

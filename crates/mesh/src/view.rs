@@ -7,10 +7,10 @@ use std::sync::Arc;
 use umbra_ir::{
     Answerer, AskedLabels, BarePods, CapturedClient, CapturedListener, ClusterRef, ConnectionRules,
     DestinationRuleSet, DestinationRuleSetId, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname,
-    Imports, Kind, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner, ProxyClass,
-    ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, RuntimeFraction, RuntimeKey, Scope, SecretHead,
-    SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem,
-    TargetQuery,
+    Imports, Kind, MirrorPolicies, NamespaceDestinationRules, ObjectId, PodHead, PolicedMirror, PortNumber,
+    PortOwner, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, RuntimeFraction, RuntimeKey,
+    Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead,
+    TargetProblem, TargetQuery,
 };
 
 /// A set of objects that can be listed.
@@ -71,6 +71,10 @@ pub trait View: Inputs {
     fn connection_rules(&self, vs: &ObjectId) -> Option<Arc<ConnectionRules>>;
     /// The mirror fractions of a VirtualService.
     fn shares(&self, vs: &ObjectId) -> Option<Arc<Shares>>;
+    /// The MirrorPolicies of a VirtualService, with ramps or without.
+    fn mirror_policies(&self, vs: &ObjectId, ramps: &bool) -> Arc<MirrorPolicies>;
+    /// The mirrors of a VirtualService that has policies.
+    fn policed_mirrors(&self, vs: &ObjectId) -> Arc<Vec<PolicedMirror>>;
     /// The services that a Service or ServiceEntry defines.
     fn service_heads(&self, object: &ObjectId) -> Arc<Vec<Arc<ServiceHead>>>;
     /// Where a Gateway applies.
@@ -120,6 +124,8 @@ pub trait View: Inputs {
     fn target(&self, query: &TargetQuery) -> Result<ClusterRef, TargetProblem>;
     /// The ready endpoints of a service port.
     fn endpoints(&self, service: &ServiceId, port: &PortNumber) -> Arc<EndpointSet>;
+    /// Those of all hosts of a ServiceEntry, if they have the same.
+    fn entry_endpoints(&self, entry: &ObjectId, port: &PortNumber) -> Option<Arc<EndpointSet>>;
     /// The ready endpoints of a cluster: those of the port that the subset selects.
     fn members(&self, cluster: &ClusterRef) -> Arc<EndpointSet>;
     /// Who answers the requests of a cluster.

@@ -2,10 +2,12 @@
 
 use std::fmt::{self, Debug, Write};
 
-use umbra_ir::budget::{CLUSTER, ENDPOINT, ENTRY_ENDPOINTS, ENTRY_PORTS, MIRRORS, ROUTES_ON_HOSTS, fits};
+use umbra_ir::budget::{
+    CLUSTER, DELEGATED, ENDPOINT, ENTRY_ENDPOINTS, ENTRY_PORTS, MIRRORS, ROUTES_ON_HOSTS, fits,
+};
 
 use crate::types::http_route::HttpRoute;
-use crate::types::object::Object;
+use crate::types::object::{Object, VirtualService};
 use crate::types::service_entry::ServiceEntrySpec;
 
 /// How many mirrors of each rule are served, the first ones: every match of a rule has all of its mirrors.
@@ -65,10 +67,7 @@ impl EntryBudget {
 /// machines write by the number of Pods and Services count nothing: what there is of these, Kubernetes' quotas say.
 pub fn weight(object: &Object) -> usize {
     match object {
-        Object::VirtualService(it) => {
-            let routes = size(&it.spec.http).saturating_mul(it.spec.hosts.len().max(1));
-            size(&it.spec) + routes.min(ROUTES_ON_HOSTS)
-        }
+        Object::VirtualService(it) => RulesWeight::of(it).with(0),
         Object::DestinationRule(it) => size(&it.spec) + it.spec.subsets.len() * CLUSTER,
         Object::ServiceEntry(it) => {
             let EntryBudget { hosts, ports, each } = EntryBudget::of(&it.spec);
@@ -77,6 +76,36 @@ pub fn weight(object: &Object) -> usize {
         Object::Gateway(it) => size(&it.spec),
         Object::WorkloadEntry(it) => size(&it.spec),
         _ => 0,
+    }
+}
+
+/// What a VirtualService comes to, of which a part may stand in others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RulesWeight {
+    /// All that is written.
+    written: usize,
+    /// Of that its `http` rules.
+    rules: usize,
+    hosts: usize,
+}
+
+impl RulesWeight {
+    /// By what stands in it.
+    pub fn of(vs: &VirtualService) -> Self {
+        let spec = &vs.spec;
+        RulesWeight { written: size(spec), rules: size(&spec.http), hosts: spec.hosts.len().max(1) }
+    }
+
+    /// How much its rules are for those that take them.
+    pub fn rules(self) -> usize {
+        self.rules
+    }
+
+    /// With rules of so much that it takes from others.
+    pub fn with(self, taken: usize) -> usize {
+        let taken = taken.min(DELEGATED);
+        let routes = (self.rules + taken).saturating_mul(self.hosts);
+        self.written + taken + routes.min(ROUTES_ON_HOSTS)
     }
 }
 

@@ -12,10 +12,10 @@ use umbra_ir::{
     Answerer, AskedLabels, BarePods, BuiltInCluster, CapturedClient, CapturedListener, ClientPlace,
     ClusterRef, ConnectionRules, Credential, DestinationRuleSet, DestinationRuleSetId, Destinations,
     Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayListener, GatewayRef, Hostname, Imports,
-    Listener, LogService, MirrorState, NamespaceDestinationRules, ObjectId, PodHead, PortNumber, PortOwner,
-    ProxyClass, ProxyKind, ProxyNode, Role, RouteRefs, RouteSource, RuleHead, Rules, RuntimeForms,
-    RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares,
-    SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
+    Listener, LogService, MirrorPolicies, MirrorState, NamespaceDestinationRules, Notes, ObjectId, PodHead,
+    PolicedMirror, PortNumber, PortOwner, ProxyClass, ProxyKind, ProxyNode, Role, RouteRefs, RouteSource,
+    RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead,
+    ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
 use umbra_xds::{Requirement, Resource, ResourceType};
@@ -32,6 +32,12 @@ use crate::view::{EngineView, Mesh};
 computed! {
     |view, notes|
     view {
+        /// The MirrorPolicies of a VirtualService, with ramps or without.
+        0 MirrorPolicies(vs: ObjectId, ramps: bool) -> Arc<MirrorPolicies>, as mirror_policies
+            = Arc::new(umbra_istio::select_mirror_policies(view, vs, *ramps, &view.settings().cluster_domain));
+        /// Its mirrors, where it has policies.
+        1 PolicedMirrors(vs: ObjectId) -> Arc<Vec<PolicedMirror>>, as policed_mirrors
+            = Arc::new(front::policed_mirrors(view, vs));
         /// A VirtualService's rules, without percentages.
         1 Rules(id: ObjectId) -> Option<Arc<Rules>>, as rules = front::rules(view, id);
         /// A VirtualService's percentages.
@@ -42,6 +48,9 @@ computed! {
         /// The services that an object defines.
         1 ServiceHeads(id: ObjectId) -> Arc<Vec<Arc<ServiceHead>>>, as service_heads
             = Arc::new(front::service_heads(view, id));
+        /// The ready endpoints of a port of all hosts of a ServiceEntry, where they have the same.
+        1 EntryEndpoints(entry: ObjectId, port: PortNumber) -> Option<Arc<EndpointSet>>, as entry_endpoints
+            = front::entry_endpoints(view, entry, *port);
         /// Where a Gateway applies.
         1 GatewayHead(id: ObjectId) -> Option<Arc<GatewayHead>>, as gateway_head = front::gateway_head(view, id);
         /// What a Sidecar says.
@@ -90,7 +99,7 @@ computed! {
         2 SubsetsKept(id: DestinationRuleSetId) -> usize, as subsets_kept = umbra_mesh::select_subsets_kept(view, id);
         /// The ready endpoints of a service port.
         2 Endpoints(service: ServiceId, port: PortNumber) -> Arc<EndpointSet>, as endpoints
-            = Arc::new(front::endpoints(view, service, *port));
+            = front::endpoints(view, service, *port);
         /// The VirtualServices at a gateway that a namespace sees.
         3 BoundRules(namespace: Arc<str>, gateway: GatewayRef) -> Arc<Vec<Arc<RuleHead>>>, as bound_rules
             = Arc::new(umbra_mesh::select_bound_rules(view, namespace, gateway));
@@ -166,7 +175,7 @@ computed! {
     own {
         /// Routes bound for a client, encoded.
         9 Routes(source: RouteSource) -> Routes, as routes
-            = Routes::new(&noted(umbra_mesh::bind_routes(view, source), &mut notes));
+            = Routes::new(&noted(in_short(umbra_mesh::bind_routes(view, source)), &mut notes));
         /// The class of a proxy, with or without RTDS.
         7 Class(node: ProxyNode, rtds: RuntimeForms) -> ProxyClass, as class = umbra_mesh::resolve_class(view, node, *rtds);
         /// An encoded virtual host.
@@ -234,6 +243,11 @@ computed! {
 pub(crate) struct Reported {
     pub(crate) mirrors: Arc<Vec<MirrorState>>,
     pub(crate) destinations: Arc<Destinations>,
+}
+
+/// Of the diagnostics the first of each sort: the object's report says how many more there are.
+fn in_short<T>((value, found): (T, Vec<Diagnostic>)) -> (T, Vec<Diagnostic>) {
+    (value, found.into_iter().collect::<Notes>().listed().into_iter().collect())
 }
 
 /// The value, its diagnostics put aside.

@@ -14,7 +14,29 @@ pub struct Reader<'a, D: Domain> {
     graph: &'a RefCell<&'a mut Graph<D>>,
     id: u32,
     stage: u8,
-    reads: RefCell<Vec<Read>>,
+    reads: RefCell<Reads>,
+}
+
+/// What was read, each mostly once: some derivations ask the same a million times.
+#[derive(Default)]
+struct Reads {
+    all: Vec<Read>,
+    /// How many may stand in it before repeats are looked for again.
+    most: usize,
+}
+
+impl Reads {
+    /// Repeats that are looked for from here on; fewer are not worth it.
+    const FEW: usize = 1024;
+
+    fn push(&mut self, read: Read) {
+        if self.all.len() >= self.most.max(Self::FEW) {
+            self.all.sort_unstable();
+            self.all.dedup();
+            self.most = 2 * self.all.len();
+        }
+        self.all.push(read);
+    }
 }
 
 impl<D: Domain> Reader<'_, D> {
@@ -70,6 +92,6 @@ pub(super) fn compute<'a, D: Domain>(
 ) -> Arc<D::Val> {
     let reader = Reader { store, graph, id, stage: D::stage(key), reads: RefCell::default() };
     let (val, notes) = D::derive(key, &reader);
-    let reads = reader.reads.into_inner();
+    let reads = reader.reads.into_inner().all;
     graph.borrow_mut().keep(id, val, notes, reads)
 }

@@ -139,7 +139,7 @@ fn what_multiplies_ends_somewhere_and_is_said() {
             "1000 times a delegate of 3000",
             delegates(1000, 3000),
             [1, 0, 0, 0],
-            Some("spec.http[999].delegate"),
+            Some("spec.http[99].delegate"),
         ),
         ("many mirrors", mirrors(60, 1, 30), [1, 1, 0, 1800], None),
         ("300 mirrors of 60 routes", mirrors(60, 1, 300), [1, 1, 0, 4096], Some("spec.http[13].mirrors")),
@@ -156,6 +156,32 @@ fn what_multiplies_ends_somewhere_and_is_said() {
     }
 }
 
+/// What is large and somebody may mean it so.
+#[test]
+fn what_is_only_large_is_served_whole() {
+    let server = |i: usize| {
+        let hosts = list(30, |h| format!("h{h}-{i}.com"));
+        format!("{{port: {{number: {}, name: http-{i}, protocol: HTTP}}, hosts: [{hosts}]}}", 9000 + i)
+    };
+    let gateway = |servers| object("Gateway", &format!("servers: [{}]", list(servers, server)));
+    let wide = |count| {
+        let spec = format!("hosts: ['*'], gateways: [big], http: [{}]", routes(count));
+        object("VirtualService", &spec)
+    };
+    for (about, text, hosts) in [
+        ("100 servers of 30 hosts", gateway(100) + &wide(5), 3000),
+        ("one route for 500 servers", gateway(500) + &wide(1), 15_000),
+    ] {
+        let mut engine = engine("");
+        engine.connect(ProxyId(1), ProxyNode { kind: ProxyKind::Router, ..sidecar("default") }, true);
+        apply(&mut engine, &(OTHERS.to_owned() + &text));
+        let scope = engine.reach().remove(0).scope;
+        let served = scope.tables.values().flat_map(|table| &table.hosts).filter(|it| !it.sources.is_empty());
+        assert_eq!(served.count(), hosts, "{about}");
+        assert_eq!(engine.diagnostics(), [], "{about}");
+    }
+}
+
 /// Ports, wildcards and gateways multiply too, by what other objects say.
 #[test]
 fn routes_in_virtual_hosts_end_somewhere() {
@@ -164,8 +190,8 @@ fn routes_in_virtual_hosts_end_somewhere() {
     let gateway = object("Gateway", &format!("servers: [{}]", list(100, server)));
     let wide = |more: &str| object("VirtualService", &format!("{more}, http: [{}]", routes(2000)));
     for (about, text, kind, want) in [
-        ("a wildcard", entry(100, 10, 1) + &wide("hosts: ['*.com']"), ProxyKind::Sidecar, 32),
-        ("ports of gateways", gateway + &wide("hosts: [a.com], gateways: [big]"), ProxyKind::Router, 32),
+        ("a wildcard", entry(100, 10, 1) + &wide("hosts: ['*.com']"), ProxyKind::Sidecar, 10),
+        ("ports of gateways", gateway + &wide("hosts: [a.com], gateways: [big]"), ProxyKind::Router, 10),
     ] {
         let mut engine = engine("");
         engine.connect(ProxyId(1), ProxyNode { kind, ..sidecar("default") }, true);

@@ -1,6 +1,6 @@
 //! What is said about rules whose routes and hosts multiply beyond what one object may come to.
 
-use umbra_ir::budget::{ROUTES_ON_A_HOST, ROUTES_ON_HOSTS, ROUTES_ON_VIRTUAL_HOSTS};
+use umbra_ir::budget::{ROUTES_ON_A_HOST, ROUTES_ON_HOSTS};
 use umbra_ir::{Code, Diagnostic, RuleHead, Rules};
 
 use super::Report;
@@ -39,9 +39,8 @@ pub(super) fn report_virtual_hosts(
     let room = head.virtual_hosts;
     if count > room {
         let message = format!(
-            "its hosts come to {count} virtual hosts with routes of {} each, more than the {} that one object may come to: the first {room} are served, port by port, the others are as if these rules did not name them",
-            amount(rules.size),
-            amount(ROUTES_ON_VIRTUAL_HOSTS)
+            "its hosts come to {count} virtual hosts with routes of {} each, more than one object may come to: the first {room} are served, port by port, the others are as if these rules did not name them",
+            amount(rules.size)
         );
         report.insert(Diagnostic::new(Code::OverBudget, &head.id, field, message));
     }

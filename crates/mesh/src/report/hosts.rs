@@ -11,7 +11,7 @@ use umbra_ir::{
 use super::budget::{report_surplus, report_virtual_hosts};
 use super::connections::report_bytes_only;
 use super::ownership::report_foreign_host;
-use super::targets::{Caller, report_rule};
+use super::targets::{Caller, Callers, report_rule};
 use crate::{Report, View};
 
 use crate::gateway_heads::intersection;
@@ -38,6 +38,7 @@ pub fn report_rules(view: &dyn View, id: &ObjectId, report: &mut Report) {
     if callers.is_empty() {
         report_bytes_only(view, &head, &rules, report);
     }
+    let callers = Callers::new(callers, &rules);
     for rule in &rules.rules {
         report_rule(view, id, rule, &callers, report);
     }

@@ -13,7 +13,7 @@ mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use umbra_ir::{ClusterRef, Diagnostic, MirrorPlace, MirrorState, ObjectReport, Severity};
+use umbra_ir::{ClusterRef, Code, Diagnostic, MirrorPlace, MirrorState, Notes, ObjectReport, Severity};
 
 pub use connections::report_connections;
 pub use gateways::report_gateway;
@@ -25,7 +25,9 @@ pub use sidecars::report_sidecar;
 /// What is to be said about one object, while it is collected.
 #[derive(Default)]
 pub struct Report {
-    notes: BTreeSet<Diagnostic>,
+    notes: Notes,
+    /// What is not to be said now.
+    unsaid: Option<Code>,
     mirrors: Vec<MirrorState>,
     /// Where each mirror stands in `mirrors`.
     places: BTreeMap<MirrorPlace, usize>,
@@ -41,7 +43,20 @@ impl Report {
 
     /// Takes a diagnostic in; one that is there already counts once.
     pub fn insert(&mut self, diagnostic: Diagnostic) {
+        if self.unsaid == Some(diagnostic.code) {
+            return;
+        }
+        self.judge_mirror(&diagnostic);
         self.notes.insert(diagnostic);
+    }
+
+    /// A mirror has the worst that is said about it; of what is equally bad, the first.
+    fn judge_mirror(&mut self, note: &Diagnostic) {
+        let index = note.mirror.and_then(|place| self.places.get(&place));
+        let Some(mirror) = index.and_then(|index| self.mirrors.get_mut(*index)) else { return };
+        if note.severity != Severity::Info && mirror.problem.as_ref().is_none_or(|worst| note < worst) {
+            mirror.problem = Some(note.clone());
+        }
     }
 
     /// Notes a cluster that a destination comes to.
@@ -58,16 +73,9 @@ impl Report {
     }
 
     /// All that was found, each mirror with the worst that is said about it.
-    pub fn finish(mut self) -> ObjectReport {
-        for note in self.notes.iter().filter(|note| note.severity != Severity::Info) {
-            let index = note.mirror.and_then(|place| self.places.get(&place));
-            let Some(mirror) = index.and_then(|index| self.mirrors.get_mut(*index)) else { continue };
-            if mirror.problem.as_ref().is_none_or(|worst| note.severity < worst.severity) {
-                mirror.problem = Some(note.clone());
-            }
-        }
+    pub fn finish(self) -> ObjectReport {
         ObjectReport {
-            diagnostics: self.notes.into_iter().collect(),
+            diagnostics: self.notes.finish(),
             mirrors: self.mirrors,
             destinations: self.destinations,
         }
@@ -76,6 +84,6 @@ impl Report {
 
 impl Extend<Diagnostic> for Report {
     fn extend<I: IntoIterator<Item = Diagnostic>>(&mut self, notes: I) {
-        self.notes.extend(notes);
+        notes.into_iter().for_each(|note| self.insert(note));
     }
 }

@@ -1,8 +1,10 @@
 //! What is said about the destinations and mirrors of a rule.
 
+use std::collections::BTreeMap;
+
 use umbra_ir::{
-    ClusterRef, Code, Destination, Diagnostic, ForwardRule, MirrorRule, ObjectId, Protocol, ProxyKind, Role,
-    RouteClient, Rule, RuleAction,
+    ClusterRef, Code, Destination, Diagnostic, ForwardRule, GatewayRef, MirrorRule, ObjectId, Protocol,
+    ProxyKind, Role, RouteClient, Rule, RuleAction, Rules,
 };
 
 use super::shadows::unrouted_shadow;
@@ -21,13 +23,49 @@ pub(super) struct Caller {
     pub(super) served: bool,
 }
 
+/// All who may follow them.
+pub(super) struct Callers {
+    /// By how many ports others call at the same place before it, so that those who are looked at first differ most.
+    all: Vec<Caller>,
+    /// For how many of them each target is looked up.
+    looked_at: usize,
+}
+
+impl Callers {
+    /// The most lookups for one object's targets: a caller more is seldom another answer, since a port makes a difference only
+    /// where none is written and the service has several.
+    const LOOKUPS: usize = 1 << 14;
+    /// The most callers that are looked at.
+    const MOST: usize = 64;
+
+    pub(super) fn new(callers: Vec<Caller>, rules: &Rules) -> Self {
+        let mut seen: BTreeMap<GatewayRef, usize> = BTreeMap::new();
+        let mut ranked: Vec<(usize, Caller)> = Vec::new();
+        for caller in callers {
+            let rank = seen.entry(caller.client.gateway.clone()).or_default();
+            ranked.push((*rank, caller));
+            *rank += 1;
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let targets = |rule: &Rule| match &rule.action {
+            RuleAction::Forward(forward) => forward.destinations.len() + forward.mirrors.len(),
+            RuleAction::Redirect(_) | RuleAction::Direct(_) => 0,
+        };
+        let targets: usize = rules.rules.iter().map(targets).sum();
+        Callers {
+            all: ranked.into_iter().map(|(_, caller)| caller).collect(),
+            looked_at: (Self::LOOKUPS / targets.max(1)).clamp(1, Self::MOST),
+        }
+    }
+}
+
 /// What is said about the targets of a rule: for every caller that one of its matches can mean. A rule for nobody
 /// known is looked up all the same, but for what depends on the port being called.
 pub(super) fn report_rule(
     view: &dyn View,
     id: &ObjectId,
     rule: &Rule,
-    callers: &[Caller],
+    Callers { all: callers, looked_at }: &Callers,
     report: &mut Report,
 ) {
     let means = |caller: &&Caller| {
@@ -45,18 +83,18 @@ pub(super) fn report_rule(
             report,
         );
     }
-    for caller in meant.iter().filter(|caller| caller.served) {
+    for caller in meant.iter().filter(|caller| caller.served).take(*looked_at) {
         report_targets(view, id, rule, &caller.client, report);
     }
     if meant.iter().any(|caller| caller.served) {
         return;
     }
-    for caller in if meant.is_empty() { callers.iter().collect() } else { meant } {
-        let before = std::mem::take(&mut report.notes);
+    report.unsaid = Some(Code::PortAmbiguous);
+    let unserved = if meant.is_empty() { callers.iter().collect() } else { meant };
+    for caller in unserved.into_iter().take(*looked_at) {
         report_targets(view, id, rule, &caller.client, report);
-        let found = std::mem::replace(&mut report.notes, before);
-        report.notes.extend(found.into_iter().filter(|d| d.code != Code::PortAmbiguous));
     }
+    report.unsaid = None;
 }
 
 /// Looks up every destination and mirror of a rule as `client` would.
