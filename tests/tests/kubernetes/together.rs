@@ -200,13 +200,14 @@ fn replicas_count_and_judge_together() {
     });
 }
 
-/// Of the rule's 60 %: 5 %, then 20 %, after a hundred requests each.
+/// Of the rule's 60 %: 5 %, after a hundred requests 20 %, and after five thousand more the whole. Counts come seconds later: what is sent
+/// until a step is seen counts for the next one.
 const RAMP: &str = "apiVersion: umbra.io/v1alpha1
 kind: MirrorPolicy
 metadata: {name: web}
 spec:
   targetRef: {name: web}
-  ramp: {steps: [{percent: 5, time: 1s, requests: 100}, {percent: 20, time: 1s, requests: 100}]}
+  ramp: {steps: [{percent: 5, time: 1s, requests: 100}, {percent: 20, time: 1s, requests: 5000}]}
 ";
 
 /// What is written of the ramp: its step, and since when.
@@ -232,14 +233,15 @@ fn a_ramp_outlives_whoever_plays_it() {
         tokio::time::sleep(WATCHED).await;
         assert!(envoys[0].mirrors(KEY, 50_000).await && ramp(&cluster) == first);
         // Statistics go to any of the replicas, and the one that has counted enough takes the step.
-        let step = async |share| {
+        let step = async |share, part| {
             let next = || async {
-                requests(&clients[0], 50).await;
+                requests(&clients[0], part).await;
+                tokio::time::sleep(Duration::from_millis(500)).await;
                 envoys[0].mirrors(KEY, share).await
             };
             wait_for(&format!("a share of {share}"), &umbras, next).await;
         };
-        step(200_000).await;
+        step(200_000, 50).await;
         wait_said(&cluster, &umbras, "v2 20% of 60% live 1/1", "True/Live").await;
         let second = ramp(&cluster);
         assert!(second.starts_with("1; "), "{second}");
@@ -257,7 +259,7 @@ fn a_ramp_outlives_whoever_plays_it() {
         while watched.elapsed() < WATCHED {
             assert!(envoys[0].mirrors(KEY, 200_000).await && ramp(&cluster) == second);
         }
-        step(600_000).await;
+        step(600_000, 1000).await;
         assert!(ramp(&cluster).starts_with("2; "), "{}", ramp(&cluster));
         wait_said(&cluster, &umbras, "v2 60% live 1/1", "True/Live").await;
     });
