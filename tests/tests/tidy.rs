@@ -375,3 +375,41 @@ fn the_files_that_pages_name_exist() {
     }
     assert!(named > 30, "{named} paths");
 }
+
+/// A page that says which tests hold a promise names tests, golden cases and files of tests that are there.
+#[test]
+fn the_tests_that_pages_name_exist() {
+    let code: String = files(&["rs"]).into_iter().map(|(_, text)| text).collect();
+    let is_test = |name: &str| {
+        let marked = |at| {
+            code[..at].rfind("#[").is_some_and(|mark| {
+                ["#[test", "#[tokio::test"].iter().any(|test| code[mark..at].starts_with(test))
+            })
+        };
+        code.find(&format!("fn {name}(")).is_some_and(marked)
+    };
+    let tests = workspace().join("tests");
+    let mut named = 0;
+    for page in ["docs/attacks.md", "docs/security.md"] {
+        let text = std::fs::read_to_string(workspace().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+        // The column of this heading, of each table that has one.
+        let mut column = None;
+        for line in text.lines() {
+            let cells: Vec<_> = line.split(" | ").collect();
+            let heading = cells.iter().position(|cell| ["test", "tests |"].contains(cell));
+            column = heading.or(column.filter(|_| line.starts_with('|')));
+            let Some(cell) = column.and_then(|column| cells.get(column)) else { continue };
+            for name in cell.split('`').skip(1).step_by(2) {
+                let golden = || tests.join("golden").join(name).is_dir();
+                let file =
+                    || ["", "attack"].iter().any(|part| tests.join("tests").join(part).join(name).is_file());
+                let tier = || {
+                    tests.join("tests").join(name).is_dir() || workspace().join("crates").join(name).is_dir()
+                };
+                assert!(is_test(name) || golden() || file() || tier(), "{page}: there is no test {name}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 80, "{named} tests");
+}

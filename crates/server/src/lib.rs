@@ -44,6 +44,7 @@ pub mod proxies;
 mod reload;
 pub mod replica;
 pub mod resources;
+mod rounds;
 pub mod serve;
 pub mod sources;
 mod status;

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::crowd::{Crowd, Hold, Place, Room};
+use crate::rounds::{Paced, Rounds};
 use crate::tls::Identity;
 
 /// How patient an interface for people and tools is. Tests shorten it.
@@ -49,6 +50,8 @@ impl Default for Limits {
 const HELD: usize = 64;
 /// Streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
+/// Streams that are refused beyond these before a connection is closed.
+const MAX_REFUSED: usize = 100;
 /// Headers of one request (HPACK bombs).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What a client may send before it must wait, on a stream and on all of an HTTP/2 connection; and the largest head of
@@ -100,8 +103,8 @@ impl InUse {
 
 /// A connection that was accepted.
 pub(crate) struct Accepted {
-    /// Its bytes.
-    pub(crate) stream: TcpStream,
+    /// Its bytes, in their turn.
+    pub(crate) stream: Paced,
     /// Who.
     pub(crate) peer: IpAddr,
     /// Where it stands among the others of the port.
@@ -132,12 +135,16 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
     mut serve: impl FnMut(Accepted) -> Option<F>,
 ) {
     let connections = TaskTracker::new();
+    let mut rounds = Rounds::default();
     let accept = async {
         loop {
-            match listener.accept().await {
+            match rounds.beside(listener.accept()).await {
                 Ok((stream, peer)) => {
                     let gives_way = CancellationToken::new();
                     let place = crowd.enter(peer.ip(), gives_way.clone());
+                    // Small messages go out at once.
+                    let _ = stream.set_nodelay(true);
+                    let stream = rounds.enter(stream, peer.ip(), place.clone());
                     let accepted = Accepted { stream, peer: peer.ip(), place };
                     let Some(served) = serve(accepted) else { continue };
                     connections.spawn(async move {
@@ -150,7 +157,7 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
                 Err(error) => {
                     // Out of file descriptors, for example: it passes when others leave.
                     tracing::warn!(%error, "cannot accept a connection to {what}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    rounds.beside(tokio::time::sleep(Duration::from_millis(100))).await;
                 }
             }
         }
@@ -159,6 +166,7 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
         () = accept => {}
         () = stop.cancelled() => {}
     }
+    drop(rounds);
     connections.close();
     connections.wait().await;
 }
@@ -172,8 +180,6 @@ struct Door {
 
 async fn connection(accepted: Accepted, router: Router, limits: Limits, door: Door, stop: CancellationToken) {
     let Accepted { stream, peer, place } = accepted;
-    // Small messages go out at once.
-    let _ = stream.set_nodelay(true);
     let begun = tokio::select! {
         begun = tokio::time::timeout(limits.headers, begin(stream, door)) => begun,
         () = stop.cancelled() => return,
@@ -206,6 +212,7 @@ async fn connection(accepted: Accepted, router: Router, limits: Limits, door: Do
             let served = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(MAX_STREAMS)
+                .max_local_error_reset_streams(MAX_REFUSED)
                 .max_header_list_size(MAX_HEADER_BYTES)
                 .initial_stream_window_size(WINDOW)
                 .initial_connection_window_size(WINDOW)
@@ -230,8 +237,8 @@ struct Begun {
 }
 
 /// Finds out what a client speaks, and greets it.
-async fn begin(stream: TcpStream, Door { identity, proven }: Door) -> std::io::Result<Begun> {
-    let version = match (sniff(&stream).await?, identity) {
+async fn begin(stream: Paced, Door { identity, proven }: Door) -> std::io::Result<Begun> {
+    let version = match (sniff(stream.get_ref()).await?, identity) {
         (Opening::Http(_), _) if proven => return Err(std::io::ErrorKind::PermissionDenied.into()),
         (Opening::Http(version), _) => version,
         (Opening::Tls, Some(identity)) if proven => {
@@ -246,7 +253,7 @@ async fn begin(stream: TcpStream, Door { identity, proven }: Door) -> std::io::R
     Ok(Begun { stream: Box::new(stream), version, transport: Transport::Plain })
 }
 
-async fn handshake(stream: TcpStream, identity: &Identity) -> std::io::Result<Begun> {
+async fn handshake(stream: Paced, identity: &Identity) -> std::io::Result<Begun> {
     // Until there is a certificate, clients come again.
     let replicas = identity.replicas().ok_or(std::io::ErrorKind::ConnectionRefused)?;
     let stream = TlsAcceptor::from(replicas.server.clone()).accept(stream).await?;

@@ -139,10 +139,42 @@ fn go_on(frames: &mut [u8]) {
     }
 }
 
+/// How a connection begins.
+fn hello() -> Vec<u8> {
+    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(Kind::Settings, 0, 0, &[])].concat()
+}
+
+/// Whoever goes on opening streams beyond those that he may have is told to be calm (RFC 9113, 7), and sent away.
+#[tokio::test]
+async fn who_opens_more_streams_than_he_may_is_sent_away() {
+    const MAY: u32 = 100;
+    const REFUSED: u32 = 100;
+    let victim = Victim::start(1, 4096, &[]).await;
+    let mut stream = tcp(ELSEWHERE, victim.ports.xds.local()).await.unwrap();
+    stream.write_all(&hello()).await.unwrap();
+    let open = |nth: u32| frame(Kind::Headers, END_HEADERS, 2 * nth + 1, &call(&[]));
+    stream.write_all(&(0..MAY + REFUSED + 1).flat_map(open).collect::<Vec<_>>()).await.unwrap();
+    let mut refused = 0;
+    let told = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            stream.read_exact(&mut payload).await.unwrap();
+            match (head[3], payload.as_slice()) {
+                (3, [.., 7]) => refused += 1,
+                (7, payload) => return payload[..8].to_vec(),
+                _ => {}
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await.expect("a goodbye");
+    assert_eq!((refused, told[7]), (REFUSED, 11));
+}
+
 /// One connection after the other, each as fast as it is read.
 async fn attack(to: SocketAddr, before: Next, again: Next) {
-    let begin =
-        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(Kind::Settings, 0, 0, &[]), &before(1)].concat();
+    let begin = [hello(), before(1)].concat();
     let first = again(3);
     loop {
         let once = async {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::Sleep;
 use tokio_rustls::Accept;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -27,6 +27,7 @@ use super::Patience;
 use crate::crowd::{Asking, Crowd, Hold, Place};
 use crate::identity::Leaf;
 use crate::metrics::Metrics;
+use crate::rounds::{Paced, Rounds};
 use crate::tls::Identity;
 
 /// What a stream knows of its connection; an extension of its request.
@@ -79,10 +80,10 @@ impl ConnectionInfo {
 
 /// What a connection is read from and written to.
 enum Transport {
-    Plain(TcpStream),
+    Plain(Paced),
     /// The first read or write brings the handshake to its end, in the connection's own task: nobody waits for it.
-    Handshake(Box<Accept<TcpStream>>, Arc<Metrics>),
-    Tls(Box<TlsStream<TcpStream>>),
+    Handshake(Box<Accept<Paced>>, Arc<Metrics>),
+    Tls(Box<TlsStream<Paced>>),
     /// The handshake failed.
     Dead,
 }
@@ -146,14 +147,12 @@ impl Connection {
     fn new(
         stream: Transport,
         peer: SocketAddr,
-        crowd: &Crowd,
-        parent: &CancellationToken,
+        place: Arc<Place>,
+        close: CancellationToken,
         patience: Patience,
         identity: Option<Identity>,
     ) -> Self {
-        let close = parent.child_token();
         let closed = Box::pin(close.clone().cancelled_owned());
-        let place = crowd.enter(peer.ip(), close.clone());
         let (leaf, shown) = (Arc::default(), Arc::default());
         let info = ConnectionInfo { peer, close, place, leaf, shown, identity };
         Connection { stream, info, closed, patience, waiting: None }
@@ -261,15 +260,19 @@ pub(super) fn incoming(
     close: CancellationToken,
     patience: Patience,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((listener, tls, crowd, close), move |(listener, tls, crowd, close)| async move {
+    let state = (listener, tls, crowd, close, Rounds::default());
+    futures::stream::unfold(state, move |(listener, tls, crowd, close, mut rounds)| async move {
         loop {
-            match listener.accept().await {
+            match rounds.beside(listener.accept()).await {
                 Ok((stream, peer)) => {
                     // Small messages go out at once.
                     let _ = stream.set_nodelay(true);
                     // What its system does not acknowledge in time, nobody reads: also with room left in HTTP/2's windows.
                     let unread = u32::try_from(patience.slow_reader.as_millis()).unwrap_or(u32::MAX);
                     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, unread);
+                    let gives_way = close.child_token();
+                    let place = crowd.enter(peer.ip(), gives_way.clone());
+                    let stream = rounds.enter(stream, peer.ip(), place.clone());
                     let identity = tls.as_ref().map(|(identity, _)| identity.clone());
                     let stream = match &tls {
                         None => Transport::Plain(stream),
@@ -278,13 +281,13 @@ pub(super) fn incoming(
                             Transport::Handshake(Box::new(handshake), metrics.clone())
                         }
                     };
-                    let connection = Connection::new(stream, peer, &crowd, &close, patience, identity);
-                    return Some((Ok(connection), (listener, tls, crowd, close)));
+                    let connection = Connection::new(stream, peer, place, gives_way, patience, identity);
+                    return Some((Ok(connection), (listener, tls, crowd, close, rounds)));
                 }
                 Err(error) => {
                     // Out of file descriptors, for example: it passes when others leave.
                     tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    rounds.beside(tokio::time::sleep(Duration::from_millis(100))).await;
                 }
             }
         }
@@ -296,6 +299,7 @@ mod tests {
     use futures::StreamExt;
     use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::crowd::Room;
@@ -315,9 +319,8 @@ mod tests {
     async fn pair(patience: Patience) -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
-        let close = CancellationToken::new();
-        (Connection::new(Transport::Plain(stream), peer, &crowd(1), &close, patience, None), client)
+        let mut incoming = Box::pin(incoming(listener, None, crowd(1), CancellationToken::new(), patience));
+        (incoming.next().await.unwrap().unwrap(), client)
     }
 
     #[tokio::test]

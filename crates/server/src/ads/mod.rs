@@ -48,6 +48,9 @@ const MAX_REQUEST_BYTES: usize = 4 << 20;
 const MAX_PROVEN_REQUEST_BYTES: usize = 32 << 20;
 /// Streams of one connection: an Envoy opens one.
 const MAX_STREAMS: u32 = 100;
+/// Streams that are refused beyond these, and what else breaks the rules of one stream, before the connection is closed: whoever
+/// keeps to what it was told of [`MAX_STREAMS`] has none.
+const MAX_REFUSED: usize = 100;
 /// Headers of one stream (HPACK bombs).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What a client may send before it must wait for us, on a stream and on all of a connection: all that one costs of whom
@@ -201,6 +204,7 @@ impl Ads {
         let service = AdsService { ads: self, gate, budget: Budget::default(), limits };
         tonic::transport::Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_local_error_reset_streams(Some(MAX_REFUSED))
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1))

@@ -95,8 +95,6 @@ pub(crate) fn config(pair: &Pair) -> anyhow::Result<Arc<ServerConfig>> {
 
 async fn connection(accepted: Accepted, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
     let Accepted { stream, place, peer } = accepted;
-    // Small messages go out at once.
-    let _ = stream.set_nodelay(true);
     let stream = match timeout(BEGIN, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return debug!(%error, "a TLS handshake with the injector failed"),
