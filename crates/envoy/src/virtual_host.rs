@@ -60,7 +60,7 @@ impl HostRoutes {
 
 impl EncodedVirtualHost {
     /// The encoded `envoy.config.route.v3.VirtualHost`, in pieces: a message is the concatenation of its fields.
-    pub fn pieces(&self) -> [&[u8]; 3] {
+    fn pieces(&self) -> [&[u8]; 3] {
         [&self.head, self.routes.bytes(), &self.tail]
     }
 

@@ -156,6 +156,47 @@ fn what_multiplies_ends_somewhere_and_is_said() {
     }
 }
 
+/// What an object comes to with two classes of proxies, as it is kept: what is equal stands once.
+#[test]
+fn what_multiplies_comes_to_little() {
+    const MOST: i64 = 48 << 20;
+    let server = |i: usize| {
+        let hosts = list(100, |h| format!("h{h}-{i}.com"));
+        format!("{{port: {{number: {}, name: http-{i}, protocol: HTTP}}, hosts: [{hosts}]}}", 9000 + i)
+    };
+    let wide = |http: &str| {
+        object("VirtualService", &format!("hosts: ['*'], gateways: [big, mesh], http: [{http}]"))
+    };
+    let policy = |n: usize| {
+        let header = |i: usize| format!("x-{i}: \"{}\"", "v".repeat(20));
+        let headers = format!("headers: {{set: {{{}}}}}", list(60, header));
+        let spec =
+            format!("targetRef: {{name: big}}, methods: [{}], {headers}", list(60, |m| format!("M{m}")));
+        let named = object("MirrorPolicy", &spec).replace("{name: big}\n", &format!("{{name: p{n}}}\n"));
+        named.replace("networking.istio.io/v1", "umbra.io/v1alpha1")
+    };
+    let egress = |i: usize| {
+        let hosts = list(100, |h| format!("ns-{h}/*.h{i}.com"));
+        format!("{{port: {{number: {}, name: http-{i}, protocol: HTTP}}, hosts: [{hosts}]}}", 9000 + i)
+    };
+    let gateway = object("Gateway", &format!("servers: [{}]", list(300, server)));
+    for (about, text, diagnostics) in [
+        ("a gateway", gateway + &wide(&routes(2000)), 250),
+        ("policies", mirrors(60, 1, 3) + &(0..300).map(policy).collect::<String>(), 1500),
+        ("selected endpoints", selecting(300, 6, 3000), 10),
+        ("a Sidecar", object("Sidecar", &format!("egress: [{}]", list(300, egress))), 110),
+    ] {
+        let mut engine = engine("");
+        engine.connect(ProxyId(2), ProxyNode { kind: ProxyKind::Router, ..sidecar("default") }, true);
+        apply(&mut engine, &subsets(20, 0, "none"));
+        apply(&mut engine, OTHERS);
+        let held = allocation_counter::measure(|| drop(apply(&mut engine, &text))).bytes_current;
+        let said = engine.diagnostics().len();
+        assert!(held < MOST, "{about}: {held} bytes");
+        assert!(said < diagnostics, "{about}: {said} diagnostics");
+    }
+}
+
 /// What is large and somebody may mean it so.
 #[test]
 fn what_is_only_large_is_served_whole() {
