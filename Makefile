@@ -74,7 +74,7 @@ WORLDS ?= 340
 
 istiod: tools controlplane build ## Compare umbra with a real istiod in WORLDS=340 random worlds, through real Envoys; needs Go, and a quarter of an hour to build istiod
 	@$(BUILD_GO) istiod
-	REQUIRE_ENVOY=1 REQUIRE_APISERVER=1 REQUIRE_NETNS=1 UMBRA_WORLDS=$(WORLDS) UMBRA_BIN=$(TARGET)/debug/umbra \
+	REQUIRE_ENVOY=1 REQUIRE_APISERVER=1 REQUIRE_CAPTURE=1 UMBRA_WORLDS=$(WORLDS) UMBRA_BIN=$(TARGET)/debug/umbra \
 	  $(CARGO) test --package umbra-tests --test istiod -- --nocapture --test-threads 1
 
 attack: static ## Clients that mean harm, one after the other, against a release build: print what others are served meanwhile, and what stays

@@ -119,7 +119,16 @@ fn destination(t: &mut Tape<'_>, namespace: &str) -> Value {
 
 fn rule(t: &mut Tape<'_>, namespace: &str, delegates: &[(String, String)]) -> Value {
     let matches = t.maybe(2, |t| (0..1 + t.below(2)).map(|_| request_match(t)).collect::<Vec<_>>());
-    let matches = matches.map(Value::from);
+    let mut matches = matches.map(Value::from);
+    for wanted in matches.iter_mut().filter_map(Value::as_array_mut) {
+        // Beside a match for everybody it is declared ("what a rule sends to is there").
+        if !wanted.iter().all(|it| it["sourceNamespace"].is_string()) {
+            wanted
+                .iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(|it| drop(it.remove("sourceNamespace")));
+        }
+    }
     // A prefix that is replaced needs prefixes alone.
     let prefixes = matches
         .as_ref()
@@ -357,8 +366,7 @@ fn headers(t: &mut Tape<'_>) -> Value {
             ("remove", t.maybe(3, |t| json!([t.pick(&["x-a", "x-b", "x-echo-version-of-nobody"])]))),
         ])
     };
-    let headers = fields([("request", t.maybe(2, operations)), ("response", t.maybe(2, operations))]);
-    headers
+    fields([("request", t.maybe(2, operations)), ("response", t.maybe(2, operations))])
 }
 
 /// One request, through the proxy of this number.

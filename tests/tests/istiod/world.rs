@@ -167,7 +167,7 @@ fn service(t: &mut Tape<'_>, app: &App) -> [Value; 2] {
         "spec": {"clusterIP": app.address, "selector": {"app": name}, "ports": ports.iter()
             .map(|(port, name, target)| json!({"name": name, "port": port, "targetPort": target, "protocol": "TCP"})).collect::<Vec<_>>()},
     });
-    let mut endpoint = |(nth, last): (usize, &u8)| {
+    let endpoint = |(nth, last): (usize, &u8)| {
         json!({
             "addresses": [address(*last)], "conditions": {"ready": !t.one_in(10)},
             "targetRef": {"kind": "Pod", "namespace": namespace, "name": format!("{name}-v{}", nth + 1)},
@@ -236,15 +236,13 @@ fn entry(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
         t.pick(&["STATIC", "STATIC", "DNS", "DNS_ROUND_ROBIN"])
     };
     let mut ports = Vec::new();
-    for port in SERVED {
-        if ports.is_empty() || t.one_in(3) {
-            let target = if t.one_in(2) { Some(json!(9090)) } else { Some(json!(8080)) };
-            ports.push(fields([
-                ("number", Some(json!(if ports.is_empty() { t.pick(SERVED) } else { *port }))),
-                ("name", Some(json!(format!("http-{port}")))),
-                ("protocol", Some(json!(t.pick(&["HTTP", "HTTP", "HTTP2", "GRPC"])))),
-                ("targetPort", target),
-            ]));
+    for nth in 0..SERVED.len() {
+        if nth == 0 || t.one_in(3) {
+            let number = t.pick(SERVED);
+            ports.push(json!({
+                "number": number, "name": format!("http-{number}"), "protocol": t.pick(&["HTTP", "HTTP", "HTTP2", "GRPC"]),
+                "targetPort": t.pick(&[8080, 9090]),
+            }));
         }
     }
     ports.sort_by_key(|port| port["number"].as_u64());

@@ -17,7 +17,8 @@ pub fn check_unix_socket(address: &str) -> Result<&str, Problem> {
         return wrong("is no socket of the Unix domain: unix:///PATH");
     };
     let absolute = path.starts_with('/') && !path.ends_with('/');
-    if !absolute && !(path.starts_with('@') && path.len() > 1) {
+    let abstract_name = path.starts_with('@') && path.len() > 1;
+    if !absolute && !abstract_name {
         return wrong("names no file by its whole path");
     }
     if path.len() > LONGEST {
