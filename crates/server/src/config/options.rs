@@ -1,5 +1,5 @@
 //! The options of `serve`, each declared once: a field here is a flag, an environment variable, a key of `umbra.yaml`, a
-//! line of `--help` and one of `docs/cli.md`. What is done with it stands where it is used.
+//! line of `--help` and one of `docs/options.md`. What is done with it stands where it is used.
 
 use std::path::PathBuf;
 use std::time::Duration;
