@@ -85,7 +85,7 @@ impl Default for Patience {
 
 /// Streams of which nobody knows yet whether they are let in: in all, and of one address. Each takes some 9 KiB, and 16 KiB more when
 /// its first message is half there.
-const HOPEFUL: (usize, usize) = (16_384, 1536);
+const HOPEFUL: (usize, usize) = (16_384, 1280);
 
 /// Who may stay on a port.
 #[derive(Clone, Debug)]
