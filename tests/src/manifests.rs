@@ -69,6 +69,26 @@ pub fn to_v1(further: &str) -> String {
     format!("- route:\n  - destination: {{host: web, subset: v1}}\n{}", indented(further, 2))
 }
 
+/// A rule for `web` whose requests are judged, answers too, with all of the primary's at v1 and copies to these subsets.
+pub fn judged(subsets: &[&str]) -> String {
+    let mirrors: Vec<_> =
+        subsets.iter().map(|subset| format!("{{destination: {{host: web, subset: {subset}}}}}")).collect();
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web, annotations: {{umbra.io/verdicts: \"1000\", umbra.io/contents: \"on\"}}}}
+spec:
+  hosts: [web]
+  http:
+  - name: main
+    route: [{{destination: {{host: web, subset: v1}}}}]
+    mirrors: [{}]
+",
+        mirrors.join(", ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,8 +50,9 @@ impl Default for Limits {
 const HELD: usize = 64;
 /// Streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
-/// Streams that are refused beyond these before a connection is closed.
-const MAX_REFUSED: usize = 100;
+/// Streams that are refused beyond these, and what else breaks the rules of one stream, before a connection is closed: whoever
+/// keeps to how many streams it was told that it may have has none.
+pub(crate) const MAX_REFUSED: usize = 100;
 /// Headers of one request (HPACK bombs).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What a client may send before it must wait, on a stream and on all of an HTTP/2 connection; and the largest head of

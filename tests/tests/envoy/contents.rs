@@ -18,20 +18,6 @@ use super::{WEB, address};
 /// Where umbra listens with a certificate.
 const TLS: &str = "127.0.0.1:15012";
 
-const RULES: &str = "
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: web, annotations: {umbra.io/verdicts: \"1000\", umbra.io/contents: \"on\"}}
-spec:
-  hosts: [web]
-  http:
-  - name: main
-    route: [{destination: {host: web, subset: v1}}]
-    mirrors:
-    - {destination: {host: web, subset: v2}}
-    - {destination: {host: web, subset: v3}}
-";
-
 /// Three versions of `web` with a judge.
 struct Stage {
     world: World,
@@ -46,7 +32,7 @@ impl Stage {
             world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
         }
         world.write("web.yaml", &manifests::web());
-        world.write("rules.yaml", RULES);
+        world.write("rules.yaml", &manifests::judged(&["v2", "v3"]));
         world.start_umbra_with(&format!("judge: {}\n", judge.report())).await;
         let bodies = judge.bodies().to_string();
         world
@@ -173,7 +159,10 @@ fn large_answers_and_none() {
             number(&digests["long"]) > 0
         };
         stage.world.wait_for("a digest to be compared", compared).await;
-        stage.world.write("rules.yaml", &RULES.replace("contents: \"on\"", "contents: \"off\""));
+        stage.world.write(
+            "rules.yaml",
+            &manifests::judged(&["v2", "v3"]).replace("contents: \"on\"", "contents: \"off\""),
+        );
         let plain = || async {
             let routes = stage.world.proxy("client").section("RoutesConfigDump").await.unwrap_or_default();
             !routes.to_string().contains("|judge") && routes.to_string().contains("#judge")
@@ -213,7 +202,7 @@ fn without_a_certificate_nothing_is_shown() {
             world.start_echo(&format!("v{n}"), &format!("127.0.1.{n}:8080"));
         }
         world.write("web.yaml", &manifests::web());
-        world.write("rules.yaml", RULES);
+        world.write("rules.yaml", &manifests::judged(&["v2", "v3"]));
         let settings = format!(
             "judge: {}\nxdsTls: {TLS}\ntlsCert: {certificate}\ntlsKey: {key}\ntlsClientCa: {ca}\n",
             judge.report()

@@ -14,18 +14,6 @@ use umbra_tests::manifests;
 
 use super::address;
 
-const RULES: &str = "
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: web, annotations: {umbra.io/verdicts: \"1000\", umbra.io/contents: \"on\"}}
-spec:
-  hosts: [web]
-  http:
-  - name: main
-    route: [{destination: {host: web, subset: v1}}]
-    mirror: {host: web, subset: v2}
-";
-
 /// What is asked for: answers of 20 KB.
 const PATH: &str = "/bytes/20000";
 /// Requests while something is wrong, at the least: those of the one who hangs come to 8 MB of lines.
@@ -76,7 +64,7 @@ impl Stage {
         }
         world.echo("refusing").set_mode(Mode::Status(503));
         world.write("web.yaml", &manifests::web());
-        world.write("rules.yaml", RULES);
+        world.write("rules.yaml", &manifests::judged(&["v2"]));
         world.start_umbra_with(&format!("judge: {}\n", judge.report())).await;
         let relay = |to| Relay::start(world.net(), to).expect("a relay");
         let relays = (relay(world.umbra().xds()), relay(judge.bodies()));

@@ -29,6 +29,7 @@ use crate::crowd::{Crowd, Place, Room};
 use crate::descriptors;
 use crate::engine_task::EngineHandle;
 use crate::identity::Gate;
+use crate::listen::MAX_REFUSED;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::proxies::Proxies;
@@ -48,9 +49,6 @@ const MAX_REQUEST_BYTES: usize = 4 << 20;
 const MAX_PROVEN_REQUEST_BYTES: usize = 32 << 20;
 /// Streams of one connection: an Envoy opens one.
 const MAX_STREAMS: u32 = 100;
-/// Streams that are refused beyond these, and what else breaks the rules of one stream, before the connection is closed: whoever
-/// keeps to what it was told of [`MAX_STREAMS`] has none.
-const MAX_REFUSED: usize = 100;
 /// Headers of one stream (HPACK bombs).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What a client may send before it must wait for us, on a stream and on all of a connection: all that one costs of whom
