@@ -153,8 +153,6 @@ fn replicas_count_and_judge_together() {
         assert!(message(&now, "Observed").starts_with("v2 100%: seen 100%, 0% 5xx of "), "{now:#}");
 
         for pod in cluster.agent().pods("default", "version=v2") {
-            // Its probes would fail as well.
-            pod.set_ready(Some(true));
             pod.set_mode(Mode::Status(500));
         }
         let different = || async {

@@ -133,8 +133,10 @@ impl PodState {
         }
     }
 
-    /// Lets its echo services answer this way, to its probes as well.
+    /// Lets its echo services answer this way. It stays ready, as a service does whose health is another path than what is
+    /// wrong with it: who counts bad answers must get them, and not a Service without endpoints after the next probe.
     pub fn set_mode(&self, mode: Mode) {
+        self.set_ready((!matches!(mode, Mode::Normal)).then_some(true));
         for echo in held(&self.echoes).iter() {
             echo.set_mode(mode);
         }
