@@ -26,6 +26,8 @@ use umbra_proto::envoy::service::runtime::v3::Runtime;
 use umbra_proto::unpack_any;
 use umbra_xds::{Requirement, Resource, ResourceType, Snapshot};
 
+use super::mirror_policies::LIMIT;
+
 /// The total of weights beside a mirror: a prime, so that the two choices do not depend on each other.
 const INDEPENDENT_TOTAL: u64 = 999_983;
 
@@ -38,8 +40,13 @@ pub fn check_output(snapshot: &Snapshot, rtds: bool, mirror: &MirrorSettings) {
         for (name, resource) in snapshot.map(ty) {
             assert!(!name.is_empty(), "{ty}: a resource without a name");
             assert_eq!(*name, resource.name, "{ty}: the name of the entry and of the resource");
-            let version = umbra_xds::version(&resource.body);
-            assert_eq!(version, resource.version, "{ty} {name}: the version is the hash of the body");
+            // What ends by itself has its time in the version, too.
+            if resource.ttl.is_none() {
+                let version = umbra_xds::version(&resource.body);
+                assert_eq!(version, resource.version, "{ty} {name}: the version is the hash of the body");
+            }
+            let ends = mirror.dead_man.is_some() && ty == ResourceType::Runtime;
+            assert_eq!(resource.ttl, mirror.dead_man.filter(|_| ends), "{ty} {name}: it ends by itself");
             assert!(resource.requires.is_sorted(), "{ty} {name}: {:?}", resource.requires);
         }
     }
@@ -107,10 +114,12 @@ fn check_clusters(snapshot: &Snapshot, mirror: &MirrorSettings) {
         assert!(options.http_filters.is_empty(), "{name}: a filter that can answer crashes Envoy on a copy");
         if name.starts_with("mirror|") {
             let limits = mirror.breakers;
+            // A policy may say more than the settings do.
+            let most = |setting: u32| setting.max(LIMIT);
             for (written, most) in [
-                (&thresholds.max_connections, limits.max_connections),
-                (&thresholds.max_pending_requests, limits.max_pending_requests),
-                (&thresholds.max_requests, limits.max_requests),
+                (&thresholds.max_connections, most(limits.max_connections)),
+                (&thresholds.max_pending_requests, most(limits.max_pending_requests)),
+                (&thresholds.max_requests, most(limits.max_requests)),
                 (&thresholds.max_retries, limits.max_retries),
             ] {
                 assert!(written.as_ref().is_some_and(|w| w.value <= most), "{name}: {thresholds:?}");

@@ -165,6 +165,8 @@ pub fn settings(t: &mut Tape<'_>) -> Settings {
             Breakers { max_connections: 1, max_pending_requests: 1, max_requests: 1, max_retries: 1 };
     }
     settings.mirror.mark = t.one_in(4);
+    settings.mirror.observe = !t.one_in(3);
+    settings.mirror.dead_man = t.maybe(4, |_| Duration::from_secs(600));
     settings.access_log = t.maybe(2, |t| AccessLog {
         path: Some("/dev/stdout".into()),
         format: t.pick(&[AccessLogFormat::Json, AccessLogFormat::Text]),
