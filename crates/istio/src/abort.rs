@@ -88,12 +88,12 @@ fn parse_limit(term: &str) -> Result<(AbortReason, Option<AbortLimit>), String> 
     Ok((reason, Some(limit)))
 }
 
-/// What the record says of a mirror; `None`: its limits have not stopped it.
-pub(crate) fn aborted(vs: &VirtualService, key: &RuntimeKey) -> Option<Aborted> {
+/// What the record says of the mirror with this key; `None`: its limits have not stopped it.
+pub(crate) fn aborted(vs: &VirtualService, key: &str) -> Option<Aborted> {
     let text = vs.meta.annotations.get(ABORTED)?;
     text.lines().find_map(|line| {
         let (reason, words, of) = parse_line(line)?;
-        (of == key.as_str()).then(|| Aborted { reason, words: words.to_owned() })
+        (of == key).then(|| Aborted { reason, words: words.to_owned() })
     })
 }
 
@@ -192,9 +192,9 @@ mod tests {
         let text = record_abort(Some(&text), &key("canary"), &two);
         assert_eq!(text.lines().count(), 2, "{text}");
         let vs = vs(&[(ABORTED, &text)]);
-        assert_eq!(aborted(&vs, &key("canary")), Some(two));
-        assert_eq!(aborted(&vs, &odd).map(|it| it.words), Some("12% lost, really".to_owned()));
-        assert_eq!(aborted(&vs, &key("rest")), None);
+        assert_eq!(aborted(&vs, key("canary").as_str()), Some(two));
+        assert_eq!(aborted(&vs, odd.as_str()).map(|it| it.words), Some("12% lost, really".to_owned()));
+        assert_eq!(aborted(&vs, key("rest").as_str()), None);
         let many =
             (0..50).fold(String::new(), |text, n| record_abort(Some(&text), &key(&n.to_string()), &one));
         assert_eq!(many.lines().count(), LINES);

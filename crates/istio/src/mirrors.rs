@@ -73,10 +73,8 @@ pub(crate) fn written_mirrors(
                 key.push_str(&format!("/{nth}"));
             }
             let key = RuntimeKey::new(key);
-            let stopped = stop.stops(&written.name, &key);
             let share = RuntimeFraction::from_percent(percent);
             let limits = abort.limits(&written.name, &key);
-            let aborted = if stopped { aborted(vs, &key) } else { None };
             mirrors.push(WrittenMirror {
                 place: MirrorPlace {
                     rule: served.index,
@@ -91,14 +89,29 @@ pub(crate) fn written_mirrors(
                 host: named.host.clone(),
                 destination,
                 key,
-                share: if stopped { share.map(|_| RuntimeFraction::NONE) } else { share },
-                stopped,
+                share,
+                stopped: false,
                 limits,
-                aborted,
+                aborted: None,
             });
         }
     }
+    if !stop.is_empty() {
+        apply_stop(vs, stop, &mut mirrors);
+    }
     mirrors
+}
+
+/// What is stopped has no share, and says why where it stopped by itself.
+fn apply_stop(vs: &VirtualService, stop: Stop<'_>, mirrors: &mut [WrittenMirror]) {
+    let keys: Vec<_> = mirrors.iter().map(|mirror| (mirror.route.as_str(), &mirror.key)).collect();
+    let by = stop.stopped(&keys);
+    for (mirror, by) in mirrors.iter_mut().zip(by) {
+        let Some(name) = by else { continue };
+        mirror.stopped = true;
+        mirror.share = mirror.share.map(|_| RuntimeFraction::NONE);
+        mirror.aborted = aborted(vs, mirror.key.as_str()).or_else(|| aborted(vs, name));
+    }
 }
 
 /// With the index in `mirrors`: `mirror` with `mirrorPercentage` over `mirrorPercent`, then each of `mirrors`; absent is 100.
@@ -117,6 +130,6 @@ fn entries(written: &HttpRoute) -> impl Iterator<Item = (Option<usize>, &umbra_a
 }
 
 /// Keeps names from running into each other: `/` separates the parts of a key.
-fn escape(part: &str) -> String {
+pub(crate) fn escape(part: &str) -> String {
     part.replace('%', "%25").replace('/', "%2F")
 }

@@ -43,7 +43,7 @@ pub fn list_mirrors(
             copied_host: terms.map_or_else(Default::default, |terms| terms.host.clone()),
             written: mirror.share,
             pacing: terms.and_then(|terms| terms.pacing.clone()),
-            ramp: ramp_state(vs, &mirror.key),
+            ramp: terms.and_then(|terms| ramp_state(vs, &mirror.key, terms.pacing.as_ref()?.ramp.as_ref()?)),
             unobserved: terms.is_some_and(|terms| terms.unobserved),
             verdicts: verdicts_of(verdicts, terms),
             limits: limits_of(mirror.limits, terms),
@@ -76,10 +76,17 @@ pub fn report_stop(
         return;
     }
     let mirrors = written_mirrors(vs, &served_rules(objects, vs, domain), domain);
-    for name in stop.unknown(mirrors.iter().map(|mirror| (mirror.route.as_str(), &mirror.key))) {
-        let message = format!(
-            "{name:?} is neither \"all\", nor the name of a rule that has mirrors, nor a mirror's runtime key: it stops none"
-        );
+    let keys: Vec<_> = mirrors.iter().map(|mirror| (mirror.route.as_str(), &mirror.key)).collect();
+    for (name, others) in stop.unknown(&keys) {
+        let message = if others {
+            format!(
+                "{name:?} is a mirror whose rule was edited: it stops those that have the same target now"
+            )
+        } else {
+            format!(
+                "{name:?} is neither \"all\", nor the name of a rule that has mirrors, nor a mirror's runtime key: it stops none"
+            )
+        };
         let field = format!("metadata.annotations[{STOP}]");
         report.insert(Diagnostic::new(Code::UnknownStop, id, field, message));
     }

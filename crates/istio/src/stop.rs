@@ -4,6 +4,8 @@
 use umbra_api::VirtualService;
 use umbra_ir::RuntimeKey;
 
+use crate::mirrors::escape;
+
 /// On a VirtualService: `all` (or nothing), or names of its `http` entries and runtime keys of its mirrors, separated by commas.
 pub const STOP: &str = "umbra.io/stop";
 /// Stops all.
@@ -42,18 +44,37 @@ impl<'a> Stop<'a> {
         self.0.is_none()
     }
 
-    /// Whether it stops a mirror of a rule of this name.
-    pub fn stops(self, rule: &str, key: &RuntimeKey) -> bool {
-        self.stops_all() || self.named().any(|name| is(name, rule, key))
+    /// Whether it stops all that `other` names.
+    pub fn covers(self, other: Stop<'_>) -> bool {
+        let names = |name: &str| self.named().any(|own| own == name);
+        self.stops_all() || !other.stops_all() && other.named().all(names)
     }
 
-    /// What it names although there is no such mirror.
-    pub(crate) fn unknown<'m>(
-        self,
-        mirrors: impl Iterator<Item = (&'m str, &'m RuntimeKey)> + Clone,
-    ) -> Vec<&'a str> {
-        let known = |name: &str| name == ALL || mirrors.clone().any(|(rule, key)| is(name, rule, key));
-        self.named().filter(|name| !known(name)).collect()
+    /// The name that stops each of a VirtualService's mirrors (name of the rule, key), which are all that it has; `None`: it goes on.
+    ///
+    /// A key that no mirror has any longer is that of one whose rule was edited, since umbra writes keys and nobody else does: it
+    /// stops every mirror with the same target, for a stop is taken back by somebody, and never by an edit.
+    pub fn stopped(self, mirrors: &[(&str, &RuntimeKey)]) -> Vec<Option<&'a str>> {
+        let lost = self.lost(mirrors);
+        let by = |(rule, key): &(&str, &RuntimeKey)| {
+            if self.stops_all() {
+                return Some(ALL);
+            }
+            let named = self.named().find(|name| is(name, rule, key));
+            named.or_else(|| lost.iter().copied().find(|name| target(name) == target(key.as_str())))
+        };
+        mirrors.iter().map(by).collect()
+    }
+
+    /// What it names although there is no such mirror, and whether it stops others with the same target.
+    pub(crate) fn unknown(self, mirrors: &[(&str, &RuntimeKey)]) -> Vec<(&'a str, bool)> {
+        let same = |name: &str| mirrors.iter().any(|(_, key)| target(name) == target(key.as_str()));
+        let unknown = self.named().filter(|name| *name != ALL && !is_known(name, mirrors));
+        unknown.map(|name| (name, target(name).is_some() && same(name))).collect()
+    }
+
+    fn lost(self, mirrors: &[(&str, &RuntimeKey)]) -> Vec<&'a str> {
+        self.unknown(mirrors).into_iter().filter_map(|(name, same)| same.then_some(name)).collect()
     }
 
     /// The annotation that stops these names (of rules, or runtime keys) as well; of none: everything.
@@ -81,13 +102,40 @@ impl<'a> Stop<'a> {
         if self.stops_all() {
             return Err(StopsAll);
         }
-        let left: Vec<&str> = self.named().filter(|name| !names.contains(name)).collect();
+        let written = |name: &str| self.named().any(|other| other == name);
+        let goes = |name: &str| {
+            names.iter().any(|wanted| {
+                *wanted == name
+                    || rule_of(name).is_some_and(|rule| rule == escape(wanted))
+                    // Nothing names it, so that the key of an edited rule is what stops it.
+                    || !written(wanted) && target(wanted).is_some() && target(wanted) == target(name)
+            })
+        };
+        let left: Vec<&str> = self.named().filter(|name| !goes(name)).collect();
         Ok((!left.is_empty()).then(|| left.join(",")))
     }
 }
 
 fn is(name: &str, rule: &str, key: &RuntimeKey) -> bool {
     name == rule || name == key.as_str()
+}
+
+fn is_known(name: &str, mirrors: &[(&str, &RuntimeKey)]) -> bool {
+    mirrors.iter().any(|(rule, key)| is(name, rule, key))
+}
+
+/// Subset and host of a runtime key, `mirror/NAMESPACE/NAME/RULE/PORT|SUBSET|HOST`; `None`: it is none.
+fn target(name: &str) -> Option<&str> {
+    let target = name.strip_prefix("mirror/")?.splitn(4, '/').nth(3)?;
+    let (_, target) = target.split_once('|')?;
+    // Behind a host: which of several that are the same.
+    Some(target.split_once('/').map_or(target, |(target, _)| target))
+}
+
+/// The rule of a runtime key, as the key has it.
+fn rule_of(name: &str) -> Option<&str> {
+    target(name)?;
+    name.split('/').nth(3)
 }
 
 #[cfg(test)]
@@ -107,9 +155,11 @@ mod tests {
         let stop = Stop::of(&vs);
         let keys = ["canary", "rest"]
             .map(|rule| (rule, RuntimeKey::new(format!("mirror/default/web/{rule}/|v2|web"))));
-        let [one, two] = [&keys[0], &keys[1]].map(|(rule, key)| stop.stops(rule, key));
-        assert_eq!((one, two), want, "{annotation:?}");
-        assert_eq!(stop.unknown(keys.iter().map(|(rule, key)| (*rule, key))), unknown, "{annotation:?}");
+        let mirrors = [0, 1].map(|n| (keys[n].0, &keys[n].1));
+        let [one, two] = stop.stopped(&mirrors)[..] else { panic!("two") };
+        assert_eq!((one.is_some(), two.is_some()), want, "{annotation:?}");
+        let said: Vec<&str> = stop.unknown(&mirrors).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(said, unknown, "{annotation:?}");
     }
 
     #[test]
@@ -123,7 +173,17 @@ mod tests {
         check(Some("mirror/default/web/rest/|v2|web"), (false, true), &[]);
         check(Some("canery,rest"), (false, true), &["canery"]);
         check(Some("false"), (false, false), &["false"]);
+        // Of a rule that was renamed, or whose mirror was given a port.
+        let lost = "mirror/default/web/before/|v2|web";
+        check(Some(lost), (true, true), &[lost]);
+        let lost = "mirror/default/web/canary/80|v2|web/2";
+        check(Some(lost), (true, true), &[lost]);
+        for other in ["mirror/default/web/canary/|v3|web", "mirror/default/web/canary/|v2|api", "mirror/x"] {
+            check(Some(other), (false, false), &[other]);
+        }
     }
+
+    const KEY: &str = "mirror/default/web/canary/|v2|web";
 
     #[test]
     fn what_is_written_to_stop_and_to_go_on() {
@@ -136,6 +196,21 @@ mod tests {
             (Some("all"), &["canary"], "all", Err(StopsAll)),
             (Some(""), &["canary"], "all", Err(StopsAll)),
             (Some("all"), &[], "all", Ok(None)),
+            (Some(KEY), &["canary"], "mirror/default/web/canary/|v2|web,canary", Ok(None)),
+            (Some(KEY), &[KEY], KEY, Ok(None)),
+            (Some(KEY), &["rest"], "mirror/default/web/canary/|v2|web,rest", Ok(Some(KEY.to_owned()))),
+            (
+                Some(KEY),
+                &["mirror/default/web/now/80|v2|web"],
+                "mirror/default/web/canary/|v2|web,mirror/default/web/now/80|v2|web",
+                Ok(None),
+            ),
+            (
+                Some(KEY),
+                &["mirror/default/web/now/|v3|web"],
+                "mirror/default/web/canary/|v2|web,mirror/default/web/now/|v3|web",
+                Ok(Some(KEY.to_owned())),
+            ),
         ] {
             let stop = Stop::parse(annotation);
             assert_eq!((stop.and(names).as_str(), stop.but(names)), (more, less), "{annotation:?} {names:?}");

@@ -166,11 +166,11 @@ impl Joins {
     /// Takes in a line. What ends with it is returned: its own request when that is complete now, others that make room.
     ///
     /// `expected` are the marks of all copies that such a request has.
-    pub fn take<'a>(
+    pub fn take(
         &mut self,
         id: StreamId,
         line: Line,
-        expected: impl FnOnce(&Primary) -> &'a [Arc<str>],
+        expected: impl FnOnce(&Primary) -> Vec<Arc<str>>,
         now: Instant,
     ) -> Vec<Ended> {
         self.counts.lines += 1;

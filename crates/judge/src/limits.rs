@@ -15,6 +15,10 @@ pub struct JudgeLimits {
     pub latency: f64,
     /// And by what time, whatever the part: less is noise of the machine's.
     pub latency_floor: Duration,
+    /// A copy that takes this many times as long,
+    pub stall: f64,
+    /// and so much more, stalls.
+    pub stall_floor: Duration,
 }
 
 impl Default for JudgeLimits {
@@ -25,6 +29,8 @@ impl Default for JudgeLimits {
             effect: 0.005,
             latency: 0.1,
             latency_floor: Duration::from_millis(1),
+            stall: 2.0,
+            stall_floor: Duration::from_millis(100),
         }
     }
 }

@@ -16,11 +16,14 @@ pub enum Aspect {
     Size,
     /// How long the target took.
     Latency,
+    /// That it took several times as long: most answers may come in time when some do not.
+    Stall,
 }
 
 impl Aspect {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Aspect; 4] = [Aspect::Status, Aspect::ContentType, Aspect::Size, Aspect::Latency];
+    pub const ALL: [Aspect; 5] =
+        [Aspect::Status, Aspect::ContentType, Aspect::Size, Aspect::Latency, Aspect::Stall];
 
     /// As it is written in labels and columns.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Aspect {
             Aspect::ContentType => "content_type",
             Aspect::Size => "size",
             Aspect::Latency => "latency",
+            Aspect::Stall => "stall",
         }
     }
 }
@@ -209,6 +213,10 @@ impl Tally {
         let slower = copy > base.mul_f64(1.0 + limits.latency).saturating_add(limits.latency_floor);
         let held = if control.is_some() { &mut self.controlled } else { &mut self.alone };
         held[Aspect::Latency as usize].add(slower, !slower);
+        let stalls = |one: Duration, other: Duration| {
+            one > other.mul_f64(limits.stall).saturating_add(limits.stall_floor)
+        };
+        held[Aspect::Stall as usize].add(stalls(copy, base), stalls(base, copy));
     }
 
     /// What speaks about an aspect: of pairs that are alike either side may be the one that differs, with a control as without.
@@ -291,7 +299,7 @@ fn differs(aspect: Aspect, primary: &Answer, copy: Held<'_>) -> Option<bool> {
         _ if !alike => None,
         Aspect::ContentType => Some(primary.content_type != copy.answer.content_type),
         Aspect::Size => Some(primary.size? != copy.answer.size?),
-        Aspect::Latency => None,
+        Aspect::Latency | Aspect::Stall => None,
     }
 }
 

@@ -79,6 +79,9 @@ impl fmt::Display for Reason {
                         let slower = (ratio - 1.0) * 100.0;
                         write!(f, "{slower:.0} % slower than {base} in {pairs} pairs")
                     }
+                    (Aspect::Stall, _) => {
+                        write!(f, "far slower in {candidate} of {pairs} pairs, against {control} of {base}")
+                    }
                     _ => {
                         let aspect = aspect.as_str().replace('_', " ");
                         write!(
@@ -162,7 +165,7 @@ pub fn judge(tally: &Tally, limits: &JudgeLimits) -> Judgement {
 fn share(aspect: Aspect) -> f64 {
     match aspect {
         Aspect::Status => 1.0 / 2.0,
-        Aspect::ContentType | Aspect::Size | Aspect::Latency => 1.0 / 6.0,
+        Aspect::ContentType | Aspect::Size | Aspect::Latency | Aspect::Stall => 1.0 / 8.0,
     }
 }
 

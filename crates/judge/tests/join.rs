@@ -38,7 +38,7 @@ impl World {
         let key = Key { start: start.parse().unwrap(), request: "r".into() };
         let line = Line { key, side, answer: Answer::default() };
         let now = self.start + Duration::from_secs(second);
-        shown(&self.joins.take(stream, line, |_| &self.marks, now))
+        shown(&self.joins.take(stream, line, |_| self.marks.to_vec(), now))
     }
 
     fn expire(&mut self, second: u64) -> Vec<String> {

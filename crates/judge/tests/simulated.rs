@@ -24,9 +24,12 @@ struct Service {
     random_sizes: f64,
     /// The part of requests that it never answers.
     hangs: f64,
+    /// The part of requests that take it five seconds more.
+    stalls: f64,
 }
 
-const GOOD: Service = Service { errors: 0.005, median: 20.0, spread: 0.3, random_sizes: 0.0, hangs: 0.0 };
+const GOOD: Service =
+    Service { errors: 0.005, median: 20.0, spread: 0.3, random_sizes: 0.0, hangs: 0.0, stalls: 0.0 };
 
 /// A world: who answers, and whether there is a control.
 #[derive(Clone, Copy)]
@@ -53,7 +56,10 @@ fn answer(service: Service, weight: f64, size: u64, random: &mut fastrand::Rng) 
         return Answer { duration: LIMIT, ..Answer::default() };
     }
     let took = service.median * weight * (service.spread * normal(random)).exp();
-    let wait = Duration::from_secs_f64(took / 1000.0);
+    let mut wait = Duration::from_secs_f64(took / 1000.0);
+    if service.stalls > 0.0 && random.f64() < service.stalls {
+        wait += Duration::from_secs(5);
+    }
     let failed = random.f64() < service.errors;
     let own = random.f64() < service.random_sizes;
     Answer {
@@ -103,7 +109,7 @@ fn play(world: World, seed: u64) -> (bool, Verdict, Tally) {
         random.shuffle(&mut lines);
         let now = start + Duration::from_secs(second as u64);
         for line in lines {
-            for ended in joins.take(stream, line, |_| &marks, now) {
+            for ended in joins.take(stream, line, |_| marks.clone(), now) {
                 tally.add(&ended, copied, &limits);
             }
         }
@@ -182,6 +188,16 @@ fn thirty_percent_slower() {
     let shadow = Service { median: 26.0, ..GOOD };
     different(World { shadow, ..EQUAL }, 0);
     different(World { shadow, control: false, ..EQUAL }, 0);
+}
+
+#[test]
+fn one_of_ten_far_slower() {
+    let shadow = Service { stalls: 0.1, ..GOOD };
+    different(World { shadow, ..EQUAL }, 0);
+    different(World { shadow, control: false, ..EQUAL }, 0);
+    // Both do: that is what the service is like.
+    let slow = Service { stalls: 0.1, ..GOOD };
+    never_different(World { primary: slow, shadow: slow, ..EQUAL }, 200);
 }
 
 #[test]

@@ -16,15 +16,40 @@ pub(crate) fn bind_runtime_members(view: &dyn View, scope: &Scope) -> BTreeSet<(
     members
 }
 
-/// The shares of these mirrors, and of the requests that are judged.
+/// The shares of these mirrors, and of the requests that are judged: of those never more than what the rule's mirrors copy at this very
+/// moment, since a judged request without a copy says nothing and has its control all the same.
 pub fn bind_runtime(
     view: &dyn View,
     members: &[(RuntimeKey, ObjectId)],
 ) -> BTreeMap<RuntimeKey, RuntimeFraction> {
-    let share = |(key, vs): &(RuntimeKey, ObjectId)| {
-        let decided = |key: &RuntimeKey| view.decided_share(key);
-        let share = if key.is_judging() { decided(key) } else { view.shares(vs)?.told(key, decided)? };
-        Some((key.clone(), share))
-    };
-    members.iter().filter_map(share).collect()
+    let mut copied: BTreeMap<&ObjectId, BTreeMap<RuntimeKey, RuntimeFraction>> = BTreeMap::new();
+    let decided = |key: &RuntimeKey| view.decided_share(key);
+    let mut shares = BTreeMap::new();
+    for (key, vs) in members {
+        let share = if key.is_judging() {
+            let most = copied.entry(vs).or_insert_with(|| smallest(view, vs)).get(key);
+            Some(decided(key).min(most.copied().unwrap_or(RuntimeFraction::NONE)))
+        } else {
+            view.shares(vs).and_then(|shares| shares.told(key, decided))
+        };
+        shares.extend(share.map(|share| (key.clone(), share)));
+    }
+    shares
+}
+
+/// The smallest share of each rule's mirrors that copy anything, by the key of the share that is judged.
+fn smallest(view: &dyn View, vs: &ObjectId) -> BTreeMap<RuntimeKey, RuntimeFraction> {
+    let mut smallest = BTreeMap::new();
+    let Some(shares) = view.shares(vs) else { return smallest };
+    for key in shares.written.keys() {
+        let told =
+            shares.told(key, |key| view.decided_share(key)).filter(|told| *told != RuntimeFraction::NONE);
+        if let Some(told) = told {
+            smallest
+                .entry(key.judging())
+                .and_modify(|least: &mut RuntimeFraction| *least = told.min(*least))
+                .or_insert(told);
+        }
+    }
+    smallest
 }

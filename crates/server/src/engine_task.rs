@@ -408,7 +408,7 @@ impl Owner {
             }
             Command::Judged(shares) => self.engine.set_judged(&shares),
             Command::Gone | Command::Hour => {}
-            Command::Annotate(id, change) => self.annotate(id, &change),
+            Command::Annotate(id, change) => self.annotate(id, change),
             Command::Look(look) => look(self),
             Command::Knows(id, reply) => drop(reply.send(self.engine.knows(&id))),
             Command::Running(mut pods, reply) => {
@@ -472,7 +472,7 @@ impl Owner {
     }
 
     /// Gives an object annotations that nobody has written.
-    fn annotate(&mut self, id: ObjectId, change: &Annotate) {
+    fn annotate(&mut self, id: ObjectId, change: Annotate) {
         let Some(object) = self.engine.object(&id) else { return };
         if let Some(object) = self.held.hold(id, &object, change) {
             self.engine.apply(Change::Upsert(object));

@@ -98,9 +98,22 @@ impl Peers {
 
     /// Every mirror, with what the proxies of all replicas that answer counted of it.
     pub(crate) async fn mirrors(&self) -> Vec<Mirror> {
-        let (addresses, _) = self.addresses().await;
+        self.mirrors_of_all().await.0
+    }
+
+    /// The verdicts by what all replicas know, by runtime key; `None`: one of them is silent.
+    pub(crate) async fn verdicts(&self) -> Option<BTreeMap<String, String>> {
+        let (all, complete) = self.mirrors_of_all().await;
+        let each = all.into_iter().filter_map(|it| Some((it.runtime_key, it.verdict?.verdict)));
+        complete.then(|| each.collect())
+    }
+
+    /// Every mirror, and whether all replicas answered.
+    async fn mirrors_of_all(&self) -> (Vec<Mirror>, bool) {
+        let (addresses, silent) = self.addresses().await;
         let others = join_all(addresses.iter().map(|address| self.ask_for_mirrors(*address)));
         let (own, others) = tokio::join!(mirrors::list(&self.live, &self.observed, ""), others);
+        let complete = silent.is_empty() && others.iter().all(Result::is_ok);
         let mut answers: BTreeMap<String, Vec<Mirror>> = others.into_iter().flatten().collect();
         answers.insert(self.identity.id.clone(), own.clone());
         let mut all: BTreeMap<String, Mirror> = BTreeMap::new();
@@ -111,7 +124,7 @@ impl Peers {
             }
         }
         // What this replica does not have is old, or not to be judged yet.
-        own.into_iter().filter_map(|mirror| all.remove(&mirror.id)).collect()
+        (own.into_iter().filter_map(|mirror| all.remove(&mirror.id)).collect(), complete)
     }
 
     /// What the proxies of all replicas that answer counted of mirrors in the last hour, by runtime key.

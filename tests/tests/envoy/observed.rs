@@ -84,13 +84,21 @@ fn the_share_that_is_seen_is_that_which_is_wanted() {
     });
 }
 
+fn lost(observed: &Value) -> u64 {
+    observed["lost"].as_object().into_iter().flatten().map(|(_, count)| number(count)).sum()
+}
+
+/// What is observed once so many copies are lost for this reason.
+async fn wait_lost(world: &World, reason: &str, copies: u64) -> Value {
+    let all = || async { number(&observed(world)["lost"][reason]) >= copies };
+    world.wait_for(&format!("{copies} copies to be lost: {reason}"), all).await;
+    observed(world)
+}
+
 /// Every copy is lost, and appears with its reason and no other.
 async fn check(world: &World, reason: &str, sent: usize) {
     let tally = send(world.net(), ([127, 0, 0, 1], 8000).into(), &get(), sent).await;
     assert!(tally.all_ok(sent), "{reason}: {tally:?}");
-    let lost = |observed: &Value| -> u64 {
-        observed["lost"].as_object().into_iter().flatten().map(|(_, count)| number(count)).sum()
-    };
     let all = || async { lost(&observed(world)) >= sent as u64 };
     world.wait_for(&format!("{sent} copies to be lost: {reason}"), all).await;
     let observed = wait_seen(world, sent).await[0]["observed"].clone();
@@ -144,6 +152,26 @@ fn copies_that_are_broken_off_in_http2_are_lost() {
         wait_share(&world, "|v2|web", 1_000_000).await;
         world.echo("v2").set_mode(Mode::Break);
         check(&world, "reset", 50).await;
+    });
+}
+
+#[test]
+fn copies_on_a_connection_of_http2_that_breaks_are_lost() {
+    isolated(async {
+        let two = manifests::web().replace("name: http\n", "name: http2\n");
+        let rule = rules("web", "web", &to_v1(TO_V2));
+        let mut world = web_with(&[("web.yaml", &two), ("rules.yaml", &rule)], "").await;
+        wait_share(&world, "|v2|web", 1_000_000).await;
+        world.echo("v2").set_mode(Mode::Hang);
+        assert!(world.send(WEB, &get(), 20).await.all_ok(20));
+        world.wait_for("all copies to be under way", || async { world.echo("v2").count() == 20 }).await;
+        world.stop_echo("v2");
+        let observed = wait_lost(&world, "reset", 20).await;
+        assert_eq!((lost(&observed), number(&observed["copies"])), (20, 20), "{observed}");
+        // And after that there is none to be had.
+        assert!(world.send(WEB, &get(), 30).await.all_ok(30));
+        let observed = wait_lost(&world, "refused", 30).await;
+        assert_eq!((lost(&observed), number(&observed["copies"])), (50, 50), "{observed}");
     });
 }
 

@@ -42,6 +42,8 @@ fn a_stopped_mirror_copies_nothing_until_it_is_let_go_on() {
             (Some("all"), 0, 0),
             (None, 250_000, 1_000_000),
             (Some("mirror/default/web/canary/|v3|web.default.svc.cluster.local"), 250_000, 0),
+            // As it was called before its rule had a name, and its mirror no port.
+            (Some("mirror/default/web/before/8000|v3|web.default.svc.cluster.local"), 250_000, 0),
             (Some("canary"), 0, 0),
         ] {
             write(&world, annotation);

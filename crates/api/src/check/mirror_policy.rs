@@ -52,7 +52,7 @@ pub fn removed_headers(headers: Option<&CopyHeaders>) -> Vec<&str> {
     match headers.and_then(|headers| headers.remove.as_ref()) {
         None => SECRETS.to_vec(),
         Some(written) => {
-            let good = written.iter().map(String::as_str).filter(|name| check_header_remove(name).is_ok());
+            let good = written.iter().map(String::as_str).filter(|name| check_copy_remove(name).is_ok());
             good.take(MAX_HEADERS).collect()
         }
     }
@@ -65,8 +65,25 @@ pub fn given_headers(headers: Option<&CopyHeaders>) -> impl Iterator<Item = (&st
     good.map(|(name, value)| (name.as_str(), value.as_str())).take(MAX_HEADERS)
 }
 
+/// By what a copy is found beside its request, in access logs and by verdicts.
+const REQUEST_ID: &str = "x-request-id";
+
+fn check_is_no_id(name: &str) -> Result<(), Problem> {
+    if name.eq_ignore_ascii_case(REQUEST_ID) {
+        let message = format!("a copy keeps the {REQUEST_ID} of its request: it is found by it");
+        return Err(Problem::new(Code::InvalidHeader, message));
+    }
+    Ok(())
+}
+
+/// A header that is taken away from copies.
+pub fn check_copy_remove(name: &str) -> Result<(), Problem> {
+    check_is_no_id(name).and_then(|()| check_header_remove(name))
+}
+
 /// A header that copies are given. Their Host has a field of its own.
 pub fn check_copy_header(name: &str, value: &str) -> Result<(), Problem> {
+    check_is_no_id(name)?;
     if is_authority(name) {
         let message = format!("{} is no header here: the field host says it", quote(name));
         return Err(Problem::new(Code::InvalidHeader, message));

@@ -3,10 +3,9 @@
 use umbra_ir::{Code, Severity};
 
 use super::Report;
-use crate::check::headers::check_header_remove;
 use crate::check::mirror_policy::{
-    ANY_METHOD, MAX_HEADERS, MAX_METHODS, MAX_STEPS, check_copy_header, check_limits, check_method,
-    check_mirror_target, check_steps, check_verdicts,
+    ANY_METHOD, MAX_HEADERS, MAX_METHODS, MAX_STEPS, check_copy_header, check_copy_remove, check_limits,
+    check_method, check_mirror_target, check_steps, check_verdicts,
 };
 use crate::types::mirror_policy::{CopyHeaders, CopyLimits, CopyRamp, CopySample, MirrorPolicySpec};
 
@@ -121,7 +120,7 @@ fn headers(report: &mut Report, written: &CopyHeaders) {
     }
     for (index, name) in written.remove.iter().flatten().enumerate() {
         let field = format!("spec.headers.remove[{index}]");
-        report.check(field, check_header_remove(name), "nothing is removed by it");
+        report.check(field, check_copy_remove(name), "nothing is removed by it");
     }
     for (name, value) in &written.set {
         let field = format!("spec.headers.set[{name}]");

@@ -31,11 +31,13 @@ pub(crate) const MIRROR_POLICY: &[Case] = &[
     ),
     (
         "headers",
-        "targetRef: {name: a}\nheaders: {remove: [host, 'a b', ok], set: {':path': /, host: x, x-a: '100%', x-b: ok}}",
+        "targetRef: {name: a}\nheaders: {remove: [host, 'a b', ok, x-request-id], set: {':path': /, X-Request-ID: y, host: x, x-a: '100%', x-b: ok}}",
         &[
             "error InvalidHeader spec.headers.remove[0]~nothing is removed",
             "error InvalidHeader spec.headers.remove[1]",
+            "error InvalidHeader spec.headers.remove[3]~found by it",
             "error InvalidHeader spec.headers.set[:path]",
+            "error InvalidHeader spec.headers.set[X-Request-ID]~found by it",
             "error InvalidHeader spec.headers.set[host]~the field host",
             "error InvalidHeader spec.headers.set[x-a]~not given",
         ],

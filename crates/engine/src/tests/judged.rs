@@ -36,6 +36,16 @@ fn a_decided_share_is_a_layer_of_the_runtime() {
     assert_eq!((changed, settled.recomputed), (vec!["rtds umbra".to_owned()], 1));
     assert_eq!((told(&engine, 1), told(&engine, 2)), (None, Some(1234)));
     assert_eq!(told(&engine.rebuilt(), 2), Some(1234));
+    // With the shares of its mirrors it goes down in the same step: who waits for the next decision asks a service for copies of nothing.
+    apply(&mut engine, &text.replace("value: 50", "value: 0.01"));
+    assert_eq!((told(&engine, 2), told(&engine.rebuilt(), 2)), (Some(100), Some(100)));
+    apply(
+        &mut engine,
+        &text.replace("umbra.io/verdicts: 'on'", "umbra.io/verdicts: 'on', umbra.io/stop: all"),
+    );
+    assert_eq!((told(&engine, 2), told(&engine.rebuilt(), 2)), (Some(0), Some(0)));
+    apply(&mut engine, &text);
+    assert_eq!(told(&engine, 2), Some(1234));
     // The same once more is no change, and who is not named is judged no longer.
     engine.set_judged(&BTreeMap::from([(key.clone(), share)]));
     assert_eq!(engine.settle().recomputed, 0);

@@ -10,9 +10,11 @@ mod judge;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 use umbra_ir::{Aborted, Kind, RuntimeKey};
 use umbra_istio::{ABORTED, STOP, Stop, record_abort};
@@ -30,17 +32,39 @@ const PACE: Duration = Duration::from_secs(1);
 /// How long it is waited before what could not be written is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Judges for ever. Where objects are the API server's, that is `server`.
+/// Stops that are to be written to the API server.
+#[derive(Debug, Default)]
+struct Unwritten {
+    all: Mutex<BTreeMap<RuntimeKey, Stopped>>,
+    more: Notify,
+}
+
+impl Unwritten {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<RuntimeKey, Stopped>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Judges for ever. Where objects are the API server's, that is `server`: what it takes to write to it keeps nobody from being judged.
 pub(crate) async fn follow(engine: EngineHandle, observed: Observed, server: Option<ApiServer>) {
+    let unwritten = Unwritten::default();
+    let writes = async {
+        match &server {
+            Some(server) => write_all(server, &unwritten).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::join!(judge_all(&engine, &observed, server.is_some().then_some(&unwritten)), writes);
+}
+
+async fn judge_all(engine: &EngineHandle, observed: &Observed, unwritten: Option<&Unwritten>) {
     let mut watch = Watch::default();
-    let mut unwritten: BTreeMap<RuntimeKey, Stopped> = BTreeMap::new();
-    let mut again = Instant::now();
     loop {
         tokio::time::sleep(PACE).await;
         observed.refresh().await;
         let mut watched = observed.watched();
         for seen in watched.iter_mut().filter(|seen| seen.limits.different) {
-            seen.different = mirrors::verdict(&observed, &seen.key).and_then(|verdict| different(&verdict));
+            seen.different = mirrors::verdict(observed, &seen.key).and_then(|verdict| different(&verdict));
         }
         for stopped in watch.step(watched, Instant::now()) {
             let Stopped { object, key, why } = &stopped;
@@ -50,25 +74,34 @@ pub(crate) async fn follow(engine: EngineHandle, observed: Observed, server: Opt
             let (mirror, words) = (key.clone(), why.clone());
             engine.annotate(object.clone(), move |before| annotations(&mirror, &words, before)).await;
             let of_cluster = engine.published().cluster.get(object).is_some_and(|known| !known.in_file);
-            match of_cluster && server.is_some() {
-                true => drop(unwritten.insert(key, Stopped { why, ..stopped })),
-                false => info!(object = %object, "kept in memory: there is no API server to write it to"),
+            match unwritten.filter(|_| of_cluster) {
+                Some(unwritten) => {
+                    unwritten.held().insert(key, Stopped { why, ..stopped });
+                    unwritten.more.notify_one();
+                }
+                None => info!(object = %object, "kept in memory: there is no API server to write it to"),
             }
-            again = Instant::now();
         }
-        let Some(server) = server.as_ref().filter(|_| !unwritten.is_empty() && Instant::now() >= again)
-        else {
-            continue;
-        };
-        for stopped in unwritten.values().cloned().collect::<Vec<_>>() {
+    }
+}
+
+/// Writes what there is, and again what could not be written.
+async fn write_all(server: &ApiServer, unwritten: &Unwritten) {
+    loop {
+        let all: Vec<Stopped> = unwritten.held().values().cloned().collect();
+        for stopped in all {
             match write(server, &stopped).await {
-                Ok(()) | Err(AnnotateError::NoObject(_)) => drop(unwritten.remove(&stopped.key)),
+                Ok(()) | Err(AnnotateError::NoObject(_)) => drop(unwritten.held().remove(&stopped.key)),
                 Err(error) => {
                     warn!(object = %stopped.object, %error, "a stop is kept in memory until it can be written");
                 }
             }
         }
-        again = Instant::now() + AGAIN;
+        let again = match unwritten.held().is_empty() {
+            true => Duration::MAX,
+            false => AGAIN,
+        };
+        let _ = tokio::time::timeout(again, unwritten.more.notified()).await;
     }
 }
 

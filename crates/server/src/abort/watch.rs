@@ -31,7 +31,7 @@ struct Kept {
     limits: AbortLimits,
     share: u32,
     copying: bool,
-    /// What arrives until then may be of the time before the share changed.
+    /// What arrives until then may be of the time before copying began or ended.
     hold: Instant,
     /// The oldest first.
     samples: VecDeque<(Instant, Counts)>,
@@ -73,7 +73,9 @@ impl Kept {
     }
 
     fn step(&mut self, seen: &Seen, now: Instant) -> Option<Aborted> {
-        let same = (self.share, self.copying) == (seen.share, seen.copying);
+        // How much is copied changes nothing about how copies are answered, and something that holds a share down may change it at
+        // every look; whether anything is copied is what times are told apart by.
+        let same = (self.share > 0, self.copying) == (seen.share > 0, seen.copying);
         let last = std::mem::replace(&mut self.last, seen.counts);
         // What was counted is gone when the rule was.
         let anew = seen.counts.primaries.completed < last.primaries.completed;

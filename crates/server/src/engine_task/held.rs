@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use umbra_api::{Change, Object};
 use umbra_ir::ObjectId;
-use umbra_istio::{ABORT, ABORTED, STOP};
+use umbra_istio::{ABORT, ABORTED, STOP, Stop};
 
 /// What becomes of annotations, of which it can ask for any; `None`: there is none any longer.
 pub(super) type Annotate =
@@ -15,29 +15,69 @@ pub(super) type Annotate =
 type Annotations = BTreeMap<String, String>;
 
 /// What each object said itself about stops, and what it was given.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Held(BTreeMap<ObjectId, Given>);
 
-#[derive(Debug)]
 struct Given {
-    said: Vec<Option<String>>,
+    said: Said,
+    changes: Vec<Arc<Annotate>>,
     given: BTreeMap<String, Option<String>>,
+}
+
+/// What an object says about stops.
+#[derive(PartialEq, Eq)]
+struct Said {
+    stop: Option<String>,
+    abort: Option<String>,
+}
+
+impl Said {
+    fn of(annotations: &Annotations) -> Self {
+        Said { stop: annotations.get(STOP).cloned(), abort: annotations.get(ABORT).cloned() }
+    }
+
+    /// Whether who says `self` after `before` lets go on what was stopped: by other limits, or by taking a stop back. One more stop
+    /// says nothing about the others.
+    fn lets_go(&self, before: &Said) -> bool {
+        let (now, then) = (Stop::parse(self.stop.as_deref()), Stop::parse(before.stop.as_deref()));
+        self.abort != before.abort || !now.covers(then)
+    }
+}
+
+impl Given {
+    /// What the changes make of an object that says this itself.
+    fn renew(&mut self, own: &Annotations) {
+        self.given.clear();
+        for change in &self.changes {
+            let given = &self.given;
+            let before = |key: &str| given.get(key).cloned().unwrap_or_else(|| own.get(key).cloned());
+            let more = change(&before);
+            self.given.extend(more);
+        }
+        self.given.retain(|key, value| own.get(key) != value.as_ref());
+        // The stop is written, by another replica maybe, whose words about it are as good.
+        if !self.given.contains_key(STOP) {
+            self.given.remove(ABORTED);
+        }
+    }
 }
 
 impl Held {
     /// The object as it is to be from now on.
-    pub(super) fn hold(&mut self, id: ObjectId, object: &Object, change: &Annotate) -> Option<Arc<Object>> {
+    pub(super) fn hold(&mut self, id: ObjectId, object: &Object, change: Annotate) -> Option<Arc<Object>> {
         let Object::VirtualService(vs) = object else { return None };
         let before = |key: &str| vs.meta.annotations.get(key).cloned();
         let given = change(&before);
-        let new = || Given { said: said(&vs.meta.annotations), given: BTreeMap::new() };
+        let new =
+            || Given { said: Said::of(&vs.meta.annotations), changes: Vec::new(), given: BTreeMap::new() };
         let all = self.0.entry(id).or_insert_with(new);
         all.given.extend(given);
+        all.changes.push(Arc::new(change));
         Some(with(object, &all.given))
     }
 
-    /// What comes of an object is given the same, unless it says something else about stops itself: then somebody has seen it, or
-    /// what was held is written.
+    /// What comes of an object is given the same, unless it lets go itself what was stopped: then somebody has seen it. What has been
+    /// written meanwhile is held no longer.
     pub(super) fn follow(&mut self, change: Change) -> Change {
         let object = match change {
             Change::Upsert(object) => object,
@@ -47,18 +87,21 @@ impl Held {
             }
         };
         let id = object.id();
-        let Some(held) = self.0.get(&id) else { return Change::Upsert(object) };
-        if said(&object.meta().annotations) != held.said {
+        let Some(held) = self.0.get_mut(&id) else { return Change::Upsert(object) };
+        let own = &object.meta().annotations;
+        let said = Said::of(own);
+        if said.lets_go(&held.said) {
+            self.0.remove(&id);
+            return Change::Upsert(object);
+        }
+        held.said = said;
+        held.renew(own);
+        if held.given.is_empty() {
             self.0.remove(&id);
             return Change::Upsert(object);
         }
         Change::Upsert(with(&object, &held.given))
     }
-}
-
-/// What an object says about stops.
-fn said(annotations: &Annotations) -> Vec<Option<String>> {
-    [STOP, ABORT, ABORTED].map(|key| annotations.get(key).cloned()).into()
 }
 
 fn with(object: &Object, given: &BTreeMap<String, Option<String>>) -> Arc<Object> {
@@ -89,27 +132,48 @@ mod tests {
         object.meta().annotations.get(STOP).map(String::as_str)
     }
 
-    #[test]
-    fn what_is_held_stays_until_the_object_says_something_itself() {
-        let mut held = Held::default();
-        let first = object("umbra.io/abort: a", "web");
-        let change: Annotate = Box::new(|before| {
-            let more = before(STOP).map_or("x".to_owned(), |it| it + ",x");
+    /// Stops another mirror.
+    fn stopping(name: &'static str) -> Annotate {
+        Box::new(move |before| {
+            let more = Stop::parse(before(STOP).as_deref()).and(&[name]);
             BTreeMap::from([(STOP.to_owned(), Some(more))])
-        });
-        let now = held.hold(first.id(), &first, &change).expect("a VirtualService");
-        assert_eq!(stop(&now), Some("x"));
-        // A second stop comes on top of the first.
-        let now = held.hold(first.id(), &now, &change).expect("a VirtualService");
-        assert_eq!(stop(&now), Some("x,x"));
-        let mut follow = |object: &Arc<Object>| match held.follow(Change::Upsert(object.clone())) {
-            Change::Upsert(object) => stop(&object).map(str::to_owned),
-            Change::Delete(_) => None,
+        })
+    }
+
+    #[test]
+    fn what_is_held_stays_until_the_object_lets_it_go() {
+        let first = object("umbra.io/abort: a", "web");
+        let check = |then: &[&str], want: &[Option<&str>]| {
+            let mut held = Held::default();
+            let now = held.hold(first.id(), &first, stopping("x")).expect("a VirtualService");
+            assert_eq!(stop(&now), Some("x"));
+            // A second stop comes on top of the first.
+            let now = held.hold(first.id(), &now, stopping("y")).expect("a VirtualService");
+            assert_eq!(stop(&now), Some("x,y"));
+            for (annotations, want) in then.iter().zip(want) {
+                let Change::Upsert(now) = held.follow(Change::Upsert(object(annotations, "other"))) else {
+                    panic!("{annotations}")
+                };
+                assert_eq!(stop(&now), *want, "{then:?}: {annotations}");
+            }
+            held
         };
-        assert_eq!(follow(&object("umbra.io/abort: a", "other")).as_deref(), Some("x,x"));
-        assert_eq!(follow(&object("umbra.io/abort: b", "other")), None);
-        assert_eq!(follow(&first), None, "it is forgotten");
-        held.hold(first.id(), &first, &change);
+        check(&["umbra.io/abort: a"], &[Some("x,y")]);
+        check(&["umbra.io/abort: b", "umbra.io/abort: a"], &[None, None]);
+        // Somebody stops another one, or all, and lets it go on.
+        check(&["umbra.io/abort: a, umbra.io/stop: z", "umbra.io/abort: a"], &[Some("z,x,y"), None]);
+        check(&["umbra.io/abort: a, umbra.io/stop: all"], &[Some("all")]);
+        // Half of it is written, and all of it.
+        let held = check(
+            &[
+                "umbra.io/abort: a, umbra.io/stop: x",
+                "umbra.io/abort: a, umbra.io/stop: 'x,y'",
+                "umbra.io/abort: a",
+            ],
+            &[Some("x,y"), Some("x,y"), None],
+        );
+        assert!(held.0.is_empty());
+        let mut held = check(&[], &[]);
         held.follow(Change::Delete(first.id()));
         assert!(held.0.is_empty());
     }

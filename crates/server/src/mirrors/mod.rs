@@ -34,7 +34,8 @@ pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> V
 /// The verdict on a mirror, by the proxies of this replica; `None`: nobody asked for one.
 pub(crate) fn verdict(observed: &Observed, key: &RuntimeKey) -> Option<v1::Verdict> {
     let known = observed.verdicts().known(key)?;
-    let counted = observed.requests(&known.rule).map_or(0, |(_, judged)| judged);
+    let counted = observed.requests(&known.rule).zip(known.begun);
+    let counted = counted.map_or(0, |((_, judged), begun)| judged.saturating_sub(begun));
     Some(verdicts::of(&known, counted))
 }
 
@@ -68,8 +69,8 @@ fn add_observed(to: &mut v1::Observed, other: &v1::Observed, share: Option<u32>)
     if seconds(other) < seconds(to) {
         to.since = other.since;
     }
-    to.primaries += other.primaries;
-    to.copies += other.copies;
+    add_to(&mut to.primaries, other.primaries);
+    add_to(&mut to.copies, other.copies);
     to.wanted += other.wanted;
     to.shared |= other.shared;
     to.primaries_per_second += other.primaries_per_second;
@@ -80,22 +81,22 @@ fn add_observed(to: &mut v1::Observed, other: &v1::Observed, share: Option<u32>)
     add_times(&mut to.copy_times, other.copy_times.as_ref());
     if let Some(more) = &other.lost {
         let lost = to.lost.get_or_insert_default();
-        lost.no_endpoint += more.no_endpoint;
-        lost.overflow += more.overflow;
-        lost.refused += more.refused;
-        lost.timeout += more.timeout;
-        lost.reset += more.reset;
+        add_to(&mut lost.no_endpoint, more.no_endpoint);
+        add_to(&mut lost.overflow, more.overflow);
+        add_to(&mut lost.refused, more.refused);
+        add_to(&mut lost.timeout, more.timeout);
+        add_to(&mut lost.reset, more.reset);
     }
     to.seen_per_million = observed::seen_per_million(to, share);
 }
 
 fn add_answers(to: &mut Option<v1::Answers>, other: Option<&v1::Answers>) {
     let (to, Some(more)) = (to.get_or_insert_default(), other) else { return };
-    to.informational += more.informational;
-    to.success += more.success;
-    to.redirection += more.redirection;
-    to.client_error += more.client_error;
-    to.server_error += more.server_error;
+    add_to(&mut to.informational, more.informational);
+    add_to(&mut to.success, more.success);
+    add_to(&mut to.redirection, more.redirection);
+    add_to(&mut to.client_error, more.client_error);
+    add_to(&mut to.server_error, more.server_error);
 }
 
 fn add_times(to: &mut Option<v1::Times>, other: Option<&v1::Times>) {
@@ -104,8 +105,12 @@ fn add_times(to: &mut Option<v1::Times>, other: Option<&v1::Times>) {
     if to.bounds.is_empty() {
         (to.bounds, to.counts) = (more.bounds.clone(), more.counts.clone());
     } else if to.bounds == more.bounds {
-        to.counts.iter_mut().zip(&more.counts).for_each(|(to, more)| *to += more);
+        to.counts.iter_mut().zip(&more.counts).for_each(|(to, more)| add_to(to, *more));
     }
+}
+
+fn add_to(to: &mut u64, more: u64) {
+    *to = to.saturating_add(more);
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use umbra_proto::opentelemetry::proto::metrics::v1::HistogramDataPoint;
 
+use super::names::MOST;
+
 /// The classes of answers, 1xx to 5xx.
 pub(crate) const CLASSES: usize = 5;
 
@@ -11,6 +13,9 @@ pub(crate) const BOUNDS: [f64; 19] = [
     0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6,
     3.6e6,
 ];
+
+/// More milliseconds than this no proxy's requests take together between two messages.
+const LONGEST: f64 = 1e15;
 
 /// How long requests took.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -32,12 +37,18 @@ pub(crate) struct Copies {
     pub(crate) no_endpoint: u64,
     /// Not begun: too much is under way.
     pub(crate) overflow: u64,
+    /// `upstream_rq_pending_failure_eject`, which is both of the next.
+    pub(crate) ejected: u64,
+    /// Connections that broke while something was under way on them.
+    pub(crate) broken: u64,
     /// Not begun: no connection.
     pub(crate) refused: u64,
     /// Given up after their time.
     pub(crate) timeout: u64,
     /// Broken off by the other side.
     pub(crate) reset: u64,
+    /// Answers that were 503, the target's own and those of what is lost.
+    pub(crate) unavailable: u64,
     /// How long those took that came to an end.
     pub(crate) times: Times,
 }
@@ -69,6 +80,28 @@ impl Copies {
         self.begun.saturating_add(lost)
     }
 
+    /// Says of what a proxy counted last, on top of what was counted `before`, what was refused and what was broken off.
+    ///
+    /// Over HTTP/2 Envoy calls what was under way on a connection that breaks ejected, as it calls what got no connection (`onStreamReset`
+    /// of `MultiplexedActiveClient`), and counts one connection for all of it. But what was begun is answered in the end, or is one of
+    /// those, so that more answers than were begun are those of what was not.
+    pub(crate) fn tell_lost_apart(&mut self, before: &Self) {
+        let mut all = *before;
+        all.add(self);
+        let answered = all.classes.into_iter().fold(all.timeout, u64::saturating_add);
+        let others = all.begun.saturating_add(all.no_endpoint).saturating_add(all.overflow);
+        let never_begun = answered.saturating_sub(others).saturating_sub(before.refused);
+        self.refused = if all.broken == 0 { self.ejected } else { self.ejected.min(never_begun) };
+        let begun = self.ejected - self.refused;
+        self.reset = self.reset.saturating_add(begun.max(self.broken));
+    }
+
+    /// How many of the lost were answered 503 in Envoy: most, but a body that ends early has had its status.
+    pub(crate) fn lost_as_503(&self) -> u64 {
+        let lost = [self.no_endpoint, self.overflow, self.refused, self.reset];
+        lost.into_iter().fold(0, u64::saturating_add).min(self.unavailable)
+    }
+
     /// How many got no whole answer.
     pub(crate) fn lost(&self) -> u64 {
         let Copies { no_endpoint, overflow, refused, timeout, reset, .. } = *self;
@@ -82,6 +115,9 @@ impl Copies {
             classes: less(self.classes, earlier.classes),
             no_endpoint: self.no_endpoint.saturating_sub(earlier.no_endpoint),
             overflow: self.overflow.saturating_sub(earlier.overflow),
+            ejected: self.ejected.saturating_sub(earlier.ejected),
+            broken: self.broken.saturating_sub(earlier.broken),
+            unavailable: self.unavailable.saturating_sub(earlier.unavailable),
             refused: self.refused.saturating_sub(earlier.refused),
             timeout: self.timeout.saturating_sub(earlier.timeout),
             reset: self.reset.saturating_sub(earlier.reset),
@@ -92,9 +128,7 @@ impl Copies {
     /// What the target itself answered, by class.
     pub(crate) fn answers(&self) -> [u64; CLASSES] {
         let mut answers = self.classes;
-        let lost = [self.no_endpoint, self.overflow, self.refused, self.reset];
-        let lost = lost.into_iter().fold(0_u64, u64::saturating_add);
-        answers[4] = answers[4].saturating_sub(lost);
+        answers[4] = answers[4].saturating_sub(self.lost_as_503());
         answers
     }
 }
@@ -138,6 +172,9 @@ impl Add for Copies {
         self.classes.iter_mut().zip(other.classes).for_each(|(to, more)| add(to, more));
         add(&mut self.no_endpoint, other.no_endpoint);
         add(&mut self.overflow, other.overflow);
+        add(&mut self.ejected, other.ejected);
+        add(&mut self.broken, other.broken);
+        add(&mut self.unavailable, other.unavailable);
         add(&mut self.refused, other.refused);
         add(&mut self.timeout, other.timeout);
         add(&mut self.reset, other.reset);
@@ -164,10 +201,10 @@ impl Times {
                 None => BOUNDS.len(),
             };
             if let Some(to) = times.counts.get_mut(place) {
-                add(to, *count);
+                add(to, (*count).min(MOST));
             }
         }
-        times.sum = point.sum.filter(|sum| sum.is_finite() && *sum >= 0.0).unwrap_or_default();
+        times.sum = point.sum.filter(|sum| (0.0..=LONGEST).contains(sum)).unwrap_or_default();
         times
     }
 
@@ -196,11 +233,43 @@ mod tests {
             refused: 3,
             reset: 1,
             timeout: 1,
+            unavailable: 8,
             ..Copies::default()
         };
         assert_eq!((copies.attempts(), copies.answers()), (16, [0, 6, 0, 1, 2]));
+        // Bodies that end early had their status, and take nothing away from others' errors.
+        let cut = Copies { begun: 20, classes: [0, 10, 0, 0, 10], reset: 10, ..Copies::default() };
+        assert_eq!((cut.lost(), cut.answers()), (10, [0, 10, 0, 0, 10]));
         let many = Copies { begun: u64::MAX, overflow: 1, ..Copies::default() };
         assert_eq!(many.attempts(), u64::MAX);
+    }
+
+    /// What Envoy counted in messages one after the other as begun, 503, ejected and broken, and what was refused and reset then.
+    #[track_caller]
+    fn check_lost(messages: &[[u64; 4]], refused: u64, reset: u64) {
+        let mut all = Copies::default();
+        for [begun, unavailable, ejected, broken] in messages.iter().copied() {
+            let mut copies = Copies { begun, unavailable, ejected, broken, ..Copies::default() };
+            copies.classes[4] = unavailable;
+            copies.tell_lost_apart(&all);
+            all.add(&copies);
+        }
+        assert_eq!((all.refused, all.reset), (refused, reset), "{messages:?}");
+        assert_eq!(all.lost_as_503(), refused + reset);
+    }
+
+    #[test]
+    fn what_was_under_way_is_told_from_what_had_no_connection() {
+        // No connection, over any protocol.
+        check_lost(&[[0, 5, 5, 0]], 5, 0);
+        // Ten on one connection of HTTP/2 that breaks; five more have none afterwards, at once or later.
+        check_lost(&[[10, 10, 10, 1]], 0, 10);
+        check_lost(&[[10, 15, 15, 1]], 5, 10);
+        check_lost(&[[10, 10, 10, 1], [0, 5, 5, 0]], 5, 10);
+        // Begun in one message and broken in the next.
+        check_lost(&[[10, 0, 0, 0], [0, 10, 10, 1]], 0, 10);
+        // One on each connection of HTTP/1.1.
+        check_lost(&[[10, 10, 0, 10], [0, 5, 5, 0]], 5, 10);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::counts::{BOUNDS, Copies, Primaries};
 
-/// Minutes that are kept, the one that goes on included: an hour, and with 104 bytes a minute 6 KiB of each rule or cluster that
+/// Minutes that are kept, the one that goes on included: an hour, and with 108 bytes a minute 6 KiB of each rule or cluster that
 /// was busy all of the time.
 pub(crate) const MINUTES: u32 = 60;
 /// Seconds of one part of what counts as lately: proxies tell as often.
@@ -21,8 +21,10 @@ pub(crate) struct Part {
     answers: u32,
     /// Those that are 5xx.
     server_errors: u32,
-    /// Copies that never were answered, which Envoy counts as 503 too.
+    /// Copies that were not answered as a whole, but for those that took too long: Envoy counts an answer of each all the same.
     never: u32,
+    /// Those of them of which that was 503.
+    never_503: u32,
     /// Copies that took too long.
     timeouts: u32,
     /// How long they took, by [`BOUNDS`].
@@ -47,12 +49,12 @@ impl Part {
 
     /// Of copies.
     pub(super) fn of_copies(copies: &Copies) -> Self {
-        let never = [copies.no_endpoint, copies.overflow, copies.refused, copies.reset];
         Part {
             count: small(copies.attempts()),
             answers: small(copies.classes.iter().fold(0, |sum, count| sum.saturating_add(*count))),
             server_errors: small(copies.classes[4]),
-            never: small(never.into_iter().fold(0, u64::saturating_add)),
+            never: small(copies.lost() - copies.timeout.min(copies.lost())),
+            never_503: small(copies.lost_as_503()),
             timeouts: small(copies.timeout),
             times: copies.times.counts.map(small),
         }
@@ -65,6 +67,7 @@ impl Part {
         add(&mut self.answers, other.answers);
         add(&mut self.server_errors, other.server_errors);
         add(&mut self.never, other.never);
+        add(&mut self.never_503, other.never_503);
         add(&mut self.timeouts, other.timeouts);
         self.times.iter_mut().zip(other.times).for_each(|(to, more)| add(to, more));
     }
@@ -76,7 +79,7 @@ impl Part {
 
     /// Those of them that are 5xx.
     pub(crate) fn server_errors(&self) -> u32 {
-        self.server_errors.saturating_sub(self.never)
+        self.server_errors.saturating_sub(self.never_503)
     }
 
     /// Copies without a whole answer.
@@ -164,7 +167,7 @@ mod tests {
         // Silence is no minute.
         assert_eq!(history.minutes(end + 30 * 60).count(), 30);
         assert_eq!(history.minutes(end + 90 * 60).count(), 0);
-        assert_eq!(std::mem::size_of::<(u32, Part)>(), 104);
+        assert_eq!(std::mem::size_of::<(u32, Part)>(), 108);
     }
 
     #[test]
@@ -193,6 +196,7 @@ mod tests {
             refused: 3,
             reset: 1,
             timeout: 1,
+            unavailable: 7,
             ..Copies::default()
         };
         let part = Part::of_copies(&copies);

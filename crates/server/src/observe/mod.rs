@@ -128,7 +128,7 @@ impl Observed {
         /// `ExportMetricsServiceRequest.resource_metrics.scope_metrics.metrics`.
         const METRIC: [u32; 3] = [1, 2, 2];
         let (now, mut bad) = (Instant::now(), false);
-        parts::each(message, &METRIC, &mut |metric| {
+        let read = parts::each(message, &METRIC, &mut |metric| {
             if metric.len() > MAX_METRIC {
                 return;
             }
@@ -141,7 +141,9 @@ impl Observed {
                 state.table.take(&told, now);
                 state.workloads.take(&told, now);
             }
-        })?;
+        });
+        self.lock().table.end_message(now);
+        read?;
         if bad { Err(NoMessage) } else { Ok(()) }
     }
 

@@ -6,6 +6,9 @@ use umbra_proto::opentelemetry::proto::metrics::v1::{
 
 use super::counts::{Add, Times};
 
+/// More than this nothing happens between two messages of a proxy: what one says that lies must not fill the sums of all.
+pub(super) const MOST: u64 = 1 << 32;
+
 /// What a number is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About<'a> {
@@ -32,12 +35,14 @@ pub(super) enum What {
     NoEndpoint,
     /// `upstream_rq_pending_overflow`.
     Overflow,
-    /// `upstream_rq_pending_failure_eject`.
-    Refused,
+    /// `upstream_rq_pending_failure_eject`: no connection, or, over HTTP/2, a request that was under way when its connection broke.
+    Ejected,
     /// `upstream_rq_max_duration_reached`.
     Timeout,
-    /// `upstream_rq_rx_reset` of HTTP/2, `upstream_cx_destroy_remote_with_active_rq` of HTTP/1.1.
+    /// `upstream_rq_rx_reset`, of HTTP/2.
     Reset,
+    /// `upstream_cx_destroy_remote_with_active_rq`: a connection, with one request over HTTP/1.1, or with any number over HTTP/2.
+    Broken,
 }
 
 /// Takes a name apart; `None`: nothing that is counted.
@@ -49,9 +54,10 @@ pub(super) fn parse(name: &str) -> Option<(About<'_>, What)> {
         "upstream_rq_time" => What::Time,
         "upstream_cx_none_healthy" => What::NoEndpoint,
         "upstream_rq_pending_overflow" => What::Overflow,
-        "upstream_rq_pending_failure_eject" => What::Refused,
+        "upstream_rq_pending_failure_eject" => What::Ejected,
         "upstream_rq_max_duration_reached" => What::Timeout,
-        "upstream_rq_rx_reset" | "upstream_cx_destroy_remote_with_active_rq" => What::Reset,
+        "upstream_rq_rx_reset" => What::Reset,
+        "upstream_cx_destroy_remote_with_active_rq" => What::Broken,
         _ => class(word).map(What::Class).or_else(|| code(word).map(What::Code))?,
     };
     let about = match about.strip_prefix("cluster.") {
@@ -95,7 +101,7 @@ impl<'a> Told<'a> {
         let (count, times) = match data {
             Data::Sum(sum) if sum.aggregation_temporality() == delta => {
                 let counts = sum.data_points.iter().map(|point| match point.value {
-                    Some(Value::AsInt(count)) => u64::try_from(count).unwrap_or_default(),
+                    Some(Value::AsInt(count)) => u64::try_from(count).unwrap_or_default().min(MOST),
                     _ => 0,
                 });
                 (counts.fold(0, u64::saturating_add), Times::default())

@@ -26,6 +26,8 @@ pub(super) struct Table {
     mirrors: BTreeMap<RuntimeKey, Mirror>,
     clusters: HashMap<Arc<str>, Entry<Copies>>,
     rules: HashMap<Arc<str>, Entry<Primaries>>,
+    /// What the message that is being read says of clusters so far.
+    gathered: HashMap<Arc<str>, Copies>,
     /// When the windows last turned.
     turned: Instant,
     /// When what is in them began.
@@ -126,6 +128,7 @@ impl Table {
             mirrors: BTreeMap::new(),
             clusters: HashMap::new(),
             rules: HashMap::new(),
+            gathered: HashMap::new(),
             turned: now,
             begin: now,
         }
@@ -220,10 +223,8 @@ impl Table {
         let seconds = self.seconds(now);
         match about {
             About::Cluster(name) => {
-                if let Some(entry) = self.clusters.get_mut(name) {
-                    let copies = copies(what, count, times);
-                    entry.add(&copies, now);
-                    entry.history.add(seconds, &Part::of_copies(&copies));
+                if let Some((name, _)) = self.clusters.get_key_value(name) {
+                    self.gathered.entry(name.clone()).or_default().add(&copies(what, count, times));
                 }
             }
             // Requests of a rule that are judged have a route of their own, and are its requests all the same.
@@ -236,6 +237,17 @@ impl Table {
                     entry.history.add(seconds, &Part::of_primaries(&more));
                 }
             }
+        }
+    }
+
+    /// Takes in that a message is over: only now is what it says of a cluster whole.
+    pub(super) fn end_message(&mut self, now: Instant) {
+        let seconds = self.seconds(now);
+        for (name, mut copies) in std::mem::take(&mut self.gathered) {
+            let Some(entry) = self.clusters.get_mut(&name) else { continue };
+            copies.tell_lost_apart(&entry.total);
+            entry.add(&copies, now);
+            entry.history.add(seconds, &Part::of_copies(&copies));
         }
     }
 
@@ -423,10 +435,12 @@ fn copies(what: What, count: u64, times: Times) -> Copies {
         What::Class(class) => copies.classes[class] = count,
         What::NoEndpoint => copies.no_endpoint = count,
         What::Overflow => copies.overflow = count,
-        What::Refused => copies.refused = count,
+        What::Ejected => copies.ejected = count,
         What::Timeout => copies.timeout = count,
         What::Reset => copies.reset = count,
+        What::Broken => copies.broken = count,
         What::Time => copies.times = times,
+        What::Code(503) => copies.unavailable = count,
         What::Completed | What::Code(_) => {}
     }
     copies

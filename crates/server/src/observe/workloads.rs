@@ -114,11 +114,11 @@ impl Workloads {
                 cluster.answered = cluster.answered.saturating_add(told.count);
             }
             What::Time => series.times.add(&told.times),
-            What::Begun | What::NoEndpoint | What::Overflow | What::Refused => {
+            What::Begun | What::NoEndpoint | What::Overflow | What::Ejected => {
                 cluster.tried = cluster.tried.saturating_add(told.count);
             }
             What::Timeout => cluster.given_up = cluster.given_up.saturating_add(told.count),
-            What::Completed | What::Class(_) | What::Reset => {}
+            What::Completed | What::Class(_) | What::Reset | What::Broken => {}
         }
         // One that was cut off within its answer has a code already. What is under way only makes the first term larger, and
         // what was counted stays counted.

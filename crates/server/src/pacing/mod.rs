@@ -8,7 +8,7 @@ mod ramp;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use umbra_ir::{MirrorState, ObjectId, Pacing, RampState, RuntimeFraction, RuntimeKey};
+use umbra_ir::{MirrorState, ObjectId, Pacing, Ramp, RampState, RuntimeFraction, RuntimeKey};
 use umbra_judge::{Looks, next_share};
 
 use crate::engine_task::AllMirrors;
@@ -34,6 +34,7 @@ struct Kept {
 pub(crate) struct Step {
     pub(crate) object: ObjectId,
     pub(crate) key: RuntimeKey,
+    pub(crate) ramp: Ramp,
     pub(crate) state: RampState,
 }
 
@@ -41,8 +42,8 @@ pub(crate) struct Step {
 pub(crate) struct World<'a> {
     /// How many requests of a rule there were since somebody began to count; `None`: nobody does.
     pub(crate) requests: &'a dyn Fn(&str) -> Option<u64>,
-    /// The verdict on a mirror, if there is one.
-    pub(crate) verdict: &'a dyn Fn(&RuntimeKey) -> Option<String>,
+    /// The verdicts by what all replicas know, of those mirrors that have one; `None`: a replica is silent, which may know better.
+    pub(crate) verdicts: Option<&'a BTreeMap<String, String>>,
     /// How many replicas share the proxies.
     pub(crate) replicas: usize,
     pub(crate) now: Instant,
@@ -67,6 +68,7 @@ impl Pacer {
             steps.extend(step.map(|step| Step {
                 object: object.clone(),
                 key: state.key.clone(),
+                ramp: pacing.ramp.clone().unwrap_or_default(),
                 state: step,
             }));
             kept.insert(state.key.clone(), one);
@@ -93,11 +95,11 @@ impl Kept {
             next = match mirror.ramp {
                 _ if mirror.stopped || ramp.steps.is_empty() => None,
                 None => Some(RampState { step: 0, since: world.seconds }),
-                Some(state) => {
-                    let verdict = (world.verdict)(&mirror.key);
-                    ramp::goes_on(ramp, state, world.seconds, counted, verdict.as_deref())
+                Some(state) => world.verdicts.and_then(|verdicts| {
+                    let verdict = verdicts.get(mirror.key.as_str()).map(String::as_str);
+                    ramp::goes_on(ramp, state, world.seconds, counted, verdict)
                         .then_some(RampState { step: state.step + 1, since: world.seconds })
-                }
+                }),
             };
         }
         if let Some(most) = pacing.max_per_second {

@@ -13,7 +13,8 @@ struct Stage {
     now: Instant,
     seconds: i64,
     requests: u64,
-    verdict: Option<&'static str>,
+    /// `None`: a replica is silent.
+    verdict: Option<Option<&'static str>>,
     written: BTreeMap<RuntimeKey, RampState>,
     annotations: String,
     policy: String,
@@ -27,7 +28,7 @@ impl Stage {
             now: Instant::now(),
             seconds: 1000,
             requests: 0,
-            verdict: None,
+            verdict: Some(None),
             written: BTreeMap::new(),
             annotations: String::new(),
             policy: policy.to_owned(),
@@ -74,19 +75,24 @@ spec: {{targetRef: {{name: web}}, {}}}
         self.seconds += 5;
         self.requests += requests;
         let all = self.engine.mirrors();
+        let verdicts = self.verdict.map(|verdict| {
+            let key = all.values().flat_map(|all| all.iter()).map(|mirror| mirror.key.as_str().to_owned());
+            key.zip(verdict.map(str::to_owned)).collect()
+        });
         let world = World {
             requests: &|_| Some(self.requests),
-            verdict: &|_| self.verdict.map(str::to_owned),
+            verdicts: verdicts.as_ref(),
             replicas: 1,
             now: self.now,
             seconds: self.seconds,
         };
         let (shares, steps) = self.pacer.step(&all, &world);
         self.engine.set_judged(&shares);
-        for Step { key, state, .. } in steps {
+        for Step { key, ramp, state, .. } in steps {
             let before = self.written.insert(key.clone(), state);
             assert!(before.is_none_or(|before| before.step < state.step));
-            self.annotations = format!("umbra.io/ramp: \"{}; {}; {key}\"", state.step, state.since);
+            let record = umbra_istio::record_ramp(None, &key, &ramp, state).expect("a later step");
+            self.annotations = format!("umbra.io/ramp: {record:?}");
             self.write();
         }
         self.engine.settle();
@@ -127,9 +133,12 @@ fn a_ramp_goes_step_by_step_to_what_is_written() {
     let shares: Vec<u32> = (0..4).map(|_| stage.look(20)).collect();
     assert_eq!(shares, [10_000; 4], "too few requests");
     // Held by a verdict.
-    stage.verdict = Some("different");
+    stage.verdict = Some(Some("different"));
     assert_eq!((stage.look(1000), stage.look(1000)), (10_000, 10_000));
+    // Who says nothing may have seen what is different.
     stage.verdict = None;
+    assert_eq!((stage.look(1000), stage.look(1000)), (10_000, 10_000));
+    stage.verdict = Some(None);
     let shares: Vec<u32> = (0..5).map(|_| stage.look(0)).collect();
     assert!(shares.is_sorted() && shares.contains(&100_000) && shares[4] == 500_000, "{shares:?}");
     // Somebody else begins where it was.

@@ -76,9 +76,11 @@ pub(crate) fn stopped<'a>(
     mirrors: impl Iterator<Item = (&'a str, RuntimeKey)>,
     annotation: Option<&str>,
 ) -> Vec<RuntimeKey> {
-    let stop = Stop::parse(annotation);
-    let stopped = mirrors.filter(|(rule, key)| stop.stops(rule, key));
-    let mut keys: Vec<RuntimeKey> = stopped.map(|(_, key)| key).collect();
+    let all: Vec<_> = mirrors.collect();
+    let named: Vec<_> = all.iter().map(|(rule, key)| (*rule, key)).collect();
+    let by = Stop::parse(annotation).stopped(&named);
+    let stopped = named.iter().zip(by).filter(|(_, by)| by.is_some());
+    let mut keys: Vec<RuntimeKey> = stopped.map(|((_, key), _)| (*key).clone()).collect();
     keys.sort();
     keys
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use umbra_ir::{RuntimeFraction, RuntimeKey};
+use umbra_ir::{CopiedRequests, RuntimeFraction, RuntimeKey};
 use umbra_judge::{
     Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Looks, Side, StreamId, Tally,
     Verdict, next_share,
@@ -35,15 +35,36 @@ struct Rule {
     share: u32,
     /// How many requests there had been, at the last looks.
     looks: Looks,
-    /// The marks of a request's copies, without the control's and with it.
-    marks: Vec<Arc<str>>,
-    with_control: Vec<Arc<str>>,
+    /// The marks of a request's copies but for the control's, and which requests are copied there.
+    marks: Vec<(Arc<str>, CopiedRequests)>,
     /// The control's mark.
     control: Arc<str>,
     /// Its mirrors.
     mirrors: Vec<RuntimeKey>,
-    /// Lines of its requests that came, since it is known here.
-    lines: u64,
+    /// Lines of its requests that came, in this half of the time and in the half before.
+    lines: (u64, u64),
+    /// How many of its requests had been judged by the proxies' own counters when each of the two began; `None`: it is not known yet.
+    begun: Option<(u64, u64)>,
+}
+
+impl Rule {
+    /// The marks of all copies that a request with this method has.
+    fn expected(&self, method: &str) -> Vec<Arc<str>> {
+        let copied = self.marks.iter().filter(|(_, requests)| requests.takes(Some(method)));
+        let control = is_safe(method).then_some(&self.control);
+        copied.map(|(mark, _)| mark).chain(control).cloned().collect()
+    }
+
+    /// Whether a request with this method is copied to the mirror with this mark.
+    fn expects(&self, mark: &Arc<str>, method: &str) -> bool {
+        self.marks.iter().any(|(other, requests)| other == mark && requests.takes(Some(method)))
+    }
+
+    /// Takes in that so many of its requests have been judged, and with `turn` that another half of the time begins.
+    fn count(&mut self, judged: u64, turn: bool) {
+        let (now, before) = self.begun.filter(|(now, _)| *now <= judged).unwrap_or((judged, judged));
+        self.begun = Some(if turn { (judged, now) } else { (now, before) });
+    }
 }
 
 /// A mirror of such a rule.
@@ -69,8 +90,10 @@ pub(crate) struct Known {
     pub(crate) tally: Tally,
     /// The newest that differ.
     pub(crate) examples: Vec<Example>,
-    /// Lines of its rule's judged requests since the rule is known here.
+    /// Lines of its rule's judged requests of the last ten minutes at most.
     pub(crate) lines: u64,
+    /// How many of these had been judged before by the proxies' own counters; `None`: it is not known yet.
+    pub(crate) begun: Option<u64>,
     /// The rule, as statistics call it.
     pub(crate) rule: Arc<str>,
     /// How long a copy may take.
@@ -130,17 +153,16 @@ impl Book {
             let rule = self.rules.entry(name.clone()).or_insert_with(|| {
                 let old = before.remove(&name).unwrap_or_default();
                 let control: Arc<str> = state.key.control_mark().into();
-                let (marks, with_control, mirrors) = (Vec::new(), vec![control.clone()], Vec::new());
+                let (marks, mirrors) = (Vec::new(), Vec::new());
                 let (rate, contents) = (verdicts.rate, verdicts.contents);
-                Rule { rate, contents, most: 0, marks, with_control, control, mirrors, ..old }
+                Rule { rate, contents, most: 0, marks, control, mirrors, ..old }
             });
             rule.rate = rule.rate.max(verdicts.rate);
             rule.contents |= verdicts.contents;
             let mark: Arc<str> = state.key.mark().into();
             if share > 0 && !state.clusters.is_empty() {
                 rule.most = if rule.most == 0 { share } else { rule.most.min(share) };
-                rule.marks.push(mark.clone());
-                rule.with_control.push(mark.clone());
+                rule.marks.push((mark.clone(), state.requests.clone()));
             }
             rule.mirrors.push(state.key.clone());
             self.by_mark.insert(rule.control.clone(), None);
@@ -186,7 +208,7 @@ impl Book {
         let known = match &line.side {
             Side::Primary(primary) => match self.rules.get_mut(&primary.rule) {
                 Some(rule) => {
-                    rule.lines += 1;
+                    rule.lines.0 += 1;
                     true
                 }
                 None => false,
@@ -202,19 +224,22 @@ impl Book {
             stream,
             line,
             |primary| match rules.get(&primary.rule) {
-                Some(rule) if is_safe(&primary.method) => &rule.with_control,
-                Some(rule) => &rule.marks,
-                None => &[],
+                Some(rule) => rule.expected(&primary.method),
+                None => Vec::new(),
             },
             now,
         );
         ended.iter().for_each(|ended| self.count(ended));
     }
 
-    /// Lets go what has waited for long enough, and what is too old.
-    pub(super) fn turn(&mut self, now: Instant) {
+    /// Lets go what has waited for long enough, and what is too old. By the proxies' own counters so many requests of a rule have been
+    /// `judged` since somebody began to count.
+    pub(super) fn turn(&mut self, judged: impl Fn(&str) -> Option<u64>, now: Instant) {
         for ended in self.joins.expire(now) {
             self.count(&ended);
+        }
+        for (name, rule) in &mut self.rules {
+            rule.count(judged(name).unwrap_or_default(), false);
         }
         let age = now.saturating_duration_since(self.turned);
         if age < HALF {
@@ -224,6 +249,10 @@ impl Book {
         for _ in 0..if age < 2 * HALF { 1 } else { 2 } {
             for entry in self.mirrors.values_mut() {
                 entry.before = std::mem::take(&mut entry.now);
+            }
+            for (name, rule) in &mut self.rules {
+                rule.lines = (0, rule.lines.0);
+                rule.count(judged(name).unwrap_or_default(), true);
             }
         }
         self.turned = now;
@@ -240,8 +269,12 @@ impl Book {
         for key in keys.unwrap_or_default() {
             let Some(entry) = self.mirrors.get_mut(&key) else { continue };
             let Some(rule) = self.rules.get(&entry.rule) else { continue };
-            // Of a mirror that is off there is nothing to be missed.
-            if !rule.marks.contains(&entry.mark) && !ended.copies.contains_key(&entry.mark) {
+            // Of a mirror that is off, or copies no such request, there is nothing to be missed.
+            let wanted = match &ended.primary {
+                Some((primary, _)) => rule.expects(&entry.mark, &primary.method),
+                None => false,
+            };
+            if !wanted && !ended.copies.contains_key(&entry.mark) {
                 continue;
             }
             let copied = Copied { mark: &entry.mark, control: Some(&rule.control), limit: self.copy_limit };
@@ -283,11 +316,24 @@ impl Book {
         let mut tally = entry.before.clone();
         tally.merge(&entry.now);
         let examples = entry.examples.iter().cloned().collect();
-        let (lines, share, copy_limit) = (rule.lines, rule.share, self.copy_limit);
+        let (share, copy_limit) = (rule.share, self.copy_limit);
+        let lines = rule.lines.0 + rule.lines.1;
+        let begun = rule.begun.map(|(_, before)| before);
         let (mark, rule_name) = (entry.mark.clone(), entry.rule.clone());
         let contents = rule.contents.then(untold);
         let since = entry.since;
-        Some(Known { tally, examples, lines, rule: rule_name, copy_limit, share, mark, contents, since })
+        Some(Known {
+            tally,
+            examples,
+            lines,
+            begun,
+            rule: rule_name,
+            copy_limit,
+            share,
+            mark,
+            contents,
+            since,
+        })
     }
 
     /// Mirrors that went on after a stop, by mark, and when they last did.

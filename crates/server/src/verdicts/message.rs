@@ -48,7 +48,7 @@ pub(crate) fn of(known: &Known, counted: u64) -> v1::Verdict {
 /// Adds what another replica says of the same mirror.
 pub(crate) fn add(to: &mut v1::Verdict, other: &v1::Verdict) {
     // A median is not to be had from two: that of more pairs stands for both.
-    let latency = |it: &v1::Verdict| it.compared.last().map_or(0, |it| it.pairs);
+    let latency = |it: &v1::Verdict| it.compared.get(Aspect::Latency as usize).map_or(0, |it| it.pairs);
     if latency(other) > latency(to) {
         to.latency_ratio = other.latency_ratio;
     }

@@ -60,9 +60,9 @@ impl Verdicts {
         Lines { verdicts: self.clone(), stream: self.lock().open() }
     }
 
-    /// Lets go what has waited for long enough.
-    pub(crate) fn turn(&self) {
-        self.lock().turn(Instant::now());
+    /// Lets go what has waited for long enough: see `book.rs`.
+    pub(crate) fn turn(&self, judged: impl Fn(&str) -> Option<u64>) {
+        self.lock().turn(judged, Instant::now());
     }
 
     /// What part of each rule's requests is to be judged from now on: see `book.rs`.

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::Client;
 use kube::core::Request;
 use kube::core::params::{GetParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio::time::{error::Elapsed, timeout};
 use umbra_ir::{Kind, ObjectId};
 
 use super::connect::ApiServer;
@@ -19,6 +21,8 @@ const WRITER: &str = "umbra-cli";
 const TRIES: u32 = 5;
 /// Objects that are listed at once.
 const PAGE: u32 = 500;
+/// How long one answer may take: behind it others wait, who may have to stop a mirror.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why it was not written.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,10 @@ pub enum AnnotateError {
     /// The API server says no, or cannot be reached.
     #[error("{0}")]
     Server(String),
+}
+
+fn late(_: Elapsed) -> AnnotateError {
+    AnnotateError::Server(format!("the API server has not answered for {} s", ANSWER.as_secs()))
 }
 
 impl From<kube::Error> for AnnotateError {
@@ -85,7 +93,7 @@ impl ApiServer {
             let list = ListParams::default().limit(1);
             let request = Request::new(format!("/apis/{}", resource.api_version(version))).list(&list);
             let request = request.map_err(kube::Error::BuildRequest)?;
-            match self.client.request::<Value>(request).await {
+            match timeout(ANSWER, self.client.request::<Value>(request)).await.map_err(late)? {
                 Ok(_) => {
                     let client = self.client.clone();
                     return Ok(Annotations { client, resource, version, writer: WRITER });
@@ -114,7 +122,8 @@ impl Annotations {
         let (mut all, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
         loop {
             let request = Request::new(&path).list(&page).map_err(kube::Error::BuildRequest)?;
-            let mut answer: Value = self.client.request(request).await?;
+            let answer = timeout(ANSWER, self.client.request(request));
+            let mut answer: Value = answer.await.map_err(late)??;
             if let Some(Value::Array(items)) = answer.get_mut("items").map(Value::take) {
                 all.extend(items);
             }
@@ -157,7 +166,7 @@ impl Annotations {
     ) -> Result<(), AnnotateError> {
         let mut tries = 0;
         loop {
-            match self.try_change(id, &change).await {
+            match timeout(ANSWER, self.try_change(id, &change)).await.map_err(late)? {
                 Err(kube::Error::Api(status)) if status.code == 409 && tries < TRIES => tries += 1,
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     return Err(AnnotateError::NoObject(id.clone()));

@@ -17,7 +17,8 @@ fn primaries(all: u64, bad: u64, bucket: usize, mean: f64) -> Primaries {
 
 fn copies(begun: u64, bad: u64, refused: u64) -> Copies {
     // What is refused is not begun, and counts as 5xx.
-    Copies { begun, classes: [0, begun - bad, 0, 0, bad + refused], refused, ..Copies::default() }
+    let classes = [0, begun - bad, 0, 0, bad + refused];
+    Copies { begun, classes, refused, unavailable: refused, ..Copies::default() }
 }
 
 /// The words of what was crossed, or nothing.

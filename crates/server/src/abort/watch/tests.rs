@@ -75,17 +75,30 @@ fn a_sample_that_is_too_small_says_nothing() {
 }
 
 #[test]
-fn what_is_of_the_time_before_a_change_does_not_count() {
+fn what_is_of_the_time_before_copying_began_does_not_count() {
     let mut stage = Stage::new(AbortReason::ShadowErrors, 50, 30);
     assert_eq!(stage.run(9, 0, 10), None);
-    stage.share(10_000);
-    // Six seconds for what is on its way, and then all of the sample anew.
+    // Stopped, it is left alone; resumed, it is judged by what comes then: six seconds for what is on its way, and then all of the
+    // sample anew.
+    stage.share(0);
+    assert_eq!(stage.run(60, 0, 10), None);
+    stage.share(1_000_000);
     assert_eq!(stage.run(60, 0, 10), Some(17));
-    // Stopped, it is left alone; resumed, it is judged by what comes then.
     stage.share(0);
     assert_eq!(stage.run(60, 0, 10), None);
     stage.share(1_000_000);
     assert_eq!(stage.run(60, 0, 0), None);
+}
+
+#[test]
+fn a_share_that_goes_up_and_down_is_judged_all_the_time() {
+    let mut stage = Stage::new(AbortReason::ShadowErrors, 50, 30);
+    for share in [10_000, 40_000, 20_000] {
+        stage.share(share);
+        assert_eq!(stage.run(3, 0, 10), None);
+    }
+    stage.share(30_000);
+    assert!(stage.run(60, 0, 10).is_some_and(|second| second <= 8));
 }
 
 #[test]

@@ -69,6 +69,7 @@ impl Stage {
     fn told(&mut self, metric: &Metric) {
         if let Some(told) = Told::read(metric) {
             self.table.take(&told, self.now);
+            self.table.end_message(self.now);
         }
     }
 

@@ -8,6 +8,11 @@ const RULE: &str = "default/web/r";
 
 /// The mirrors of the rule `r` of `web`, by subset and share in percent.
 fn mirrors(shares: &[(&str, &str)]) -> AllMirrors {
+    mirrors_with(shares, "")
+}
+
+/// As [`mirrors`], with further objects.
+fn mirrors_with(shares: &[(&str, &str)], further: &str) -> AllMirrors {
     let mut text = "
 apiVersion: v1
 kind: Service
@@ -35,6 +40,7 @@ spec:
             "    - {{destination: {{host: web, subset: {subset}}}, percentage: {{value: {share}}}}}\n"
         );
     }
+    text += further;
     let mut engine = Engine::new(Options { pods_as_endpoints: true, ..Options::default() });
     for object in umbra_api::parse_documents(&text, "a.yaml").objects {
         engine.apply(Change::Upsert(Arc::new(object.value)));
@@ -117,17 +123,68 @@ fn a_mirror_that_is_off_is_not_missed() {
 }
 
 #[test]
+fn what_a_mirror_does_not_copy_is_not_missed() {
+    let policy = "---
+apiVersion: umbra.io/v1alpha1
+kind: MirrorPolicy
+metadata: {name: v2}
+spec: {targetRef: {name: web, mirror: {host: web, subset: v2}}, methods: [GET], verdicts: {rate: 50}}
+";
+    let mut stage = Stage::new(&[("v2", "10"), ("v3", "20")]);
+    stage.book.know(&mirrors_with(&[("v2", "10"), ("v3", "20")], policy), Duration::from_secs(60), 1);
+    let keys = [stage.key(0), stage.key(1)];
+    stage.primary(1, "POST");
+    stage.copy(1, &keys[1].mark(), 200);
+    assert_eq!(stage.book.joins.waiting(), 0, "nobody waits for a copy that is not made");
+    stage.primary(2, "GET");
+    stage.copy(2, &keys[1].mark(), 200);
+    stage.copy(2, &keys[0].mark(), 200);
+    stage.copy(2, &keys[0].control_mark(), 200);
+    let [v2, v3] = keys.map(|key| stage.book.of(&key).expect("it is judged").tally);
+    assert_eq!((v2.judged, v2.paired, v2.copy_missing), (1, 1, 0));
+    assert_eq!((v3.judged, v3.paired, v3.copy_missing), (2, 2, 0));
+}
+
+#[test]
+fn lines_and_what_they_are_a_part_of_are_of_the_same_time() {
+    let mut stage = Stage::new(&[("v2", "10")]);
+    let key = stage.key(0);
+    // How many were judged and came, since somebody began to count; what is said of the last ten minutes.
+    let mut counted = 1000;
+    let minutes = |stage: &mut Stage, counted: &mut u64, judged: u64, lines: u64| {
+        for nth in 0..lines {
+            stage.primary(*counted + nth, "POST");
+            stage.copy(*counted + nth, &stage.key(0).mark(), 200);
+        }
+        *counted += judged;
+        stage.now += HALF;
+        stage.book.turn(|_| Some(*counted), stage.now);
+        let known = stage.book.of(&key).expect("it is judged");
+        (known.lines, known.begun.map(|begun| *counted - begun))
+    };
+    stage.book.turn(|_| Some(1000), stage.now);
+    assert_eq!(minutes(&mut stage, &mut counted, 100, 100), (100, Some(100)));
+    assert_eq!(minutes(&mut stage, &mut counted, 100, 100), (100, Some(100)));
+    // Half of the lines are lost from now on.
+    assert_eq!(minutes(&mut stage, &mut counted, 100, 50), (50, Some(100)));
+    // Who counts has begun anew.
+    counted = 7;
+    stage.book.turn(|_| Some(counted), stage.now);
+    assert_eq!(stage.book.of(&stage.key(0)).and_then(|known| known.begun), Some(7));
+}
+
+#[test]
 fn what_does_not_come_is_missing_and_old_pairs_are_let_go() {
     let mut stage = Stage::new(&[("v2", "10")]);
     let key = stage.key(0);
     stage.primary(1, "POST");
     stage.now += Duration::from_secs(70);
-    stage.book.turn(stage.now);
+    stage.book.turn(|_| None, stage.now);
     let missing = |stage: &Stage| stage.book.of(&key).map(|known| known.tally.copy_missing);
     assert_eq!(missing(&stage), Some(1));
     for want in [1, 0] {
         stage.now += HALF;
-        stage.book.turn(stage.now);
+        stage.book.turn(|_| None, stage.now);
         assert_eq!(missing(&stage), Some(want));
     }
 }
