@@ -4,29 +4,26 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use umbra_ir::ProxyClass;
-use umbra_xds::{Change, Resource, Snapshot};
+use umbra_xds::{Change, Identity, Resource, ResourceType, Shelves, Snapshot};
 
 use crate::ProxyId;
 use crate::domain::{Key, Manifest};
 
 /// One class in use.
 pub(crate) struct Class {
-    /// A number of its own among all that were ever made.
-    number: u64,
     /// The proxies in it; never empty.
     pub(crate) proxies: BTreeSet<ProxyId>,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) snapshot: Arc<Snapshot>,
 }
 
-/// All classes in use.
+/// All classes in use. What they are served is nearly the same for all of them, and stands once: a class adds what is its own.
 #[derive(Default)]
 pub(crate) struct Classes {
     classes: BTreeMap<ProxyClass, Class>,
-    /// Classes by their number.
-    numbers: BTreeMap<u64, ProxyClass>,
-    /// The numbers of those that hold a resource, by its key: there is an entry for each resource of each class.
-    users: HashMap<Key, BTreeSet<u64>>,
+    /// How many of them hold a key. Manifests share their keys, so that where one stands says which it is.
+    holders: HashMap<usize, u32>,
+    shelves: Shelves,
     made: u64,
 }
 
@@ -38,29 +35,22 @@ impl Classes {
             return false;
         }
         self.made += 1;
-        let number = self.made;
         // Its first contents belong to this generation.
-        let snapshot = Arc::new(Snapshot::empty(number, generation.saturating_sub(1)));
-        let new = Class { number, proxies: BTreeSet::from([proxy]), manifest: Arc::default(), snapshot };
+        let snapshot = Arc::new(Snapshot::empty(self.made, generation.saturating_sub(1)));
+        let new = Class { proxies: BTreeSet::from([proxy]), manifest: Arc::default(), snapshot };
         self.classes.insert(class.clone(), new);
-        self.numbers.insert(number, class.clone());
         true
     }
 
-    /// One proxy less; when it was the last, the class goes, and these are the keys it held.
-    pub(crate) fn leave(&mut self, class: &ProxyClass, proxy: ProxyId) -> Option<Vec<Key>> {
+    /// One proxy less; when it was the last, the class goes, and these are the keys that no other holds.
+    pub(crate) fn leave(&mut self, class: &ProxyClass, proxy: ProxyId) -> Option<Vec<Arc<Key>>> {
         let known = self.classes.get_mut(class)?;
         known.proxies.remove(&proxy);
         if !known.proxies.is_empty() {
             return None;
         }
         let gone = self.classes.remove(class)?;
-        let keys: Vec<Key> = gone.manifest.0.values().cloned().collect();
-        for key in &keys {
-            self.unuse(key, gone.number);
-        }
-        self.numbers.remove(&gone.number);
-        Some(keys)
+        Some(gone.manifest.iter().filter(|(.., key)| self.let_go(key)).map(|(.., key)| key.clone()).collect())
     }
 
     pub(crate) fn get(&self, class: &ProxyClass) -> Option<&Class> {
@@ -75,53 +65,54 @@ impl Classes {
         self.classes.len()
     }
 
-    /// Takes a class's new manifest; answers which keys it holds from now on and which no longer. Entries
+    /// Takes a class's new manifest; answers which keys are held from now on and were not, and which no longer. Entries
     /// that went, or that have another key now, are noted in `pending`.
     pub(crate) fn replace_manifest(
         &mut self,
         class: &ProxyClass,
         new: &Arc<Manifest>,
         pending: &mut Pending,
-    ) -> (Vec<Key>, Vec<Key>) {
+    ) -> (Vec<Arc<Key>>, Vec<Arc<Key>>) {
         let Some(known) = self.classes.get_mut(class) else { return Default::default() };
-        let (old, number) = (std::mem::replace(&mut known.manifest, new.clone()), known.number);
+        let old = std::mem::replace(&mut known.manifest, new.clone());
         let names = pending.0.entry(class.clone()).or_default();
         let (mut added, mut removed) = (Vec::new(), Vec::new());
-        for (name, key) in &old.0 {
-            if new.0.get(name) != Some(key) {
-                names.insert(name.clone());
-                removed.push(key.clone());
-            }
-        }
-        for (name, key) in &new.0 {
-            if old.0.get(name) != Some(key) {
-                names.insert(name.clone());
-                added.push(key.clone());
-            }
-        }
-        for key in &removed {
-            self.unuse(key, number);
-        }
-        for key in &added {
-            self.users.entry(key.clone()).or_default().insert(number);
-        }
+        old.differences(new, |ty, name, before, after| {
+            names.insert((ty, name.clone()));
+            removed.extend(before.cloned());
+            added.extend(after.cloned());
+        });
+        // What only moves to another name is held all the time.
+        added.retain(|key| self.take(key));
+        removed.retain(|key| self.let_go(key));
         (added, removed)
     }
 
-    fn unuse(&mut self, key: &Key, number: u64) {
-        if let Some(users) = self.users.get_mut(key) {
-            users.remove(&number);
-            if users.is_empty() {
-                self.users.remove(key);
-            }
+    /// One class more holds a key; true when it is the first.
+    fn take(&mut self, key: &Arc<Key>) -> bool {
+        let count = self.holders.entry(key.identity()).or_default();
+        *count += 1;
+        *count == 1
+    }
+
+    /// One class less holds a key; true when it was the last.
+    fn let_go(&mut self, key: &Arc<Key>) -> bool {
+        let Some(count) = self.holders.get_mut(&key.identity()) else { return false };
+        *count -= 1;
+        let was_last = *count == 0;
+        if was_last {
+            self.holders.remove(&key.identity());
         }
+        was_last
     }
 
     /// Notes a resource whose content changed for every class that holds it.
     pub(crate) fn content_changed(&self, key: &Key, pending: &mut Pending) {
-        let users = self.users.get(key).into_iter().flatten();
-        for class in users.filter_map(|number| self.numbers.get(number)) {
-            pending.0.entry(class.clone()).or_default().extend(key.resource_name());
+        let Some((ty, name)) = key.resource_name() else { return };
+        for (class, known) in &self.classes {
+            if known.manifest.get(ty, &name).is_some_and(|held| **held == *key) {
+                pending.0.entry(class.clone()).or_default().insert((ty, name.clone()));
+            }
         }
     }
 
@@ -136,13 +127,12 @@ impl Classes {
         for (class, names) in pending.0 {
             let Some(known) = self.classes.get_mut(&class) else { continue };
             let changes = names.into_iter().map(|(resource_type, name)| {
-                let key = known.manifest.0.get(&(resource_type, name.clone()));
-                match key.and_then(&content) {
+                match known.manifest.get(resource_type, &name).and_then(|key| content(key)) {
                     Some(resource) => Change::put(resource_type, resource),
                     None => Change::remove(resource_type, name),
                 }
             });
-            known.snapshot = Arc::new(known.snapshot.next(generation, changes));
+            known.snapshot = Arc::new(known.snapshot.next_among(generation, changes, &mut self.shelves));
             published.push(class);
         }
         published
@@ -151,4 +141,4 @@ impl Classes {
 
 /// Names of resources that may have changed, by class.
 #[derive(Default)]
-pub(crate) struct Pending(pub(crate) BTreeMap<ProxyClass, BTreeSet<(umbra_xds::ResourceType, Arc<str>)>>);
+pub(crate) struct Pending(pub(crate) BTreeMap<ProxyClass, BTreeSet<(ResourceType, Arc<str>)>>);

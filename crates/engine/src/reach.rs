@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use umbra_ir::{Chain, ChainContent, Kind, ObjectId, ProxyClass, RouteTables, Scope, VirtualHostSpec};
-use umbra_xds::{ResourceType, Snapshot};
+use umbra_xds::{ResourceType, Shelf, Snapshot};
 
 use crate::ProxyId;
 use crate::domain::{Key, Manifest};
@@ -25,7 +25,7 @@ pub struct ClassReach {
     /// MirrorPolicies of its mirrors (or its virtual hosts, where those are resources of their own), and the listeners whose
     /// connections follow it; the listeners and route tables of a Gateway, the clusters of a DestinationRule or ServiceEntry.
     /// An object that is not here does not reach the class.
-    pub objects: Arc<BTreeMap<ObjectId, Resources>>,
+    pub objects: Arc<BTreeMap<ObjectId, Arc<Resources>>>,
     pub(crate) scope: Arc<Scope>,
 }
 
@@ -47,18 +47,21 @@ impl ClassReach {
 struct Known {
     scope: Arc<Scope>,
     manifest: Arc<Manifest>,
-    objects: Arc<BTreeMap<ObjectId, Resources>>,
+    objects: Arc<BTreeMap<ObjectId, Arc<Resources>>>,
 }
 
 /// Keeps what was worked out until the class's scope or manifest is another one: neither is when endpoints,
-/// percentages or the contents of rules change.
+/// percentages or the contents of rules change. What an object comes to is mostly the same for all classes, and stands once.
 #[derive(Default)]
-pub(crate) struct Reaches(BTreeMap<ProxyClass, Known>);
+pub(crate) struct Reaches {
+    known: BTreeMap<ProxyClass, Known>,
+    shelf: Shelf<Resources>,
+}
 
 impl Reaches {
     /// Forgets classes that are no longer served.
     pub(crate) fn retain(&mut self, served: impl Fn(&ProxyClass) -> bool) {
-        self.0.retain(|class, _| served(class));
+        self.known.retain(|class, _| served(class));
     }
 
     pub(crate) fn of(
@@ -66,16 +69,17 @@ impl Reaches {
         class: &ProxyClass,
         scope: Arc<Scope>,
         manifest: &Arc<Manifest>,
-    ) -> Arc<BTreeMap<ObjectId, Resources>> {
-        if let Some(known) = self.0.get(class)
+    ) -> Arc<BTreeMap<ObjectId, Arc<Resources>>> {
+        if let Some(known) = self.known.get(class)
             && Arc::ptr_eq(&known.scope, &scope)
             && Arc::ptr_eq(&known.manifest, manifest)
         {
             return known.objects.clone();
         }
-        let objects = Arc::new(reach(class, &scope, manifest));
-        let known = Known { scope, manifest: manifest.clone(), objects: objects.clone() };
-        self.0.insert(class.clone(), known);
+        let each = reach(class, &scope, manifest).into_iter();
+        let objects = Arc::new(each.map(|(id, resources)| (id, self.shelf.share(resources))).collect());
+        let known = Known { scope, manifest: manifest.clone(), objects: Arc::clone(&objects) };
+        self.known.insert(class.clone(), known);
         objects
     }
 }
@@ -112,16 +116,17 @@ fn reach(class: &ProxyClass, scope: &Scope, manifest: &Manifest) -> BTreeMap<Obj
         let listener = (ResourceType::Listener, umbra_envoy::gateway_listener_name(&port.listener));
         port.gateways.iter().chain(&port.rules).for_each(|object| add(object, listener.clone()));
     }
-    for (resource, key) in &manifest.0 {
-        if let Key::CapturedListener(listener) = key {
-            listener.rules().into_iter().for_each(|rule| add(rule, resource.clone()));
+    for (ty, name, key) in manifest.iter() {
+        let resource = || (ty, name.clone());
+        if let Key::CapturedListener(listener) = &**key {
+            listener.rules().into_iter().for_each(|rule| add(rule, resource()));
         }
-        let Key::Cluster(cluster, ..) = key else { continue };
+        let Key::Cluster(cluster, ..) = &**key else { continue };
         for entry in cluster.service.objects().filter(|object| object.kind == Kind::ServiceEntry) {
-            add(entry, resource.clone());
+            add(entry, resource());
         }
         for rule in cluster.policy.iter().flat_map(|set| set.0.iter()) {
-            add(rule, resource.clone());
+            add(rule, resource());
         }
     }
     objects

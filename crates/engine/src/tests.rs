@@ -3,6 +3,7 @@
 mod budgets;
 mod classes;
 mod judged;
+mod many;
 mod secrets;
 mod sidecars;
 
@@ -261,7 +262,7 @@ fn pod_more_beside(others: usize, cluster_ip: &str) -> (u64, usize, usize) {
         after
             .map(ty)
             .iter()
-            .filter(|(name, it)| old.get(*name).is_none_or(|o| o.version != it.version))
+            .filter(|(name, it)| old.get(name).is_none_or(|o| o.version != it.version))
             .count()
     };
     (settled.recomputed, other(ResourceType::Listener), other(ResourceType::Route))

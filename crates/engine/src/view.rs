@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use umbra_api::{Object, Objects};
-use umbra_ir::{ObjectId, RuntimeFraction, RuntimeKey, Settings};
+use umbra_ir::{ObjectId, RuntimeFraction, RuntimeKey, Settings, VirtualHostSpec};
 use umbra_mesh::{Index, Inputs};
 
 use crate::input::{Input, InputId, World};
@@ -65,5 +65,9 @@ impl Inputs for EngineView<'_, '_> {
                 InputId::World | InputId::Hour | InputId::Judged(_) => None,
             })
             .collect()
+    }
+
+    fn share_host(&self, spec: VirtualHostSpec) -> Arc<VirtualHostSpec> {
+        self.0.share(|shelves| shelves.hosts.share(spec))
     }
 }

@@ -65,8 +65,8 @@ fn listeners(memo: &Memo<Mesh>, class: &ProxyClass, scope: &Scope) -> Vec<Writte
         add(umbra_envoy::gateway_listener_name(&port.listener), &port.listener.chains, &None);
     }
     if let Some(Value::Manifest(manifest)) = memo.value(&Key::Manifest(class.clone())).as_deref() {
-        for key in manifest.0.values() {
-            if let Key::CapturedListener(listener) = key {
+        for (.., key) in manifest.iter() {
+            if let Key::CapturedListener(listener) = &**key {
                 add(umbra_envoy::captured_listener_name(listener), &listener.chains, &listener.rest_rule);
             }
         }

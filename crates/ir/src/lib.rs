@@ -89,8 +89,8 @@ pub use route::{Forward, Mirror, MirrorHost, MirrorShare, Route, RouteAction, Ta
 pub use rule::{
     Destination, DirectResponse, ForwardOptions, ForwardRule, GatewayRef, HeaderChanges, HeaderMatch,
     HeaderOps, HeaderValue, MirrorRule, PathMatch, PathRewrite, QueryMatch, Redirect, RedirectPath,
-    RedirectPort, RequestMatch, RetryPolicy, RouteOrder, Rule, RuleAction, RuleHead, RuleMatch, Rules,
-    Shares, StaticFilter, Surplus, TextMatch, WeightedDestination,
+    RedirectPort, RequestMatch, RetryPolicy, RouteOrder, Rule, RuleAction, RuleHead, RuleMatch, RuleTargets,
+    Rules, Shares, StaticFilter, Surplus, TextMatch, WeightedDestination,
 };
 pub use runtime_forms::RuntimeForms;
 pub use scope::{Scope, Table, VirtualHostSpec};

@@ -74,6 +74,15 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
+/// What of a VirtualService's rules decides for whom their routes are the same.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RuleTargets {
+    /// The hosts that requests or copies are sent to.
+    pub hosts: BTreeSet<Hostname>,
+    /// The namespaces of callers that matches ask for.
+    pub asked: BTreeSet<Arc<str>>,
+}
+
 /// How the routes of several rules that share a host are put together. Each kind of object that routes has its own way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize)]
 pub enum RouteOrder {

@@ -59,7 +59,7 @@ pub use report::{
 pub use routes::bind_routes;
 pub use runtime::bind_runtime;
 pub use scope::{bind_scope, select_bound_rules};
-pub use seen::{resolve_rule_namespace, select_exported_policies, select_own_policies};
+pub use seen::{select_exported_policies, select_own_policies, select_rule_targets, select_rules_apart};
 pub use services::{
     resolve_service, select_listened_ports, select_services_named, select_services_under,
     select_visible_services,

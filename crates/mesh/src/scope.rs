@@ -21,6 +21,11 @@ pub fn bind_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     if class.http10 || class.judges.any() {
         for_class(&mut plain, class);
     }
+    for table in plain.tables.values_mut() {
+        let hosts = &mut Arc::make_mut(table).hosts;
+        let shared = std::mem::take(hosts).into_iter().map(Arc::unwrap_or_clone);
+        *hosts = shared.map(|host| view.share_host(host)).collect();
+    }
     let rules: BTreeSet<&ObjectId> = plain.sources().filter_map(RouteSource::rules).collect();
     let delegates =
         rules.into_iter().filter_map(|id| Some((id.clone(), view.rule_head(id)?.delegates.clone())));

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use umbra_ir::{
-    Hostname, Kind, ObjectId, ProxyClass, Resolution, RuleAction, ServiceHead, ServiceId, StaticFilter,
-    Visibility,
+    GatewayRef, Hostname, Kind, ObjectId, ProxyClass, Resolution, RuleAction, RuleTargets, ServiceHead,
+    ServiceId, Visibility,
 };
 
 use crate::namespaces::OTHERS;
@@ -37,34 +37,42 @@ pub fn select_own_policies(view: &dyn View, namespace: &Arc<str>) -> BTreeSet<Ho
     own.0.keys().chain(exported.get(namespace).into_iter().flatten()).cloned().collect()
 }
 
-/// The namespace for which sidecars of one have the routes of a rule bound: that of all others where every host that the rule
-/// sends to is the same for them.
-pub fn resolve_rule_namespace(view: &dyn View, rule: &ObjectId, namespace: &Arc<str>) -> Arc<str> {
-    let others: Arc<str> = OTHERS.into();
+/// What of a rule decides for whom its routes are the same; `None`: it says nothing.
+pub fn select_rule_targets(view: &dyn View, rule: &ObjectId) -> Option<RuleTargets> {
+    let rules = view.rules(rule)?;
+    let mut found = RuleTargets::default();
+    for rule in &rules.rules {
+        found.asked.extend(rule.matches.iter().filter_map(|it| it.filter.source_namespace.clone()));
+        if let RuleAction::Forward(forward) = &rule.action {
+            let targets = forward.destinations.iter().map(|it| &it.destination.host);
+            let mirrors = forward.mirrors.iter().map(|it| &it.destination.host);
+            found.hosts.extend(targets.chain(mirrors).cloned());
+        }
+    }
+    Some(found)
+}
+
+/// Those rules whose routes are bound for sidecars of a namespace alone: not every host that they send to is the same for all
+/// others.
+pub fn select_rules_apart(view: &dyn View, namespace: &Arc<str>) -> BTreeSet<ObjectId> {
     let policies = view.own_policies(namespace);
+    let (own, others) = (view.visible_services(namespace), view.visible_services(&OTHERS.into()));
+    let [own, others] = [&own, &others].map(|services| -> HashMap<&Hostname, &Arc<ServiceHead>> {
+        services.iter().map(|head| (&head.id.host, head)).collect()
+    });
     let same = |host: &Hostname| {
-        let service = view.resolve(namespace, namespace, host);
-        service.is_some_and(|service| {
-            let theirs = view.resolve(&others, &others, host);
-            theirs.is_some_and(|theirs| theirs.id == service.id)
+        own.get(host).is_some_and(|service| {
+            others.get(host).is_some_and(|theirs| theirs.id == service.id)
                 && !matches!(service.resolution, Resolution::Alias(_))
-                && !told_apart(namespace, &policies, &service)
+                && !told_apart(namespace, &policies, service)
         })
     };
-    let all_same = view.rules(rule).is_some_and(|rules| {
-        rules.rules.iter().all(|rule| {
-            let asks = |filter: &StaticFilter| filter.source_namespace.as_ref() == Some(namespace);
-            let hosts = match &rule.action {
-                RuleAction::Forward(forward) => {
-                    let targets = forward.destinations.iter().map(|it| &it.destination.host);
-                    targets.chain(forward.mirrors.iter().map(|it| &it.destination.host)).collect()
-                }
-                RuleAction::Redirect(_) | RuleAction::Direct(_) => Vec::new(),
-            };
-            !rule.matches.iter().any(|m| asks(&m.filter)) && hosts.into_iter().all(same)
-        })
+    let rules = view.bound_rules(namespace, &GatewayRef::Mesh);
+    let apart = rules.iter().filter(|rule| {
+        let targets = view.rule_targets(&rule.id);
+        targets.is_none_or(|it| it.asked.contains(namespace) || !it.hosts.iter().all(same))
     });
-    if all_same { others } else { namespace.clone() }
+    apart.map(|rule| rule.id.clone()).collect()
 }
 
 /// Whether calls from a namespace to a service that the others see too go otherwise than theirs: it is the namespace's own,
@@ -85,6 +93,8 @@ pub(crate) struct Seen {
     /// What services the others see by host; `None`: nothing is the same.
     visible: Option<HashMap<Hostname, ServiceId>>,
     policies: Arc<BTreeSet<Hostname>>,
+    /// The rules whose routes are bound for the class's namespace all the same.
+    apart: Arc<BTreeSet<ObjectId>>,
 }
 
 impl Seen {
@@ -98,12 +108,15 @@ impl Seen {
             // What the others see is nothing to those to whom a Sidecar hides it, and it says which of several services is meant.
             && class.sidecar.is_none()
             && !settings.istio_compatible;
-        let policies = if shares { view.own_policies(&own) } else { Arc::default() };
+        let (policies, apart) = match shares {
+            true => (view.own_policies(&own), view.rules_apart(&own)),
+            false => Default::default(),
+        };
         let visible = shares.then(|| {
             let services = view.visible_services(&others);
             services.iter().map(|head| (head.id.host.clone(), head.id.clone())).collect()
         });
-        Self { own, others, visible, policies }
+        Self { own, others, visible, policies, apart }
     }
 
     /// The namespace for which calls to a service that the class sees are bound: that of all others where they see the same
@@ -115,7 +128,8 @@ impl Seen {
     }
 
     /// The namespace for which the routes of a rule are bound.
-    pub(crate) fn rule_namespace(&self, view: &dyn View, rule: &ObjectId) -> Arc<str> {
-        if self.visible.is_some() { view.rule_namespace(rule, &self.own) } else { self.own.clone() }
+    pub(crate) fn rule_namespace(&self, rule: &ObjectId) -> Arc<str> {
+        let own = self.visible.is_none() || self.apart.contains(rule);
+        if own { self.own.clone() } else { self.others.clone() }
     }
 }

@@ -162,7 +162,6 @@ struct Bound<'a> {
 
 /// What all tables of a class share, or those of a port of which its Sidecar says more.
 struct Mesh<'a> {
-    view: &'a dyn View,
     class: &'a ProxyClass,
     seen: &'a Seen,
     /// What DestinationRules select the class's proxies by.
@@ -184,7 +183,7 @@ struct Mesh<'a> {
 
 impl<'a> Mesh<'a> {
     fn new(
-        view: &'a dyn View,
+        view: &dyn View,
         class: &'a ProxyClass,
         seen: &'a Seen,
         selecting: &'a Arc<BTreeMap<String, String>>,
@@ -195,7 +194,6 @@ impl<'a> Mesh<'a> {
         let Imported { services, rules, .. } = listener;
         let is_alias = |s: &&Arc<ServiceHead>| matches!(s.resolution, Resolution::Alias(_));
         Mesh {
-            view,
             class,
             seen,
             selecting,
@@ -260,7 +258,7 @@ impl<'a> Mesh<'a> {
             if !applies {
                 continue;
             }
-            let namespace = self.seen.rule_namespace(self.view, &rule.id);
+            let namespace = self.seen.rule_namespace(&rule.id);
             let source = RouteSource::Rules(rule.id.clone(), RouteClient { namespace, ..client });
             for host in rule.hosts() {
                 let mut services = Vec::new();

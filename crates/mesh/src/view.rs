@@ -8,9 +8,9 @@ use umbra_ir::{
     Answerer, AskedLabels, BarePods, CapturedClient, CapturedListener, ClusterRef, ConnectionRules,
     DestinationRuleSet, DestinationRuleSetId, EndpointSet, ForeignRules, GatewayHead, GatewayRef, Hostname,
     Imports, Kind, MirrorPolicies, NamespaceDestinationRules, ObjectId, PodHead, PolicedMirror, PortNumber,
-    PortOwner, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, Rules, RuntimeFraction, RuntimeKey,
-    Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares, SidecarHead,
-    TargetProblem, TargetQuery,
+    PortOwner, ProxyClass, ProxyKind, RouteRefs, RouteSource, RuleHead, RuleTargets, Rules, RuntimeFraction,
+    RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead, ServiceId, Settings, Shares,
+    SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 
 /// A set of objects that can be listed.
@@ -58,6 +58,8 @@ pub trait Inputs {
     fn decided_share(&self, key: &RuntimeKey) -> RuntimeFraction;
     /// The objects of an index, sorted; a read of membership only.
     fn ids(&self, index: &Index) -> Vec<ObjectId>;
+    /// The same virtual host, as another class has it already: what is equal stands once. This is no read.
+    fn share_host(&self, host: VirtualHostSpec) -> Arc<VirtualHostSpec>;
 }
 
 /// What any function of the mesh may read: inputs, and values derived at earlier stages. The engine's list of keys
@@ -173,8 +175,10 @@ pub trait View: Inputs {
     fn exported_policies(&self) -> Arc<BTreeMap<Arc<str>, BTreeSet<Hostname>>>;
     /// The hosts of DestinationRules that count for clients of a namespace and not for all others.
     fn own_policies(&self, namespace: &Arc<str>) -> Arc<BTreeSet<Hostname>>;
-    /// The namespace for which sidecars of one have the routes of a rule bound.
-    fn rule_namespace(&self, rule: &ObjectId, namespace: &Arc<str>) -> Arc<str>;
+    /// Where a rule sends to, and whom it asks for.
+    fn rule_targets(&self, rule: &ObjectId) -> Option<Arc<RuleTargets>>;
+    /// The rules whose routes are bound for sidecars of a namespace alone; all other routes are the same for all.
+    fn rules_apart(&self, namespace: &Arc<str>) -> Arc<BTreeSet<ObjectId>>;
     /// The namespace that stands for a proxy's own in its class.
     fn class_namespace(&self, namespace: &Arc<str>) -> Arc<str>;
     /// The labels that selectors for this kind of proxy, with this Sidecar, ask for.

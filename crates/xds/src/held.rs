@@ -216,7 +216,7 @@ impl Held {
     /// Follows a change of the subscription after it was opened.
     pub(crate) fn follow(&mut self, change: Delta, resource_type: ResourceType, snapshot: &Snapshot) {
         for name in &change.fresh {
-            self.confirmed.remove_mut(name);
+            self.confirmed.remove(name);
         }
         if change.wildcard_on {
             // What stands here for names that were not watched is not the proxy's.
@@ -296,7 +296,9 @@ impl Held {
             if self.confirmed.is_empty() {
                 self.confirmed = all;
             } else {
-                all.iter().for_each(|(name, it)| self.confirmed.insert_mut(name.clone(), it.clone()));
+                for (name, it) in &all {
+                    self.confirmed.insert(name.clone(), it.clone());
+                }
             }
         }
         for (name, content) in items {
@@ -305,9 +307,9 @@ impl Held {
             self.repeated.remove(&name);
             self.orphans.remove(&name);
             match content {
-                Some(resource) => self.confirmed.insert_mut(name, resource),
-                None => drop(self.confirmed.remove_mut(&name)),
-            }
+                Some(resource) => self.confirmed.insert(name, resource),
+                None => self.confirmed.remove(&name),
+            };
         }
     }
 

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rpds::RedBlackTreeSetSync;
 use xxhash_rust::xxh3::xxh3_128;
+
+use crate::shelf::Shelf;
+use crate::tree::{Node, Tree};
 
 /// A set of names. Whether two are the same is known without a look at the names: by their number and the sum of their
 /// hashes, in whatever order they came.
 #[derive(Clone, Default)]
 pub(crate) struct Names {
-    set: RedBlackTreeSetSync<Arc<str>>,
+    set: Tree<()>,
     print: Print,
     /// How many names, and bytes of names, at most are not in common with the set that this one is a copy of.
     own: (usize, usize),
@@ -66,13 +68,26 @@ fn of_version(name: &str, version: &str) -> u128 {
 impl Names {
     /// Adds a name; false when it was there.
     pub(crate) fn insert(&mut self, name: Arc<str>) -> bool {
-        if self.set.contains(&*name) {
+        if self.set.contains_key(&name) {
             return false;
         }
         self.print.plus(name.len(), xxh3_128(name.as_bytes()));
         self.own = (self.own.0 + 1, self.own.1 + name.len());
-        self.set.insert_mut(name);
+        self.set.insert(name, ());
         true
+    }
+
+    /// The same after some names came (`Some`) and went, in order; none came that was there, or went that was not.
+    pub(crate) fn with(&self, changes: Vec<(Arc<str>, Option<()>)>, shelf: &mut Shelf<Node<()>>) -> Self {
+        let mut print = self.print;
+        for (name, comes) in &changes {
+            let hash = xxh3_128(name.as_bytes());
+            match comes {
+                Some(()) => print.plus(name.len(), hash),
+                None => print.minus(name.len(), hash),
+            }
+        }
+        Names { set: self.set.with(changes, shelf), print, own: (0, 0) }
     }
 
     /// A copy that has everything in common with this one.
@@ -87,7 +102,7 @@ impl Names {
 
     /// Takes a name away; false when it was not there.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
-        let was = self.set.remove_mut(name);
+        let was = self.set.remove(name);
         if was {
             self.print.minus(name.len(), xxh3_128(name.as_bytes()));
         }
@@ -95,16 +110,16 @@ impl Names {
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.set.contains(name)
+        self.set.contains_key(name)
     }
 
     /// The name as it stands here.
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<str>> {
-        self.set.get(name)
+        self.set.name(name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.set.iter()
+        self.set.keys()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -49,7 +49,7 @@ impl Held {
             }
             let force = !self.foreign.contains_key(name) && self.subscription.names().contains(name);
             self.mark(name.clone(), 1, force);
-            self.confirmed.remove_mut(name);
+            self.confirmed.remove(name);
         }
         for (name, version) in brought {
             if self.subscription.watches(&name) {

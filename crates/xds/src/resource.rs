@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rpds::RedBlackTreeMapSync;
 use umbra_proto::type_url;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::tree::Tree;
 use crate::variant::Variant;
 use crate::wire;
 
@@ -228,7 +228,7 @@ impl fmt::Debug for Resource {
 }
 
 /// Resources of one type by name. Clones share their nodes, so a derived snapshot costs what changed.
-pub type ResourceMap = RedBlackTreeMapSync<Arc<str>, Arc<Resource>>;
+pub type ResourceMap = Tree<Arc<Resource>>;
 
 /// The version of a resource with this body.
 pub fn version(body: &[u8]) -> Arc<str> {

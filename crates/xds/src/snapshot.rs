@@ -1,15 +1,17 @@
 //! What a class of proxies should have: an immutable manifest and a log of what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
-use crate::names::{Names, Print};
-use crate::resource::{Resource, ResourceMap, ResourceType, hex};
+use crate::names::Names;
+use crate::of_type::{News, OfType, Shelves};
+use crate::resource::{Resource, ResourceMap, ResourceType};
 use crate::step::{Step, Steps};
+use crate::tree::Tree;
 use crate::variant::Variant;
-use crate::whole::{Cache, Whole};
+use crate::whole::Whole;
 
 /// How many changed names the log keeps over all its generations; a session further behind compares everything.
 const LOG_NAMES: usize = 8192;
@@ -48,71 +50,14 @@ type LogEntry = Arc<[(ResourceType, Arc<str>)]>;
 pub struct Snapshot {
     lineage: u64,
     generation: u64,
-    kinds: [OfType; ResourceType::ALL.len()],
+    kinds: [Arc<OfType>; ResourceType::ALL.len()],
     /// The virtual hosts once more, by the route configuration that their name begins with.
-    tables: RedBlackTreeMapSync<Arc<str>, OfType>,
+    tables: Tree<Arc<OfType>>,
     log: RedBlackTreeMapSync<u64, LogEntry>,
     log_names: usize,
     /// The log knows every change after this generation.
     log_start: u64,
     steps: Steps,
-}
-
-/// The resources of one type, or the virtual hosts of one route configuration.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct OfType {
-    pub(crate) map: ResourceMap,
-    /// Its names.
-    names: Names,
-    /// Its names with their versions.
-    versions: Print,
-    whole: Cache,
-}
-
-impl OfType {
-    /// Puts or removes; false when nothing changes.
-    fn put(&mut self, name: &Arc<str>, resource: Option<Arc<Resource>>) -> bool {
-        let old = self.map.get(name).map(|old| &old.version);
-        if old == resource.as_ref().map(|new| &new.version) {
-            return false;
-        }
-        if let Some(old) = old {
-            self.versions.take_version(name, old);
-        }
-        match resource {
-            Some(resource) => {
-                self.names.insert(name.clone());
-                self.versions.add_version(name, &resource.version);
-                self.map.insert_mut(name.clone(), resource);
-            }
-            None => {
-                self.names.remove(name);
-                self.map.remove_mut(name);
-            }
-        }
-        self.whole = Cache::default();
-        true
-    }
-
-    /// Whether these are the names of all, with their versions.
-    pub(crate) fn has_versions(&self, versions: &BTreeMap<String, String>) -> bool {
-        if versions.len() != self.versions.count() {
-            return false;
-        }
-        let mut print = Print::default();
-        versions.iter().for_each(|(name, version)| print.add_version(name, version));
-        print == self.versions
-    }
-
-    /// All of them as one part of a response.
-    pub(crate) fn whole(&self, variant: Variant) -> Arc<Whole> {
-        self.whole.get(variant, &self.map)
-    }
-
-    /// A version of all of them together.
-    pub(crate) fn version(&self) -> Arc<str> {
-        hex(self.versions.sum())
-    }
 }
 
 impl Snapshot {
@@ -122,7 +67,7 @@ impl Snapshot {
             lineage,
             generation,
             kinds: Default::default(),
-            tables: RedBlackTreeMapSync::default(),
+            tables: Tree::default(),
             log: RedBlackTreeMapSync::default(),
             log_names: 0,
             log_start: generation,
@@ -130,39 +75,68 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot after some changes. Changes that change nothing (same version, or removal of what is not
-    /// there) are passed over. Cost: the changes, not the snapshot.
+    /// The snapshot after some changes. Of several about one name the last counts; such as change nothing (same version, or removal
+    /// of what is not there) are passed over. Cost: the changes, not the snapshot.
     ///
     /// Generations only grow: one that is not above the present counts as the next.
     #[must_use]
     pub fn next(&self, generation: u64, changes: impl IntoIterator<Item = Change>) -> Self {
+        self.next_among(generation, changes, &mut Shelves::default())
+    }
+
+    /// The same for one of several classes: what it has in common with others that were made with these shelves it shares with
+    /// them.
+    #[must_use]
+    pub fn next_among(
+        &self,
+        generation: u64,
+        changes: impl IntoIterator<Item = Change>,
+        shelves: &mut Shelves,
+    ) -> Self {
         let mut next = Self { steps: Steps::default(), ..self.clone() };
         next.generation = generation.max(self.generation.saturating_add(1));
-        let mut changed = BTreeSet::new();
+        let mut news: [News; ResourceType::ALL.len()] = Default::default();
         for Change { resource_type, name, resource } in changes {
-            if resource_type == ResourceType::VirtualHost {
-                next.put_host(&name, resource.clone());
-            }
-            if next.kinds[resource_type.index()].put(&name, resource) {
-                changed.insert((resource_type, name));
+            news[resource_type.index()].insert(name, resource);
+        }
+        let mut changed = Vec::new();
+        for (ty, mut news) in ResourceType::ALL.into_iter().zip(news) {
+            let Some(of_type) = self.kinds[ty.index()].next(&mut news, shelves) else { continue };
+            next.kinds[ty.index()] = of_type;
+            changed.extend(news.keys().map(|name| (ty, name.clone())));
+            if ty == ResourceType::VirtualHost {
+                next.put_hosts(news, shelves);
             }
         }
-        if !changed.is_empty() {
-            next.remember(changed.into_iter().collect());
+        if self.is_empty() {
+            // Whoever has nothing needs no list of what he lacks.
+            next.log_start = next.generation;
+        } else if !changed.is_empty() {
+            next.remember(changed.into());
         }
         next
     }
 
-    fn put_host(&mut self, name: &Arc<str>, resource: Option<Arc<Resource>>) {
-        let Some(table) = table_of(name) else { return };
-        let mut hosts = self.tables.get(table).cloned().unwrap_or_default();
-        if !hosts.put(name, resource) {
-            return;
+    fn is_empty(&self) -> bool {
+        self.kinds.iter().all(|of_type| of_type.map.is_empty())
+    }
+
+    fn put_hosts(&mut self, news: News, shelves: &mut Shelves) {
+        let mut by_table: BTreeMap<Arc<str>, News> = BTreeMap::new();
+        for (name, resource) in news {
+            let Some(table) = table_of(&name) else { continue };
+            match by_table.get_mut(table) {
+                Some(news) => drop(news.insert(name, resource)),
+                None => drop(by_table.insert(table.into(), News::from([(name, resource)]))),
+            }
         }
-        if hosts.map.is_empty() {
-            self.tables.remove_mut(table);
-        } else {
-            self.tables.insert_mut(table.into(), hosts);
+        for (table, mut news) in by_table {
+            let hosts = self.tables.get(&table).cloned().unwrap_or_default();
+            match hosts.next(&mut news, shelves) {
+                Some(hosts) if hosts.map.is_empty() => self.tables.remove(&table),
+                Some(hosts) => self.tables.insert(table, hosts),
+                None => false,
+            };
         }
     }
 
@@ -234,7 +208,7 @@ impl Snapshot {
             let before = earlier.get(resource_type, name);
             match self.get(resource_type, name) {
                 Some(now) if before.is_none_or(|before| before.version != now.version) => {
-                    news.insert_mut(name.clone(), now.clone());
+                    news.insert(name.clone(), now.clone());
                 }
                 None if before.is_some() => return None,
                 _ => {}
@@ -245,7 +219,7 @@ impl Snapshot {
 
     /// The virtual hosts of a route configuration; `None` when there are none.
     pub(crate) fn hosts(&self, table: &str) -> Option<&OfType> {
-        self.tables.get(table)
+        self.tables.get(table).map(Arc::as_ref)
     }
 
     /// There are route configurations whose virtual hosts are resources of their own.
@@ -281,6 +255,8 @@ pub(crate) fn table_of(host: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use ResourceType::{Cluster, Route};
 
@@ -300,10 +276,12 @@ mod tests {
         let same = one.next(2, [put(Cluster, "a", "1"), Change::remove(Route, "none")]);
         let three = same.next(3, [put(Cluster, "a", "2"), Change::remove(Route, "r")]);
         let cases: &[(&Snapshot, u64, Option<&[&str]>)] = &[
-            (&one, 0, Some(&["cds/a", "cds/b", "rds/r"])),
+            (&one, 0, None),
+            (&one, 1, Some(&[])),
             (&same, 1, Some(&[])),
             (&three, 2, Some(&["cds/a", "rds/r"])),
-            (&three, 0, Some(&["cds/a", "cds/b", "rds/r"])),
+            (&three, 1, Some(&["cds/a", "rds/r"])),
+            (&three, 0, None),
             (&three, 3, Some(&[])),
             (&three, 4, None),
         ];
@@ -318,7 +296,7 @@ mod tests {
 
     #[test]
     fn the_log_is_bounded_and_says_when_it_does_not_reach_back() {
-        let mut snapshot = Snapshot::empty(1, 10);
+        let mut snapshot = Snapshot::empty(1, 9).next(10, [put(Route, "r", "1")]);
         assert!(snapshot.changed_since(9).is_none(), "before the lineage began");
         let bodies = ["1", "2"];
         for generation in 11..=(10 + 3 * LOG_NAMES as u64) {
@@ -332,8 +310,9 @@ mod tests {
 
     #[test]
     fn generations_only_grow() {
-        let snapshot = Snapshot::empty(1, 5).next(5, [put(Cluster, "a", "1")]);
-        assert_eq!(snapshot.generation(), 6);
-        assert_eq!(changed(&snapshot, 5), Some(vec!["cds/a".to_owned()]));
+        let first = Snapshot::empty(1, 5).next(5, [put(Cluster, "a", "1")]);
+        let snapshot = first.next(2, [put(Cluster, "a", "2")]);
+        assert_eq!((first.generation(), snapshot.generation()), (6, 7));
+        assert_eq!(changed(&snapshot, 6), Some(vec!["cds/a".to_owned()]));
     }
 }

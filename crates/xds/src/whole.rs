@@ -28,7 +28,7 @@ impl Whole {
             Variant::Delta => version::of_changes(resources.map(|it| (&it.name, Some(it)))),
             Variant::Sotw => version::of_world(resources),
         };
-        Whole { entries: together.freeze(), count: map.size(), version }
+        Whole { entries: together.freeze(), count: map.len(), version }
     }
 }
 

@@ -14,11 +14,11 @@ use umbra_ir::{
     Diagnostic, EndpointSet, ForeignRules, GatewayHead, GatewayListener, GatewayRef, Hostname, Imports,
     Listener, LogService, MirrorPolicies, MirrorState, NamespaceDestinationRules, Notes, ObjectId, PodHead,
     PolicedMirror, PortNumber, PortOwner, ProxyClass, ProxyKind, ProxyNode, Role, RouteRefs, RouteSource,
-    RuleHead, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict, ServiceHead,
-    ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
+    RuleHead, RuleTargets, Rules, RuntimeForms, RuntimeKey, Scope, SecretHead, SecretParts, ServerConflict,
+    ServiceHead, ServiceId, Settings, Shares, SidecarHead, TargetProblem, TargetQuery, VirtualHostSpec,
 };
 use umbra_mesh::{Index, Inputs, View};
-use umbra_xds::{Requirement, Resource, ResourceType};
+use umbra_xds::{Node, Requirement, Resource, ResourceType, Shelf};
 
 use computed::computed;
 pub(crate) use manifest::Manifest;
@@ -127,9 +127,12 @@ computed! {
         /// The hosts of DestinationRules that count for clients of a namespace and not for all others.
         3 OwnPolicies(namespace: Arc<str>) -> Arc<BTreeSet<Hostname>>, as own_policies
             = Arc::new(umbra_mesh::select_own_policies(view, namespace));
-        /// The namespace for which sidecars of one have the routes of a rule bound.
-        4 RuleNamespace(rule: ObjectId, namespace: Arc<str>) -> Arc<str>, as rule_namespace
-            = umbra_mesh::resolve_rule_namespace(view, rule, namespace);
+        /// Where a rule sends to, and whom it asks for.
+        2 RuleTargets(rule: ObjectId) -> Option<Arc<RuleTargets>>, as rule_targets
+            = umbra_mesh::select_rule_targets(view, rule).map(Arc::new);
+        /// The rules whose routes are bound for sidecars of a namespace alone.
+        4 RulesApart(namespace: Arc<str>) -> Arc<BTreeSet<ObjectId>>, as rules_apart
+            = Arc::new(umbra_mesh::select_rules_apart(view, namespace));
         /// The namespace that stands for a proxy's own in its class.
         4 ClassNamespace(namespace: Arc<str>) -> Arc<str>, as class_namespace
             = umbra_mesh::resolve_class_namespace(view, namespace);
@@ -183,7 +186,10 @@ computed! {
             = Arc::new(umbra_envoy::build_virtual_host(spec, &encoded_routes(view, spec)));
         /// The names of a class's resources.
         12 Manifest(class: ProxyClass) -> Arc<Manifest>, as manifest
-            = Arc::new(Manifest::new(class, &umbra_mesh::bind_manifest(view, class)));
+            = {
+                let served = umbra_mesh::bind_manifest(view, class);
+                Arc::new(view.0.share(|shelves| Manifest::new(class, &served, shelves)))
+            };
         /// What becomes of an object's mirrors and destinations, and all that is to be said about it.
         13 Report(id: ObjectId) -> Reported, as report = {
                 let report = front::report(view, id);
@@ -236,6 +242,14 @@ computed! {
                 Some(Built { ttl: view.settings().mirror.dead_man, ..layer })
             };
     }
+}
+
+/// What values find here that others have already.
+#[derive(Default)]
+pub(crate) struct Shelves {
+    pub(crate) hosts: Shelf<VirtualHostSpec>,
+    pub(crate) keys: Shelf<Key>,
+    pub(crate) nodes: Shelf<Node<Arc<Key>>>,
 }
 
 /// What an object comes to but for what is said about it.
@@ -300,6 +314,7 @@ impl Domain for Mesh {
     type Key = Key;
     type Val = Value;
     type Note = Diagnostic;
+    type Shelf = Shelves;
 
     fn index(_: &InputId, input: &Input) -> Vec<Index> {
         indexes(input)

@@ -78,6 +78,7 @@ pub(super) struct Graph<D: Domain> {
     notes: BTreeMap<Arc<D::Key>, Arc<[D::Note]>>,
     recomputed: u64,
     work: BTreeMap<u8, u64>,
+    pub(super) shelf: D::Shelf,
 }
 
 impl<D: Domain> Default for Graph<D> {
@@ -92,6 +93,7 @@ impl<D: Domain> Default for Graph<D> {
             notes: BTreeMap::new(),
             recomputed: 0,
             work: BTreeMap::new(),
+            shelf: D::Shelf::default(),
         }
     }
 }

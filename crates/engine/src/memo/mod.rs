@@ -41,6 +41,8 @@ pub trait Domain: Sized {
     /// Something to tell about the input, such as a diagnostic. Nothing is computed from notes; they live and die
     /// with the key that made them.
     type Note: Clone + Eq + Hash + Ord;
+    /// Where values find such parts of theirs as another value has already. It changes where they stand, never what they are.
+    type Shelf: Default;
 
     /// The indexes under which an object is found.
     fn index(id: &Self::Id, obj: &Self::Obj) -> Vec<Self::Ix>;

@@ -76,6 +76,11 @@ impl<D: Domain> Reader<'_, D> {
         known.unwrap_or_else(|| compute(self.store, self.graph, id, key))
     }
 
+    /// Has values share what is equal in them. This is no read.
+    pub fn share<T>(&self, how: impl FnOnce(&mut D::Shelf) -> T) -> T {
+        how(&mut self.graph.borrow_mut().shelf)
+    }
+
     fn record(&self, read: Read) {
         self.reads.borrow_mut().push(read);
     }

@@ -57,6 +57,7 @@ fn derived() -> Vec<Key> {
 }
 
 impl Domain for Mini {
+    type Shelf = ();
     type Id = u32;
     type Obj = Obj;
     type Ix = Ix;

@@ -98,7 +98,7 @@ type Counts = [usize; 4];
 
 fn counts(engine: &Engine) -> (Counts, usize) {
     let snapshot = engine.snapshot(ProxyId(1)).unwrap();
-    let count = |ty| snapshot.map(ty).size();
+    let count = |ty| snapshot.map(ty).len();
     let addresses = |body: &[u8]| body.windows(5).filter(|w| w == b"10.1.").count();
     let endpoints = snapshot.map(ResourceType::Endpoint).values().map(|it| addresses(&it.body)).sum();
     let mirrors = engine.mirrors().values().map(|all| all.len()).sum();

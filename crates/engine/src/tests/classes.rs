@@ -198,6 +198,6 @@ spec: {hosts: [none.example.com], exportTo: [b], gateways: [nowhere], http: [{ro
             };
             assert_eq!(bodies(&a), bodies(&b), "{n}: {ty}");
         }
-        assert!(a.map(ResourceType::Route).size() > 0);
+        assert!(!a.map(ResourceType::Route).is_empty());
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::held::Held;
 use crate::names::Names;
+use crate::of_type::OfType;
 use crate::resource::ResourceMap;
-use crate::snapshot::OfType;
 
 /// See the module. While [`Held::whole`] stands, all of its hosts are to be sent in one response.
 #[derive(Debug)]

@@ -19,11 +19,12 @@ use crate::held::NackInfo;
 use crate::hosts::Hosts;
 use crate::message::{Output, SessionError, SessionEvent};
 use crate::names::Names;
+use crate::of_type::OfType;
 use crate::order::{self, Types};
 use crate::resource::{Resource, ResourceMap, ResourceType};
 use crate::response::Response;
 use crate::session::{Session, check_brought, nonce};
-use crate::snapshot::{OfType, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::variant::Variant;
 use plan::plan;
 
@@ -259,7 +260,7 @@ impl Session {
             }
         }
         (table.waiting_since, table.held.whole) = (None, false);
-        let remembered = table.held.foreign.keys().filter(|name| !hosts.map.contains_key(*name));
+        let remembered = table.held.foreign.keys().filter(|name| !hosts.map.contains_key(name));
         let mut items: Items = remembered.map(|name| (name.clone(), None)).collect();
         let late = late.into_iter().collect();
         // What was refused before would take the others with it: it goes by itself, and last.

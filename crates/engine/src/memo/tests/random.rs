@@ -41,6 +41,7 @@ thread_local! {
 }
 
 impl Domain for Net {
+    type Shelf = ();
     type Id = u8;
     type Obj = Obj;
     type Ix = u8;
