@@ -93,6 +93,22 @@ pub struct Build {
     pub version: &'static str,
 }
 
+/// A counter for each resource type. Its label is looked up once: thousands of streams count at the same time.
+#[derive(Debug)]
+pub struct TypeCounters([Counter; ResourceType::ALL.len()]);
+
+impl TypeCounters {
+    fn of(family: &Family<ByType, Counter>) -> Self {
+        let labels = |ty: ResourceType| ByType { r#type: ty.short_name() };
+        TypeCounters(ResourceType::ALL.map(|ty| family.get_or_create(&labels(ty)).clone()))
+    }
+
+    /// That of a type.
+    pub fn get(&self, resource_type: ResourceType) -> &Counter {
+        &self.0[resource_type as usize]
+    }
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// All of them. Cloning a metric shares its value; the registry is only for reading them out.
@@ -113,13 +129,13 @@ pub struct Metrics {
     /// `umbra_streams_closed`.
     pub streams_closed: Family<ByReason, Counter>,
     /// `umbra_xds_pushes`.
-    pub pushes: Family<ByType, Counter>,
+    pub pushes: TypeCounters,
     /// `umbra_xds_push_bytes`.
-    pub push_bytes: Family<ByType, Counter>,
+    pub push_bytes: TypeCounters,
     /// `umbra_xds_acks`.
-    pub acks: Family<ByType, Counter>,
+    pub acks: TypeCounters,
     /// `umbra_xds_nacks`.
-    pub nacks: Family<ByType, Counter>,
+    pub nacks: TypeCounters,
     /// `umbra_convergence_seconds`.
     pub convergence: Histogram,
     /// `umbra_generation`.
@@ -225,10 +241,18 @@ impl Metrics {
                 Family::default(),
             ),
             streams_closed: on.one("streams_closed", "Streams that ended, by reason", Family::default()),
-            pushes: on.one("xds_pushes", "Responses sent to proxies", Family::default()),
-            push_bytes: on.one("xds_push_bytes", "Bytes of the responses sent", Family::default()),
-            acks: on.one("xds_acks", "Responses that proxies accepted", Family::default()),
-            nacks: on.one("xds_nacks", "Responses that proxies rejected", Family::default()),
+            pushes: TypeCounters::of(&on.one("xds_pushes", "Responses sent to proxies", Family::default())),
+            push_bytes: TypeCounters::of(&on.one(
+                "xds_push_bytes",
+                "Bytes of the responses sent",
+                Family::default(),
+            )),
+            acks: TypeCounters::of(&on.one("xds_acks", "Responses that proxies accepted", Family::default())),
+            nacks: TypeCounters::of(&on.one(
+                "xds_nacks",
+                "Responses that proxies rejected",
+                Family::default(),
+            )),
             convergence: on.one(
                 "convergence_seconds",
                 "From the publication of a change to the last ACK of a proxy that it concerned",
@@ -340,12 +364,6 @@ impl Metrics {
     fn start_at_zero(&self) {
         for kind in [ProxyKind::Sidecar, ProxyKind::Router] {
             self.proxies.get_or_create(&ByProxy { kind: kind.as_str() }).set(0);
-        }
-        for resource_type in ResourceType::ALL {
-            let labels = ByType { r#type: resource_type.short_name() };
-            for family in [&self.pushes, &self.push_bytes, &self.acks, &self.nacks] {
-                family.get_or_create(&labels).inc_by(0);
-            }
         }
         for kind in Kind::all() {
             self.objects.get_or_create(&ByObject { kind: kind.as_str() }).set(0);

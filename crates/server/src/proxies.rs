@@ -15,7 +15,7 @@ use umbra_xds::{ResourceType, Session, SessionEvent, Snapshot, TypeStatus, Varia
 
 use crate::engine_task::Connected;
 use crate::identity::Admission;
-use crate::metrics::{ByProxy, ByType, Metrics};
+use crate::metrics::{ByProxy, Metrics};
 use crate::pace::{Comings, Pace};
 use crate::words::one_line;
 
@@ -217,20 +217,21 @@ impl Proxy {
             SessionEvent::Nack { resource_type, .. } => (*resource_type, |it| it.nacks += 1),
             SessionEvent::Lag { .. } => return,
         };
-        let labels = ByType { r#type: resource_type.short_name() };
         let mut live = lock(&self.live);
         let counters = live.counters.entry(resource_type).or_default();
         count(counters);
         match event {
             SessionEvent::Push { bytes, .. } => {
                 counters.bytes += *bytes as u64;
-                metrics.pushes.get_or_create(&labels).inc();
-                metrics.push_bytes.get_or_create(&labels).inc_by(*bytes as u64);
+                metrics.pushes.get(resource_type).inc();
+                metrics.push_bytes.get(resource_type).inc_by(*bytes as u64);
             }
-            SessionEvent::Ack { .. } => drop(metrics.acks.get_or_create(&labels).inc()),
+            SessionEvent::Ack { .. } => {
+                metrics.acks.get(resource_type).inc();
+            }
             SessionEvent::Nack { .. } => {
                 counters.last_nack = Some(Timestamp::now());
-                metrics.nacks.get_or_create(&labels).inc();
+                metrics.nacks.get(resource_type).inc();
             }
             SessionEvent::Lag { .. } => {}
         }

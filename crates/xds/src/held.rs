@@ -280,7 +280,7 @@ impl Held {
     /// The proxy took a response, the last one where it is in step now: then it has what its snapshot has, and shares that.
     pub(crate) fn accept(&mut self, load: Load, snapshot: Option<&ResourceMap>) {
         match snapshot.filter(|_| self.is_in_step()) {
-            Some(map) => self.confirmed = map.clone(),
+            Some(map) => self.become_one_with(map),
             None => self.confirm(load),
         }
     }
@@ -348,7 +348,15 @@ impl Held {
     /// Shares the snapshot's memory when nothing is open: then both say the same of every watched name.
     pub(crate) fn share(&mut self, snapshot: &ResourceMap) {
         if self.idle() && self.refused.is_empty() && self.foreign.is_empty() {
-            self.confirmed = snapshot.clone();
+            self.become_one_with(snapshot);
+        }
+    }
+
+    /// Thousands of streams share a snapshot's map: one that has it already leaves alone what counts who has it, since every core
+    /// writes there.
+    fn become_one_with(&mut self, map: &ResourceMap) {
+        if !self.confirmed.is_one_with(map) {
+            self.confirmed = map.clone();
         }
     }
 

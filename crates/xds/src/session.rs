@@ -130,11 +130,6 @@ impl Session {
         named.map(|ty| self.held(ty).weight()).sum()
     }
 
-    /// The proxy has not taken all of its newest snapshot.
-    pub fn is_behind(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|snapshot| self.acked_generation() < snapshot.generation())
-    }
-
     /// The variant that the stream was opened with.
     pub fn variant(&self) -> Variant {
         self.variant

@@ -447,15 +447,15 @@ impl<W: Wire> Driver<'_, W> {
         let is_answer =
             |event: &SessionEvent| matches!(event, SessionEvent::Ack { .. } | SessionEvent::Nack { .. });
         let answers = output.events.iter().any(is_answer);
-        self.proxy.pace().note(
-            self.proxy.with_session(|session| session.is_behind()),
-            answers,
-            Instant::now(),
-        );
+        let (generation, acked) = self.proxy.with_session(|session| {
+            (session.snapshot().map_or(0, |snapshot| snapshot.generation()), session.acked_generation())
+        });
+        let now = Instant::now();
+        self.proxy.pace().note(acked < generation, answers, now);
         if answers {
             self.ads.proxies.answered();
         }
-        self.converge();
+        self.converge(acked, now);
         for response in output.responses {
             self.out.send(Ok(response)).await.map_err(|Closed| End::Client)?;
         }
@@ -463,12 +463,9 @@ impl<W: Wire> Driver<'_, W> {
     }
 
     /// Measures how long a change took to be acknowledged.
-    fn converge(&mut self) {
-        if let Some((generation, since)) = self.published
-            && self.proxy.with_session(|session| session.acked_generation()) >= generation
-        {
-            self.ads.metrics.convergence.observe(since.elapsed().as_secs_f64());
-            self.published = None;
+    fn converge(&mut self, acked: u64, now: Instant) {
+        if let Some((_, since)) = self.published.take_if(|(generation, _)| acked >= *generation) {
+            self.ads.metrics.convergence.observe(now.duration_since(since).as_secs_f64());
         }
     }
 
