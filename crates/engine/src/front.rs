@@ -99,13 +99,20 @@ pub(crate) fn endpoints(
     {
         return shared;
     }
-    let objects = service.objects().filter_map(|id| view.object(id));
-    let endpoints = objects.flat_map(|object| match &*object {
+    let objects: Vec<_> = service.objects().filter_map(|id| view.object(id)).collect();
+    let one = objects.first().is_some_and(|object| is_one_at_a_time(object));
+    let endpoints = objects.iter().flat_map(|object| match &**object {
         Object::Service(object) => umbra_core::service_endpoints(view, object, &service.host, port),
         Object::ServiceEntry(entry) => endpoints_of_entry(view, entry, &service.host, port),
         _ => Vec::new(),
     });
-    Arc::new(umbra_mesh::merge_endpoints(endpoints.collect()))
+    Arc::new(umbra_mesh::merge_endpoints(endpoints.take(if one { 1 } else { usize::MAX }).collect()))
+}
+
+/// Whether one endpoint serves each port: the first that is written, of the oldest object (istio
+/// `mergeServicesInstancesByNamespaceHost`).
+fn is_one_at_a_time(object: &Object) -> bool {
+    matches!(object, Object::ServiceEntry(entry) if entry.spec.resolution == umbra_api::Resolution::DnsRoundRobin)
 }
 
 /// The ready endpoints of a port of all hosts of an object; `None`: each host has its own.
@@ -117,7 +124,11 @@ pub(crate) fn entry_endpoints(
     match &*view.object(id)? {
         Object::ServiceEntry(entry) if !umbra_istio::hosts_are_endpoints(entry) => {
             let any = Hostname::new("*");
-            Some(Arc::new(umbra_mesh::merge_endpoints(endpoints_of_entry(view, entry, &any, port))))
+            let mut endpoints = endpoints_of_entry(view, entry, &any, port);
+            if entry.spec.resolution == umbra_api::Resolution::DnsRoundRobin {
+                endpoints.truncate(1);
+            }
+            Some(Arc::new(umbra_mesh::merge_endpoints(endpoints)))
         }
         _ => None,
     }

@@ -13,8 +13,8 @@ use umbra_proto::envoy::extensions::filters::listener::tls_inspector::v3::TlsIns
 use umbra_proto::pack_any;
 
 use crate::access_log::log_requirement;
-use crate::chain::{bytes, chain_match, filter, looks, onward_name};
-use crate::convert::{boolean, duration, socket_address, uint32};
+use crate::chain::{bytes, chain_match, looks, onward_name};
+use crate::convert::{boolean, duration, filter, socket_address, uint32};
 use crate::listener::connection_manager;
 use crate::names::captured_listener_name;
 use crate::{Built, Requirement};
@@ -90,7 +90,7 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
         };
         let manager = Listener {
             kind: ProxyKind::Sidecar,
-            address: listener.address,
+            address: listener.address.into(),
             port: listener.port,
             route_config: routes.clone(),
             trusted_proxies: 0,
@@ -98,13 +98,14 @@ fn chains(listener: &CapturedListener, name: &str, settings: &Settings) -> Vec<F
             judges: listener.judges,
         };
         let manager = connection_manager(&manager, name, settings);
-        chains.push(chain(Some(http), filter("envoy.filters.network.http_connection_manager", &manager)));
+        let manager = filter("envoy.filters.network.http_connection_manager", &manager);
+        chains.push(chain(Some(http), vec![manager]));
     }
     chains
 }
 
-fn chain(matches: Option<FilterChainMatch>, filter: Filter) -> FilterChain {
-    FilterChain { filter_chain_match: matches, filters: vec![filter], ..Default::default() }
+fn chain(matches: Option<FilterChainMatch>, filters: Vec<Filter>) -> FilterChain {
+    FilterChain { filter_chain_match: matches, filters, ..Default::default() }
 }
 
 /// What has to be known of a connection before its chain can be chosen. Without a reason nothing is waited for: a server

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use prost::Name;
 use umbra_ir::{Chain, Onward, Opening, Settings, Shared};
 use umbra_proto::envoy::config::core::v3::CidrRange;
-use umbra_proto::envoy::config::listener::v3::{Filter, FilterChainMatch, filter};
+use umbra_proto::envoy::config::listener::v3::{Filter, FilterChainMatch};
 use umbra_proto::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy,
     tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight},
 };
-use umbra_proto::pack_any;
 
 use crate::access_log::{Traffic, access_logs};
-use crate::convert::{positive_duration, uint32};
+use crate::as_asked::asked_in_tls;
+use crate::convert::{filter, positive_duration, uint32};
 use crate::names::cluster_name;
 
 /// Which connections a chain is for; `None`: all of them.
@@ -42,7 +41,7 @@ pub(crate) fn looks(chain: &Chain) -> bool {
 }
 
 /// Bytes as they are, both ways, each connection to one of several by weight. `name` is the listener's.
-pub(crate) fn bytes(shared: &Shared, name: &str, settings: &Settings) -> Filter {
+pub(crate) fn bytes(shared: &Shared, name: &str, settings: &Settings) -> Vec<Filter> {
     let timeouts = shared.onward().filter_map(|onward| match onward {
         Onward::Service { idle_timeout, .. } => *idle_timeout,
         Onward::BuiltIn(_) => None,
@@ -71,12 +70,7 @@ pub(crate) fn bytes(shared: &Shared, name: &str, settings: &Settings) -> Filter 
         access_log: access_logs(settings, Traffic::Bytes),
         ..Default::default()
     };
-    filter("envoy.filters.network.tcp_proxy", &proxy)
-}
-
-/// A filter of a chain.
-pub(crate) fn filter(name: &str, message: &impl Name) -> Filter {
-    Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(pack_any(message))) }
+    asked_in_tls(shared).into_iter().chain([filter("envoy.filters.network.tcp_proxy", &proxy)]).collect()
 }
 
 /// The name of the cluster that bytes go on to.

@@ -18,7 +18,7 @@ use umbra_proto::envoy::r#type::v3::Percent;
 use crate::convert::{ads, boolean, duration, positive_duration, uint32};
 use crate::load_assignment::load_assignment;
 use crate::names::{cluster_name, load_assignment_name};
-use crate::{Built, Requirement, balancers, http_options, outliers, proxy_protocol, tls};
+use crate::{Built, Requirement, as_asked, balancers, http_options, outliers, proxy_protocol, tls};
 
 /// One cluster (`envoy.config.cluster.v3.Cluster`).
 ///
@@ -63,6 +63,11 @@ pub fn build_cluster(cluster: &Cluster) -> Built {
                 service_name: assignment.to_string(),
             });
             requires.push(Requirement::LoadAssignment(assignment));
+        }
+        Discovery::AsAsked => {
+            message.cluster_discovery_type = Some(as_asked::discovery(cluster, tls.as_ref()));
+            message.lb_policy = LbPolicy::ClusterProvided.into();
+            message.lb_config = None;
         }
         Discovery::OriginalDst(other_port) => {
             message.cluster_discovery_type =

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use prost::Name;
 use umbra_ir::UNIX_SOCKET;
 use umbra_proto::envoy::config::core::v3::{
     Address, AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, Pipe, SocketAddress, address,
     config_source::ConfigSourceSpecifier, data_source::Specifier, socket_address::PortSpecifier,
 };
+use umbra_proto::envoy::config::listener::v3::{Filter, filter};
 use umbra_proto::envoy::r#type::matcher::v3::RegexMatcher;
 use umbra_proto::google::protobuf;
+use umbra_proto::pack_any;
 
 /// Envoy refuses durations whose nanoseconds overflow 63 bits, and with one all the rest of the resource; nobody
 /// means more than a century.
@@ -32,7 +35,7 @@ pub(crate) fn boolean(value: bool) -> protobuf::BoolValue {
     protobuf::BoolValue { value }
 }
 
-/// Where an endpoint is: a socket of the Unix domain, or a port of an address.
+/// Where an endpoint or a listener is: a socket of the Unix domain, or a port of an address.
 pub(crate) fn endpoint_address(address: &str, port: u16) -> Address {
     match address.strip_prefix(UNIX_SOCKET) {
         Some(path) => {
@@ -80,4 +83,9 @@ pub(crate) fn struct_value(fields: impl IntoIterator<Item = (String, protobuf::V
 
 pub(crate) fn structure(fields: impl IntoIterator<Item = (String, protobuf::Value)>) -> protobuf::Struct {
     protobuf::Struct { fields: fields.into_iter().collect() }
+}
+
+/// A filter of a listener's chain.
+pub(crate) fn filter(name: &str, message: &impl Name) -> Filter {
+    Filter { name: name.to_owned(), config_type: Some(filter::ConfigType::TypedConfig(pack_any(message))) }
 }

@@ -12,8 +12,8 @@ use umbra_proto::envoy::extensions::filters::network::http_connection_manager::v
 use umbra_proto::pack_any;
 
 use crate::access_log::log_requirement;
-use crate::chain::{bytes, chain_match, filter, looks, onward_name};
-use crate::convert::{boolean, socket_address};
+use crate::chain::{bytes, chain_match, looks, onward_name};
+use crate::convert::{boolean, endpoint_address, filter};
 use crate::listener::connection_manager;
 use crate::names::gateway_listener_name;
 use crate::tls::server_socket;
@@ -29,7 +29,7 @@ pub fn build_gateway_listener(listener: &GatewayListener, settings: &Settings) -
     };
     let message = api::Listener {
         name: name.to_string(),
-        address: Some(socket_address(&listener.address.to_string(), listener.port.get())),
+        address: Some(endpoint_address(&listener.address.to_string(), listener.port.get())),
         filter_chains: listener.chains.iter().map(|it| chain(listener, it, &name, settings)).collect(),
         listener_filters: listener.chains.iter().any(looks).then_some(inspector).into_iter().collect(),
         traffic_direction: TrafficDirection::Outbound.into(),
@@ -45,12 +45,14 @@ pub fn build_gateway_listener(listener: &GatewayListener, settings: &Settings) -
 
 fn chain(listener: &GatewayListener, chain: &Chain, name: &str, settings: &Settings) -> FilterChain {
     let (content, alpn) = match &chain.content {
-        ChainContent::Http(table) => (http(listener, chain, table, name, settings), &["h2", "http/1.1"][..]),
+        ChainContent::Http(table) => {
+            (vec![http(listener, chain, table, name, settings)], &["h2", "http/1.1"][..])
+        }
         ChainContent::Bytes(shared) => (bytes(shared, name, settings), &[][..]),
     };
     FilterChain {
         filter_chain_match: chain_match(chain),
-        filters: vec![content],
+        filters: content,
         transport_socket: chain.tls.as_ref().map(|end| server_socket(end, alpn)),
         ..Default::default()
     }
@@ -65,7 +67,7 @@ fn http(
 ) -> api::Filter {
     let as_listener = Listener {
         kind: listener.kind,
-        address: listener.address,
+        address: listener.address.clone(),
         port: listener.port,
         route_config: table.clone(),
         trusted_proxies: listener.trusted_proxies,

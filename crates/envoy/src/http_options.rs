@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use umbra_ir::{Cluster, TlsOrigination, UpstreamProtocol};
+use umbra_ir::{Cluster, Discovery, TlsOrigination, UpstreamProtocol};
 use umbra_proto::envoy::config::core::v3 as core;
 use umbra_proto::envoy::extensions::upstreams::http::v3::{
     HttpProtocolOptions,
@@ -26,7 +26,7 @@ const EXTENSION: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 /// No `http_filters` but the one that only looks: one that replies locally to a copy ends Envoy 1.40.
 pub(crate) fn protocol_options(cluster: &Cluster, tls: Option<&TlsOrigination>) -> BTreeMap<String, Any> {
     let common = common(cluster);
-    let sni = sni(tls);
+    let sni = sni(tls, cluster.discovery == Discovery::AsAsked);
     let outliers = cluster.outlier_detection.as_ref().and_then(error_matcher);
     let plain = common.is_none() && sni.is_none() && outliers.is_none() && cluster.hash.is_none();
     let looked_at = cluster.reference.contents;
@@ -105,12 +105,14 @@ fn common(cluster: &Cluster) -> Option<core::HttpProtocolOptions> {
     (options != Default::default()).then_some(options)
 }
 
-/// Without a fixed SNI it is each request's Host, and without names to verify the certificate must be for it.
-fn sni(tls: Option<&TlsOrigination>) -> Option<core::UpstreamHttpProtocolOptions> {
-    let tls = tls.filter(|tls| tls.sni.is_empty())?;
+/// Without a fixed SNI it is each request's Host, and without names to verify the certificate must be for it. Whom a Host
+/// names has to be that in any case.
+fn sni(tls: Option<&TlsOrigination>, as_asked: bool) -> Option<core::UpstreamHttpProtocolOptions> {
+    let tls = tls.filter(|tls| tls.sni.is_empty() || as_asked)?;
+    let by_host = as_asked || tls.subject_alt_names.is_empty();
     Some(core::UpstreamHttpProtocolOptions {
-        auto_sni: true,
-        auto_san_validation: tls.subject_alt_names.is_empty() && !tls.insecure_skip_verify,
+        auto_sni: tls.sni.is_empty(),
+        auto_san_validation: by_host && !tls.insecure_skip_verify,
         ..Default::default()
     })
 }

@@ -9,6 +9,7 @@
 //! Start reading at: [`Built`], [`build_cluster`], [`build_virtual_host`].
 
 mod access_log;
+mod as_asked;
 mod balancers;
 mod bootstrap;
 mod built;

@@ -13,7 +13,7 @@ use umbra_proto::pack_any;
 
 use crate::Built;
 use crate::access_log::{Traffic, access_logs, log_requirement};
-use crate::convert::{ads, boolean, duration, socket_address};
+use crate::convert::{ads, boolean, duration, endpoint_address};
 use crate::http_filters::http_filters;
 use crate::judged::primary_log;
 use crate::names::listener_name;
@@ -30,7 +30,7 @@ pub fn build_listener(listener: &Listener, settings: &Settings) -> Built {
     };
     let message = api::Listener {
         name: name.to_string(),
-        address: Some(socket_address(&listener.address.to_string(), listener.port.get())),
+        address: Some(endpoint_address(&listener.address.to_string(), listener.port.get())),
         filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
         traffic_direction: TrafficDirection::Outbound.into(),
         ..Default::default()

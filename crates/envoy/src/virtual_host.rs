@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use umbra_ir::VirtualHostSpec;
+use umbra_ir::{UNIX_SOCKET, VirtualHostSpec};
 use umbra_proto::envoy::config::route::v3::{
     self as api, RouteConfiguration, virtual_host::TlsRequirementType,
 };
@@ -115,17 +115,18 @@ fn around_routes(spec: &VirtualHostSpec, name: String) -> (Vec<u8>, Vec<u8>) {
 /// come over the same stream, all of them, without being asked for. It requires the marker that ends them.
 pub fn build_hosts_table(name: &str) -> Built {
     let vhds = api::Vhds { config_source: Some(ads(Duration::ZERO)) };
-    let message = RouteConfiguration { name: name.to_owned(), vhds: Some(vhds), ..settings() };
+    let message = RouteConfiguration { name: name.to_owned(), vhds: Some(vhds), ..settings(name) };
     Built::new(name.into(), &message, vec![Requirement::VirtualHost(host_name(name, HOSTS_MARKER))])
 }
 
-/// What all tables have.
-fn settings() -> RouteConfiguration {
+/// What tables have in common. The port in a Host says nothing that the listener's does not say, unless a sidecar listens at a
+/// socket, whose table is called as it.
+fn settings(name: &str) -> RouteConfiguration {
     RouteConfiguration {
         // A cluster that is missing costs its own requests, not the table.
         validate_clusters: Some(boolean(false)),
         max_direct_response_body_size_bytes: Some(uint32(MAX_DIRECT_RESPONSE_BODY)),
-        ignore_port_in_host_matching: true,
+        ignore_port_in_host_matching: !name.strip_prefix("hosts/").unwrap_or(name).starts_with(UNIX_SOCKET),
         ..Default::default()
     }
 }
@@ -135,7 +136,7 @@ fn settings() -> RouteConfiguration {
 pub fn build_route_configuration(name: &str, hosts: &[Arc<EncodedVirtualHost>]) -> Built {
     // A message is the concatenation of its fields: the bytes equal those of encoding it whole.
     let head = RouteConfiguration { name: name.to_owned(), ..Default::default() };
-    let tail = settings();
+    let tail = settings(name);
     let field = |host: &EncodedVirtualHost| {
         key_len(VIRTUAL_HOSTS_FIELD) + encoded_len_varint(host.len() as u64) + host.len()
     };

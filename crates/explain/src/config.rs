@@ -104,7 +104,8 @@ impl Config {
             Some(cluster::ClusterDiscoveryType::Type(number)) => {
                 cluster::DiscoveryType::try_from(number).ok()
             }
-            _ => None,
+            Some(cluster::ClusterDiscoveryType::ClusterType(_)) => return Endpoints::AsAsked,
+            None => None,
         };
         match discovery {
             Some(cluster::DiscoveryType::Eds) => {

@@ -319,6 +319,8 @@ pub enum Endpoints {
     Resolved(Vec<String>),
     /// The address that was called.
     AsCalled,
+    /// Whatever the Host of the request resolves to.
+    AsAsked,
     /// There is no such cluster.
     NoCluster,
 }
@@ -328,7 +330,7 @@ impl Endpoints {
     pub fn any(&self) -> bool {
         match self {
             Endpoints::Ready(addresses) | Endpoints::Resolved(addresses) => !addresses.is_empty(),
-            Endpoints::AsCalled => true,
+            Endpoints::AsCalled | Endpoints::AsAsked => true,
             Endpoints::NoCluster => false,
         }
     }

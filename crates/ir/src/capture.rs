@@ -75,6 +75,8 @@ pub enum Onward {
         cluster: ClusterRef,
         /// End the connection after so long without a byte (`connectionPool.tcp.idleTimeout`); `None`: Envoy's hour.
         idle_timeout: Option<Duration>,
+        /// The name that the client asks for in TLS is looked up ([`crate::Resolution::AsAsked`]).
+        as_asked: bool,
     },
 }
 

@@ -49,6 +49,8 @@ pub enum Discovery {
     StrictDns(Vec<Endpoint>, Arrangement),
     /// LOGICAL_DNS with this endpoint inline: one address of its answers at a time.
     LogicalDns(Box<Endpoint>),
+    /// A dynamic forward proxy: each request's Host is looked up, or the name that a client asks for in TLS.
+    AsAsked,
     /// ORIGINAL_DST: each connection goes to the address that it wanted to go to, maybe to another port there.
     OriginalDst(Option<PortNumber>),
 }

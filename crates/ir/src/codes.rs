@@ -132,6 +132,7 @@ codes! {
     NoEndpointsWritten = warning("A STATIC ServiceEntry without endpoints; requests get 503.");
     InvalidAddress = error("An address that cannot be used; what has it is left out.");
     CapturedOnly = info("A ServiceEntry with resolution NONE, or a load balancer PASSTHROUGH: only sidecars whose traffic is captured know the address that was called; others and gateways answer 503.");
+    HostLookedUp = info("A ServiceEntry with resolution DYNAMIC_DNS: sidecars look up the Host of each request, or the name that is asked for in TLS; gateways answer 503, and there are no copies.");
     UnknownPort = error("A port name that the object doesn't define; it has no effect.");
     UnknownProtocol = error("A word that is no protocol; it is detected.");
     MissingName = warning("A port without a name; Istio refuses it.");

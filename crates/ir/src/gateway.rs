@@ -2,12 +2,11 @@
 //! such connections.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Chain, Hostname, Judges, ObjectId, Onward, PortNumber, Protocol, ProxyKind, Server};
+use crate::{Bind, Chain, Hostname, Judges, ObjectId, Onward, PortNumber, Protocol, ProxyKind, Server};
 
 /// What a server does with TLS.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
@@ -176,7 +175,7 @@ pub struct GatewayListener {
     /// Whose: sidecars believe what callers say of where requests come from.
     pub kind: ProxyKind,
     /// The address it binds.
-    pub address: IpAddr,
+    pub address: Bind,
     /// The port it binds.
     pub port: PortNumber,
     /// How many proxies before it are believed about where requests come from and how.

@@ -1,13 +1,12 @@
 //! What the proxies of some workloads can call (`Sidecar`).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::{
-    Hostname, ObjectId, OutboundPolicy, Placed, PortNumber, Protocol, Resolution, RuleHead, ServiceHead,
+    Bind, Hostname, ObjectId, OutboundPolicy, Placed, PortNumber, Protocol, Resolution, RuleHead, ServiceHead,
 };
 
 /// A Sidecar and the labels that it asks of proxies; `None`: it is for all of them.
@@ -40,10 +39,11 @@ pub struct Egress {
 /// Where the calls of an [`Egress`] arrive.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize)]
 pub struct EgressPort {
-    /// The port and what it speaks; `None`: every port of which no other one is.
+    /// The port and what it speaks; `None`: every port of which no other one is. Of a socket [`PortNumber::NONE`]: calls there are for
+    /// all ports of the services.
     pub number: Option<(PortNumber, Protocol)>,
     /// The address that is listened on; `None`: the proxy's choice.
-    pub bind: Option<IpAddr>,
+    pub bind: Option<Bind>,
     /// The application calls the proxy, though its connections may be captured (`captureMode: NONE`).
     pub called: bool,
 }

@@ -8,6 +8,7 @@
 
 mod abort;
 mod balancing;
+mod bind;
 pub mod budget;
 mod capture;
 mod chain;
@@ -48,6 +49,7 @@ mod visibility;
 
 pub use abort::{AbortLimit, AbortLimits, AbortReason, Aborted};
 pub use balancing::{HashCookie, HashKey, LoadBalancer, LoadBalancing, Number, Warmup};
+pub use bind::Bind;
 pub use capture::{
     BuiltInCluster, CapturedClient, CapturedListener, Interception, Network, Onward, OutboundPolicy,
 };

@@ -87,6 +87,9 @@ impl Serialize for Hostname {
 pub struct PortNumber(u16);
 
 impl PortNumber {
+    /// What stands for the port where there is none: a socket of the Unix domain is listened on.
+    pub const NONE: PortNumber = PortNumber(0);
+
     /// `None` outside 1..=65535.
     pub fn new(number: i64) -> Option<Self> {
         u16::try_from(number).ok().filter(|n| *n != 0).map(PortNumber)

@@ -1,13 +1,12 @@
 //! Proxies: who asks, and the few things about it that change the answer.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::{
-    ClientPlace, Hostname, Interception, Judges, Locality, ObjectId, PortNumber, Protocol, RouteTables,
+    Bind, ClientPlace, Hostname, Interception, Judges, Locality, ObjectId, PortNumber, Protocol, RouteTables,
     RuntimeForms, ServerTls,
 };
 
@@ -132,7 +131,7 @@ pub struct GatewayHead {
 pub struct Server {
     /// Its path in the object, such as `spec.servers[0]`.
     pub field: String,
-    /// `port.number`, as written.
+    /// `port.number`, as written; of a socket [`PortNumber::NONE`].
     pub port: PortNumber,
     /// What it speaks, inside of TLS where that is ended here.
     pub protocol: Protocol,
@@ -140,7 +139,7 @@ pub struct Server {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub port_name: Arc<str>,
     /// `bind`; `None`: all addresses.
-    pub bind: Option<IpAddr>,
+    pub bind: Option<Bind>,
     /// The hosts it admits, `-shadow` ones included.
     pub hosts: Vec<ServerHost>,
     /// `tls.httpsRedirect`.
@@ -165,7 +164,7 @@ pub struct Listener {
     /// Gateways trust no forwarding headers (`use_remote_address`) but those of trusted proxies, sidecars do.
     pub kind: ProxyKind,
     /// The address it binds.
-    pub address: IpAddr,
+    pub address: Bind,
     /// The port it binds.
     pub port: PortNumber,
     /// The route configuration it asks for.

@@ -87,6 +87,9 @@ impl Code {
             Code::CapturedOnly => {
                 "Write resolution DNS or STATIC, if gateways or proxies without capture call it, or copies should go there."
             }
+            Code::HostLookedUp => {
+                "Write whole hosts with resolution DNS, if gateways call them, or copies should go there."
+            }
             Code::UnknownPort => "Write the `name` of one of the object's ports.",
             Code::UnknownProtocol => "Write HTTP, HTTP2, GRPC, HTTPS, TLS or TCP.",
             Code::MissingName => "Name the port.",

@@ -41,20 +41,23 @@ pub enum Resolution {
     /// The address that the caller called, which only sidecars with captured traffic know; on these ports another port
     /// there. Nothing that could be copied to.
     Original(BTreeMap<PortNumber, PortNumber>),
+    /// Envoy looks up the Host of each request, or the name that a client asks for in TLS (`DYNAMIC_DNS`). Nothing that could be
+    /// copied to: a copy has the Host of its original.
+    AsAsked,
     /// An ExternalName Service: another name for this host.
     Alias(Hostname),
-    /// A resolution that is accepted but not acted on yet; the word names it.
-    Unsupported(&'static str),
 }
 
 impl Resolution {
     /// Whether it has clusters.
     pub fn is_served(&self) -> bool {
         match self {
-            Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin | Resolution::Original(_) => {
-                true
-            }
-            Resolution::Alias(_) | Resolution::Unsupported(_) => false,
+            Resolution::Static
+            | Resolution::Dns
+            | Resolution::DnsRoundRobin
+            | Resolution::Original(_)
+            | Resolution::AsAsked => true,
+            Resolution::Alias(_) => false,
         }
     }
 }

@@ -35,9 +35,24 @@ pub enum TargetProblem {
     /// No DestinationRule that applies defines the subset.
     #[error("no DestinationRule that applies to {0} defines the subset {1}{2}")]
     SubsetNotFound(Hostname, SubsetName, Hidden),
-    /// A kind of service that cannot be called yet.
-    #[error("service {0} has {1}, which is accepted, not acted on yet")]
-    Unsupported(Hostname, &'static str),
+    /// ExternalName Services that point at each other.
+    #[error("service {0} has too many ExternalName steps")]
+    TooManyAliases(Hostname),
+    /// A subset of a service without endpoints of its own.
+    #[error(
+        "service {0} has no subsets: it is whatever the Host of a request names (resolution DYNAMIC_DNS)"
+    )]
+    NoSubsets(Hostname),
+    /// A mirror's target is the Host of the request.
+    #[error(
+        "requests to service {0} go to what their Host names (resolution DYNAMIC_DNS), and a copy's Host names its original's service or nobody"
+    )]
+    HostOfCopy(Hostname),
+    /// A gateway's destination is the Host of the request.
+    #[error(
+        "requests to service {0} go to what their Host names (resolution DYNAMIC_DNS), and at a gateway strangers choose it"
+    )]
+    HostAtGateway(Hostname),
     /// A mirror's target belongs to a namespace that does not admit copies from the rule's.
     #[error("service {0} belongs to namespace {1}, which admits no copies by rules of {2}")]
     NotAdmitted(Hostname, Arc<str>, Arc<str>),

@@ -1,34 +1,35 @@
 //! Gateways to heads (istio-semantics "Gateway").
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use umbra_api::check::socket::check_unix_socket;
 use umbra_api::{Gateway, ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use umbra_ir::{
-    ClientCertificate, Credential, GatewayHead, Hostname, Kind, ObjectId, PortNumber, Protocol, Server,
+    Bind, ClientCertificate, Credential, GatewayHead, Hostname, Kind, ObjectId, PortNumber, Protocol, Server,
     ServerHost, ServerTls, TlsEnd, TlsVersion,
 };
 
 /// Where a Gateway applies and what it serves; servers that we cannot serve are left out.
 pub fn resolve_gateway_head(id: &ObjectId, gateway: &Gateway) -> GatewayHead {
     let servers = gateway.spec.servers.iter().enumerate().filter_map(|(index, server)| {
-        let port = server.port.as_ref()?;
+        let written = server.port.as_ref()?;
         umbra_api::check_server(server).ok()?;
         let protocol = umbra_api::server_protocol(server);
         let secure = matches!(protocol, Protocol::Https | Protocol::Tls);
         let tls = server.tls.as_ref().filter(|_| secure).map(|tls| resolve_tls(tls, &gateway.meta.namespace));
         // Part of the name of its table: there is one for each server that ends TLS.
         let ends = matches!(tls, Some(ServerTls::End(_)));
-        let port_name = if ends { port.name.as_str() } else { "" };
-        let bind = match server.bind.as_str() {
-            "" => None,
-            // All addresses is what no `bind` means: one listener and one table, not two of the same address.
-            text => Some(text.parse::<IpAddr>().ok()?).filter(|ip| *ip != Ipv4Addr::UNSPECIFIED),
+        let port_name = if ends { written.name.as_str() } else { "" };
+        // All addresses is what no `bind` means: one listener and one table, not two of the same address.
+        let bind = resolve_bind(&server.bind).filter(|bind| *bind != Bind::ANY);
+        let port = match &bind {
+            Some(Bind::Socket(_)) => PortNumber::NONE,
+            Some(Bind::Ip(_)) | None => PortNumber::new(written.number.into())?,
         };
         Some(Server {
             field: format!("spec.servers[{index}]"),
-            port: PortNumber::new(port.number.into())?,
+            port,
             protocol,
             port_name: port_name.into(),
             bind,
@@ -42,6 +43,14 @@ pub fn resolve_gateway_head(id: &ObjectId, gateway: &Gateway) -> GatewayHead {
         created: gateway.meta.created_seconds(),
         selector: gateway.spec.selector.clone(),
         servers: servers.collect(),
+    }
+}
+
+/// Where it is that somebody writes to listen; `None`: nowhere in particular, or it is no address.
+pub(crate) fn resolve_bind(text: &str) -> Option<Bind> {
+    match text.starts_with("unix:") {
+        true => check_unix_socket(text).ok().map(|path| Bind::Socket(path.into())),
+        false => text.parse().ok().map(Bind::Ip),
     }
 }
 

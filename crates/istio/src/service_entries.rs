@@ -83,7 +83,7 @@ fn entry_head(
         umbra_api::Resolution::Dns => Resolution::Dns,
         umbra_api::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
         umbra_api::Resolution::None => Resolution::Original(other_ports(entry)),
-        umbra_api::Resolution::DynamicDns => Resolution::Unsupported("resolution DYNAMIC_DNS"),
+        umbra_api::Resolution::DynamicDns => Resolution::AsAsked,
     };
     let more = more_entries(view, id, entry, &common.visibility, &host);
     let entries = || {
@@ -99,7 +99,10 @@ fn entry_head(
     let mut seen: HashSet<Network> = HashSet::new();
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut networks: Vec<Network> = Vec::new();
-    let written = entries().flat_map(|e| served(&e.spec).addresses).filter_map(|text| parse_network(text));
+    // What is looked up by its name is known by its name.
+    let by_name = resolution == Resolution::AsAsked;
+    let written = entries().flat_map(|e| served(&e.spec).addresses).filter(|_| !by_name);
+    let written = written.filter_map(|text| parse_network(text));
     for block in written.filter(|block| seen.insert(*block)) {
         match single(block) {
             Some(one) => addresses.push(one),

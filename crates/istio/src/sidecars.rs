@@ -1,9 +1,10 @@
 //! Sidecars to heads (istio `pilot/pkg/model/sidecar.go`).
 
+use crate::gateways::resolve_bind;
 use umbra_api::{CaptureMode, EgressListener, OutboundMode, Sidecar, check_egress_host, judge_egress};
 use umbra_ir::{
-    Egress, EgressHost, EgressNamespace, EgressPort, Hostname, ObjectId, OutboundPolicy, Placed, PortNumber,
-    Protocol, SidecarHead,
+    Bind, Egress, EgressHost, EgressNamespace, EgressPort, Hostname, ObjectId, OutboundPolicy, Placed,
+    PortNumber, Protocol, SidecarHead,
 };
 
 /// Whom a Sidecar is for and what they can call; what cannot be served is left out.
@@ -38,9 +39,12 @@ fn everything() -> Egress {
 }
 
 fn resolve_egress(index: usize, listener: &EgressListener) -> Egress {
+    let bind = resolve_bind(&listener.bind);
+    let socket = bind.as_ref().is_some_and(Bind::is_socket);
     let number = listener.port.as_ref().and_then(|port| {
         let protocol = Protocol::parse(&port.protocol).unwrap_or(Protocol::Auto);
-        Some((PortNumber::new(port.number.into())?, protocol))
+        let number = if socket { PortNumber::NONE } else { PortNumber::new(port.number.into())? };
+        Some((number, protocol))
     });
     let hosts = listener.hosts.iter().enumerate().filter_map(|(place, text)| {
         let (namespace, host) = check_egress_host(text).ok()?;
@@ -57,8 +61,9 @@ fn resolve_egress(index: usize, listener: &EgressListener) -> Egress {
     Egress {
         port: EgressPort {
             number,
-            bind: listener.bind.parse().ok(),
-            called: listener.capture_mode == CaptureMode::None,
+            // Nobody's connection to a socket can be captured.
+            called: socket || listener.capture_mode == CaptureMode::None,
+            bind,
         },
         hosts: hosts.collect(),
     }

@@ -2,16 +2,15 @@
 //! a connection only the port tells whose it is, and of TLS the name that its client sends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    Chain, ChainContent, GatewayListener, GatewayPort, Imported, Imports, Onward, Opening, OutboundPolicy,
-    PortNumber, PortOwner, Protocol, ProxyKind, Resolution, ServiceHead, ServicePort, Table,
+    Bind, Chain, ChainContent, GatewayListener, GatewayPort, Hostname, Imported, Imports, Onward, Opening,
+    OutboundPolicy, PortNumber, PortOwner, Protocol, ProxyKind, Resolution, ServiceHead, ServicePort, Table,
 };
 
 use crate::captured::RESERVED;
-use crate::chains::{Chains, any};
+use crate::chains::{Chains, any, is_server_name};
 use crate::connections::{Caller, Rest, Rules, is_tls, onward};
 use crate::view::View;
 
@@ -24,7 +23,7 @@ pub(crate) fn bind_called_ports(
     rules: &Rules<'_>,
     tables: &mut BTreeMap<Arc<str>, Arc<Table>>,
 ) -> Vec<GatewayPort> {
-    let address = listener.port.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address = listener.port.bind.clone().unwrap_or(Bind::LOCALHOST);
     let mut ports = Vec::new();
     for (port, services) in services_by_port(imports, listener) {
         let name: Arc<str> = port.to_string().into();
@@ -44,7 +43,7 @@ pub(crate) fn bind_called_ports(
         let rules: BTreeSet<_> = chains.iter().filter_map(|chain| chain.rule.clone()).collect();
         let listener = GatewayListener {
             kind: ProxyKind::Sidecar,
-            address,
+            address: address.clone(),
             port,
             trusted_proxies: 0,
             http10: false,
@@ -76,8 +75,12 @@ fn services_by_port<'a>(imports: &Imports, listener: &'a Imported) -> BTreeMap<P
 
 /// Whether a port of a service gets a listener for what is no HTTP.
 fn carries_bytes(service: &ServiceHead, port: &ServicePort) -> bool {
-    let known =
-        matches!(service.resolution, Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin);
+    let known = match service.resolution {
+        Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => true,
+        // Only TLS says a name that can be looked up.
+        Resolution::AsAsked => is_tls(port.protocol),
+        Resolution::Original(_) | Resolution::Alias(_) => false,
+    };
     known && !service.is_pod && !port.protocol.is_http() && port.protocol != Protocol::Udp
 }
 
@@ -97,14 +100,16 @@ fn share_out(
         let followed = rules.follow(service, port, OutboundPolicy::RegistryOnly);
         let ruled = !followed.told.is_empty() || followed.rest.is_some();
         followed.told.into_iter().for_each(|chain| chains.add(chain));
+        // Another name than its own must not be looked up.
+        let as_asked = service.resolution == Resolution::AsAsked;
         // DIVERGES: Istio gives all of a port's TLS to its oldest service.
-        if tls && !ruled && services.len() > 1 {
+        if tls && !ruled && (services.len() > 1 || as_asked) && is_server_name(&service.id.host) {
             let names = BTreeSet::from([service.id.host.clone()]);
             chains.add(chain(names, Opening::Tls, onward.clone().into()));
         }
         let rest = followed.rest.unwrap_or_else(|| onward.into());
         // Where rules name some of its TLS, the rest of it is for nobody, as in Istio.
-        if rest.rule.is_some() || !tls || !ruled {
+        if rest.rule.is_some() || !as_asked && (!tls || !ruled) {
             untold.push((tls, rest));
         }
     }
@@ -125,7 +130,7 @@ fn share_out(
     chains.finish()
 }
 
-fn chain(server_names: BTreeSet<umbra_ir::Hostname>, opening: Opening, rest: Rest) -> Chain {
+fn chain(server_names: BTreeSet<Hostname>, opening: Opening, rest: Rest) -> Chain {
     Chain {
         server_names,
         networks: BTreeSet::new(),

@@ -10,7 +10,7 @@ use umbra_ir::{
     PortNumber, Protocol, Resolution, Role, ServiceHead, ServicePort,
 };
 
-use crate::chains::{Chains, any};
+use crate::chains::{Chains, any, is_server_name};
 use crate::connections::{Caller, Followed, Rest, Room, Rules, is_tls, onward};
 use crate::view::View;
 
@@ -43,8 +43,10 @@ pub fn select_captured_listeners(view: &dyn View, client: &CapturedClient) -> Ve
                 match &service.resolution {
                     Resolution::Alias(_) => {}
                     _ if !has_address_of_its_own(port) => builder.share(port.number),
-                    Resolution::Unsupported(_) => {}
+                    // Nothing but a name can be looked up, and only TLS says one.
+                    Resolution::AsAsked if !is_tls(port.protocol) => {}
                     Resolution::Static
+                    | Resolution::AsAsked
                     | Resolution::Dns
                     | Resolution::DnsRoundRobin
                     | Resolution::Original(_) => builder.serve(&caller, &rules, service, port),
@@ -207,9 +209,8 @@ impl Builder {
     /// TLS to any address: what the client says in its handshake counts, by the rules or by the service's own host.
     fn serve_names(&mut self, service: &ServiceHead, port: &ServicePort, followed: Followed, onward: Onward) {
         let policy = Rest::from(Onward::BuiltIn(self.policy.cluster()));
-        // Envoy knows whole labels only.
         let host = &service.id.host;
-        let known = !host.is_wildcard() || host.as_str().starts_with("*.");
+        let known = is_server_name(host);
         if followed.told.is_empty() && followed.rest.is_none() && !known {
             return;
         }
@@ -265,8 +266,8 @@ fn table(port: PortNumber) -> Arc<str> {
 /// The same, each connection to the pod that it wanted to go to.
 fn direct(onward: Onward) -> Onward {
     match onward {
-        Onward::Service { cluster, idle_timeout } => {
-            Onward::Service { cluster: cluster.with_role(Role::Direct), idle_timeout }
+        Onward::Service { cluster, idle_timeout, as_asked } => {
+            Onward::Service { cluster: cluster.with_role(Role::Direct), idle_timeout, as_asked }
         }
         built_in => built_in,
     }

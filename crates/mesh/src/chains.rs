@@ -9,6 +9,11 @@ pub(crate) fn any() -> Hostname {
     Hostname::new("*")
 }
 
+/// Whether Envoy takes a host for a name that clients of TLS may ask for: of wildcards it knows whole labels only.
+pub(crate) fn is_server_name(host: &Hostname) -> bool {
+    !host.is_wildcard() || host.as_str().starts_with("*.")
+}
+
 /// The chains of a listener, and which connections they take.
 #[derive(Default)]
 pub(crate) struct Chains {

@@ -36,6 +36,8 @@ pub fn bind_cluster(
     let discovery = match &service.resolution {
         _ if reference.role == Role::Direct => Discovery::OriginalDst(None),
         Resolution::Original(ports) => Discovery::OriginalDst(ports.get(&reference.port).copied()),
+        // As in Istio before any load balancer: there are no endpoints to choose from.
+        Resolution::AsAsked => Discovery::AsAsked,
         _ if passes_through(&policy) => Discovery::OriginalDst(None),
         // Mirror clusters of DNS services have their own copy: there is nothing to share by name.
         Resolution::Dns => {
@@ -49,7 +51,8 @@ pub fn bind_cluster(
         },
         _ => Discovery::Eds,
     };
-    let locality_weighted = is_weighted(&policy) && !matches!(discovery, Discovery::OriginalDst(_));
+    let locality_weighted =
+        is_weighted(&policy) && !matches!(discovery, Discovery::OriginalDst(_) | Discovery::AsAsked);
     let settings = view.settings();
     let limit = |written: Option<u32>, default: u32| written.unwrap_or(default);
     let written = Breakers {
@@ -126,10 +129,22 @@ fn upstream_protocol(port: Protocol, kind: ProxyKind, client: bool) -> UpstreamP
 
 /// Whether a cluster's connections go to the address that their caller called.
 pub(crate) fn goes_where_called(view: &dyn View, cluster: &ClusterRef) -> bool {
+    let resolution = resolution_of(view, cluster);
+    match resolution {
+        Some(Resolution::Original(_)) => true,
+        Some(Resolution::AsAsked) => false,
+        _ => passes_through(&effective(view, cluster)),
+    }
+}
+
+/// Whether a cluster's requests go to what their Host names.
+pub(crate) fn goes_as_asked(view: &dyn View, cluster: &ClusterRef) -> bool {
+    resolution_of(view, cluster) == Some(Resolution::AsAsked)
+}
+
+fn resolution_of(view: &dyn View, cluster: &ClusterRef) -> Option<Resolution> {
     let heads = view.service_heads(&cluster.service.object);
-    let head = heads.iter().find(|head| head.id == cluster.service);
-    head.is_some_and(|head| matches!(head.resolution, Resolution::Original(_)))
-        || passes_through(&effective(view, cluster))
+    heads.iter().find(|head| head.id == cluster.service).map(|head| head.resolution.clone())
 }
 
 /// `loadBalancer.simple: PASSTHROUGH`: whatever endpoints the service has, they are not asked for.
@@ -232,12 +247,21 @@ pub fn select_service_clusters(
     }
     let policy = view.policy(namespace, selecting, &service.id);
     // A single pod is no set of which a subset could be named.
-    let rules = policy.as_ref().filter(|_| !service.is_pod);
+    // Nor is what a Host names.
+    let has_subsets = !service.is_pod && service.resolution != Resolution::AsAsked;
+    let rules = policy.as_ref().filter(|_| has_subsets);
     let subsets =
         |id| view.destination_rule_set(id).subsets.keys().take(view.subsets_kept(id)).cloned().collect();
     let subsets: Vec<SubsetName> = rules.map(subsets).unwrap_or_default();
     let mut clusters = Vec::new();
-    for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+    // Nobody can be looked up by bytes that name nobody.
+    let named =
+        |protocol: Protocol| protocol.is_http() || matches!(protocol, Protocol::Tls | Protocol::Https);
+    let served = |protocol| match service.resolution {
+        Resolution::AsAsked => named(protocol),
+        _ => protocol != Protocol::Udp,
+    };
+    for port in service.ports.iter().filter(|p| served(p.protocol)) {
         for subset in std::iter::once(None).chain(subsets.iter().cloned().map(Some)) {
             clusters.push(ClusterRef {
                 service: service.id.clone(),

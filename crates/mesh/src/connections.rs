@@ -12,6 +12,7 @@ use umbra_ir::{
 };
 
 use crate::chains::any;
+use crate::clusters::goes_as_asked;
 use crate::filter::filter_may_pass;
 use crate::ownership::rule_counts;
 use crate::routes::destination_target;
@@ -272,5 +273,6 @@ fn onward_to(view: &dyn View, cluster: ClusterRef) -> Onward {
         return Onward::BuiltIn(OutboundPolicy::RegistryOnly.cluster());
     }
     let idle_timeout = policy.connection_pool.and_then(|pool| pool.tcp_idle_timeout);
-    Onward::Service { cluster, idle_timeout }
+    let as_asked = goes_as_asked(view, &cluster);
+    Onward::Service { cluster, idle_timeout, as_asked }
 }

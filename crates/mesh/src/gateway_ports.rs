@@ -2,13 +2,12 @@
 //! `buildGatewayListeners`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    Chain, ChainContent, ConnectionRule, Credential, GatewayListener, GatewayPort, GatewayRef, Hostname,
-    Network, ObjectId, Opening, Placed, PortNumber, ProxyClass, ProxyKind, RouteClient, RuleHead, Server,
-    ServerKind, ServerTls, TlsEnd,
+    Bind, Chain, ChainContent, ConnectionRule, Credential, GatewayListener, GatewayPort, GatewayRef,
+    Hostname, Network, ObjectId, Opening, Placed, PortNumber, ProxyClass, ProxyKind, RouteClient, RuleHead,
+    Server, ServerKind, ServerTls, TlsEnd,
 };
 
 use crate::chains::{Chains, any};
@@ -38,7 +37,7 @@ impl GatewayClient<'_> {
     pub(crate) fn port(
         &self,
         port: PortNumber,
-        bind: Option<IpAddr>,
+        address: &Bind,
         opened: &[Opened<'_>],
         plain: &Arc<str>,
     ) -> Option<GatewayPort> {
@@ -84,7 +83,7 @@ impl GatewayClient<'_> {
                 }
             }
         }
-        builder.finish(self.class, port, bind)
+        builder.finish(self.class, port, address)
     }
 
     /// The chains of a rule for connections that carry no HTTP that we see.
@@ -196,14 +195,14 @@ impl Builder {
         });
     }
 
-    fn finish(self, class: &ProxyClass, port: PortNumber, bind: Option<IpAddr>) -> Option<GatewayPort> {
+    fn finish(self, class: &ProxyClass, port: PortNumber, address: &Bind) -> Option<GatewayPort> {
         if self.chains.is_empty() {
             return None;
         }
         let listener = GatewayListener {
             kind: ProxyKind::Router,
             http10: false,
-            address: bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            address: address.clone(),
             port,
             trusted_proxies: class.trusted_proxies,
             chains: self.chains.finish(),

@@ -1,10 +1,9 @@
 //! Which servers of several Gateways can share a port (istio `mergeGateways`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use umbra_ir::{GatewayHead, Hostname, Kind, ObjectId, PortNumber, Server, ServerConflict, ServerKind};
+use umbra_ir::{Bind, GatewayHead, Hostname, Kind, ObjectId, PortNumber, Server, ServerConflict, ServerKind};
 
 use crate::gateway_heads::sort_by_age;
 use crate::view::{Index, View};
@@ -16,30 +15,29 @@ pub(crate) struct Opened<'a> {
 }
 
 /// Servers by the port that they bind and its address.
-pub(crate) type Ports<'a> = BTreeMap<(PortNumber, Option<IpAddr>), Vec<Opened<'a>>>;
+pub(crate) type Ports<'a> = BTreeMap<(PortNumber, Option<Bind>), Vec<Opened<'a>>>;
 
 /// The route configuration of a server that ends TLS around HTTP (istio `GatewayRDSRouteName`); others share that of their port.
 pub(crate) fn secure_table(gateway: &ObjectId, server: &Server) -> Arc<str> {
     let mut name =
         format!("https.{}.{}.{}.{}", server.port, server.port_name, gateway.name, gateway.namespace);
-    if let Some(bind) = server.bind {
+    if let Some(bind) = &server.bind {
         name.push_str(&format!(".{bind}"));
     }
     name.into()
 }
 
-/// Opens servers in order, Gateways oldest first; `bound` says which port a server's number comes to, `None` if it cannot
-/// be bound. Of two that cannot be told apart the later one is not opened.
+/// Opens servers in order, Gateways oldest first; `bound` says which port a server comes to, `None` if it cannot be bound. Of two that cannot be told apart the later one is not opened.
 pub(crate) fn merge_servers<'a>(
     gateways: &'a [Arc<GatewayHead>],
-    bound: impl Fn(PortNumber) -> Option<PortNumber>,
+    bound: impl Fn(&GatewayHead, &Server) -> Option<PortNumber>,
 ) -> (Ports<'a>, Vec<(ObjectId, ServerConflict)>) {
     let mut ports = Ports::new();
     let mut conflicts = Vec::new();
     for gateway in gateways {
         for server in &gateway.servers {
-            let Some(port) = bound(server.port) else { continue };
-            let opened = ports.entry((port, server.bind)).or_default();
+            let Some(port) = bound(gateway, server) else { continue };
+            let opened = ports.entry((port, server.bind.clone())).or_default();
             match rival(opened, gateway, server) {
                 None => opened.push(Opened { gateway, server }),
                 Some((winner, reason)) => conflicts.push((
@@ -103,7 +101,7 @@ pub fn select_server_conflicts(view: &dyn View) -> BTreeMap<ObjectId, Vec<Server
         let there: Vec<_> = heads.iter().filter(asks_no_more).cloned().collect();
         let own: BTreeSet<_> =
             there.iter().filter(|head| head.selector == selector).map(|head| &head.id).collect();
-        for (gateway, conflict) in merge_servers(&there, Some).1 {
+        for (gateway, conflict) in merge_servers(&there, |_, server| Some(server.port)).1 {
             if own.contains(&gateway) {
                 all.entry(gateway).or_default().push(conflict);
             }

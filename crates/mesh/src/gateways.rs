@@ -1,12 +1,11 @@
 //! Gateway tables: what a class of gateway proxies serves (istio-semantics "Gateway").
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayRef, Hostname, Listener, ObjectId, PortNumber, ProxyClass, ProxyKind, RouteClient, RouteOrder,
-    RouteSource, RuleHead, Scope, Server, ServerKind, Table, VirtualHostSpec,
+    Bind, GatewayHead, GatewayRef, Hostname, Listener, ObjectId, PortNumber, ProxyClass, ProxyKind,
+    RouteClient, RouteOrder, RouteSource, RuleHead, Scope, Server, ServerKind, Table, VirtualHostSpec,
 };
 
 use crate::classes::selecting;
@@ -24,22 +23,27 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     // In how many more virtual hosts of all tables each rule may stand.
     let mut room: HashMap<ObjectId, usize> = HashMap::new();
     let gateways = select_gateways(view, &class.labels);
-    let bound = |number| {
-        let port = view.listener_port(&class.namespace, &class.labels, &number);
+    let bound = |gateway: &GatewayHead, server: &Server| {
+        if server.bind.as_ref().is_some_and(Bind::is_socket) {
+            // DIVERGES: in Istio any Gateway that selects a gateway may have it listen at any path, and Envoy deletes what is there.
+            return (gateway.id.namespace == class.namespace).then_some(PortNumber::NONE);
+        }
+        let port = view.listener_port(&class.namespace, &class.labels, &server.port);
         (!class.unprivileged || port.get() >= 1024).then_some(port)
     };
     let client = GatewayClient { view, class, selecting: &selecting };
     let mut ports = Vec::new();
     for ((port, bind), opened) in merge_servers(&gateways, bound).0 {
-        let plain = plain_table(port, bind);
+        let plain = plain_table(port, bind.as_ref());
+        let address = bind.unwrap_or(Bind::ANY);
         let only_http = opened.iter().all(|it| it.server.kind() == ServerKind::Http);
         if !only_http {
-            ports.extend(client.port(port, bind, &opened, &plain));
+            ports.extend(client.port(port, &address, &opened, &plain));
         }
         let listener = only_http.then(|| Listener {
             http10: false,
             kind: ProxyKind::Router,
-            address: bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            address: address.clone(),
             port,
             route_config: plain.clone(),
             trusted_proxies: class.trusted_proxies,
@@ -78,7 +82,7 @@ pub(crate) fn bind_gateway_scope(view: &dyn View, class: &ProxyClass) -> Scope {
 }
 
 /// The route configuration of all plain HTTP on a port.
-fn plain_table(port: PortNumber, bind: Option<IpAddr>) -> Arc<str> {
+fn plain_table(port: PortNumber, bind: Option<&Bind>) -> Arc<str> {
     match bind {
         Some(bind) => format!("http.{port}.{bind}").into(),
         None => format!("http.{port}").into(),

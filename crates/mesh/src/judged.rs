@@ -9,7 +9,7 @@ use umbra_ir::{
     TargetCluster, TextMatch,
 };
 
-use crate::clusters::goes_where_called;
+use crate::clusters::{goes_as_asked, goes_where_called};
 use crate::view::View;
 
 /// Methods that may be sent once more without harm (RFC 9110, 9.2.1): the control goes to production itself.
@@ -99,7 +99,7 @@ pub(crate) fn judged_routes(
 fn control(view: &dyn View, key: &RuntimeKey, forward: &Forward) -> Option<Mirror> {
     let heaviest = forward.targets.iter().rev().max_by_key(|target| target.weight)?;
     let TargetCluster::Known(cluster) = &heaviest.cluster else { return None };
-    if goes_where_called(view, cluster) {
+    if goes_where_called(view, cluster) || goes_as_asked(view, cluster) {
         return None;
     }
     Some(Mirror {

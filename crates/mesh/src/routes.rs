@@ -12,7 +12,7 @@ use umbra_ir::{
     TextMatch, WeightedDestination,
 };
 
-use crate::clusters::{goes_where_called, protocol_of, speaks_as_client};
+use crate::clusters::{goes_as_asked, goes_where_called, protocol_of, speaks_as_client};
 use crate::copies::{copy_headers, not_edited, split_by_request, unmark};
 use crate::filter::filter_passes;
 use crate::hashing::{hash_keys, stay_with_hashed};
@@ -352,6 +352,10 @@ pub(crate) fn mirror_target(
     if goes_where_called(view, &cluster) {
         return Err(TargetProblem::NoAddressOfCopy(cluster.service.host.clone()));
     }
+    // DIVERGES: Istio's copy goes to what its original's Host names.
+    if goes_as_asked(view, &cluster) {
+        return Err(TargetProblem::HostOfCopy(cluster.service.host.clone()));
+    }
     let owner = &cluster.service.object.namespace;
     if takes_copies(view, vs, &cluster.service) {
         return Ok(cluster);
@@ -369,6 +373,10 @@ pub(crate) fn destination_target(
     let cluster = view.target(&query(view, vs, destination, client))?;
     if client.kind == ProxyKind::Router && goes_where_called(view, &cluster) {
         return Err(TargetProblem::NoAddressAtGateway(cluster.service.host.clone()));
+    }
+    // DIVERGES: in Istio the cluster is there, and Envoy looks up what strangers ask for.
+    if client.kind == ProxyKind::Router && goes_as_asked(view, &cluster) {
+        return Err(TargetProblem::HostAtGateway(cluster.service.host.clone()));
     }
     Ok(cluster)
 }
@@ -463,8 +471,10 @@ pub(crate) fn problem_code(problem: &TargetProblem) -> Code {
         TargetProblem::PortNotFound(..) => Code::PortNotFound,
         TargetProblem::PortAmbiguous(..) => Code::PortAmbiguous,
         TargetProblem::SubsetNotFound(..) => Code::SubsetNotFound,
-        TargetProblem::Unsupported(..) => Code::UnsupportedDestination,
+        TargetProblem::TooManyAliases(_) | TargetProblem::NoSubsets(_) => Code::UnsupportedDestination,
         TargetProblem::NotTcp(..)
+        | TargetProblem::HostOfCopy(_)
+        | TargetProblem::HostAtGateway(_)
         | TargetProblem::NoAddressOfCopy(_)
         | TargetProblem::NoAddressAtGateway(_) => Code::UnsupportedDestination,
         TargetProblem::NotAdmitted(..) => Code::NotAdmitted,

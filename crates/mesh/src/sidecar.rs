@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_ir::{
-    GatewayRef, Hostname, Imported, Imports, Interception, Listener, ObjectId, OutboundPolicy, PortNumber,
-    ProxyClass, ProxyKind, Resolution, RouteClient, RouteOrder, RouteSource, RuleHead, Scope, ServiceHead,
-    Settings, Table, VirtualHostSpec,
+    Bind, GatewayRef, Hostname, Imported, Imports, Interception, Listener, ObjectId, OutboundPolicy,
+    PortNumber, ProxyClass, ProxyKind, Resolution, RouteClient, RouteOrder, RouteSource, RuleHead, Scope,
+    ServiceHead, Settings, Table, VirtualHostSpec,
 };
 
 use crate::called::bind_called_ports;
@@ -41,6 +41,10 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     let mut scope = Scope::default();
     for listener in &imports.listeners {
         let mesh = Mesh::new(view, class, &seen, &selecting, &imports, listener, &room);
+        if let Some(bind) = listener.port.bind.as_ref().filter(|bind| bind.is_socket()) {
+            scope.tables.insert(bind.to_string().into(), Arc::new(socket_table(&mesh, listener, bind)));
+            continue;
+        }
         let captured = captured.as_ref().filter(|_| !listener.port.called);
         for (port, services) in services_by_port(&imports, listener) {
             let name: Arc<str> = port.to_string().into();
@@ -50,7 +54,7 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
             let own = captured.is_none().then(|| Listener {
                 http10: false,
                 kind: ProxyKind::Sidecar,
-                address: listener.port.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                address: listener.port.bind.clone().unwrap_or(Bind::LOCALHOST),
                 port,
                 route_config: name.clone(),
                 trusted_proxies: 0,
@@ -71,21 +75,56 @@ pub(crate) fn bind_sidecar_scope(view: &dyn View, class: &ProxyClass) -> Scope {
     scope
 }
 
+/// What is called at a socket: all that is called on any port. The Host says which, by its port; without one it is the lowest that the
+/// service has.
+///
+/// DIVERGES: Istio passes over the port in a Host there, so that each service is called on one of its ports alone.
+fn socket_table(mesh: &Mesh<'_>, listener: &Imported, bind: &Bind) -> Table {
+    let mut domains = BTreeSet::new();
+    let mut hosts: Vec<Arc<VirtualHostSpec>> = Vec::new();
+    for (port, services) in http_services(listener) {
+        for host in mesh.virtual_hosts(port, &services) {
+            let with_port = host.domains.iter().map(|domain| format!("{domain}:{port}"));
+            let all = host.domains.iter().cloned().chain(with_port.filter(|it| !it.starts_with("*:")));
+            let domains = all.filter(|domain| domains.insert(domain.clone())).collect();
+            hosts.push(Arc::new(VirtualHostSpec { domains, ..VirtualHostSpec::clone(&host) }));
+        }
+    }
+    hosts.retain(|host| !host.domains.is_empty());
+    hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    let listener = Listener {
+        http10: false,
+        kind: ProxyKind::Sidecar,
+        address: bind.clone(),
+        port: PortNumber::NONE,
+        route_config: bind.to_string().into(),
+        trusted_proxies: 0,
+        judges: Default::default(),
+    };
+    Table { listener: Some(listener), gateways: BTreeSet::new(), hosts }
+}
+
+/// The services of an egress with HTTP on each of their ports.
+fn http_services(listener: &Imported) -> BTreeMap<PortNumber, Vec<&ServiceHead>> {
+    let mut by_port: BTreeMap<PortNumber, Vec<&ServiceHead>> = BTreeMap::new();
+    for service in listener.services.iter().filter(|s| !matches!(s.resolution, Resolution::Alias(_))) {
+        for port in service.ports.iter().filter(|p| p.protocol.is_http()) {
+            by_port.entry(port.number).or_default().push(service);
+        }
+    }
+    by_port
+}
+
 /// The services of an egress with HTTP on each port that it serves; its own port also without any, where another has some: there
 /// is a listener then (istio `buildSidecarOutboundListeners`), and calls to it are for nobody.
 fn services_by_port<'a>(
     imports: &Imports,
     listener: &'a Imported,
 ) -> BTreeMap<PortNumber, Vec<&'a ServiceHead>> {
-    let mut by_port: BTreeMap<PortNumber, Vec<&ServiceHead>> = BTreeMap::new();
+    let mut by_port = http_services(listener);
     let own = listener.port.number.filter(|(_, protocol)| protocol.is_http());
     if let Some((number, _)) = own.filter(|(number, _)| imports.has_http(*number)) {
         by_port.entry(number).or_default();
-    }
-    for service in listener.services.iter().filter(|s| !matches!(s.resolution, Resolution::Alias(_))) {
-        for port in service.ports.iter().filter(|p| p.protocol.is_http()) {
-            by_port.entry(port.number).or_default().push(service);
-        }
     }
     by_port.retain(|port, _| imports.is_serving(listener, *port));
     by_port

@@ -29,8 +29,11 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
     }
     match &service.resolution {
         Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin | Resolution::Original(_) => {}
-        Resolution::Alias(_) => return Err(TargetProblem::Unsupported(host, "too many ExternalName steps")),
-        Resolution::Unsupported(what) => return Err(TargetProblem::Unsupported(host, what)),
+        Resolution::AsAsked if query.destination.subset.is_some() => {
+            return Err(TargetProblem::NoSubsets(host));
+        }
+        Resolution::AsAsked => {}
+        Resolution::Alias(_) => return Err(TargetProblem::TooManyAliases(host)),
     }
     let number = match query.destination.port {
         Some(number) => number,

@@ -119,7 +119,7 @@ fn captured_bytes_follow_the_rules_of_their_service() {
 }
 
 /// A server of TLS that says its name to whoever shakes hands with it.
-fn speak_tls(net: &Net, address: &str, issued: &Issued, name: &'static str) {
+pub(super) fn speak_tls(net: &Net, address: &str, issued: &Issued, name: &'static str) {
     let chain = vec![CertificateDer::from_pem_file(&issued.certificate).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_file(&issued.key).expect("a key");
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("a pair");
@@ -158,7 +158,7 @@ const API: &str = "api.default.svc.cluster.local";
 const BPI: &str = "bpi.default.svc.cluster.local";
 
 /// What the server of a name says at an address of the sidecar's own; `None`: the connection ends.
-async fn heard_tls(caller: &Caller, address: &str, name: &str) -> Option<String> {
+pub(super) async fn heard_tls(caller: &Caller, address: &str, name: &str) -> Option<String> {
     let mut stream = caller.connect_to(address, name, None).await.ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await.ok()?;

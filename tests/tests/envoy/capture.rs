@@ -380,6 +380,43 @@ fn an_entry_without_resolution_is_reached_where_it_was_called() {
     });
 }
 
+/// Load balancer PASSTHROUGH: the same of a service with endpoints, which nobody is sent to.
+#[test]
+fn a_service_that_passes_through_is_reached_where_it_was_called() {
+    isolated_with_capture(async {
+        let it = Captured::new("outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n").await;
+        let called = Echo::start(&Net::here(), "called", socket("10.3.0.1:8000")).expect("an echo service");
+        let entry = istio(
+            "ServiceEntry",
+            "default",
+            "passed",
+            "
+            hosts: [passed.example.com]
+            ports: [{number: 8000, name: http, protocol: HTTP, targetPort: 8080}]
+            resolution: STATIC
+            endpoints: [{address: 10.2.0.2}]
+            ",
+        );
+        let policy = "host: passed.example.com\ntrafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}\n";
+        let policy = istio("DestinationRule", "default", "passed", policy);
+        it.world.write("passed.yaml", &all(&[entry.clone(), policy]));
+        let ask = Ask::get("passed.example.com", "/");
+        it.world.wait_status("10.3.0.1:8000", &ask, 200).await;
+        for _ in 0..10 {
+            assert_eq!(it.world.ask("10.3.0.1:8000", &ask).await.served_by(), "called");
+        }
+        assert!(called.count() > 10 && it.shadow.take().is_empty());
+        // Without the policy it is who the endpoints say.
+        it.world.write("passed.yaml", &entry);
+        it.world
+            .wait_for("the endpoint", || async {
+                it.world.ask("10.3.0.1:8000", &ask).await.served_by() == "shadow"
+            })
+            .await;
+        it.world.assert_clean().await;
+    });
+}
+
 #[test]
 fn no_request_fails_while_umbra_restarts_and_a_rule_changes() {
     isolated_with_capture(async {

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod abort;
+mod as_asked;
 mod ask;
 mod bar;
 mod broken;
@@ -39,6 +40,7 @@ mod sampling;
 mod settings;
 mod shares;
 mod sidecars;
+mod sockets;
 mod stop;
 mod tls;
 mod updates;

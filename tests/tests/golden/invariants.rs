@@ -109,6 +109,8 @@ impl Check<'_> {
                 used.insert(assignment);
             } else if cluster["type"] == "ORIGINAL_DST" {
                 self.expect(!mirror, || format!("{name} loses every copy"));
+            } else if !cluster["clusterType"].is_null() {
+                self.expect(!mirror, || format!("{name} looks up the Host of copies"));
             } else {
                 self.expect(!cluster["loadAssignment"].is_null(), || {
                     format!("{name} has no endpoints inline")
@@ -145,7 +147,11 @@ impl Check<'_> {
         for listener in list(config, "listeners") {
             let name = text(listener, "name");
             let socket = &listener["address"]["socketAddress"];
-            let address = text(socket, "address");
+            let path = text(&listener["address"]["pipe"], "path");
+            let address = match path {
+                "" => text(socket, "address").to_owned(),
+                path => format!("unix://{path}"),
+            };
             let port = socket["portValue"].as_u64().unwrap_or_default();
             // A Sidecar may ask for some that are called, not captured.
             let called = listener["bindToPort"].is_null() && name != "virtualOutbound";
@@ -162,6 +168,7 @@ impl Check<'_> {
             let manager = &listener["filterChains"][0]["filters"][0]["typedConfig"];
             let table = text(&manager["rds"], "routeConfigName");
             let wanted = match self.proxy.node.kind {
+                ProxyKind::Sidecar if !path.is_empty() => address.clone(),
                 ProxyKind::Sidecar => port.to_string(),
                 ProxyKind::Router if address == "0.0.0.0" => format!("http.{port}"),
                 ProxyKind::Router => format!("http.{port}.{address}"),
@@ -169,7 +176,8 @@ impl Check<'_> {
             let wanted = format!("{}{wanted}", self.begin());
             self.expect(table == wanted, || format!("{name} asks for the table {table:?}, not {wanted}"));
             self.expect(tables.contains(table), || format!("{name} asks for a table that is not there"));
-            let loopback = address.starts_with("127.") || self.proxy.node.kind == ProxyKind::Router;
+            let loopback =
+                address.starts_with("127.") || !path.is_empty() || self.proxy.node.kind == ProxyKind::Router;
             self.expect(loopback, || format!("a sidecar listens on {address}"));
         }
     }
@@ -189,7 +197,8 @@ impl Check<'_> {
             return false;
         }
         for chain in list(listener, "filterChains") {
-            let filter = &chain["filters"][0]["typedConfig"];
+            // The last one decides; one before it may look at what the client asks for.
+            let filter = list(chain, "filters").last().map_or(&Value::Null, |it| &it["typedConfig"]);
             let table = text(&filter["rds"], "routeConfigName");
             for cluster in passed_to(filter) {
                 let there = names(config, "clusters", "name").contains(cluster);
@@ -226,7 +235,7 @@ impl Check<'_> {
         });
         let default = std::iter::once(&listener["defaultFilterChain"]);
         for chain in list(listener, "filterChains").chain(default) {
-            let filter = &chain["filters"][0]["typedConfig"];
+            let filter = list(chain, "filters").last().map_or(&Value::Null, |it| &it["typedConfig"]);
             let clusters: Vec<&str> = passed_to(filter).collect();
             let table = text(&filter["rds"], "routeConfigName");
             let there = match clusters.as_slice() {

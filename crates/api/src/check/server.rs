@@ -7,6 +7,7 @@ use umbra_ir::{Code, Kind, ObjectId, Protocol, Severity};
 
 use super::Problem;
 use super::headers::check_text;
+use super::socket::check_unix_socket;
 use crate::types::gateway::{Server, ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use crate::types::object::Gateway;
 
@@ -43,10 +44,9 @@ pub fn check_server(server: &Server) -> Result<(), (&'static str, Problem)> {
     if protocol == Protocol::Udp {
         return Err(("port.protocol", not_yet("servers that speak UDP")));
     }
-    if server.bind.starts_with("unix:") {
-        return Err(("bind", not_yet("sockets of the Unix domain")));
-    }
-    if !server.bind.is_empty() && server.bind.parse::<IpAddr>().is_err() {
+    if binds_socket(server) {
+        check_unix_socket(&server.bind).map_err(|problem| ("bind", problem))?;
+    } else if !server.bind.is_empty() && server.bind.parse::<IpAddr>().is_err() {
         let message = format!("{:?} is no IP address", server.bind);
         return Err(("bind", Problem::new(Code::InvalidAddress, message)));
     }
@@ -64,6 +64,11 @@ pub fn check_server(server: &Server) -> Result<(), (&'static str, Problem)> {
         Some(tls) if secure => check_tls(tls),
         _ => Ok(()),
     }
+}
+
+/// Whether a server listens at a socket of the Unix domain, which has no port.
+pub(crate) fn binds_socket(server: &Server) -> bool {
+    server.bind.starts_with("unix:")
 }
 
 fn not_yet(what: &str) -> Problem {

@@ -5,7 +5,7 @@ use umbra_ir::{Code, Protocol, Severity};
 use super::Report;
 use super::service_entry::protocol;
 use crate::check::check_host;
-use crate::check::server::{asks_clients, check_cipher, check_server, server_protocol};
+use crate::check::server::{asks_clients, binds_socket, check_cipher, check_server, server_protocol};
 use crate::types::gateway::{GatewaySpec, Server, ServerTlsMode, ServerTlsSettings, TlsProtocol};
 
 const SERVER_LEFT_OUT: &str = "the server is left out";
@@ -43,7 +43,12 @@ fn validate_port(report: &mut Report, path: &str, server: &Server) {
         let message = format!("a port is missing; {SERVER_LEFT_OUT}");
         return report.add(Code::InvalidPort, format!("{path}.port"), message);
     };
-    report.port(format!("{path}.port.number"), port.number, SERVER_LEFT_OUT);
+    if !binds_socket(server) {
+        report.port(format!("{path}.port.number"), port.number, SERVER_LEFT_OUT);
+    } else if port.number != 0 {
+        let message = "a socket has no port, Istio takes 0 alone; the number has no effect";
+        report.add_as(Severity::Warning, Code::ConflictingFields, format!("{path}.port.number"), message);
+    }
     if port.name.is_empty() {
         let message = "a port without a name, Istio refuses it; it is served all the same";
         report.add(Code::MissingName, format!("{path}.port.name"), message);

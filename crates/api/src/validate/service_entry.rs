@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Report;
 use umbra_ir::budget::{ENTRY_ENDPOINTS, ENTRY_PORTS};
-use umbra_ir::{Code, Severity};
+use umbra_ir::{Code, Protocol, Severity};
 
 use crate::check::budget::EntryBudget;
 use crate::check::check_host;
@@ -152,14 +152,48 @@ fn resolution(report: &mut Report, spec: &ServiceEntrySpec) {
             report.add(Code::InvalidHost, "spec.hosts", message);
         }
         Resolution::DnsRoundRobin if spec.endpoints.len() > 1 => {
-            let message = "resolution DNS_ROUND_ROBIN has one endpoint; the first by address counts";
+            let message = "resolution DNS_ROUND_ROBIN has one endpoint; the first counts";
             report.add(Code::ConflictingFields, "spec.endpoints", message);
         }
         Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {}
-        Resolution::DynamicDns => {
-            report.not_acted_on("spec.resolution", "DYNAMIC_DNS: the hosts have no endpoints");
+        Resolution::DynamicDns => looked_up(report, spec),
+    }
+}
+
+/// DYNAMIC_DNS: what its hosts, ports and addresses come to.
+fn looked_up(report: &mut Report, spec: &ServiceEntrySpec) {
+    let message = "DYNAMIC_DNS: sidecars look up the Host of each request, and in TLS the name that the client asks for; gateways \
+                   answer 503, and there are no copies";
+    report.add(Code::HostLookedUp, "spec.resolution", message);
+    for (index, _) in spec.hosts.iter().enumerate().filter(|(_, host)| !host.starts_with('*')) {
+        let message =
+            "a host without a wildcard beside DYNAMIC_DNS, Istio refuses it; it is looked up all the same";
+        report.add_as(Severity::Warning, Code::InvalidHost, format!("spec.hosts[{index}]"), message);
+    }
+    for (field, there) in
+        [("spec.addresses", !spec.addresses.is_empty()), ("spec.endpoints", !spec.endpoints.is_empty())]
+    {
+        if there {
+            let message = "has no effect with resolution DYNAMIC_DNS: the name says where";
+            report.add(Code::ConflictingFields, field, message);
         }
     }
+    for (index, port) in spec.ports.iter().enumerate() {
+        let named = |protocol: Protocol| protocol.is_http() || is_tls(protocol);
+        if Protocol::parse(&port.protocol)
+            .is_some_and(|protocol| !named(protocol) && protocol != Protocol::Udp)
+        {
+            let message = format!(
+                "{} names nobody who could be looked up: DYNAMIC_DNS is for HTTP and TLS; the port has no listener",
+                port.protocol
+            );
+            report.add(Code::ConflictingFields, format!("spec.ports[{index}].protocol"), message);
+        }
+    }
+}
+
+fn is_tls(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Tls | Protocol::Https)
 }
 
 fn ports(report: &mut Report, spec: &ServiceEntrySpec) {

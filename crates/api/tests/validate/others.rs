@@ -168,10 +168,18 @@ pub(crate) const SERVICE_ENTRY: &[Case] = &[
         "hosts: [a.com]\nresolution: DNS_ROUND_ROBIN\nendpoints: [{address: b.com}, {address: c.com}]",
         &["error ConflictingFields spec.endpoints"],
     ),
+    ("dynamic", "hosts: ['*.a.com']\nresolution: DYNAMIC_DNS", &["info HostLookedUp spec.resolution"]),
     (
-        "dynamic",
-        "hosts: ['*.a.com']\nresolution: DYNAMIC_DNS",
-        &["warning NotActedOn spec.resolution~DYNAMIC_DNS"],
+        "what does not go with dynamic names",
+        "hosts: [a.com]\nresolution: DYNAMIC_DNS\naddresses: [10.0.0.1]\nendpoints: [{address: 10.0.0.2}]\n\
+         ports: [{number: 90, name: tcp, protocol: TCP}]",
+        &[
+            "info HostLookedUp spec.resolution",
+            "warning InvalidHost spec.hosts[0]",
+            "error ConflictingFields spec.addresses",
+            "error ConflictingFields spec.endpoints",
+            "error ConflictingFields spec.ports[0].protocol",
+        ],
     ),
     (
         "a wildcard in DNS",
@@ -245,7 +253,7 @@ pub(crate) const GATEWAY: &[Case] = &[
             "warning Deprecated spec.servers[0].port.targetPort",
             "error UnknownProtocol spec.servers[0].port.protocol",
             "error InvalidAddress spec.servers[0].bind",
-            "warning NotActedOn spec.servers[1].bind",
+            "warning ConflictingFields spec.servers[1].port.number",
             "warning NotActedOn spec.servers[1].defaultEndpoint",
             "warning DuplicateName spec.servers[2].port.name",
         ],

@@ -151,7 +151,7 @@ pub(crate) fn tls() -> TlsOrigination {
 pub(crate) fn listener(kind: ProxyKind, address: &str, number: u16, route_config: &str) -> Listener {
     Listener {
         kind,
-        address: address.parse().unwrap(),
+        address: address.parse::<std::net::IpAddr>().unwrap().into(),
         port: port(number),
         route_config: route_config.into(),
         judges: Default::default(),

@@ -105,7 +105,9 @@ fn called(view: &dyn View, id: &ObjectId, head: &ServiceHead, port: &ServicePort
     let own = view.port_owner(&id.namespace, &port.number);
     match (port.protocol, &head.resolution) {
         (Protocol::Udp, _) => "have no listener for it".to_owned(),
-        (_, Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin) if is_tls(port.protocol) => {
+        (_, Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin | Resolution::AsAsked)
+            if is_tls(port.protocol) =>
+        {
             "pass them on by the name that the client asks for".to_owned()
         }
         (_, Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin) => match own {

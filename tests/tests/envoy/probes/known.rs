@@ -144,6 +144,26 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("a Pod of a headless Service by its own name", "envoy/endpoints.rs", "a_pod_by_its_own_name"),
     ("an entry by DNS is its endpoints' names", "envoy/external.rs", "endpoints_by_dns"),
     ("DNS_ROUND_ROBIN has one endpoint at a time", "envoy/external.rs", "one_endpoint_of_dns_at_a_time"),
+    ("DYNAMIC_DNS looks up what a Host names", "envoy/as_asked.rs", "the_host_of_a_request_is_looked_up"),
+    (
+        "DYNAMIC_DNS looks up the name that is asked for in TLS",
+        "envoy/as_asked.rs",
+        "the_name_in_tls_is_looked_up",
+    ),
+    ("a copy's Host is nobody to look up", "envoy/as_asked.rs", "nothing_is_copied_to_what_a_host_names"),
+    (
+        "a gateway looks up nobody that strangers name",
+        "envoy/as_asked.rs",
+        "a_gateway_calls_nobody_that_strangers_name",
+    ),
+    ("an endpoint may be a Unix socket", "envoy/sockets.rs", "an_endpoint_is_a_socket"),
+    ("a Sidecar's entry may be at a Unix socket", "envoy/sockets.rs", "a_sidecar_is_called_at_a_socket"),
+    ("a Gateway's server may be at a Unix socket", "envoy/sockets.rs", "a_gateway_listens_at_a_socket"),
+    (
+        "load balancer PASSTHROUGH goes where it was called",
+        "envoy/capture.rs",
+        "a_service_that_passes_through_is_reached_where_it_was_called",
+    ),
     (
         "an entry without resolution is reached where it was called",
         "envoy/capture.rs",

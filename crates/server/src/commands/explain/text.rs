@@ -202,6 +202,7 @@ fn ready(endpoints: &Endpoints) -> String {
         Endpoints::Ready(addresses) => format!("{} ready ({})", addresses.len(), named(addresses)),
         Endpoints::Resolved(names) => format!("whatever {} resolves to", named(names)),
         Endpoints::AsCalled => "the address that was called".to_owned(),
+        Endpoints::AsAsked => "what the Host of the request resolves to".to_owned(),
         Endpoints::NoCluster => "there is no such cluster".to_owned(),
     }
 }
