@@ -8,15 +8,20 @@ use anyhow::{Context, Result};
 use http::HeaderMap;
 use umbra_testkit::client::{Answer, Ask, Client, SERVED_BY};
 use umbra_testkit::echo::{Echo, Record};
+use umbra_testkit::net::Net;
 
 use super::control::{Control, KINDS, Role, SIDES, Side};
+use super::hello;
 use super::rules::Request;
-use super::world::BYTES;
+use super::world::{BYTES, ENTERED_TLS, TLS};
 
 /// How often something is asked again that may be left to chance (which of two Pods answers) or to time.
 const AGAIN: usize = 16;
 /// In how many rounds.
 const ROUNDS: usize = 3;
+
+/// How often what differs from time to time is asked to see how often it does.
+const SAMPLE: usize = 200;
 
 /// How long an answer may take; what has none by then has none at all, as nothing here takes its time.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -74,6 +79,8 @@ pub(crate) struct Difference {
     pub(crate) request: Request,
     pub(crate) umbra: BTreeSet<Outcome>,
     pub(crate) istiod: BTreeSet<Outcome>,
+    /// Of outcomes that both have, those that do not come as often.
+    pub(crate) shares: String,
 }
 
 impl std::fmt::Display for Difference {
@@ -89,7 +96,7 @@ impl std::fmt::Display for Difference {
         for outcome in only(&self.istiod, &self.umbra) {
             writeln!(f, "# istiod: {outcome:?}")?;
         }
-        Ok(())
+        f.write_str(&self.shares)
     }
 }
 
@@ -122,13 +129,36 @@ async fn confirm(control: &Control, echoes: &[Echo], request: Request) -> Result
         let [umbra, istiod] = both(control, echoes, &vec![request.clone(); AGAIN]).await?;
         let (umbra, istiod): (BTreeSet<_>, BTreeSet<_>) =
             (umbra.into_iter().collect(), istiod.into_iter().collect());
-        if umbra == istiod {
+        let shares = match umbra == istiod {
+            true if umbra.len() < 2 => return Ok(None),
+            true => shares(control, echoes, &request).await?,
+            false => String::new(),
+        };
+        if umbra == istiod && shares.is_empty() {
             return Ok(None);
         }
-        last = Some(Difference { request: request.clone(), umbra, istiod });
+        last = Some(Difference { request: request.clone(), umbra, istiod, shares });
         control.wait_quiet().await?;
     }
     Ok(last)
+}
+
+/// What is left to chance comes as often on both sides: the outcomes of which it does not, as chance would have it but once in a
+/// billion.
+async fn shares(control: &Control, echoes: &[Echo], request: &Request) -> Result<String> {
+    let [umbra, istiod] = both(control, echoes, &vec![request.clone(); SAMPLE]).await?;
+    let mut counts: BTreeMap<Outcome, [usize; 2]> = BTreeMap::new();
+    umbra.into_iter().for_each(|outcome| counts.entry(outcome).or_default()[0] += 1);
+    istiod.into_iter().for_each(|outcome| counts.entry(outcome).or_default()[1] += 1);
+    let unlike = counts.iter().filter(|(_, [umbra, istiod])| {
+        let share = (umbra + istiod) as f64 / (2 * SAMPLE) as f64;
+        let deviation = (2.0 * SAMPLE as f64 * share * (1.0 - share)).sqrt();
+        umbra.abs_diff(*istiod) as f64 > 6.2 * deviation + 1.0
+    });
+    let line = |(outcome, [umbra, istiod]): (&Outcome, &[usize; 2])| {
+        format!("# of {SAMPLE}: {umbra} with umbra, {istiod} with istiod: {outcome:?}\n")
+    };
+    Ok(unlike.map(line).collect())
 }
 
 async fn both(control: &Control, echoes: &[Echo], requests: &[Request]) -> Result<[Vec<Outcome>; 2]> {
@@ -166,6 +196,10 @@ async fn ask(control: &Control, side: Side, requests: &[Request]) -> Result<Vec<
         if request.port == BYTES {
             clients.remove(&(request.kind, at));
         }
+        if [TLS, ENTERED_TLS].contains(&request.port) {
+            answers.push(handshake(net, at, &request.host).await);
+            continue;
+        }
         let client = clients.entry((request.kind, at)).or_insert_with(|| Client::new(net, at));
         let mut ask = Ask::get(&request.host, &request.path).header(PROBE, &probe(side, nth));
         ask.method = request.method.parse().with_context(|| request.method.clone())?;
@@ -173,6 +207,18 @@ async fn ask(control: &Control, side: Side, requests: &[Request]) -> Result<Vec<
         answers.push(answer(client, &ask).await?);
     }
     Ok(answers)
+}
+
+/// Who takes the beginning of TLS for a name. Where nobody listens, and where the connection ends, nobody does.
+async fn handshake(net: &Net, at: SocketAddr, host: &str) -> Answer {
+    let name = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let by = hello::ask(net, at, name).await;
+    let mut headers = HeaderMap::new();
+    if let Some(value) = by.as_ref().and_then(|by| by.parse().ok()) {
+        headers.insert(SERVED_BY, value);
+    }
+    let status = if by.is_some() { http::StatusCode::OK } else { http::StatusCode::NOT_FOUND };
+    Answer { status, headers, body: bytes::Bytes::new(), took: Duration::ZERO }
 }
 
 /// Where nobody listens, or a connection is broken off, there is no answer, and that is one too.

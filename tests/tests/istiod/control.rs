@@ -1,6 +1,6 @@
 //! The two control planes: umbra on a folder, istiod on a folder and a Kubernetes API server, both told the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -27,6 +27,7 @@ use super::world::World;
 
 const UMBRA_XDS: u16 = 15011;
 const ISTIOD_XDS: u16 = 15010;
+const ISTIOD_DEBUG: u16 = 15081;
 /// Where sidecars and gateways answer which world they serve.
 pub(crate) const SENTINEL_PORT: u16 = 7000;
 pub(crate) const GATEWAY_SENTINEL_PORT: u16 = 7001;
@@ -356,28 +357,104 @@ impl Control {
         idle.await.context("something stays under way")
     }
 
-    /// Brings what istiod watches at the API server to what the world has of it.
+    /// Brings what istiod watches at the API server to what the world has of it, one kind after the other: it is told of
+    /// Services and of their endpoints by two watches, and whichever comes first may undo what the other one said.
     async fn apply_cluster(&mut self, world: &World) -> Result<()> {
         let wanted = world.objects.iter().filter(|it| !is_istio(it));
         let wanted: BTreeMap<String, Value> = wanted.map(|it| (fixed::path(it), it.clone())).collect();
-        let gone: Vec<String> = self
-            .applied
-            .iter()
-            .filter(|(path, it)| wanted.get(*path) != Some(it))
-            .map(|(path, _)| path.clone())
-            .collect();
+        // A Service goes with its slice, so that what is made anew is made of both.
+        let unlike = |path: &&String| self.applied.get(*path) != wanted.get(*path);
+        let unlike: BTreeSet<String> =
+            self.applied.keys().chain(wanted.keys()).filter(unlike).map(|path| service_of(path)).collect();
+        let gone: Vec<String> =
+            self.applied.keys().filter(|path| unlike.contains(&service_of(path))).cloned().collect();
         for path in gone {
             fixed::delete(&self.client, &path).await?;
             self.applied.remove(&path);
         }
-        for (path, object) in wanted {
-            if !self.applied.contains_key(&path) {
-                fixed::post(&self.client, &object).await?;
-                self.applied.insert(path, object);
+        self.wait_known().await?;
+        for kind in ["Service", "EndpointSlice"] {
+            for (path, object) in wanted.iter().filter(|(_, object)| object["kind"] == kind) {
+                if !self.applied.contains_key(path) {
+                    fixed::post(&self.client, object).await?;
+                    self.applied.insert(path.clone(), object.clone());
+                }
             }
+            self.wait_known().await?;
         }
         Ok(())
     }
+
+    /// Waits until istiod knows the Services and endpoints that the API server has, and no others.
+    async fn wait_known(&self) -> Result<()> {
+        let known = wait::until(PATIENCE, || async {
+            let services: Value = self.debug("registryz").await.ok()?;
+            let shards: Value = self.debug("endpointShardz").await.ok()?;
+            knows(&self.applied, &services, &shards).then_some(())
+        });
+        known.await.with_context(|| format!("istiod does not know {:?}", self.applied.keys()))
+    }
+
+    /// What istiod tells of itself.
+    async fn debug(&self, page: &str) -> Result<Value> {
+        let ask = Ask::get("localhost", &format!("/debug/{page}"));
+        let answer =
+            Http::new(&Net::here(), SocketAddr::from(([127, 0, 0, 1], ISTIOD_DEBUG))).ask(&ask).await?;
+        serde_json::from_slice(&answer.body).with_context(|| answer.text())
+    }
+}
+
+/// The path of the Service that an object is, or whose slice.
+fn service_of(path: &str) -> String {
+    match path.strip_suffix("-x") {
+        Some(slice) => {
+            slice.replace("/apis/discovery.k8s.io/v1", "/api/v1").replace("/endpointslices/", "/services/")
+        }
+        None => path.to_owned(),
+    }
+}
+
+/// Whether istiod's Services of Kubernetes and their ready addresses are those that have been applied.
+fn knows(applied: &BTreeMap<String, Value>, services: &Value, shards: &Value) -> bool {
+    let host = |object: &Value, name: &str| {
+        format!("{name}.{}.svc.cluster.local", object["metadata"]["namespace"].as_str().unwrap_or_default())
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of_kind = |kind: &'static str| applied.values().filter(move |object| object["kind"] == kind);
+    let mut hosts: BTreeSet<String> =
+        of_kind("Service").map(|it| host(it, &text(&it["metadata"]["name"]))).collect();
+    hosts.insert(SENTINEL.to_owned());
+    // ServiceEntries have other hosts, but for those that stand beside a Service.
+    let registry = services.as_array().into_iter().flatten();
+    let registry = registry.filter(|it| it["Attributes"]["ServiceRegistry"] == "Kubernetes");
+    let known: BTreeSet<String> = registry.map(|it| text(&it["hostname"])).filter(|it| is_ours(it)).collect();
+    let mut endpoints: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for slice in of_kind("EndpointSlice") {
+        let service = host(slice, &text(&slice["metadata"]["labels"]["kubernetes.io/service-name"]));
+        let ready = slice["endpoints"].as_array().into_iter().flatten();
+        let ready = ready.filter(|it| it["conditions"]["ready"] != false);
+        endpoints.entry(service).or_default().extend(ready.map(|it| text(&it["addresses"][0])));
+    }
+    endpoints.retain(|_, addresses| !addresses.is_empty());
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (service, namespaces) in shards.as_object().into_iter().flatten() {
+        let shards = namespaces.as_object().into_iter().flatten();
+        let shards = shards.flat_map(|(_, it)| it["Shards"].as_object().into_iter().flatten());
+        let own = shards.filter(|(key, _)| key.starts_with("Kubernetes/"));
+        let all = own.flat_map(|(_, endpoints)| endpoints.as_array().into_iter().flatten());
+        // 1: ready.
+        let ready = all.filter(|it| it["HealthStatus"] == 1);
+        let addresses: BTreeSet<String> = ready.map(|it| text(&it["Addresses"][0])).collect();
+        if !addresses.is_empty() && is_ours(service) {
+            shown.insert(service.clone(), addresses);
+        }
+    }
+    hosts == known && endpoints == shown
+}
+
+/// Of the namespaces of worlds.
+fn is_ours(host: &str) -> bool {
+    fixed::NAMESPACES.iter().chain([&ROOT]).any(|it| host.ends_with(&format!(".{it}.svc.cluster.local")))
 }
 
 fn is_istio(object: &Value) -> bool {

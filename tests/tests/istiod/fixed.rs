@@ -8,6 +8,7 @@ use umbra_testkit::net::Net;
 use umbra_testkit::wait;
 
 use super::control::SENTINEL_PORT;
+use super::hello;
 
 /// The mesh's root namespace, in which the gateway is too.
 pub(crate) const ROOT: &str = "istio-system";
@@ -32,7 +33,12 @@ pub(crate) const APPS: &[App] = &[
     App { namespace: "two", name: "db", address: "10.96.1.4", pods: &[5, 6] },
     App { namespace: "three", name: "shop", address: "10.96.1.5", pods: &[7, 8] },
     App { namespace: "three", name: "api", address: "10.96.1.6", pods: &[9] },
+    App { namespace: "three", name: HEADLESS, address: "None", pods: &[10, 11] },
 ];
+
+/// A Service without an address of its own. What sidecars do with it is declared ("A headless Service is EDS everywhere"), so that
+/// gateways alone are asked for it.
+pub(crate) const HEADLESS: &str = "peers";
 
 /// The Pods of the gateways, umbra's and istiod's.
 pub(crate) const GATEWAYS: &[(&str, &str)] = &[("ingress-umbra", "10.9.5.2"), ("ingress-istiod", "10.9.6.2")];
@@ -69,6 +75,8 @@ pub(crate) fn echoes() -> Result<Vec<Echo>> {
             let at = format!("{}:{port}", address(*last)).parse()?;
             echoes.push(Echo::start(&here, &echo_name(*last, port), at)?);
         }
+        let port = hello::TARGET;
+        hello::serve(&here, echo_name(*last, port), format!("{}:{port}", address(*last)).parse()?)?;
     }
     here.sysctl("net.ipv4.ip_forward", "1")?;
     Ok(echoes)

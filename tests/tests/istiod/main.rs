@@ -6,6 +6,7 @@
 mod compare;
 mod control;
 mod fixed;
+mod hello;
 mod rules;
 mod shrink;
 mod world;

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use umbra_tests::random::Tape;
 
 use super::control::Role;
-use super::fixed::{APPS, NAMESPACES, ROOT};
+use super::fixed::{NAMESPACES, ROOT};
 use super::world::{
-    BYTES, ENTERED, OUTER, SERVED, TRANSLATED, World, export, fields, fqdn, istio, written_host,
+    BYTES, CALLED, ENTERED, ENTERED_TLS, OUTER, SERVED, TLS, TRANSLATED, World, export, fields, fqdn,
+    headless, istio, some_app, written_host,
 };
 
 const PATHS: &[&str] = &["/a", "/", "/a/", "/a/b", "/b", "/B", "/ab"];
@@ -68,7 +69,13 @@ fn virtual_service(t: &mut Tape<'_>, namespace: &str, name: &str, delegates: &[(
             hosts.push(more);
         }
     }
-    let rules: Vec<Value> = (0..1 + t.below(4)).map(|_| rule(t, namespace, delegates)).collect();
+    let mut rules: Vec<Value> = (0..1 + t.below(4)).map(|_| rule(t, namespace, delegates)).collect();
+    if !mesh && t.one_in(3) {
+        // What only gateways are asked for.
+        rules.insert(0, json!({"match": [{"uri": {"prefix": "/b"}}], "route": [{"destination": {"host": headless(), "port": {"number": t.pick(SERVED)}}}]}));
+    }
+    let names: Vec<String> = hosts.iter().filter(|host| host.contains('.')).cloned().collect();
+    let tls = t.maybe(3, |t| tls_rules(t, &names, namespace)).filter(|_| !names.is_empty());
     istio(
         "VirtualService",
         namespace,
@@ -78,8 +85,29 @@ fn virtual_service(t: &mut Tape<'_>, namespace: &str, name: &str, delegates: &[(
             ("gateways", Some(gateways).filter(|it| !it.is_null())),
             ("exportTo", export(t)),
             ("http", Some(rules.into())),
+            ("tls", tls),
         ]),
     )
+}
+
+/// Rules for TLS that nobody opens.
+fn tls_rules(t: &mut Tape<'_>, names: &[String], namespace: &str) -> Value {
+    let rule = |t: &mut Tape<'_>| {
+        let name = names.get(t.below(names.len().max(1))).cloned().unwrap_or_default();
+        let name = if t.one_in(3) { name.replace('*', "x") } else { name };
+        let matched = fields([
+            ("sniHosts", Some(json!([name]))),
+            ("port", t.maybe(4, |t| json!(t.pick(&[TLS, ENTERED_TLS])))),
+        ]);
+        let destination = json!({"host": fully(t, namespace), "port": {"number": TLS}});
+        json!({"match": [matched], "route": [{"destination": destination}]})
+    };
+    (0..1 + t.below(2)).map(|_| rule(t)).collect()
+}
+
+fn fully(t: &mut Tape<'_>, namespace: &str) -> String {
+    let app = some_app(t);
+    if app.namespace == namespace && t.one_in(2) { app.name.to_owned() } else { fqdn(app) }
 }
 
 fn covers(wide: &str, narrow: &str) -> bool {
@@ -209,7 +237,7 @@ fn share(t: &mut Tape<'_>) -> Value {
     t.pick(&[json!({"value": 100.0}), json!({"value": 0.0})])
 }
 
-/// Weights that leave nothing to chance.
+/// Weights: most leave nothing to chance, and what others leave to it is counted.
 fn routes(t: &mut Tape<'_>, namespace: &str) -> Value {
     let weights: &[Option<u32>] = t.pick(&[
         &[None],
@@ -219,6 +247,8 @@ fn routes(t: &mut Tape<'_>, namespace: &str) -> Value {
         &[Some(100), Some(0)],
         &[None, Some(1)],
         &[Some(0), Some(7), None],
+        &[Some(1), Some(1)],
+        &[Some(40), Some(60)],
     ]);
     let weighted = |weight: &Option<u32>, t: &mut Tape<'_>| {
         fields([
@@ -387,12 +417,15 @@ pub(crate) fn request(t: &mut Tape<'_>, world: &World, kind: usize, role: Role) 
     let chosen = t.pick(&rules);
     let port = match role {
         Role::Gateway if t.one_in(8) => t.pick(&[TRANSLATED, 8081]),
+        Role::Gateway if t.one_in(8) => ENTERED_TLS,
+        Role::Captured if t.one_in(12) => TLS,
         Role::Gateway => t.pick(ENTERED),
         Role::Called | Role::Captured if t.one_in(16) => BYTES,
         Role::Called | Role::Captured => t.pick(SERVED),
     };
     // What is captured has another address: mostly that of some Service.
-    let services = ["10.96.1.1", "10.96.1.2", "10.96.1.3", "10.96.1.4", "10.96.1.5", "10.97.0.1"];
+    let services =
+        ["10.96.1.1", "10.96.1.2", "10.96.1.3", "10.96.1.4", "10.96.1.5", "10.97.0.1", "10.20.0.23"];
     let address = match role {
         Role::Captured => t.pick(&services).parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         Role::Called | Role::Gateway => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -405,9 +438,10 @@ pub(crate) fn request(t: &mut Tape<'_>, world: &World, kind: usize, role: Role) 
             let host = t.pick(&hosts);
             spelled(t, host, namespace)
         }
+        2 if t.one_in(5) => CALLED.to_owned(),
         2 => t.pick(OUTER).to_owned(),
         _ => {
-            let app = &APPS[t.below(APPS.len())];
+            let app = some_app(t);
             let names = [
                 fqdn(app),
                 app.name.to_owned(),

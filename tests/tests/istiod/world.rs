@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 use umbra_tests::random::Tape;
 
-use super::fixed::{APPS, App, GATEWAYS, NAMESPACES, ROOT, address};
-use super::rules;
+use super::fixed::{APPS, App, GATEWAYS, HEADLESS, NAMESPACES, ROOT, address};
+use super::{hello, rules};
 
 /// The objects of one world, without what [`super::fixed`] adds.
 #[derive(Clone, Default, Debug)]
@@ -22,12 +22,18 @@ pub(crate) const OUTER: &[&str] = &[
     "shop.example.net",
 ];
 
+/// The host of ServiceEntries that are reached where they are called.
+pub(crate) const CALLED: &str = "called.example.org";
+
 /// The ports that Services and ServiceEntries have.
 pub(crate) const SERVED: &[u16] = &[80, 8000, 9000];
 /// The ports of Gateways.
 pub(crate) const ENTERED: &[u16] = &[80, 8080];
 /// Ports of Services for bytes, and for whatever comes.
 pub(crate) const BYTES: u16 = 9200;
+/// Ports for TLS: of Services, and of Gateways that pass it on unopened.
+pub(crate) const TLS: u16 = 9443;
+pub(crate) const ENTERED_TLS: u16 = 8443;
 const ANY: u16 = 9300;
 /// Where the gateway's Service leads its port 80, if it leads it anywhere else.
 pub(crate) const TRANSLATED: u16 = 18080;
@@ -68,6 +74,9 @@ pub(crate) fn world(t: &mut Tape<'_>) -> World {
             objects.push(new);
         }
     }
+    if t.one_in(3) {
+        objects.push(called_entry(t));
+    }
     for nth in 0..1 + t.below(6) {
         objects.push(destination_rule(t, nth));
     }
@@ -98,12 +107,20 @@ pub(crate) fn world(t: &mut Tape<'_>) -> World {
 }
 
 impl World {
-    /// A copy that leaves the mesh has a Host of its own, which is declared: "A copy that leaves the mesh".
+    /// What is declared of copies. One that leaves the mesh has a Host of its own: "A copy that leaves the mesh".
     fn keep_copies_inside(&mut self) {
         if self.objects.iter().any(|it| it["kind"] == "VirtualService" && it.to_string().contains("\"mirror"))
         {
             for entry in self.objects.iter_mut().filter(|it| it["kind"] == "ServiceEntry") {
                 entry["spec"]["location"] = json!("MESH_INTERNAL");
+            }
+            // So is how copies are hashed: "Copies are hashed as the target's".
+            for rule in self.objects.iter_mut().filter(|it| it["kind"] == "DestinationRule") {
+                let balancer = rule.pointer_mut("/spec/trafficPolicy/loadBalancer");
+                if let Some(balancer) = balancer.and_then(Value::as_object_mut) {
+                    balancer.remove("consistentHash");
+                    balancer.insert("simple".to_owned(), json!("ROUND_ROBIN"));
+                }
             }
         }
     }
@@ -152,9 +169,11 @@ fn service(t: &mut Tape<'_>, app: &App) -> [Value; 2] {
         .into_iter()
         .map(|(port, speaks)| (port, format!("{speaks}-{port}"), t.pick(&[8080, 8080, 9090])))
         .collect();
-    for (port, name) in [(BYTES, "tcp-bytes"), (ANY, "odd")] {
-        if t.one_in(8) {
-            ports.push((port, name.to_owned(), 8080));
+    for (port, name, target, odds) in
+        [(BYTES, "tcp-bytes", 8080, 8), (ANY, "odd", 8080, 8), (TLS, "tls-names", hello::TARGET, 3)]
+    {
+        if t.one_in(odds) {
+            ports.push((port, name.to_owned(), target));
         }
     }
     let mut metadata = json!({"name": name, "namespace": namespace});
@@ -187,7 +206,7 @@ fn alias(t: &mut Tape<'_>) -> Value {
     let namespace = t.pick(NAMESPACES);
     let stands_for = match t.below(3) {
         0 => t.pick(OUTER).replace('*', "x"),
-        _ => fqdn(&APPS[t.below(APPS.len())]),
+        _ => fqdn(some_app(t)),
     };
     let ports: Vec<Value> = SERVED
         .iter()
@@ -280,6 +299,24 @@ fn entry(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
     )
 }
 
+/// A ServiceEntry without endpoints: requests go where they were sent, to another port there.
+fn called_entry(t: &mut Tape<'_>) -> Value {
+    let port = t.pick(SERVED);
+    let port = json!({"number": port, "name": "http", "protocol": "HTTP", "targetPort": 8080});
+    istio(
+        "ServiceEntry",
+        t.pick(NAMESPACES),
+        "called",
+        fields([
+            ("hosts", Some(json!([CALLED]))),
+            ("ports", Some(json!([port]))),
+            ("resolution", Some(json!("NONE"))),
+            ("location", Some(json!("MESH_INTERNAL"))),
+            ("exportTo", export(t)),
+        ]),
+    )
+}
+
 /// Whether two ServiceEntries of one namespace say different things of one host, which is declared: "no port of the later".
 fn contradicts(old: &Value, new: &Value) -> bool {
     let hosts = |it: &Value| it["spec"]["hosts"].as_array().cloned().unwrap_or_default();
@@ -296,11 +333,22 @@ pub(crate) fn written_host(t: &mut Tape<'_>, namespace: &str) -> String {
     if t.one_in(5) {
         return t.pick(OUTER).replace('*', "x");
     }
-    let app = &APPS[t.below(APPS.len())];
+    let app = some_app(t);
     if app.namespace == namespace && t.one_in(2) {
         return app.name.to_owned();
     }
     fqdn(app)
+}
+
+/// One that sidecars are asked for too.
+pub(crate) fn some_app(t: &mut Tape<'_>) -> &'static App {
+    let apps: Vec<&App> = APPS.iter().filter(|app| app.name != HEADLESS).collect();
+    apps[t.below(apps.len())]
+}
+
+/// The Service without an address.
+pub(crate) fn headless() -> String {
+    APPS.iter().find(|app| app.name == HEADLESS).map(fqdn).unwrap_or_default()
 }
 
 pub(crate) fn fqdn(app: &App) -> String {
@@ -324,6 +372,9 @@ fn destination_rule(t: &mut Tape<'_>, nth: usize) -> Value {
         json!({"loadBalancer": {"simple": "ROUND_ROBIN"}}),
         json!({"connectionPool": {"http": {"maxRetries": 3}}}),
         json!({"outlierDetection": {"consecutive5xxErrors": 0, "interval": "30s"}}),
+        json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-a"}}}),
+        json!({"loadBalancer": {"consistentHash": {"httpQueryParameterName": "q", "ringHash": {"minimumRingSize": 64}}}}),
+        json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-b", "maglev": {}}}}),
     ];
     istio(
         "DestinationRule",
@@ -367,6 +418,10 @@ fn gateway(t: &mut Tape<'_>, namespace: &str, name: &str) -> Value {
                 ("tls", t.maybe(10, |_| json!({"httpsRedirect": true})).filter(|_| hosts.iter().all(|it| !it.contains('/')))),
             ]));
         }
+    }
+    if t.one_in(3) {
+        let hosts = [t.pick(ADMITTED)];
+        servers.push(json!({"port": {"number": ENTERED_TLS, "name": "tls", "protocol": "TLS"}, "hosts": hosts, "tls": {"mode": "PASSTHROUGH"}}));
     }
     if t.one_in(8) {
         servers.push(json!({"port": {"number": 8081, "name": "bound", "protocol": "HTTP"}, "bind": "127.0.0.1", "hosts": ["*"]}));
