@@ -15,9 +15,6 @@ use crate::convert::{struct_value, structure, text_value};
 /// The name of the layer with everything, in the bootstrap and as a resource. The others are called after it.
 const WHOLE: &str = "umbra";
 
-/// Millionths of a percent of requests.
-const PERCENT: u32 = 10_000;
-
 /// How many bits one digit of a layer's name stands for.
 const BITS: u32 = 3;
 
@@ -84,8 +81,8 @@ pub fn runtime_forms<'a>(names: impl IntoIterator<Item = &'a str>) -> RuntimeFor
 
 /// A layer (`envoy.service.runtime.v3.Runtime`): key to fraction, zeros included.
 ///
-/// A whole percentage is written as that number, which is 44 bytes less (docs/decisions/0079); any other as a whole numerator with
-/// the denominator's name: every other form of a fraction is taken as a percentage or silently as the route's default, which is 0.
+/// Each is written as a whole numerator with the denominator's name: every other form of a fraction is taken as
+/// a percentage or silently as the route's default, which is 0.
 pub fn build_runtime(layer: RuntimeLayer, shares: &BTreeMap<RuntimeKey, RuntimeFraction>) -> Built {
     let judged = shares.iter().any(|(key, share)| key.is_judging() && *share != RuntimeFraction::NONE);
     // What logs are sampled by is no fraction but a number, of the millionths that the filter names.
@@ -100,24 +97,16 @@ pub fn build_runtime(layer: RuntimeLayer, shares: &BTreeMap<RuntimeKey, RuntimeF
 pub fn fraction_in(body: &[u8], key: &RuntimeKey) -> Option<u32> {
     let Runtime { layer, .. } = Runtime::decode(body).ok()?;
     let fields = layer?.fields;
-    match fields.get(key.as_str())?.kind.as_ref()? {
-        Kind::NumberValue(percent) => Some(*percent as u32 * PERCENT),
-        Kind::StructValue(value) => match value.fields.get("numerator")?.kind {
-            Some(Kind::NumberValue(number)) => Some(number as u32),
-            _ => None,
-        },
+    let Some(Kind::StructValue(value)) = &fields.get(key.as_str())?.kind else { return None };
+    match value.fields.get("numerator")?.kind {
+        Some(Kind::NumberValue(number)) => Some(number as u32),
         _ => None,
     }
 }
 
 fn value(fraction: RuntimeFraction) -> Value {
-    let number = |number: u32| Value { kind: Some(Kind::NumberValue(number.into())) };
-    let millionths = fraction.millionths();
-    if millionths.is_multiple_of(PERCENT) {
-        return number(millionths / PERCENT);
-    }
-    let (numerator, denominator) = (number(millionths), text_value("MILLION"));
-    struct_value([("numerator".to_owned(), numerator), ("denominator".to_owned(), denominator)])
+    let numerator = Value { kind: Some(Kind::NumberValue(fraction.millionths().into())) };
+    struct_value([("numerator".to_owned(), numerator), ("denominator".to_owned(), text_value("MILLION"))])
 }
 
 #[cfg(test)]
@@ -148,13 +137,12 @@ mod tests {
     #[test]
     fn what_a_layer_holds_is_read_back() {
         let key = |text: &str| RuntimeKey::new(text);
-        let share = |percent| RuntimeFraction::from_percent(percent).unwrap();
-        let shares = [("a", share(12.5)), ("b", share(0.0)), ("d", share(1.0)), ("e", share(100.0))];
-        let shares = shares.map(|(name, share)| (key(name), share));
-        let body = build_runtime(RuntimeLayer::of(&key("a"), 0), &BTreeMap::from(shares)).body;
-        for (name, want) in
-            [("a", Some(125_000)), ("b", Some(0)), ("c", None), ("d", Some(10_000)), ("e", Some(1_000_000))]
-        {
+        let share = RuntimeFraction::from_percent(12.5).unwrap();
+        let layer = RuntimeLayer::of(&key("a"), 0);
+        let body =
+            build_runtime(layer, &BTreeMap::from([(key("a"), share), (key("b"), RuntimeFraction::NONE)]))
+                .body;
+        for (name, want) in [("a", Some(125_000)), ("b", Some(0)), ("c", None)] {
             assert_eq!(fraction_in(&body, &key(name)), want, "{name}");
         }
         assert_eq!(fraction_in(b"no", &key("a")), None);

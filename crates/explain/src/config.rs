@@ -86,8 +86,6 @@ impl Config {
             (!fraction.runtime_key.is_empty()).then(|| self.runtime.get(&fraction.runtime_key)).flatten();
         let told = told.and_then(|value| match &value.kind {
             Some(Kind::StructValue(fields)) => told_fraction(fields),
-            // A percentage, of which Envoy takes the whole part.
-            Some(Kind::NumberValue(percent)) if *percent >= 0.0 => Some((percent.floor() / 100.0).min(1.0)),
             _ => None,
         });
         told.unwrap_or_else(|| odds(fraction.default_value.as_ref()))

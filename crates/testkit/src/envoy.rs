@@ -179,7 +179,7 @@ impl EnvoyProcess {
         let entries = runtime["entries"].as_object().into_iter().flatten();
         let mirrors = entries.filter(|(key, _)| key.starts_with("mirror/"));
         Ok(mirrors
-            .filter_map(|(key, entry)| Some((key.clone(), share(entry["final_value"].as_str()?)?)))
+            .filter_map(|(key, entry)| Some((key.clone(), numerator(entry["final_value"].as_str()?)?)))
             .collect())
     }
 
@@ -273,11 +273,8 @@ impl EnvoyProcess {
     }
 }
 
-/// In millionths. Envoy shows a structured runtime value as the text of a protobuf struct, and a percentage as a number.
-fn share(text: &str) -> Option<u32> {
-    if let Ok(percent) = text.trim().parse::<f64>() {
-        return Some(percent as u32 * 10_000);
-    }
+/// Envoy shows a structured runtime value as the text of a protobuf struct.
+fn numerator(text: &str) -> Option<u32> {
     let (_, field) = text.split_once("\"numerator\"")?;
     let (_, value) = field.split_once("number_value: ")?;
     let number: f64 = value.lines().next()?.trim().parse().ok()?;
@@ -286,10 +283,10 @@ fn share(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use super::numerator;
 
     #[test]
-    fn shares() {
+    fn numerators() {
         let text = |n: &str| {
             let field = |key: &str, value: &str| {
                 format!("fields {{\n  key: \"{key}\"\n  value {{\n    {value}\n  }}\n}}\n")
@@ -301,8 +298,8 @@ mod tests {
         for (shown, want) in
             [("250000", Some(250_000)), ("0", Some(0)), ("1e+06", Some(1_000_000)), ("x", None)]
         {
-            assert_eq!(share(&text(shown)), want, "{shown}");
+            assert_eq!(numerator(&text(shown)), want, "{shown}");
         }
-        assert_eq!((share("0"), share("25"), share("true")), (Some(0), Some(250_000), None));
+        assert_eq!(numerator("0"), None);
     }
 }

@@ -319,8 +319,7 @@ fn shares(layer: &[u8]) -> BTreeMap<String, u32> {
             Some(Kind::NumberValue(number)) => number as u32,
             _ => panic!("a numerator is a number"),
         },
-        Some(Kind::NumberValue(percent)) => percent as u32 * 10_000,
-        other => panic!("a share is a number or a struct: {other:?}"),
+        other => panic!("a share is a struct: {other:?}"),
     };
     fields
         .map(|(key, value)| {

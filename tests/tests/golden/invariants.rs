@@ -364,11 +364,9 @@ impl Check<'_> {
         });
         let mut set = BTreeSet::new();
         for (key, value) in layers.iter().filter_map(|layer| layer["layer"].as_object()).flatten() {
-            let whole = |number: &Value, most: f64| {
-                number.as_f64().is_some_and(|n| n.fract() == 0.0 && (0.0..=most).contains(&n))
-            };
-            let millionths = value["denominator"] == "MILLION" && whole(&value["numerator"], 1e6);
-            self.expect(millionths || whole(value, 100.0), || format!("{key} is {value}"));
+            let numerator = value["numerator"].as_f64();
+            let whole = numerator.is_some_and(|n| n.fract() == 0.0 && (0.0..=1e6).contains(&n));
+            self.expect(whole && value["denominator"] == "MILLION", || format!("{key} is {value}"));
             set.insert(key.clone());
         }
         let keys = std::mem::take(&mut self.keys);

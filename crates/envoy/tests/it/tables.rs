@@ -80,7 +80,7 @@ fn the_runtime_layer() {
         json(type_url::RUNTIME, &built.body),
         json!({"name": "umbra", "layer": {
             "mirror/default/a/r/||a.b.c": {"denominator": "MILLION", "numerator": 125_000.0},
-            "mirror/default/b/r/8000||a.b.c": 0.0,
+            "mirror/default/b/r/8000||a.b.c": {"denominator": "MILLION", "numerator": 0.0},
         }})
     );
     assert_eq!(
