@@ -154,7 +154,7 @@ codes! {
     CopiesNotHashed = info("A mirror's target is chosen by what is not known of a copy; copies are spread over its endpoints.");
     PlaintextToTls = warning("A destination's or mirror's port speaks TLS (HTTPS, TLS), and no DestinationRule sets `trafficPolicy.tls`; plain HTTP is sent there and fails.").stops_copies();
     CopiesAsHttp1 = warning("Copies of HTTP/2 requests leave as HTTP/1.1, since the mirror's port does not say that it speaks HTTP/2.");
-    UnknownStop = warning("The annotation `umbra.io/stop` names a mirror that there is not: it stops none.");
+    UnknownStop = warning("The annotation `umbra.io/stop` names a mirror that there is not: it stops none, or, where it is the runtime key of a mirror whose rule was edited, those with the same target.");
     InvalidAbort = warning("A part of the annotation `umbra.io/abort`, or of `abort` of a MirrorPolicy, that is no limit or can never be crossed, or is for a mirror that there is not: it stops none.");
     InvalidVerdicts = warning("The annotation `umbra.io/verdicts`, or `verdicts` of a MirrorPolicy, is not understood: nothing is judged.");
     NotJudged = warning("Verdicts are wanted, and some of the proxies cannot tell of single requests: those copy, and are not judged.");

@@ -8,7 +8,7 @@ use umbra_ir::{AbortLimits, Aborted, Destination, MirrorPlace, RuntimeFraction, 
 use crate::abort::{Abort, aborted};
 use crate::delegates::ServedRule;
 use crate::matches::{fingerprint, usable_matches};
-use crate::names::{resolve_destination, resolve_spelling};
+use crate::names::{escape, resolve_destination, resolve_spelling};
 use crate::stop::Stop;
 
 /// One mirror of one rule.
@@ -127,9 +127,4 @@ fn entries(written: &HttpRoute) -> impl Iterator<Item = (Option<usize>, &umbra_a
         Some((Some(index), m.destination.as_ref()?, percent))
     });
     one.chain(more)
-}
-
-/// Keeps names from running into each other: `/` separates the parts of a key.
-pub(crate) fn escape(part: &str) -> String {
-    part.replace('%', "%25").replace('/', "%2F")
 }

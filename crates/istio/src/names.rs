@@ -52,6 +52,11 @@ pub fn resolve_gateway(written: &str, namespace: &Arc<str>) -> GatewayRef {
     GatewayRef::Named(ObjectId::new(Kind::Gateway, ns, name))
 }
 
+/// Keeps names from running into each other: `/` separates the parts of a runtime key.
+pub(crate) fn escape(part: &str) -> String {
+    part.replace('%', "%25").replace('/', "%2F")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 use umbra_api::VirtualService;
 use umbra_ir::RuntimeKey;
 
-use crate::mirrors::escape;
+use crate::names::escape;
 
 /// On a VirtualService: `all` (or nothing), or names of its `http` entries and runtime keys of its mirrors, separated by commas.
 pub const STOP: &str = "umbra.io/stop";
