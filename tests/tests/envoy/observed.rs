@@ -163,13 +163,15 @@ fn copies_on_a_connection_of_http2_that_breaks_are_lost() {
         let mut world = web_with(&[("web.yaml", &two), ("rules.yaml", &rule)], "").await;
         wait_share(&world, "|v2|web", 1_000_000).await;
         world.echo("v2").set_mode(Mode::Hang);
-        assert!(world.send(WEB, &get(), 20).await.all_ok(20));
+        let client = ([127, 0, 0, 1], 8000).into();
+        // Not the world's own, which waits for copies too.
+        assert!(send(world.net(), client, &get(), 20).await.all_ok(20));
         world.wait_for("all copies to be under way", || async { world.echo("v2").count() == 20 }).await;
         world.stop_echo("v2");
         let observed = wait_lost(&world, "reset", 20).await;
         assert_eq!((lost(&observed), number(&observed["copies"])), (20, 20), "{observed}");
         // And after that there is none to be had.
-        assert!(world.send(WEB, &get(), 30).await.all_ok(30));
+        assert!(send(world.net(), client, &get(), 30).await.all_ok(30));
         let observed = wait_lost(&world, "refused", 30).await;
         assert_eq!((lost(&observed), number(&observed["copies"])), (50, 50), "{observed}");
     });

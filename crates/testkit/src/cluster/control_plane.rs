@@ -76,9 +76,11 @@ impl ControlPlane {
         user::write_kubeconfig(&folder.join("admin.kubeconfig"), &server, &certificates.authority, ADMIN)?;
         let flags = controllers_flags(folder, &certificates);
         let program = tool("kube-controller-manager")?;
-        let controllers = Restartable::start("kube-controller-manager", program, flags, folder)?;
+        let controllers = Restartable::new("kube-controller-manager", program, flags, folder);
         let mut plane = Self { site, folder: folder.to_owned(), certificates, etcd, api_server, controllers };
         plane.wait_ready().await?;
+        // They give an API server ten seconds to be healthy, and end: on a busy machine that is too few.
+        plane.controllers.start_again()?;
         plane.wait_controllers().await?;
         Ok(plane)
     }

@@ -25,10 +25,15 @@ impl Restartable {
         arguments: Vec<String>,
         folder: &Path,
     ) -> Result<Self> {
-        let log = folder.join(format!("{name}.log"));
-        let mut part = Self { name, program, arguments, log, running: None };
+        let mut part = Self::new(name, program, arguments, folder);
         part.start_again()?;
         Ok(part)
+    }
+
+    /// As [`Restartable::start`], but it is still to be started.
+    pub(super) fn new(name: &'static str, program: PathBuf, arguments: Vec<String>, folder: &Path) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        Self { name, program, arguments, log, running: None }
     }
 
     /// Starts it when it does not run.
