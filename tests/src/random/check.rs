@@ -75,6 +75,11 @@ fn is_original(cluster: &Cluster) -> bool {
     cluster.cluster_discovery_type == Some(original)
 }
 
+/// Its endpoints are what requests ask for (`DYNAMIC_DNS`).
+fn is_looked_up(cluster: &Cluster) -> bool {
+    matches!(cluster.cluster_discovery_type, Some(ClusterDiscoveryType::ClusterType(_)))
+}
+
 fn check_clusters(snapshot: &Snapshot, mirror: &MirrorSettings) {
     let mut used = BTreeSet::new();
     for (name, cluster, requires) in decoded::<Cluster>(snapshot, ResourceType::Cluster) {
@@ -96,6 +101,10 @@ fn check_clusters(snapshot: &Snapshot, mirror: &MirrorSettings) {
             None if is_original(&cluster) => {
                 assert!(requires.is_empty() && cluster.load_assignment.is_none(), "{name}: {requires:?}");
                 assert!(!name.starts_with("mirror|"), "{name} loses every copy");
+            }
+            None if is_looked_up(&cluster) => {
+                assert!(requires.is_empty() && cluster.load_assignment.is_none(), "{name}: {requires:?}");
+                assert!(!name.starts_with("mirror|"), "{name}: a copy may go anywhere");
             }
             None => {
                 assert!(requires.is_empty(), "{name}: {requires:?}");
@@ -177,10 +186,14 @@ fn check_listeners(snapshot: &Snapshot) {
         assert!(bound.insert(at.clone()), "{name}: {at:?} is bound twice");
         let mut clusters = BTreeSet::new();
         let chains = listener.filter_chains.iter().chain(&listener.default_filter_chain);
-        for filter in chains.map(|chain| chain.filters.first()) {
-            let Some(ConfigType::TypedConfig(any)) = filter.and_then(|f| f.config_type.as_ref()) else {
-                panic!("{name}: no filter")
-            };
+        for chain in chains {
+            let configs = chain.filters.iter().filter_map(|filter| match filter.config_type.as_ref()? {
+                ConfigType::TypedConfig(any) => Some(any),
+                ConfigType::ConfigDiscovery(_) => None,
+            });
+            // Before the bytes of a name that is looked up stands who looks it up.
+            let mut configs = configs.filter(|any| !any.type_url.contains(".sni_dynamic_forward_proxy."));
+            let any = configs.next().unwrap_or_else(|| panic!("{name}: no filter"));
             if let Ok(bytes) = unpack_any::<TcpProxy>(any) {
                 let to: Vec<String> = match bytes.cluster_specifier {
                     Some(tcp_proxy::ClusterSpecifier::Cluster(cluster)) => vec![cluster],
