@@ -1,6 +1,8 @@
 //! The annotation that stops mirrors (docs/decisions/0030): their fractions become 0 and everything else stays, so that it is a
 //! change of the runtime layer alone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use umbra_api::VirtualService;
 use umbra_ir::RuntimeKey;
 
@@ -55,26 +57,26 @@ impl<'a> Stop<'a> {
     /// A key that no mirror has any longer is that of one whose rule was edited, since umbra writes keys and nobody else does: it
     /// stops every mirror with the same target, for a stop is taken back by somebody, and never by an edit.
     pub fn stopped(self, mirrors: &[(&str, &RuntimeKey)]) -> Vec<Option<&'a str>> {
-        let lost = self.lost(mirrors);
-        let by = |(rule, key): &(&str, &RuntimeKey)| {
-            if self.stops_all() {
-                return Some(ALL);
-            }
-            let named = self.named().find(|name| is(name, rule, key));
-            named.or_else(|| lost.iter().copied().find(|name| target(name) == target(key.as_str())))
+        if self.stops_all() {
+            return vec![Some(ALL); mirrors.len()];
+        }
+        let named: BTreeMap<&str, &'a str> = self.named().map(|name| (name, name)).collect();
+        let unknown = self.unknown(mirrors).into_iter();
+        let lost: BTreeMap<&str, &'a str> =
+            unknown.filter_map(|(name, same)| Some((target(name).filter(|_| same)?, name))).collect();
+        let by = |(rule, key): &(&str, &RuntimeKey)| -> Option<&'a str> {
+            let known = named.get(rule).or_else(|| named.get(key.as_str()));
+            known.or_else(|| lost.get(target(key.as_str())?)).copied()
         };
         mirrors.iter().map(by).collect()
     }
 
-    /// What it names although there is no such mirror, and whether it stops others with the same target.
+    /// What it names although there is no such mirror, and whether it stops others with the same target. Either may be thousands.
     pub(crate) fn unknown(self, mirrors: &[(&str, &RuntimeKey)]) -> Vec<(&'a str, bool)> {
-        let same = |name: &str| mirrors.iter().any(|(_, key)| target(name) == target(key.as_str()));
-        let unknown = self.named().filter(|name| *name != ALL && !is_known(name, mirrors));
-        unknown.map(|name| (name, target(name).is_some() && same(name))).collect()
-    }
-
-    fn lost(self, mirrors: &[(&str, &RuntimeKey)]) -> Vec<&'a str> {
-        self.unknown(mirrors).into_iter().filter_map(|(name, same)| same.then_some(name)).collect()
+        let known: BTreeSet<&str> = mirrors.iter().flat_map(|(rule, key)| [*rule, key.as_str()]).collect();
+        let targets: BTreeSet<&str> = mirrors.iter().filter_map(|(_, key)| target(key.as_str())).collect();
+        let unknown = self.named().filter(|name| *name != ALL && !known.contains(name));
+        unknown.map(|name| (name, target(name).is_some_and(|it| targets.contains(it)))).collect()
     }
 
     /// The annotation that stops these names (of rules, or runtime keys) as well; of none: everything.
@@ -114,14 +116,6 @@ impl<'a> Stop<'a> {
         let left: Vec<&str> = self.named().filter(|name| !goes(name)).collect();
         Ok((!left.is_empty()).then(|| left.join(",")))
     }
-}
-
-fn is(name: &str, rule: &str, key: &RuntimeKey) -> bool {
-    name == rule || name == key.as_str()
-}
-
-fn is_known(name: &str, mirrors: &[(&str, &RuntimeKey)]) -> bool {
-    mirrors.iter().any(|(rule, key)| is(name, rule, key))
 }
 
 /// Subset and host of a runtime key, `mirror/NAMESPACE/NAME/RULE/PORT|SUBSET|HOST`; `None`: it is none.
