@@ -18,7 +18,7 @@ HOST_VARIABLE = $(shell echo $(HOST) | tr 'a-z-' 'A-Z_')
 BUILD_GO = $(PYTHON) tests/tools/build_go.py
 
 .DEFAULT_GOAL := help
-.PHONY: help check build static standalone test explain istiod attack long pictures kubernetes hosts scale bench figures fuzz demo golden fmt lint deny clean tools controlplane
+.PHONY: help check build static standalone test explain istiod attack long pictures kubernetes hosts scale bench figures fuzz fuzzers ahead demo golden fmt lint deny clean tools controlplane
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of\n"} \
@@ -110,6 +110,10 @@ scale: tools controlplane static ## Print the figures of docs/performance.md tha
 SCENARIO ?= S
 ARGS ?=
 
+# What the last steps of CI need, built while tests wait for other programs.
+ahead: static fuzzers
+	$(BUILD_STATIC) --package umbra-load --bin umbra-load
+
 bench: static ## Print what changes cost with many proxies (release build): SCENARIO=S (100 proxies), M (1000), C (5000), ARGS=...
 	$(BUILD_STATIC) --package umbra-load --bin umbra-load
 	$(TARGET)/$(HOST)/release/umbra-load bench --scenario $(SCENARIO) $(ARGS)
@@ -129,9 +133,11 @@ FUZZED = documents delta sotw node
 # For each of them.
 SECONDS ?= 20
 
-fuzz: ## Look for inputs that make documents, xDS requests or nodes panic: SECONDS=20 for each; needs a C++ compiler
+fuzzers:
 	RUSTFLAGS='$(COVERAGE)' CARGO_TARGET_DIR=$(TARGET)/fuzz \
 	  $(CARGO) build --profile fuzz --target $(HOST) --package umbra-fuzz --features libfuzzer --bins
+
+fuzz: fuzzers ## Look for inputs that make documents, xDS requests or nodes panic: SECONDS=20 for each; needs a C++ compiler
 	@for name in $(FUZZED); do \
 	  mkdir -p $(TARGET)/fuzz/found/$$name; \
 	  echo "fuzz $$name: $(SECONDS) s"; \
