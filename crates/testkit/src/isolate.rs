@@ -9,7 +9,8 @@
 use std::any::type_name_of_val;
 use std::fs::File;
 use std::future::Future;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::{gate, net::Net, paths};
 
@@ -89,16 +90,20 @@ pub(crate) fn run_again_by(unshare: &[&str], name: &str, inside: &str) {
     let mut command = Command::new("unshare");
     command.args(unshare).arg(program).args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command.env(inside, "1").env("UMBRA_BIN", umbra).env("RUST_BACKTRACE", "0");
-    let out = command.output().expect("unshare runs");
-    let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("unshare runs");
+    let errors = child.stderr.take().expect("a pipe");
+    let errors = std::thread::spawn(move || std::io::read_to_string(errors).unwrap_or_default());
+    let mut ran = false;
+    // As it comes: some run for an hour, and the harness keeps what nobody wants to see.
+    for line in BufReader::new(child.stdout.take().expect("a pipe")).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        ran |= line.contains("1 passed");
+        println!("{line}");
+    }
+    let (status, stderr) = (child.wait().expect("it was started"), errors.join().expect("a reader"));
     let loud = |line: &&str| [gate::SKIPPED, gate::MEASURED].iter().any(|start| line.starts_with(start));
     stderr.lines().filter(loud).for_each(gate::say);
-    let ran = stdout.contains("1 passed");
-    assert!(
-        out.status.success() && ran,
-        "`{name}` in a namespace of its own: {}\n{stdout}\n{stderr}",
-        out.status
-    );
+    assert!(status.success() && ran, "`{name}` in a namespace of its own: {status}\n{stderr}");
 }
 
 /// The name of the test that a closure or an `async` block stands in, from the name of its type: `tier::module::test::{{closure}}`

@@ -172,7 +172,8 @@ fn service(t: &mut Tape<'_>, app: &App) -> [Value; 2] {
     for (port, name, target, odds) in
         [(BYTES, "tcp-bytes", 8080, 8), (ANY, "odd", 8080, 8), (TLS, "tls-names", hello::TARGET, 3)]
     {
-        if t.one_in(odds) {
+        // Bytes have no Host that would say that they are for another: whoever calls the port of a sidecar may come to it.
+        if t.one_in(odds) && app.name != HEADLESS {
             ports.push((port, name.to_owned(), target));
         }
     }
