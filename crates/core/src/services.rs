@@ -41,7 +41,7 @@ pub fn resolve_service_heads(
 fn service_head(id: &ObjectId, service: &Service, domain: &str) -> ServiceHead {
     let meta = &service.meta;
     let spelling = service_host(&meta.name, &meta.namespace, domain);
-    let resolution = if service.spec.service_type == "ExternalName" {
+    let resolution = if service.spec.is_external_name() {
         Resolution::Alias(Hostname::new(service.spec.external_name.trim_end_matches('.')))
     } else {
         Resolution::Static

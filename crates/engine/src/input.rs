@@ -89,6 +89,7 @@ pub(crate) fn indexes(input: &Input) -> Vec<Index> {
                     meta.name.to_ascii_lowercase().into(),
                 ),
             ]);
+            all.extend(service.spec.is_external_name().then_some(Index::ExternalNames));
             all.sort();
             all.dedup();
             all

@@ -10,6 +10,7 @@ use umbra_ir::{
 
 use crate::scope::order_of_rules;
 use crate::services::{candidates, precedence, seniority};
+use crate::target::unalias;
 use crate::view::{Index, View};
 
 /// The Sidecars from which the proxies of a namespace have theirs, with the labels that each asks for; the first that fits
@@ -84,7 +85,8 @@ fn import_services(
     namespace: &Arc<str>,
     hosts: &[Placed<EgressHost>],
 ) -> Arc<Vec<Arc<ServiceHead>>> {
-    if is_everything(hosts) {
+    // Beside it, entries for less still decide about aliases.
+    if is_everything(hosts) && hosts.iter().all(|it| it.value.host.as_str() == "*") {
         return view.visible_services(namespace);
     }
     let mut by_host: BTreeMap<Hostname, Arc<ServiceHead>> = BTreeMap::new();
@@ -98,9 +100,41 @@ fn import_services(
             }
         }
     }
+    import_aliases(view, namespace, hosts, &mut by_host);
     let mut services: Vec<_> = by_host.into_values().collect();
     services.sort_by(|a, b| seniority(a).cmp(&seniority(b)));
     Arc::new(services)
+}
+
+/// ExternalName Services among what hosts of a Sidecar cover. Each is a further name of the service that it means, and comes with
+/// that: the entries that bring the service in, those of its namespace or else those of any, must cover the name too (istio
+/// `matchingAliasService`). One that means no service is an entry's own.
+fn import_aliases(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    hosts: &[Placed<EgressHost>],
+    by_host: &mut BTreeMap<Hostname, Arc<ServiceHead>>,
+) {
+    for id in view.ids(&Index::ExternalNames) {
+        for alias in view.service_heads(&id).iter().filter(|head| head.visibility.covers(namespace)) {
+            let Some(meant) = unalias(view, namespace, alias.clone()) else { continue };
+            let those = |owner: Option<&Arc<str>>| {
+                let those = hosts.iter().map(|it| &it.value);
+                those.filter(|it| namespace_of(it, namespace) == owner).collect::<Vec<_>>()
+            };
+            let covers = |entries: &[&EgressHost], name: &Hostname| {
+                entries.iter().any(|entry| name.subset_of(&entry.host))
+            };
+            let own = those(Some(&meant.id.object.namespace));
+            let entries = if covers(&own, &meant.id.host) { own } else { those(None) };
+            let name = &alias.id.host;
+            if by_host.contains_key(&meant.id.host) && covers(&entries, name) {
+                by_host.entry(name.clone()).or_insert_with(|| alias.clone());
+            } else if by_host.get(name).is_some_and(|it| it.id == alias.id) {
+                by_host.remove(name);
+            }
+        }
+    }
 }
 
 /// The visible services that a host of a Sidecar covers.

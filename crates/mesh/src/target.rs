@@ -68,6 +68,21 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
     })
 }
 
+/// The service that an ExternalName Service means for callers of a namespace, through others like it; `None`: it means none.
+pub(crate) fn unalias(
+    view: &dyn View,
+    namespace: &Arc<str>,
+    alias: Arc<ServiceHead>,
+) -> Option<Arc<ServiceHead>> {
+    let mut service = alias;
+    for _ in 0..MAX_ALIASES {
+        let Resolution::Alias(other) = &service.resolution else { break };
+        let other = other.clone();
+        service = view.resolve(namespace, namespace, &other)?;
+    }
+    (!matches!(service.resolution, Resolution::Alias(_))).then_some(service)
+}
+
 /// Looks for the subset in the rules of the service's own namespace, which the applied ones may hide: the
 /// first namespace with any match wins completely. Then anywhere: its author may have put it there by mistake.
 fn hidden_subset(

@@ -34,6 +34,8 @@ pub enum Index {
     Address(IpAddr),
     /// Services by namespace and name, both in lower case: host names compare without case.
     ServiceName(Arc<str>, Arc<str>),
+    /// ExternalName Services.
+    ExternalNames,
     /// EndpointSlices of the Service with this namespace and name.
     SlicesOf(Arc<str>, Arc<str>),
     /// Pods of a namespace without a sidecar.

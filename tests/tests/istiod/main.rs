@@ -23,6 +23,8 @@ use world::World;
 
 /// How many worlds; without it istiod is not looked for.
 const WORLDS: &str = "UMBRA_WORLDS";
+/// The first of them, to play a world again: `UMBRA_FIRST=80 UMBRA_WORLDS=1`.
+const FIRST: &str = "UMBRA_FIRST";
 /// Of which random numbers.
 const SEED: &str = "UMBRA_SEED";
 /// Requests in each world.
@@ -78,8 +80,9 @@ fn umbra_answers_as_istiod() {
     isolated_with_capture(async {
         let (mut control, echoes) = start().await;
         let (seed, worlds) = (number(SEED).unwrap_or(2026), number(WORLDS).expect("a number"));
+        let first = number(FIRST).unwrap_or(0);
         let (mut asked, mut refused, mut found, mut unlike_worlds) = (0, 0, 0, 0);
-        for nth in 0..worlds {
+        for nth in first..first + worlds {
             let (world, requests) = case(seed, nth);
             if let Err(why) = control.apply(&world).await {
                 println!("world {nth}: {why:#}");

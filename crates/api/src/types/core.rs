@@ -46,6 +46,11 @@ impl ServiceSpec {
     pub fn is_headless(&self) -> bool {
         self.cluster_ip == "None"
     }
+
+    /// True for another name of what `externalName` says: `type: ExternalName`.
+    pub fn is_external_name(&self) -> bool {
+        self.service_type == "ExternalName"
+    }
 }
 
 /// A port of a Service.
