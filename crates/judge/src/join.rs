@@ -134,6 +134,11 @@ impl Joins {
         self.limits = limits;
     }
 
+    /// How long a line is waited for.
+    pub fn patience(&self) -> Duration {
+        self.limits.patience
+    }
+
     /// What became of lines so far.
     pub fn counts(&self) -> Counts {
         self.counts

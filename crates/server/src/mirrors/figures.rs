@@ -24,8 +24,10 @@ pub(crate) fn verdict_words(verdict: &Verdict) -> String {
     let coverage = verdicts::coverage(verdict).map(|part| format!(", {} seen", percent(part)));
     let pairs = verdict.compared.first().map_or(0, |status| status.pairs);
     let contents = verdict.contents.as_ref().map(contents_words);
-    let (coverage, contents) = (coverage.unwrap_or_default(), contents.unwrap_or_default());
-    format!("{} ({pairs} pairs{coverage}{contents})", verdict.verdict)
+    let lowered = verdicts::lowered(verdict).map(|part| format!(", {} of the rate", percent(part)));
+    let (coverage, lowered) = (coverage.unwrap_or_default(), lowered.unwrap_or_default());
+    let contents = contents.unwrap_or_default();
+    format!("{} ({pairs} pairs{coverage}{lowered}{contents})", verdict.verdict)
 }
 
 /// Field paths that are named of a mirror.

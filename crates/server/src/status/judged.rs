@@ -9,6 +9,7 @@ use super::judge::cut;
 use super::mirrors::{Line, SHOWN};
 use super::observed::Counted;
 use crate::mirrors::verdict_words;
+use crate::verdicts::lowered;
 
 /// What the summary's part about verdicts begins with.
 pub(super) const SUMMARY: &str = ", verdict ";
@@ -48,8 +49,13 @@ pub(super) fn judged<'a>(
         let contents = it.and_then(|it| it.contents.as_ref());
         contents.map_or(String::new(), |contents| format!(" (contents {})", contents.verdict))
     };
+    // So is that less is judged than is asked for; how much less is not.
+    let lowered = |it: Option<&v1::Verdict>| match it.and_then(lowered) {
+        Some(_) => " (judged less)",
+        None => "",
+    };
     let head = |(line, it): &(&Line, Option<&v1::Verdict>)| {
-        format!("{}: {}{}", line.name, word(*it), of_contents(*it))
+        format!("{}: {}{}{}", line.name, word(*it), of_contents(*it), lowered(*it))
     };
     let heads: Vec<String> = all.iter().map(head).collect();
     let head = heads.join(", ") + ".";
@@ -88,13 +94,16 @@ mod tests {
 
     use super::*;
 
-    /// Mirrors as `NAME:VERDICT` or `NAME:VERDICT/CONTENTS`, with so many pairs; `-`: nobody has judged it.
+    /// Mirrors as `NAME:VERDICT` or `NAME:VERDICT/CONTENTS`, with so many pairs; `-`: nobody has judged it; `!` behind it: less is
+    /// judged than is asked for.
     #[track_caller]
     fn check(mirrors: &[&str], pairs: u64, before: Option<(&str, &str)>, want: &str, column: &str) {
         let id = ObjectId::new(Kind::VirtualService, "shop", "web");
         let (mut lines, mut told) = (Vec::new(), Vec::new());
         for (at, mirror) in mirrors.iter().enumerate() {
             let (name, word) = mirror.split_once(':').unwrap();
+            let judged_part_per_million = word.ends_with('!').then_some(500_000);
+            let word = word.trim_end_matches('!');
             let (word, contents) = word.split_once('/').unwrap_or((word, ""));
             let field = format!("spec.http[{at}].mirror");
             lines.push(Line {
@@ -112,7 +121,14 @@ mod tests {
                 ..v1::Contents::default()
             });
             let verdict = word.to_owned();
-            let verdict = v1::Verdict { verdict, compared, reasons, contents, ..v1::Verdict::default() };
+            let verdict = v1::Verdict {
+                verdict,
+                compared,
+                reasons,
+                contents,
+                judged_part_per_million,
+                ..v1::Verdict::default()
+            };
             told.push(v1::Mirror {
                 rule: Some(crate::messages::reference(&id)),
                 field,
@@ -158,6 +174,9 @@ mod tests {
             &format!("False Different {before}"),
             ", verdict different",
         );
+        let less = "True Same v2: same (judged less). v2 same (300 pairs, 50.0% of the rate)";
+        check(&["v2:same!"], 300, Some(("Same", "v2: same. v2 same (300 pairs)")), less, ", verdict same");
+        check(&["v2:same!"], 400, Some(("Same", &less[10..])), less, ", verdict same");
         check(
             &["v2:same", "v3:-"],
             300,

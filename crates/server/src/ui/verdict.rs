@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use umbra_proto::umbra::v1::{Compared, Contents, Difference, Verdict};
 
 use crate::mirrors::{contents_coverage, percent};
-use crate::verdicts::coverage;
+use crate::verdicts::{coverage, lowered};
 
 /// The part of a mirror's page about what its answers are compared with; empty where nobody asked, so that it can come while the
 /// page is shown.
@@ -20,6 +20,9 @@ pub(super) fn verdict(verdict: Option<&Verdict>) -> Markup {
                     @match coverage(verdict) {
                         Some(part) => { (percent(part)) " of the judged requests were seen." }
                         None => "Nobody counts how many requests were judged.",
+                    }
+                    @if let Some(part) = lowered(verdict) {
+                        " Only " (percent(part)) " of what is asked for is judged: more than 1 % of the requests had no pair."
                     }
                 }
                 (aspects(&verdict.compared))

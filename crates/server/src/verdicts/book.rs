@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use umbra_ir::{CopiedRequests, RuntimeFraction, RuntimeKey};
 use umbra_judge::{
-    Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Looks, Side, StreamId, Tally,
+    Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Looks, Losses, Side, StreamId, Tally,
     Verdict, next_share,
 };
 
@@ -31,8 +31,10 @@ struct Rule {
     contents: bool,
     /// The smallest share above 0 of its mirrors, in millionths.
     most: u32,
-    /// What is judged now, in millionths.
+    /// What would be judged now if no line was lost, in millionths.
     share: u32,
+    /// What lost lines make of that.
+    losses: Losses,
     /// How many requests there had been, at the last looks.
     looks: Looks,
     /// The marks of a request's copies but for the control's, and which requests are copied there.
@@ -58,6 +60,14 @@ impl Rule {
     /// Whether a request with this method is copied to the mirror with this mark.
     fn expects(&self, mark: &Arc<str>, method: &str) -> bool {
         self.marks.iter().any(|(other, requests)| other == mark && requests.takes(Some(method)))
+    }
+
+    /// Whether one of its requests ended without one of the lines that it should have.
+    fn is_lost(&self, ended: &Ended) -> bool {
+        ended.evicted
+            || ended.primary.as_ref().is_none_or(|(primary, _)| {
+                self.expected(&primary.method).iter().any(|mark| !ended.copies.contains_key(mark))
+            })
     }
 
     /// Takes in that so many of its requests have been judged, and with `turn` that another half of the time begins.
@@ -100,6 +110,8 @@ pub(crate) struct Known {
     pub(crate) copy_limit: Duration,
     /// What of the rule's requests is judged by proxies of this replica, in millionths.
     pub(crate) share: u32,
+    /// What part that is of what is asked for, in millionths: less than all of it where lines are lost.
+    pub(crate) judged_part: u32,
     /// As its copies call themselves.
     pub(crate) mark: Arc<str>,
     /// What the bodies come to, as far as anybody has told; `None`: they are not compared.
@@ -266,7 +278,13 @@ impl Book {
                 Some(keys.collect())
             }
         };
-        for key in keys.unwrap_or_default() {
+        let keys = keys.unwrap_or_default();
+        let first = keys.first().and_then(|key| self.mirrors.get(key));
+        if let Some(rule) = first.and_then(|first| self.rules.get_mut(&first.rule)) {
+            let lost = rule.is_lost(ended);
+            rule.losses.add(lost);
+        }
+        for key in keys {
             let Some(entry) = self.mirrors.get_mut(&key) else { continue };
             let Some(rule) = self.rules.get(&entry.rule) else { continue };
             // Of a mirror that is off, or copies no such request, there is nothing to be missed.
@@ -298,12 +316,14 @@ impl Book {
         now: Instant,
     ) -> BTreeMap<RuntimeKey, RuntimeFraction> {
         let mut shares = BTreeMap::new();
+        let patience = self.joins.patience();
         for (name, rule) in &mut self.rules {
             let pace = rule.looks.look(requests(name), now);
             let target = f64::from(rule.rate) / replicas.max(1) as f64;
             rule.share = next_share(rule.share, pace, target, rule.most);
+            rule.losses.look(patience, now);
             if let Some(key) = rule.mirrors.first() {
-                shares.insert(key.judging(), RuntimeFraction::from_millionths(rule.share));
+                shares.insert(key.judging(), RuntimeFraction::from_millionths(rule.losses.of(rule.share)));
             }
         }
         shares
@@ -316,7 +336,8 @@ impl Book {
         let mut tally = entry.before.clone();
         tally.merge(&entry.now);
         let examples = entry.examples.iter().cloned().collect();
-        let (share, copy_limit) = (rule.share, self.copy_limit);
+        let (share, judged_part) = (rule.losses.of(rule.share), rule.losses.part());
+        let copy_limit = self.copy_limit;
         let lines = rule.lines.0 + rule.lines.1;
         let begun = rule.begun.map(|(_, before)| before);
         let (mark, rule_name) = (entry.mark.clone(), entry.rule.clone());
@@ -330,6 +351,7 @@ impl Book {
             rule: rule_name,
             copy_limit,
             share,
+            judged_part,
             mark,
             contents,
             since,

@@ -6,6 +6,7 @@ use umbra_judge::{
 use umbra_proto::umbra::v1;
 
 use super::Known;
+use crate::mirrors::percent;
 
 /// The part of the judged requests whose lines must have come, for the rest to be like them.
 const COVERED: f64 = 0.9;
@@ -15,7 +16,7 @@ const EXAMPLES: usize = 20;
 /// What is known of a mirror. `counted`: how many of its rule's requests were judged by the proxies' own counters, since somebody
 /// began to count; 0: nobody does.
 pub(crate) fn of(known: &Known, counted: u64) -> v1::Verdict {
-    let Known { tally, examples, lines, share, copy_limit, .. } = known;
+    let Known { tally, examples, lines, share, judged_part, copy_limit, .. } = known;
     let named = |names: Vec<(&str, u64)>| {
         names.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
     };
@@ -28,6 +29,7 @@ pub(crate) fn of(known: &Known, counted: u64) -> v1::Verdict {
         verdict: String::new(),
         reasons: Vec::new(),
         share_per_million: *share,
+        judged_part_per_million: (*judged_part < 1_000_000).then_some(*judged_part),
         lines: *lines,
         counted,
         judged: tally.judged,
@@ -53,6 +55,11 @@ pub(crate) fn add(to: &mut v1::Verdict, other: &v1::Verdict) {
         to.latency_ratio = other.latency_ratio;
     }
     to.share_per_million = to.share_per_million.max(other.share_per_million);
+    to.judged_part_per_million = match (to.judged_part_per_million, other.judged_part_per_million) {
+        // Each replica decides for its own proxies: where least is judged it is said.
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
     to.lines += other.lines;
     to.counted += other.counted;
     to.judged += other.judged;
@@ -90,6 +97,10 @@ fn judged(mut message: v1::Verdict) -> v1::Verdict {
         }
         reasons.push(format!("only {:.0} % of judged requests were seen", covered * 100.0));
     }
+    let lowered = lowered(&message).map(|part| {
+        let part = percent(part);
+        format!("only {part} of what is asked for is judged, since more than 1 % of the requests had no pair")
+    });
     if let Some(contents) = &message.contents {
         let said = contents.reasons.iter().map(|reason| format!("contents: {reason}"));
         match (verdict, contents.verdict.as_str()) {
@@ -107,6 +118,7 @@ fn judged(mut message: v1::Verdict) -> v1::Verdict {
             _ => {}
         }
     }
+    reasons.extend(lowered);
     message.verdict = verdict.as_str().to_owned();
     message.reasons = reasons;
     message
@@ -115,6 +127,11 @@ fn judged(mut message: v1::Verdict) -> v1::Verdict {
 /// The part of judged requests whose lines came; `None`: nobody counts them.
 pub(crate) fn coverage(message: &v1::Verdict) -> Option<f64> {
     (message.counted > 0).then(|| (message.lines as f64 / message.counted as f64).min(1.0))
+}
+
+/// The part of the requests that are to be judged that is; `None`: all of it.
+pub(crate) fn lowered(message: &v1::Verdict) -> Option<f64> {
+    message.judged_part_per_million.map(|part| f64::from(part) / 1e6)
 }
 
 /// What a verdict is judged by.
@@ -191,6 +208,21 @@ mod tests {
             let got = verdict(pairs, candidate, lines, counted);
             let said = got.reasons.join("; ");
             assert!(got.verdict == want && said.contains(reason), "{}: {said}", got.verdict);
+        }
+    }
+
+    #[test]
+    fn that_less_is_judged_is_said_whatever_it_comes_to() {
+        let less = |part| v1::Verdict { judged_part_per_million: part, ..verdict(150, 0, 150, 150) };
+        for (one, other, want) in [
+            (None, None, ""),
+            (None, Some(500_000), "only 50.0% of what is asked for is judged"),
+            (Some(125_000), Some(500_000), "only 12.5% of what is asked for is judged"),
+        ] {
+            let mut all = less(one);
+            add(&mut all, &less(other));
+            let said = all.reasons.join("; ");
+            assert!(said.contains(want) && said.contains("what is asked for") == !want.is_empty(), "{said}");
         }
     }
 

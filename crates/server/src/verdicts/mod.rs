@@ -26,7 +26,7 @@ use told::Told;
 
 pub(crate) use book::Known;
 pub(crate) use lines::{destination, parse_start, text};
-pub(crate) use message::{add, coverage, of};
+pub(crate) use message::{add, coverage, lowered, of};
 #[cfg(test)]
 pub(crate) use prometheus::FAMILIES;
 pub(crate) use told::follow;

@@ -13,8 +13,13 @@ use super::Verdicts;
 const MAX_SHOWN: usize = 1000;
 
 /// Name (behind `umbra_`), help and type of each; `docs/metrics.md` documents them.
-pub(crate) const FAMILIES: [(&str, &str, MetricType); 4] = [
+pub(crate) const FAMILIES: [(&str, &str, MetricType); 5] = [
     ("mirror_verdict", "1 for the verdict on a mirror by the lines of this replica", MetricType::Gauge),
+    (
+        "mirror_judged_part",
+        "What part of the requests that are to be judged is: less than 1 where too many have no pair",
+        MetricType::Gauge,
+    ),
     ("mirror_judged", "Requests of a mirror's rule that were judged", MetricType::Counter),
     ("mirror_pairs", "Of these those with a line of the copy", MetricType::Counter),
     ("mirror_verdict_lines", "Lines of judged requests and what became of them", MetricType::Counter),
@@ -64,6 +69,11 @@ impl Collector for Verdicts {
                             let value = i64::from(verdict == now);
                             family.encode_family(&Pairs(&labels))?.encode_gauge(&value)?;
                         }
+                    }
+                    "mirror_judged_part" => {
+                        let Some(known) = book.of(key) else { continue };
+                        let part = f64::from(known.judged_part) / 1e6;
+                        family.encode_family(&Pairs(&[mirror]))?.encode_gauge(&part)?;
                     }
                     _ => {
                         let count = if name == "mirror_judged" { judged } else { paired };

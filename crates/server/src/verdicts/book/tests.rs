@@ -113,6 +113,42 @@ fn pairs_are_counted_for_each_mirror() {
 }
 
 #[test]
+fn less_is_judged_where_lines_are_lost() {
+    let mut stage = Stage::new(&[("v2", "100")]);
+    let key = stage.key(0);
+    let control = key.control_mark();
+    let (mut requests, mut start) = (0, 0);
+    // Twenty seconds of a hundred requests a second, of which so many of 400 have no copy; each part of a pair may be the one.
+    let mut play = |stage: &mut Stage, lost: u64| {
+        for nth in 0..400 {
+            start += 1;
+            stage.primary(start, "GET");
+            stage.copy(start, &control, 200);
+            if nth >= lost {
+                stage.copy(start, &key.mark(), 200);
+            }
+        }
+        stage.now += Duration::from_secs(67);
+        stage.book.turn(|_| None, stage.now);
+        requests += 6700;
+        let shares = stage.book.pace(|_| Some(requests), 1, stage.now);
+        let known = stage.book.of(&key).expect("it is judged");
+        assert_eq!(shares.get(&key.judging()).map(|it| it.millionths()), Some(known.share));
+        (known.share, known.judged_part)
+    };
+    for (lost, want) in [
+        (0, (1000, 1_000_000)),
+        (0, (4000, 1_000_000)),
+        (0, (16_000, 1_000_000)),
+        (5, (32_000, 500_000)),
+        (5, (64_000, 250_000)),
+    ] {
+        // What is lost is known when it has been waited for, and what came meanwhile is looked at with it.
+        assert_eq!(play(&mut stage, lost), want, "{lost} of 400 lost");
+    }
+}
+
+#[test]
 fn a_mirror_that_is_off_is_not_missed() {
     let mut stage = Stage::new(&[("v2", "10"), ("v3", "0")]);
     let keys = [stage.key(0), stage.key(1)];
