@@ -126,9 +126,10 @@ impl AbortLimits {
     }
 
     /// Each as people read it.
-    pub fn words(&self) -> Vec<String> {
-        let each = self.each().map(|(reason, limit)| format!("{} {limit}", reason.limit_name()));
-        each.chain(self.different.then(|| "verdict different".to_owned())).collect()
+    pub fn words(&self) -> Vec<(AbortReason, String)> {
+        let each = self.each().map(|(reason, limit)| (reason, format!("{} {limit}", reason.limit_name())));
+        let verdict = self.different.then(|| (AbortReason::Verdict, "verdict different".to_owned()));
+        each.chain(verdict).collect()
     }
 }
 

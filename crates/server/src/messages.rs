@@ -122,6 +122,7 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
             Some(HostOf::Target) => "target".to_owned(),
         },
         shadow_suffix: state.copied_host.suffix,
+        limits: Vec::new(),
     }
 }
 

@@ -15,7 +15,8 @@ pub(super) fn judge(
     within: impl Fn(&AbortLimit) -> Counts,
     baseline: &Primaries,
 ) -> Option<Aborted> {
-    limits.each().find_map(|(reason, limit)| {
+    let mut based = limits.each().filter(|(reason, limit)| is_based(*reason, limit, baseline));
+    based.find_map(|(reason, limit)| {
         let Counts { copies, primaries } = within(&limit);
         let found = match reason {
             AbortReason::ShadowErrors => shadow_errors(&limit, &copies),
@@ -28,6 +29,15 @@ pub(super) fn judge(
         let words = format!("{} (limit {limit})", found?);
         Some(Aborted { reason, words })
     })
+}
+
+/// Whether a limit has what it needs to compare with: those of the primary's own are judged by requests when nothing was copied.
+pub(super) fn is_based(reason: AbortReason, limit: &AbortLimit, baseline: &Primaries) -> bool {
+    match reason {
+        AbortReason::PrimaryErrors => is_enough(baseline.completed, limit),
+        AbortReason::PrimaryLatency => is_enough(baseline.times.count(), limit),
+        AbortReason::ShadowErrors | AbortReason::CopiesLost | AbortReason::Verdict => true,
+    }
 }
 
 fn most(limit: &AbortLimit) -> f64 {
@@ -55,7 +65,7 @@ fn copies_lost(limit: &AbortLimit, copies: &Copies) -> Option<String> {
 
 fn primary_errors(limit: &AbortLimit, now: &Primaries, before: &Primaries) -> Option<String> {
     let (bad, all) = (now.classes[4], now.completed);
-    if !is_enough(all, limit) || !is_enough(before.completed, limit) {
+    if !is_enough(all, limit) {
         return None;
     }
     let (n, m) = (all as f64, before.completed as f64);
@@ -70,7 +80,7 @@ fn primary_errors(limit: &AbortLimit, now: &Primaries, before: &Primaries) -> Op
 }
 
 fn primary_latency(limit: &AbortLimit, now: &Times, before: &Times) -> Option<String> {
-    if !is_enough(now.count(), limit) || !is_enough(before.count(), limit) {
+    if !is_enough(now.count(), limit) {
         return None;
     }
     let (n, m) = (now.count() as f64, before.count() as f64);

@@ -66,7 +66,9 @@ async fn judge_all(engine: &EngineHandle, observed: &Observed, unwritten: Option
         for seen in watched.iter_mut().filter(|seen| seen.limits.different) {
             seen.different = mirrors::verdict(observed, &seen.key).and_then(|verdict| different(&verdict));
         }
-        for stopped in watch.step(watched, Instant::now()) {
+        let crossed = watch.step(watched, Instant::now());
+        observed.set_unbased(watch.unbased());
+        for stopped in crossed {
             let Stopped { object, key, why } = &stopped;
             warn!(%object, mirror = %key, limit = why.reason.limit_name(), why = why.words, "a mirror stops by itself");
             let (key, at) = (key.clone(), Timestamp::now());

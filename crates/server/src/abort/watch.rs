@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use umbra_ir::{AbortLimits, AbortReason, Aborted, ObjectId, RuntimeKey};
 
-use super::judge::judge;
+use super::judge::{is_based, judge};
 use crate::observe::{Add, Counts, HOLD, Primaries, Seen};
 
 /// Samples of the shortest window, and a quarter of those of the longest: what is kept of a mirror is 70 kB at most.
@@ -56,6 +56,11 @@ impl Watch {
         self.0 = kept;
         stopped
     }
+
+    /// Of each mirror the limits that have nothing yet to compare with.
+    pub(super) fn unbased(&self) -> BTreeMap<RuntimeKey, Vec<AbortReason>> {
+        self.0.iter().map(|(key, kept)| (key.clone(), kept.unbased())).collect()
+    }
 }
 
 impl Kept {
@@ -95,8 +100,7 @@ impl Kept {
         if self.share == 0 {
             return None;
         }
-        let mut baseline = self.alone.0;
-        baseline.add(&self.alone.1);
+        let baseline = self.baseline();
         let different = || {
             let words = seen.different.clone().filter(|_| self.limits.different)?;
             Some(Aborted { reason: AbortReason::Verdict, words })
@@ -106,6 +110,19 @@ impl Kept {
         // Until it is seen to be stopped it is not judged again.
         self.hold = now + HOLD;
         Some(why)
+    }
+
+    /// What is compared with.
+    fn baseline(&self) -> Primaries {
+        let mut baseline = self.alone.0;
+        baseline.add(&self.alone.1);
+        baseline
+    }
+
+    fn unbased(&self) -> Vec<AbortReason> {
+        let baseline = self.baseline();
+        let all = self.limits.each().filter(|(reason, limit)| !is_based(*reason, limit, &baseline));
+        all.map(|(reason, _)| reason).collect()
     }
 
     /// Adds to what is compared with.

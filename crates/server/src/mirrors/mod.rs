@@ -4,6 +4,7 @@
 
 mod figures;
 mod history;
+mod limits;
 mod observed;
 
 use umbra_ir::RuntimeKey;
@@ -18,6 +19,7 @@ pub(crate) use figures::{
     contents_coverage, errors, lost, percent, primary_errors, quantile, seen, share_words, verdict_words,
 };
 pub(crate) use history::{add_history, histories};
+pub(crate) use limits::limit_note;
 
 /// Every mirror of a namespace (empty: of all) as this replica knows it, in the order of namespace, name and place.
 pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> Vec<v1::Mirror> {
@@ -26,6 +28,7 @@ pub(crate) async fn list(live: &Live, observed: &Observed, namespace: &str) -> V
     let wanted = all.iter().filter(|it| namespace.is_empty() || *it.rule.namespace == *namespace);
     let told = |it: &MirrorLive| v1::Mirror {
         verdict: verdict(observed, &it.state.key),
+        limits: limits::of(observed, it),
         ..messages::mirror(it, observed::of(observed, it))
     };
     wanted.map(told).collect()
@@ -59,6 +62,7 @@ pub(crate) fn add(to: &mut v1::Mirror, other: &v1::Mirror) {
         (verdict @ None, Some(_)) => verdict.clone_from(&other.verdict),
         (_, None) => {}
     }
+    limits::add(&mut to.limits, &other.limits);
     if to.problem.is_none() {
         to.problem.clone_from(&other.problem);
     }

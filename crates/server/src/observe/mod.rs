@@ -12,6 +12,7 @@ mod prometheus;
 mod table;
 mod workloads;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use prost::Message;
-use umbra_ir::RuntimeKey;
+use umbra_ir::{AbortReason, RuntimeKey};
 use umbra_proto::opentelemetry::proto::metrics::v1::Metric;
 
 use crate::engine_task::{EngineHandle, Observable};
@@ -57,6 +58,8 @@ struct State {
     known: Option<(u64, Instant)>,
     /// Nothing is to be counted.
     off: bool,
+    /// Of each mirror the limits that have nothing yet to compare with.
+    unbased: BTreeMap<RuntimeKey, Vec<AbortReason>>,
     /// When a proxy last sent something.
     heard: Option<Instant>,
 }
@@ -71,6 +74,7 @@ impl Observed {
             workloads: Workloads::default(),
             known: None,
             off: false,
+            unbased: BTreeMap::new(),
             heard: None,
         };
         Observed { engine, verdicts: Verdicts::default(), state: Arc::new(Mutex::new(state)), born }
@@ -159,6 +163,17 @@ impl Observed {
     /// Every mirror that has limits, with all that was ever counted of it.
     pub(crate) fn watched(&self) -> Vec<Seen> {
         self.lock().table.watched()
+    }
+
+    /// Takes in which limits of each mirror have nothing yet to compare with.
+    pub(crate) fn set_unbased(&self, unbased: BTreeMap<RuntimeKey, Vec<AbortReason>>) {
+        self.lock().unbased = unbased;
+    }
+
+    /// Whether a limit of a mirror has something to compare with, if it needs that.
+    pub(crate) fn is_based(&self, key: &RuntimeKey, reason: AbortReason) -> bool {
+        let needs = matches!(reason, AbortReason::PrimaryErrors | AbortReason::PrimaryLatency);
+        !needs || self.lock().unbased.get(key).is_some_and(|unbased| !unbased.contains(&reason))
     }
 
     /// The last hour of these mirrors by minutes, of those of which anything was counted.

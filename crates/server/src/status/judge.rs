@@ -71,7 +71,8 @@ pub(super) fn statuses(facts: &Facts<'_>, before: Before<'_>) -> Statuses {
             mirrors += &words.summary;
             let said = before.said(id, ConditionType::Stopped);
             conditions.extend(stopped(&lines, object.generation, (live, liveness), said));
-            conditions.extend(aborted(&lines));
+            let said = before.said(id, ConditionType::Aborted);
+            conditions.extend(aborted(&lines, id, counted, said));
             let said = before.said(id, ConditionType::Judged);
             let (verdicts, words) = judged(&lines, id, object.generation, counted, said);
             conditions.extend(verdicts);

@@ -35,6 +35,8 @@ pub(super) struct Counted {
     mirrors: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>>,
     /// The verdicts, by the same.
     verdicts: BTreeMap<ObjectId, BTreeMap<String, v1::Verdict>>,
+    /// The limits of each, by the same.
+    limits: BTreeMap<ObjectId, BTreeMap<String, Vec<v1::Limit>>>,
     /// Why nobody counts, where that is known.
     why_not: Option<&'static str>,
     /// The time, as a Unix time in seconds.
@@ -46,9 +48,13 @@ impl Counted {
     pub(super) fn new(mirrors: Vec<v1::Mirror>, off: bool, long: bool, now: i64) -> Self {
         let mut all: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>> = BTreeMap::new();
         let mut verdicts: BTreeMap<ObjectId, BTreeMap<String, v1::Verdict>> = BTreeMap::new();
+        let mut limits: BTreeMap<ObjectId, BTreeMap<String, Vec<v1::Limit>>> = BTreeMap::new();
         for mirror in mirrors {
             let Some(rule) = mirror.rule else { continue };
             let id = ObjectId::new(Kind::VirtualService, rule.namespace, rule.name);
+            if !mirror.limits.is_empty() {
+                limits.entry(id.clone()).or_default().insert(mirror.field.clone(), mirror.limits);
+            }
             if let Some(verdict) = mirror.verdict {
                 verdicts.entry(id.clone()).or_default().insert(mirror.field.clone(), verdict);
             }
@@ -63,7 +69,12 @@ impl Counted {
             ),
             (false, false) => None,
         };
-        Counted { mirrors: all, verdicts, why_not, now }
+        Counted { mirrors: all, verdicts, limits, why_not, now }
+    }
+
+    /// How far the limits of a mirror of an object decide; `None`: it has none, or nobody has told yet.
+    pub(super) fn limits(&self, id: &ObjectId, field: &str) -> Option<&[v1::Limit]> {
+        self.limits.get(id)?.get(field).map(Vec::as_slice)
     }
 
     /// The verdict on a mirror of an object.

@@ -9,7 +9,7 @@ use super::overview::{Now, button, rule_of};
 use super::standing::Standing;
 use super::verdict::verdict;
 use crate::live::{Laggard, ObjectLive};
-use crate::mirrors::{errors, lost, percent, primary_errors, seen, share_words, verdict_words};
+use crate::mirrors::{errors, limit_note, lost, percent, primary_errors, seen, share_words, verdict_words};
 
 /// What is known of one mirror.
 pub(super) struct Known<'a> {
@@ -83,6 +83,10 @@ fn facts(mirror: &Mirror) -> Markup {
                         (verdict_words(verdict))
                         @for why in &verdict.reasons { div { (why) } }
                     }
+                }
+                @if !mirror.limits.is_empty() {
+                    dt { "Stops by itself" }
+                    dd { @for limit in &mirror.limits { div { (limit.words) (limit_note(limit)) } } }
                 }
                 dt { "Hosts" } dd { (mirror.hosts.join(", ")) }
                 dt { "Rule" } dd { @if mirror.route.is_empty() { "without a name" } @else { (mirror.route) } ", " code { (mirror.field) } }

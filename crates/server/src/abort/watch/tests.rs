@@ -136,3 +136,21 @@ fn a_verdict_stops_a_mirror_that_asks_for_it() {
     stage.seen.limits.different = true;
     assert_eq!(stage.run(10, 0, 0), Some(1));
 }
+
+#[test]
+fn limits_of_the_primary_wait_for_requests_without_copies() {
+    for (reason, waits) in [(AbortReason::PrimaryErrors, true), (AbortReason::ShadowErrors, false)] {
+        let mut stage = Stage::new(reason, 5, 30);
+        let unbased = |stage: &Stage| stage.watch.unbased().into_values().flatten().collect::<Vec<_>>();
+        let waiting = if waits { vec![reason] } else { Vec::new() };
+        stage.run(60, 0, 0);
+        assert_eq!(unbased(&stage), waiting, "it copies from its beginning");
+        stage.share(0);
+        stage.run(HOLD.as_secs() + 5, 0, 0);
+        assert_eq!(unbased(&stage), waiting, "fifty requests are no hundred");
+        stage.run(10, 0, 0);
+        stage.share(1_000_000);
+        stage.run(60, 0, 0);
+        assert_eq!(unbased(&stage), Vec::new(), "{reason:?} knows what to compare with");
+    }
+}
