@@ -140,7 +140,8 @@ mod tests {
         let vs = vs(&[(ABORT, annotation)]);
         let abort = Abort::of(&vs);
         let limits = abort.limits("canary", &key("canary"));
-        assert_eq!(limits.words().join(", "), want, "{annotation}");
+        let words: Vec<_> = limits.words().into_iter().map(|(_, words)| words).collect();
+        assert_eq!(words.join(", "), want, "{annotation}");
         let known = key("canary");
         let mut said = abort.problems.clone();
         said.extend(abort.unknown(std::iter::once(("canary", &known))).iter().map(|name| name.to_string()));

@@ -117,12 +117,15 @@ impl Contents {
         if way.times.candidate > way.times.control { p.min(1.0) } else { 1.0 }
     }
 
-    /// What it comes to. See docs/contents.md.
-    pub fn judge(&self, limits: &JudgeLimits) -> ContentsJudgement {
+    /// What it comes to, where so many more should have been compared and were lost. See docs/contents.md.
+    pub fn judge(&self, lost: u64, limits: &JudgeLimits) -> ContentsJudgement {
         let pairs = self.pairs;
-        let undecided = |open| ContentsJudgement { verdict: Verdict::Undecided, reasons: vec![open], pairs };
+        let part = pairs as f64 / (pairs + lost).max(1) as f64;
+        let covered = (part < limits.coverage).then_some(ContentsReason::Covered { part });
         if pairs < limits.pairs {
-            return undecided(ContentsReason::Pairs { have: pairs, need: limits.pairs });
+            let few = ContentsReason::Pairs { have: pairs, need: limits.pairs };
+            let reasons = [few].into_iter().chain(covered).collect();
+            return ContentsJudgement { verdict: Verdict::Undecided, reasons, pairs };
         }
         let mut found = Vec::new();
         let mut open = Vec::new();
@@ -138,14 +141,17 @@ impl Contents {
                 open.push((1.0 - at_most, ContentsReason::Open { difference: difference.clone(), at_most }));
             }
         }
-        let verdict = match (found.is_empty(), open.is_empty()) {
+        // What was compared does differ; that the rest is like what does not, nobody knows.
+        let verdict = match (found.is_empty(), open.is_empty() && covered.is_none()) {
             (false, _) => Verdict::Different,
             (true, false) => Verdict::Undecided,
             (true, true) => Verdict::Same,
         };
         let mut reasons = if found.is_empty() { open } else { found };
         reasons.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        ContentsJudgement { verdict, reasons: reasons.into_iter().map(|(_, why)| why).collect(), pairs }
+        // That comes first: only so many are told.
+        let reasons = covered.into_iter().chain(reasons.into_iter().map(|(_, why)| why)).collect();
+        ContentsJudgement { verdict, reasons, pairs }
     }
 }
 
@@ -179,6 +185,11 @@ pub enum ContentsReason {
         /// The probability of so much by chance, over all ways.
         p: f64,
     },
+    /// Less than what must be was compared of what should have been.
+    Covered {
+        /// What part.
+        part: f64,
+    },
     /// A difference as large as the limit is not ruled out.
     Open {
         /// In what.
@@ -210,6 +221,9 @@ impl fmt::Display for ContentsReason {
                     f,
                     "{difference} differs in {candidate} of {pairs} pairs, against {control} of the control (p {p})"
                 )
+            }
+            ContentsReason::Covered { part } => {
+                write!(f, "only {:.0} % of the answers were compared", part * 100.0)
             }
             ContentsReason::Open { difference, at_most } => {
                 write!(f, "{difference} may still differ in up to {:.2} % of pairs", at_most * 100.0)

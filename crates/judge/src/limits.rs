@@ -11,6 +11,8 @@ pub struct JudgeLimits {
     pub p: f64,
     /// The part of pairs that may differ more than the control does.
     pub effect: f64,
+    /// The part of what should have been compared that must have been, for the rest to be like it.
+    pub coverage: f64,
     /// By what part a copy may take longer.
     pub latency: f64,
     /// And by what time, whatever the part: less is noise of the machine's.
@@ -27,6 +29,7 @@ impl Default for JudgeLimits {
             pairs: 200,
             p: 0.001,
             effect: 0.005,
+            coverage: 0.9,
             latency: 0.1,
             latency_floor: Duration::from_millis(1),
             stall: 2.0,

@@ -51,7 +51,7 @@ fn play(primary: Service, shadow: Service, seconds: u64, seed: u64) -> (bool, Co
             let control = differences(&own, &answer(primary, request, &mut random));
             contents.add(&copy, &control);
         }
-        ever |= contents.judge(&JudgeLimits::default()).verdict == Verdict::Different;
+        ever |= contents.judge(0, &JudgeLimits::default()).verdict == Verdict::Different;
     }
     (ever, contents)
 }
@@ -67,7 +67,7 @@ fn never_different(service: Service, seconds: u64, seeds: u64) {
 fn different(primary: Service, shadow: Service, field: &str, but: usize) {
     let open: Vec<_> = (0..12)
         .filter(|seed| {
-            let judged = play(primary, shadow, 60, *seed).1.judge(&JudgeLimits::default());
+            let judged = play(primary, shadow, 60, *seed).1.judge(0, &JudgeLimits::default());
             let reason = judged.reasons.first();
             !matches!(reason, Some(ContentsReason::Differs { difference, .. }) if difference.to_string() == field)
         })
@@ -107,12 +107,12 @@ fn a_better_shadow_is_no_worse() {
 fn times_and_ids_hinder_no_verdict() {
     let quiet = Service { noise: 0.0, ..GOOD };
     let (_, contents) = play(quiet, quiet, 70, 1);
-    let judged = contents.judge(&JudgeLimits::default());
+    let judged = contents.judge(0, &JudgeLimits::default());
     assert_eq!((judged.verdict, judged.pairs), (Verdict::Same, 1400), "{:?}", judged.reasons);
     let noise = contents.differences();
     assert!(noise.iter().any(|(it, times)| &*it.path == "time" && times.both == 1400), "{noise:?}");
     let (_, contents) = play(GOOD, GOOD, 9, 1);
-    let judged = contents.judge(&JudgeLimits::default());
+    let judged = contents.judge(0, &JudgeLimits::default());
     let said: Vec<String> = judged.reasons.iter().map(ToString::to_string).collect();
     assert_eq!((judged.verdict, said), (Verdict::Undecided, vec!["180 pairs of 200".to_owned()]));
 }
@@ -127,7 +127,7 @@ fn what_is_counted_apart_adds_up() {
     let sum = times(&first) + times(&second);
     first.merge(&second);
     assert_eq!((first.pairs, times(&first)), (1200, sum));
-    assert_eq!(first.judge(&JudgeLimits::default()).verdict, Verdict::Different);
+    assert_eq!(first.judge(0, &JudgeLimits::default()).verdict, Verdict::Different);
 }
 
 #[test]
@@ -142,5 +142,5 @@ fn ways_without_end_are_one() {
         contents.add(&differences(&primary, &copy), &differences(&primary, &control));
     }
     assert_eq!(contents.differences().len(), 257);
-    assert_ne!(contents.judge(&JudgeLimits::default()).verdict, Verdict::Different);
+    assert_ne!(contents.judge(0, &JudgeLimits::default()).verdict, Verdict::Different);
 }

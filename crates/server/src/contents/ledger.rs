@@ -172,7 +172,9 @@ impl Ledger {
 }
 
 fn message(tally: &Tally) -> v1::Contents {
-    let judged = tally.contents.judge(&JudgeLimits::default());
+    // Answers of several statuses, and of several destinations, are not to be compared; these should have been.
+    let lost = [Skipped::Incomplete, Skipped::Crowded].map(|why| tally.skipped[why as usize]).iter().sum();
+    let judged = tally.contents.judge(lost, &JudgeLimits::default());
     let named = |names: Vec<(&str, u64)>| {
         names.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
     };
@@ -246,6 +248,30 @@ mod tests {
                 other => panic!("{other:?}"),
             };
             assert_eq!(got, want, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_compared_is_not_said_to_be_the_same() {
+        let good = Some(("200", "80||web", r#"{"a": 1}"#));
+        let wrong = Some(("200", "80|v2|web", r#"{"a": 2}"#));
+        let (bad, elsewhere) = (Some(("500", "80||web", "")), Some(("200", "80|v1|web", "")));
+        for (lacks, copies, verdict, reason) in [
+            ([good, good, None], 150, "undecided", "only 87 % of the answers were compared"),
+            ([good, good, None], 100, "same", ""),
+            // These are not to be compared.
+            ([good, good, bad], 900, "same", ""),
+            ([good, good, elsewhere], 900, "same", ""),
+            // What differs does so, whatever the rest is.
+            ([good, wrong, None], 900, "different", "only 53 % of the answers were compared"),
+        ] {
+            let mut ledger = Ledger::new(Instant::now());
+            let copy = if verdict == "different" { wrong } else { good };
+            (0..1000).for_each(|_| ledger.add(&said([good, copy, good])));
+            (0..copies).for_each(|_| ledger.add(&said(lacks)));
+            let told = ledger.told().into_iter().find_map(|it| it.contents).expect("something is told");
+            let words = told.reasons.join("; ");
+            assert!(told.verdict == verdict && words.contains(reason), "{}: {words}", told.verdict);
         }
     }
 

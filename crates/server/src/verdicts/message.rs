@@ -8,8 +8,9 @@ use umbra_proto::umbra::v1;
 use super::Known;
 use crate::mirrors::percent;
 
-/// The part of the judged requests whose lines must have come, for the rest to be like them.
-const COVERED: f64 = 0.9;
+/// What part of the pairs with a control, by their lines, a judge must have looked at: half of what must be covered, since the ten
+/// minutes of the two are not the same ones.
+const LOOKED_AT: f64 = 0.45;
 /// Examples that are told, of all replicas.
 const EXAMPLES: usize = 20;
 
@@ -88,10 +89,11 @@ pub(crate) fn add(to: &mut v1::Verdict, other: &v1::Verdict) {
 
 /// The same with the verdict that it comes to.
 fn judged(mut message: v1::Verdict) -> v1::Verdict {
-    let judgement = judge(&tally(&message), &JudgeLimits::default());
+    let limits = JudgeLimits::default();
+    let judgement = judge(&tally(&message), &limits);
     let mut verdict = judgement.verdict;
     let mut reasons: Vec<String> = judgement.reasons.iter().map(ToString::to_string).collect();
-    if let Some(covered) = coverage(&message).filter(|it| *it < COVERED) {
+    if let Some(covered) = coverage(&message).filter(|it| *it < limits.coverage) {
         if verdict == Verdict::Same {
             verdict = Verdict::Undecided;
         }
@@ -101,6 +103,16 @@ fn judged(mut message: v1::Verdict) -> v1::Verdict {
         let part = percent(part);
         format!("only {part} of what is asked for is judged, since more than 1 % of the requests had no pair")
     });
+    if let Some(part) = looked_at(&message).filter(|it| *it < LOOKED_AT)
+        && let Some(contents) = &mut message.contents
+    {
+        if contents.verdict == Verdict::Same.as_str() {
+            Verdict::Undecided.as_str().clone_into(&mut contents.verdict);
+        }
+        // Another replica may have said it already.
+        contents.reasons.retain(|it| !it.ends_with(NOT_LOOKED_AT));
+        contents.reasons.push(format!("only {:.0} {NOT_LOOKED_AT}", part * 100.0));
+    }
     if let Some(contents) = &message.contents {
         let said = contents.reasons.iter().map(|reason| format!("contents: {reason}"));
         match (verdict, contents.verdict.as_str()) {
@@ -127,6 +139,18 @@ fn judged(mut message: v1::Verdict) -> v1::Verdict {
 /// The part of judged requests whose lines came; `None`: nobody counts them.
 pub(crate) fn coverage(message: &v1::Verdict) -> Option<f64> {
     (message.counted > 0).then(|| (message.lines as f64 / message.counted as f64).min(1.0))
+}
+
+/// What is said of that.
+const NOT_LOOKED_AT: &str = "% of the pairs were looked at by a judge";
+
+/// The part of the pairs with a control that a judge looked at; `None`: there is none, or no judge has told.
+fn looked_at(message: &v1::Verdict) -> Option<f64> {
+    let contents = message.contents.as_ref()?;
+    let seen = contents.pairs + contents.skipped.values().sum::<u64>();
+    let status = message.compared.first()?;
+    let controlled = status.pairs.saturating_sub(status.alone);
+    (controlled > 0 && seen > 0).then(|| (seen as f64 / controlled as f64).min(1.0))
 }
 
 /// The part of the requests that are to be judged that is; `None`: all of it.
@@ -239,14 +263,36 @@ mod tests {
             let told = v1::Contents {
                 verdict: contents.to_owned(),
                 reasons: vec!["so".to_owned()],
-                pairs: 300,
+                pairs: 600,
                 ..v1::Contents::default()
             };
             let mut got = judged(v1::Verdict { contents: Some(told), ..lines.clone() });
             assert!(got.verdict == want && got.reasons.join("; ").contains(said), "{contents}: {got:?}");
             // Another replica may not have asked yet.
             add(&mut got, lines);
-            assert_eq!(got.contents.map(|it| it.pairs), Some(300));
+            assert_eq!(got.contents.map(|it| it.pairs), Some(600));
+        }
+    }
+
+    #[test]
+    fn contents_that_hardly_any_judge_looked_at_are_undecided() {
+        for (contents, pairs, want, said) in [
+            ("same", 500, "same", ""),
+            ("same", 400, "undecided", "contents: only 40 % of the pairs were looked at by a judge"),
+            ("different", 400, "different", "contents: only 40 % of the pairs were looked at by a judge"),
+        ] {
+            let told = v1::Contents { verdict: contents.to_owned(), pairs, ..v1::Contents::default() };
+            let mut got =
+                judged(v1::Verdict { contents: Some(told), ..verdict(1000, 0, 1000, 1000) });
+            let words = got.reasons.join("; ");
+            assert!(got.verdict == want && words.contains(said), "{}: {words}", got.verdict);
+            // Of two replicas each has half of the lines, and the judge is one.
+            let half = v1::Verdict { contents: got.contents.clone(), ..verdict(500, 0, 500, 500) };
+            got = half.clone();
+            add(&mut got, &half);
+            let words = got.reasons.join("; ");
+            assert!(got.verdict == want && words.contains(said), "{}: {words}", got.verdict);
+            assert!(words.matches("looked at").count() <= 1, "{words}");
         }
     }
 
