@@ -41,6 +41,17 @@ impl Histogram {
         self.total = self.total.saturating_add(other.total);
     }
 
+    /// How many there are in steps of so many of the finest ones (which an eighth of a doubling are), with the upper end of each step: those
+    /// in which there is something.
+    pub fn steps(&self, finest: usize) -> impl Iterator<Item = (f64, u64)> {
+        let finest = finest.max(1);
+        let steps = self.counts.chunks(finest).enumerate().map(move |(nth, counts)| {
+            let end = ((nth + 1) * finest) as f64 / STEPS;
+            (end.exp2(), counts.iter().map(|count| u64::from(*count)).sum())
+        });
+        steps.filter(|(_, count)| *count > 0)
+    }
+
     /// The value below which that part of all lies, as near as steps tell; `None`: nothing was counted.
     pub fn quantile(&self, part: f64) -> Option<f64> {
         let wanted = part * self.total as f64;
@@ -60,6 +71,16 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_wider_steps() {
+        let mut histogram = Histogram::default();
+        [0.0, 1.5, 2.0, 3.9, 100.0].into_iter().for_each(|value| histogram.add(value));
+        let steps = |finest| histogram.steps(finest).collect::<Vec<_>>();
+        assert_eq!(steps(8), [(2.0, 2), (4.0, 2), (128.0, 1)]);
+        assert_eq!(steps(4).iter().map(|(_, count)| count).sum::<u64>(), 5);
+        assert!(steps(1).iter().all(|(end, _)| *end > 1.0));
+    }
 
     #[test]
     fn medians() {

@@ -64,8 +64,13 @@ impl Discordance {
     }
 }
 
-/// Rows and columns of the matrix of codes: 1xx to 5xx, and no whole answer.
+/// Rows and columns of the matrix of codes.
 const CLASSES: usize = 6;
+/// As they are called.
+const CLASS_NAMES: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+/// Steps of what is shown of times, which are told apart in eighths of a doubling: doublings, and quarters of them.
+const WAIT_STEP: usize = 8;
+const RATIO_STEP: usize = 2;
 
 /// What was counted of a mirror's judged requests. Tallies add up: of two halves of a window, of several replicas.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -261,6 +266,25 @@ impl Tally {
         if let Some(ratio) = ratio {
             self.ratio.add(ratio * RATIO_UNIT);
         }
+    }
+
+    /// Pairs by class of the primary's answer and of the copy's: those that there are.
+    pub fn answered(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let rows = CLASS_NAMES.iter().zip(&self.classes);
+        let cells = rows.flat_map(|(primary, row)| {
+            CLASS_NAMES.iter().zip(row).map(|(copy, pairs)| (*primary, *copy, *pairs))
+        });
+        cells.filter(|(_, _, pairs)| *pairs > 0)
+    }
+
+    /// How many of a tally's waits were shorter than each time and not than the one before: those in which there is something.
+    pub fn waits(of: &Histogram) -> impl Iterator<Item = (Duration, u64)> {
+        of.steps(WAIT_STEP).map(|(units, count)| (WAIT_UNIT.mul_f64(units), count))
+    }
+
+    /// Pairs by what the copy took by what it is held against, likewise.
+    pub fn ratios(&self) -> impl Iterator<Item = (f64, u64)> {
+        self.ratio.steps(RATIO_STEP).map(|(units, count)| (units / RATIO_UNIT, count))
     }
 
     /// The value below which that part of a tally's waits lies.

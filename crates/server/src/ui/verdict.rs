@@ -1,10 +1,11 @@
 //! What a verdict rests on: pairs by aspect, and of bodies the fields that differ. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
-use umbra_proto::umbra::v1::{Compared, Contents, Difference, Verdict};
+use umbra_proto::umbra::v1::{AnsweredPairs, Compared, Contents, Difference, Ratios, Verdict, Waits};
 
+use super::figures::time;
 use crate::mirrors::{contents_coverage, percent};
 use crate::verdicts::{coverage, lowered};
 
@@ -26,6 +27,9 @@ pub(super) fn verdict(verdict: Option<&Verdict>) -> Markup {
                     }
                 }
                 (aspects(&verdict.compared))
+                (answers(&verdict.answers))
+                (waits(&verdict.waits))
+                (ratios(&verdict.ratios))
                 @if let Some(contents) = &verdict.contents { (bodies(contents)) }
             }
         }
@@ -55,6 +59,71 @@ fn aspects(compared: &[Compared]) -> Markup {
                         @for count in [it.pairs, it.alone, it.candidate, it.control] { td.number { (count) } }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// How answers of both go together: a row for each class of the primary's, a column for each of the shadow's.
+fn answers(all: &[AnsweredPairs]) -> Markup {
+    let names = |of: fn(&AnsweredPairs) -> &str| all.iter().map(of).collect::<BTreeSet<_>>();
+    let (primary, shadow) = (names(|it| &it.primary), names(|it| &it.copy));
+    let pairs = |row: &str, column: &str| {
+        let cell = all.iter().find(|it| it.primary == row && it.copy == column);
+        cell.map_or(0, |it| it.pairs)
+    };
+    html! {
+        @if !all.is_empty() {
+            h3 { "Pairs by answer" }
+            table {
+                thead { tr {
+                    th scope="col" { "Primary" }
+                    @for class in &shadow { th scope="col" { "shadow " (class) } }
+                } }
+                tbody { @for row in primary {
+                    tr {
+                        th scope="row" { (row) }
+                        @for column in &shadow { td.number { (pairs(row, column)) } }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn waits(all: &[Waits]) -> Markup {
+    html! {
+        @if !all.is_empty() {
+            h3 { "Wait for an answer" }
+            table {
+                thead { tr {
+                    th scope="col" { "below" } th scope="col" { "Primary" } th scope="col" { "Shadow" } th scope="col" { "Control" }
+                } }
+                tbody { @for step in all {
+                    tr {
+                        th scope="row" { (wait(step.below_milliseconds)) }
+                        @for count in [step.primary, step.copy, step.control] { td.number { (count) } }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// A wait, of which the shortest are shorter than times elsewhere.
+fn wait(milliseconds: f64) -> String {
+    if milliseconds < 1.0 { format!("{:.0} µs", milliseconds * 1e3) } else { time(milliseconds) }
+}
+
+fn ratios(all: &[Ratios]) -> Markup {
+    html! {
+        @if !all.is_empty() {
+            h3 { "The shadow's wait by the control's, else the primary's" }
+            table {
+                thead { tr { th scope="col" { "below" } th scope="col" { "Pairs" } } }
+                tbody { @for step in all {
+                    tr { th scope="row" { (format!("{:.2}", step.below)) } td.number { (step.pairs) } }
+                } }
             }
         }
     }
@@ -132,12 +201,30 @@ mod tests {
             vec![Compared { aspect: "content_type".to_owned(), pairs: 1234, ..Compared::default() }];
         let (lines, counted) = (90, 100);
         let (word, contents) = ("different".to_owned(), Some(contents));
-        let whole = Verdict { verdict: word, lines, counted, compared, contents, ..Verdict::default() };
+        let pairs = |primary: &str, copy: &str, pairs| AnsweredPairs {
+            primary: primary.to_owned(),
+            copy: copy.to_owned(),
+            pairs,
+        };
+        let whole = Verdict {
+            verdict: word,
+            lines,
+            counted,
+            compared,
+            contents,
+            answers: vec![pairs("2xx", "2xx", 1180), pairs("5xx", "none", 54)],
+            waits: vec![Waits { below_milliseconds: 2.048, primary: 17, copy: 18, control: 19 }],
+            ratios: vec![Ratios { below: 1.189_207, pairs: 23 }],
+            ..Verdict::default()
+        };
         let text = verdict(Some(&whole)).into_string();
         for part in [
             "90.0% of the judged requests were seen.",
             "content type",
             "1234",
+            "<th scope=\"row\">5xx</th><td class=\"number\">0</td><td class=\"number\">54</td>",
+            "<th scope=\"row\">2.0 ms</th><td class=\"number\">17</td><td class=\"number\">18</td><td class=\"number\">19</td>",
+            "<th scope=\"row\">1.19</th><td class=\"number\">23</td>",
             "980 pairs, 98.0% of those that the judge saw; passed over: status 20; by digest: long 5.",
             "<code>a&lt;b&gt;</code> <span class=\"badge bad\">differs</span>",
             "the body",

@@ -1,7 +1,10 @@
 //! A verdict as a message of `umbra.v1`, and those of several replicas together: what was counted adds up, and is judged anew.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
 use umbra_judge::{
-    Aspect, Discordance, Example, Exclusion, JudgeLimits, Outcome, Tally, Verdict, judge, outcome,
+    Aspect, Discordance, Example, Exclusion, Histogram, JudgeLimits, Outcome, Tally, Verdict, judge, outcome,
 };
 use umbra_proto::umbra::v1;
 
@@ -44,8 +47,51 @@ pub(crate) fn of(known: &Known, counted: u64) -> v1::Verdict {
         latency_ratio: tally.median_ratio(),
         examples: examples.iter().map(|it| example(it, *copy_limit)).collect(),
         contents: known.contents.clone(),
+        answers: answers(tally),
+        waits: waits(tally),
+        ratios: tally.ratios().map(|(below, pairs)| v1::Ratios { below, pairs }).collect(),
     };
     judged(message)
+}
+
+fn answers(tally: &Tally) -> Vec<v1::AnsweredPairs> {
+    let one = |(primary, copy, pairs): (&str, &str, u64)| v1::AnsweredPairs {
+        primary: primary.to_owned(),
+        copy: copy.to_owned(),
+        pairs,
+    };
+    tally.answered().map(one).collect()
+}
+
+fn waits(tally: &Tally) -> Vec<v1::Waits> {
+    let mut all: BTreeMap<std::time::Duration, v1::Waits> = BTreeMap::new();
+    let mut add = |of: &Histogram, count: fn(&mut v1::Waits) -> &mut u64| {
+        for (below, n) in Tally::waits(of) {
+            let below_milliseconds = below.as_secs_f64() * 1e3;
+            let step = || v1::Waits { below_milliseconds, ..v1::Waits::default() };
+            *count(all.entry(below).or_insert_with(step)) += n;
+        }
+    };
+    add(&tally.primary_wait, |it| &mut it.primary);
+    add(&tally.copy_wait, |it| &mut it.copy);
+    add(&tally.control_wait, |it| &mut it.control);
+    all.into_values().collect()
+}
+
+/// Adds what another replica counted in the same steps, of which each may lack some.
+fn add_steps<T: Clone, K: PartialOrd>(
+    to: &mut Vec<T>,
+    other: &[T],
+    key: impl Fn(&T) -> K,
+    add: impl Fn(&mut T, &T),
+) {
+    for more in other {
+        match to.iter_mut().find(|it| key(it) == key(more)) {
+            Some(known) => add(known, more),
+            None => to.push(more.clone()),
+        }
+    }
+    to.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(Ordering::Equal));
 }
 
 /// Adds what another replica says of the same mirror.
@@ -77,6 +123,14 @@ pub(crate) fn add(to: &mut v1::Verdict, other: &v1::Verdict) {
         to.candidate += other.candidate;
         to.control += other.control;
     }
+    let classes = |it: &v1::AnsweredPairs| (it.primary.clone(), it.copy.clone());
+    add_steps(&mut to.answers, &other.answers, classes, |to, more| to.pairs += more.pairs);
+    add_steps(&mut to.waits, &other.waits, |it| it.below_milliseconds, |to, more| {
+        to.primary += more.primary;
+        to.copy += more.copy;
+        to.control += more.control;
+    });
+    add_steps(&mut to.ratios, &other.ratios, |it| it.below, |to, more| to.pairs += more.pairs);
     // All replicas ask the same judges.
     let pairs = |it: &v1::Verdict| it.contents.as_ref().map(|contents| contents.pairs);
     if pairs(other) > pairs(to) {
@@ -233,6 +287,30 @@ mod tests {
             let said = got.reasons.join("; ");
             assert!(got.verdict == want && said.contains(reason), "{}: {said}", got.verdict);
         }
+    }
+
+    #[test]
+    fn answers_and_times_of_replicas_add_up_in_their_order() {
+        let pairs = |primary: &str, copy: &str, pairs| v1::AnsweredPairs {
+            primary: primary.to_owned(),
+            copy: copy.to_owned(),
+            pairs,
+        };
+        let one = |answers, below, count| v1::Verdict {
+            answers,
+            waits: vec![v1::Waits { below_milliseconds: below, primary: count, copy: 1, control: 2 }],
+            ratios: vec![v1::Ratios { below, pairs: count }],
+            ..verdict(100, 0, 100, 100)
+        };
+        let mut all = one(vec![pairs("2xx", "none", 1), pairs("5xx", "5xx", 2)], 2.048, 5);
+        add(&mut all, &one(vec![pairs("2xx", "2xx", 9), pairs("5xx", "5xx", 3)], 1.024, 7));
+        add(&mut all, &one(Vec::new(), 2.048, 1));
+        let answers: Vec<_> = all.answers.iter().map(|it| (&*it.primary, &*it.copy, it.pairs)).collect();
+        assert_eq!(answers, [("2xx", "2xx", 9), ("2xx", "none", 1), ("5xx", "5xx", 5)]);
+        let waits: Vec<_> =
+            all.waits.iter().map(|it| (it.below_milliseconds, it.primary, it.copy, it.control)).collect();
+        assert_eq!(waits, [(1.024, 7, 1, 2), (2.048, 6, 2, 4)]);
+        assert_eq!(all.ratios.iter().map(|it| it.pairs).collect::<Vec<_>>(), [7, 6]);
     }
 
     #[test]
