@@ -54,6 +54,8 @@ pub const XDS_CLUSTER: &str = "umbra-xds";
 
 /// The key of a node's metadata by which a bootstrap says, with `on`, that it has what lines of judged requests need.
 pub const VERDICTS: &str = "VERDICTS";
+/// The same of the sink by which it tells what it counts.
+pub const OBSERVE: &str = "OBSERVE";
 /// The same of what a judge needs to see what was answered.
 pub const CONTENTS: &str = "CONTENTS";
 
@@ -200,6 +202,9 @@ fn node(options: &BootstrapOptions) -> Node {
         ("NAMESPACE".to_owned(), text_value(&options.namespace)),
         ("LABELS".to_owned(), struct_value(labels)),
     ]);
+    if options.observe {
+        metadata.insert(OBSERVE.to_owned(), text_value("on"));
+    }
     if options.verdicts {
         metadata.insert(VERDICTS.to_owned(), text_value("on"));
     }

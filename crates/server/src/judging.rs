@@ -62,10 +62,13 @@ async fn look(
         let mirrors = engine.mirrors().await;
         let ramps = mirrors.values().flat_map(|all| all.iter()).any(is_on_a_ramp);
         let verdicts = if ramps { peers.verdicts().await } else { Some(BTreeMap::new()) };
+        let limited = mirrors.values().flat_map(|all| all.iter()).any(is_limited);
+        let uncounted = if limited { peers.uncounted().await } else { BTreeMap::new() };
         let (ceilings, steps) = pacer.step(
             &mirrors,
             &World {
                 requests: &requests,
+                uncounted: &|key| uncounted.get(key).copied().unwrap_or(1.0),
                 verdicts: verdicts.as_ref(),
                 replicas,
                 now: Instant::now(),
@@ -88,6 +91,11 @@ async fn look(
 fn is_on_a_ramp(mirror: &MirrorState) -> bool {
     let ramp = mirror.pacing.as_ref().and_then(|pacing| pacing.ramp.as_ref());
     ramp.is_some_and(|ramp| mirror.ramp.is_none_or(|state| state.step < ramp.steps.len()))
+}
+
+/// Whether it may copy no more than so many requests a second.
+fn is_limited(mirror: &MirrorState) -> bool {
+    mirror.pacing.as_ref().is_some_and(|pacing| pacing.max_per_second.is_some())
 }
 
 /// Writes down that a ramp goes to another step: in a cluster on the object, for every replica and for good; of a file in memory.

@@ -76,6 +76,8 @@ pub struct MirrorLive {
     pub live: usize,
     /// How many of them are away.
     pub away: usize,
+    /// How many of `total` do not say that they tell what they count.
+    pub uncounted: usize,
 }
 
 impl MirrorLive {
@@ -181,15 +183,35 @@ impl Live {
                 all.iter().map(move |mirror| Asked { id, mirrors: std::slice::from_ref(mirror) })
             });
             let asked: Vec<_> = each.collect();
+            let uncounted = live.uncounted(&outcome);
             let lives = live.judge(&outcome, &asked).into_iter().zip(&asked);
             let all = lives.map(|(ObjectLive { object, total, live, total_away, .. }, asked)| {
+                let uncounted = uncounted.get(&object).copied().unwrap_or_default().min(total);
                 let state = asked.mirrors[0].clone();
                 let live = if state.clusters.is_empty() { 0 } else { live };
-                MirrorLive { rule: object, state, total, live, away: total_away }
+                MirrorLive { rule: object, state, total, live, away: total_away, uncounted }
             });
             all.collect()
         })
         .await
+    }
+
+    /// How many proxies that each VirtualService with mirrors reaches do not say that they tell what they count; nothing where all do.
+    fn uncounted(&self, outcome: &Outcome) -> BTreeMap<ObjectId, usize> {
+        let mut all = BTreeMap::new();
+        let away = self.proxies.away().counted();
+        for class in &outcome.classes {
+            let proxies = class.proxies.iter().filter_map(|id| self.proxies.get(id.0));
+            let here = proxies.filter(|it| it.counts && it.pace().is_steady() && !it.observes).count();
+            let gone = class.proxies.iter().filter_map(|id| away.get(&id.0));
+            let uncounted = here + gone.filter(|it| !it.proxy.observes).count();
+            if uncounted > 0 {
+                for id in outcome.mirrors.keys().filter(|id| class.objects.contains_key(*id)) {
+                    *all.entry(id.clone()).or_default() += uncounted;
+                }
+            }
+        }
+        all
     }
 
     fn judge(&self, outcome: &Outcome, asked: &[Asked<'_>]) -> Vec<ObjectLive> {

@@ -123,6 +123,7 @@ pub(crate) fn mirror(mirror: &MirrorLive, observed: Option<v1::Observed>) -> v1:
         },
         shadow_suffix: state.copied_host.suffix,
         limits: Vec::new(),
+        uncounted: count(mirror.uncounted),
     }
 }
 

@@ -18,7 +18,7 @@ use umbra_proto::umbra::v1::{
 
 use crate::channel::{self, Secure, resolve};
 use crate::engine_task::EngineHandle;
-use crate::live::{Laggard, Live, Mirrors, ObjectLive, ObjectsLive, cap, cap_away};
+use crate::live::{Laggard, Live, MirrorLive, Mirrors, ObjectLive, ObjectsLive, cap, cap_away};
 use crate::messages;
 use crate::mirrors;
 use crate::observe::Observed;
@@ -99,6 +99,14 @@ impl Peers {
     /// Every mirror, with what the proxies of all replicas that answer counted of it.
     pub(crate) async fn mirrors(&self) -> Vec<Mirror> {
         self.mirrors_of_all().await.0
+    }
+
+    /// Of this replica's proxies, of how many that one is of which a mirror's requests are counted; nothing where all are, or none.
+    pub(crate) async fn uncounted(&self) -> BTreeMap<RuntimeKey, f64> {
+        let all = self.live.mirrors().await;
+        let some = all.into_iter().filter(|it| 0 < it.uncounted && it.uncounted < it.total);
+        let factor = |it: &MirrorLive| it.total as f64 / (it.total - it.uncounted) as f64;
+        some.map(|it| (it.state.key.clone(), factor(&it))).collect()
     }
 
     /// The verdicts by what all replicas know, by runtime key; `None`: one of them is silent.

@@ -40,6 +40,8 @@ pub struct Proxy {
     pub connected: Timestamp,
     /// Whether it counts in statuses and gates: where proof is asked for, those who gave none do not.
     pub counts: bool,
+    /// It says that it tells what it counts of mirrors.
+    pub observes: bool,
     /// As whom it has proven itself: its ServiceAccount.
     pub account: Option<String>,
     pace: OnceLock<Pace>,
@@ -82,6 +84,8 @@ pub struct ProxyView {
     pub labels: Option<BTreeMap<String, String>>,
     /// It subscribes to the runtime layer, so percentages reach it without a route push.
     pub rtds: bool,
+    /// It says that it tells what it counts of mirrors (`OBSERVE` of its node's metadata).
+    pub observes: bool,
     /// `delta` or `sotw`.
     pub variant: &'static str,
     /// Address of its end of the connection.
@@ -173,10 +177,18 @@ impl Proxy {
             peer,
             connected,
             counts: true,
+            observes: false,
             account: None,
             pace: OnceLock::new(),
             live: Mutex::new(live),
         }
+    }
+
+    /// The same with what it says of its counting.
+    #[must_use]
+    pub fn observing(mut self, observes: bool) -> Self {
+        self.observes = observes;
+        self
     }
 
     /// The same with what its stream was admitted by.
@@ -262,6 +274,7 @@ impl Proxy {
             pod: self.node.pod.clone(),
             labels: self.node.labels.clone(),
             rtds: live.rtds.any(),
+            observes: self.observes,
             variant: variant_name(session.variant()),
             peer: self.peer.clone(),
             connected: self.connected,

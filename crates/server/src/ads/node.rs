@@ -22,6 +22,8 @@ pub(super) struct Identity {
     pub(super) edits_copies: bool,
     /// What of judged requests its Envoy and its bootstrap can tell.
     pub(super) judges: Judges,
+    /// It says that it tells what it counts.
+    pub(super) observes: bool,
     /// `node.locality`, when it says anything.
     pub(super) locality: Option<Locality>,
 }
@@ -62,8 +64,10 @@ pub(super) fn identity(node: Option<Node>) -> Result<Identity, String> {
         true => Judges::Lines,
         false => Judges::Nothing,
     };
+    let observes = has(umbra_envoy::OBSERVE);
     Ok(Identity {
         id: node.id,
+        observes,
         metadata: Value::Object(metadata),
         takes_hosts: since(TAKES_HOSTS) && !plain,
         edits_copies: since(EDITS_COPIES),
@@ -166,6 +170,14 @@ mod tests {
             };
             let known = identity(Some(node)).unwrap();
             assert_eq!((known.takes_hosts, known.edits_copies), expected, "{agent} {version:?}");
+        }
+    }
+
+    #[test]
+    fn who_counts_says_so() {
+        for (word, observes) in [(Some("on"), true), (Some("off"), false), (None, false)] {
+            let said = word.map(|word| ("OBSERVE", value(Kind::StringValue(word.to_owned()))));
+            assert_eq!(identity(Some(node(said))).unwrap().observes, observes, "{word:?}");
         }
     }
 

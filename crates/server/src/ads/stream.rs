@@ -268,6 +268,7 @@ async fn hello<W: Wire>(ads: &Ads, body: Body, visitor: &Visitor, peer: &str) ->
     };
     let lifetime = admission.lifetime(Timestamp::now(), fastrand::f64());
     let proxy = Proxy::new(ads.engine.next_id(), identity.id, node, W::VARIANT, peer.to_owned());
+    let proxy = proxy.observing(identity.observes);
     Ok(Guest { proxy: Arc::new(proxy.admitted(&admission)), requests, first, lifetime, _hold })
 }
 

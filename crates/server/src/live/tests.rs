@@ -235,6 +235,22 @@ async fn an_object_is_live_where_all_that_comes_of_it_was_taken() {
     assert_eq!(told(&live).await, nobody, "gone");
 }
 
+#[tokio::test]
+async fn proxies_that_do_not_count_are_told_apart() {
+    let nobody = "VirtualService@3 0/0, DestinationRule@0 0/0, Gateway@0 0/0; v2 50% 0/0";
+    let stage = Stage::new(OBJECTS, nobody).await;
+    let counts = async || {
+        let all = stage.live.mirrors().await;
+        all.iter().map(|it| (it.total, it.uncounted)).collect::<Vec<_>>()
+    };
+    assert_eq!(counts().await, [(1, 1)]);
+    let (id, node) = (stage.engine.next_id(), stage.stream.proxy.node.clone());
+    let other = Proxy::new(id, "m".to_owned(), node.clone(), Variant::Delta, String::new());
+    let _connected = stage.engine.connect(id, node, RuntimeForms::WHOLE).await.unwrap();
+    let _entry = stage.live.proxies.enter(Arc::new(other.observing(true)));
+    assert_eq!(counts().await, [(2, 1)]);
+}
+
 /// A proxy that cannot open the port never asks for its routes.
 #[tokio::test]
 async fn a_refused_listener_is_what_its_routes_lack() {

@@ -4,6 +4,12 @@ use umbra_proto::umbra::v1::{Answers, Contents, Lost, Mirror, Observed, Verdict}
 
 use crate::verdicts;
 
+/// What is to be said of proxies that do not tell what they count; `None`: all do.
+pub(crate) fn uncounted(mirror: &Mirror) -> Option<String> {
+    let Mirror { total, uncounted, .. } = mirror;
+    (*uncounted > 0).then(|| format!("{uncounted} of {total} proxies not counted"))
+}
+
 /// What part of the requests was really copied; `None`: it cannot be known.
 pub(crate) fn seen(observed: &Observed) -> Option<f64> {
     observed.seen_per_million.map(|it| it / 1e6)

@@ -16,7 +16,8 @@ use crate::observe::Observed;
 use crate::verdicts;
 
 pub(crate) use figures::{
-    contents_coverage, errors, lost, percent, primary_errors, quantile, seen, share_words, verdict_words,
+    contents_coverage, errors, lost, percent, primary_errors, quantile, seen, share_words, uncounted,
+    verdict_words,
 };
 pub(crate) use history::{add_history, histories};
 pub(crate) use limits::limit_note;
@@ -47,6 +48,7 @@ pub(crate) fn add(to: &mut v1::Mirror, other: &v1::Mirror) {
     to.total += other.total;
     to.live += other.live;
     to.away += other.away;
+    to.uncounted += other.uncounted;
     if to.written_parts_per_million.is_some() || other.written_parts_per_million.is_some() {
         // Each replica holds it down for its own proxies; that of the busiest stands for all.
         to.parts_per_million = to.parts_per_million.max(other.parts_per_million);

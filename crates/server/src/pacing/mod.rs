@@ -42,6 +42,8 @@ pub(crate) struct Step {
 pub(crate) struct World<'a> {
     /// How many requests of a rule there were since somebody began to count; `None`: nobody does.
     pub(crate) requests: &'a dyn Fn(&str) -> Option<u64>,
+    /// Of how many proxies that one is of which a mirror's requests are counted, 1 or more: what the others take is not counted.
+    pub(crate) uncounted: &'a dyn Fn(&RuntimeKey) -> f64,
     /// The verdicts by what all replicas know, of those mirrors that have one; `None`: a replica is silent, which may know better.
     pub(crate) verdicts: Option<&'a BTreeMap<String, String>>,
     /// How many replicas share the proxies.
@@ -103,7 +105,8 @@ impl Kept {
             };
         }
         if let Some(most) = pacing.max_per_second {
-            let target = AIM * f64::from(most) / world.replicas.max(1) as f64;
+            // Who does not count copies by the same share, as many requests as who does as far as anybody knows.
+            let target = AIM * f64::from(most) / world.replicas.max(1) as f64 / (world.uncounted)(&mirror.key);
             let written = mirror.written.map_or(0, RuntimeFraction::millionths);
             let pace = self.looks.look(requests, world.now);
             // Down at once, up when it has been less for long.

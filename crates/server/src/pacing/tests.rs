@@ -13,6 +13,8 @@ struct Stage {
     now: Instant,
     seconds: i64,
     requests: u64,
+    /// Of how many proxies that one is of which requests are counted.
+    uncounted: f64,
     /// `None`: a replica is silent.
     verdict: Option<Option<&'static str>>,
     written: BTreeMap<RuntimeKey, RampState>,
@@ -28,6 +30,7 @@ impl Stage {
             now: Instant::now(),
             seconds: 1000,
             requests: 0,
+            uncounted: 1.0,
             verdict: Some(None),
             written: BTreeMap::new(),
             annotations: String::new(),
@@ -81,6 +84,7 @@ spec: {{targetRef: {{name: web}}, {}}}
         });
         let world = World {
             requests: &|_| Some(self.requests),
+            uncounted: &|_| self.uncounted,
             verdicts: verdicts.as_ref(),
             replicas: 1,
             now: self.now,
@@ -122,6 +126,15 @@ fn never_more_copies_a_second_than_allowed() {
     // Few: never above what is written.
     let shares: Vec<u32> = (0..20).map(|_| stage.look(10)).collect();
     assert_eq!(shares[19], 500_000);
+}
+
+#[test]
+fn proxies_that_do_not_count_have_their_part_of_what_is_allowed() {
+    let mut stage = Stage::new("maxRequestsPerSecond: 50");
+    // Of five proxies two count a thousand requests a second; the others have half as many again.
+    stage.uncounted = 2.5;
+    let shares: Vec<u32> = (0..6).map(|_| stage.look(5000)).collect();
+    assert_eq!(shares, [1000, 4000, 16_000, 16_000, 16_000, 16_000]);
 }
 
 #[test]

@@ -33,6 +33,8 @@ const SILENCE: i64 = 300;
 pub(super) struct Counted {
     /// By VirtualService and place.
     mirrors: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>>,
+    /// How many of the proxies of each do not count, and of how many, by the same; nothing where all do.
+    uncounted: BTreeMap<ObjectId, BTreeMap<String, (u32, u32)>>,
     /// The verdicts, by the same.
     verdicts: BTreeMap<ObjectId, BTreeMap<String, v1::Verdict>>,
     /// The limits of each, by the same.
@@ -48,10 +50,15 @@ impl Counted {
     pub(super) fn new(mirrors: Vec<v1::Mirror>, off: bool, long: bool, now: i64) -> Self {
         let mut all: BTreeMap<ObjectId, BTreeMap<String, v1::Observed>> = BTreeMap::new();
         let mut verdicts: BTreeMap<ObjectId, BTreeMap<String, v1::Verdict>> = BTreeMap::new();
+        let mut uncounted: BTreeMap<ObjectId, BTreeMap<String, (u32, u32)>> = BTreeMap::new();
         let mut limits: BTreeMap<ObjectId, BTreeMap<String, Vec<v1::Limit>>> = BTreeMap::new();
         for mirror in mirrors {
             let Some(rule) = mirror.rule else { continue };
             let id = ObjectId::new(Kind::VirtualService, rule.namespace, rule.name);
+            if mirror.uncounted > 0 {
+                let counts = (mirror.uncounted, mirror.total);
+                uncounted.entry(id.clone()).or_default().insert(mirror.field.clone(), counts);
+            }
             if !mirror.limits.is_empty() {
                 limits.entry(id.clone()).or_default().insert(mirror.field.clone(), mirror.limits);
             }
@@ -69,7 +76,7 @@ impl Counted {
             ),
             (false, false) => None,
         };
-        Counted { mirrors: all, verdicts, limits, why_not, now }
+        Counted { mirrors: all, uncounted, verdicts, limits, why_not, now }
     }
 
     /// How far the limits of a mirror of an object decide; `None`: it has none, or nobody has told yet.
@@ -194,6 +201,8 @@ fn wanted(observed: &v1::Observed) -> f64 {
 struct Looked<'a> {
     line: &'a Line,
     observed: Option<&'a v1::Observed>,
+    /// How many of its proxies do not count, and of how many.
+    uncounted: Option<(u32, u32)>,
     sight: Sight,
 }
 
@@ -222,7 +231,8 @@ pub(super) fn observed<'a>(
         .filter(|line| line.asks)
         .map(|line| {
             let observed = known.and_then(|all| all.get(&line.field));
-            Looked { line, observed, sight: Sight::of(observed, alarmed, counted.now) }
+            let uncounted = counted.uncounted.get(id).and_then(|all| all.get(&line.field)).copied();
+            Looked { line, observed, uncounted, sight: Sight::of(observed, alarmed, counted.now) }
         })
         .collect();
     let order = |a: &&Looked<'_>, b: &&Looked<'_>| a.sight.partial_cmp(&b.sight).unwrap_or(Ordering::Equal);
@@ -316,6 +326,14 @@ impl Looked<'_> {
             None => text.text("no answer to "),
         };
         let text = text.count(observed.copies).text(" copies");
+        let text = match self.uncounted {
+            // The figures are of the others.
+            Some((uncounted, of)) => {
+                let text = text.text(", ").count(uncounted.into());
+                text.text(" of ").count(of.into()).text(" proxies not counted")
+            }
+            None => text,
+        };
         match lost {
             None => text,
             Some((part, why)) => {
@@ -404,11 +422,13 @@ mod tests {
         off: bool,
         long: bool,
         before: Option<(String, String)>,
+        /// Of five proxies.
+        uncounted: u32,
     }
 
     impl Case {
         fn new(mirrors: &[&'static str]) -> Self {
-            Case { mirrors: mirrors.to_vec(), off: false, long: false, before: None }
+            Case { mirrors: mirrors.to_vec(), off: false, long: false, before: None, uncounted: 0 }
         }
 
         fn after(mut self, reason: &str, message: &str) -> Self {
@@ -425,6 +445,8 @@ mod tests {
                 rule: Some(crate::messages::reference(&id())),
                 field: line.field.clone(),
                 observed: counts(words),
+                total: 5,
+                uncounted: self.uncounted,
                 ..v1::Mirror::default()
             });
             let counted = Counted::new(told.collect(), self.off, self.long, NOW);
@@ -483,6 +505,23 @@ mod tests {
         let unseen = |off, long| Case { off, long, ..Case::new(&["v2 25%:"]) };
         unseen(true, false).check("Unknown NotObserved: mirror.observe is off");
         unseen(false, true).check("Unknown NotObserved: no proxy has told a count: there was no request yet, or its bootstrap has no sink for statistics");
+    }
+
+    #[test]
+    fn figures_say_of_how_many_proxies_they_are_not() {
+        let some = |uncounted| Case { uncounted, ..Case::new(&["v2 25%:10000 2500 2480 5"]) };
+        let words = |uncounted| {
+            format!("v2 25%: seen 24.8%, 0.20% 5xx of 2480 copies, {uncounted} of 5 proxies not counted")
+        };
+        let column = ", seen 24.8%, 0.20% 5xx";
+        some(2).check(&format!("True Copying: {}{column}", words(2)));
+        // That it is another one is no reason to say it anew, that it is one is.
+        some(3)
+            .after("Copying", &words(2))
+            .check(&format!("True Copying: {}, seen before", words(2)));
+        let none = "v2 25%: seen 24.8%, 0.20% 5xx of 2480 copies";
+        some(2).after("Copying", none).check(&format!("True Copying: {}{column}", words(2)));
+        some(0).after("Copying", &words(2)).check(&format!("True Copying: {none}{column}"));
     }
 
     /// Requests that nobody could answer are not copied.

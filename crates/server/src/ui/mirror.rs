@@ -9,7 +9,7 @@ use super::overview::{Now, button, rule_of};
 use super::standing::Standing;
 use super::verdict::verdict;
 use crate::live::{Laggard, ObjectLive};
-use crate::mirrors::{errors, limit_note, lost, percent, primary_errors, seen, share_words, verdict_words};
+use crate::mirrors::{errors, limit_note, lost, percent, primary_errors, seen, share_words, uncounted, verdict_words};
 
 /// What is known of one mirror.
 pub(super) struct Known<'a> {
@@ -147,6 +147,9 @@ fn proxies(known: &Known<'_>) -> Markup {
         div data-part="proxies" {
             h3 { "Proxies" }
             p { (mirror.live) " of " (mirror.total) " have taken it" @if mirror.away > 0 { "; " (mirror.away) " are away and go on as they were told" } "." }
+            @if let Some(words) = uncounted(mirror) {
+                p { (words) ": their bootstraps do not say that they have umbra's statistics sink, and the figures above are of the others." }
+            }
             @if let Some(live) = live {
                 (laggards("Not yet, of all mirrors of the VirtualService", &live.laggards, live.total.saturating_sub(live.live)))
                 (laggards("Unanswered for too long, and not counted", &live.excused, live.excused.len()))

@@ -91,7 +91,9 @@ impl Shown for Mirror {
             let reasons = printable(&it.reasons.join("; ")).to_string();
             format!("{namespace}/{name} {}: {}: {reasons}", self.field, it.verdict)
         });
-        self.problem.iter().map(note).chain(why).collect()
+        let uncounted = mirrors::uncounted(self).filter(|_| self.observed.is_some());
+        let uncounted = uncounted.map(|words| format!("{namespace}/{name} {}: {words}", self.field));
+        self.problem.iter().map(note).chain(why).chain(uncounted).collect()
     }
 }
 
