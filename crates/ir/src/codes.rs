@@ -159,6 +159,7 @@ codes! {
     InvalidVerdicts = warning("The annotation `umbra.io/verdicts`, or `verdicts` of a MirrorPolicy, is not understood: nothing is judged.");
     NotJudged = warning("Verdicts are wanted, and some of the proxies cannot tell of single requests: those copy, and are not judged.");
     InvalidContents = warning("The annotation `umbra.io/contents` is not understood, or there is no `umbra.io/verdicts`: no body is compared.");
+    InvalidExamples = warning("The annotation `umbra.io/examples` is not understood, or it or `verdicts` of a MirrorPolicy allows to show what is not there: that is not shown.");
     NoEndpoints = warning("A mirror's target has no ready endpoints right now; policy and cluster stay, copies are dropped meanwhile.").stops_copies();
     HostConflict = warning("Another object already defines the host or has rules for it; the message says where that one counts.").istio("IST0109");
     SidecarConflict = warning("An older Sidecar is for the same proxies; this one has no effect.").istio("IST0111");

@@ -135,6 +135,9 @@ impl Code {
                 "Write `on`, `off`, or how many requests a second are to be judged, up to 1000."
             }
             Code::InvalidContents => "Write `on` or `off`, beside `umbra.io/verdicts`.",
+            Code::InvalidExamples => {
+                "Write `queries`, `values` or both with a comma, beside `umbra.io/verdicts`; for values contents must be compared, too."
+            }
             Code::NoEndpoints => {
                 "Start Pods that the Service (and subset) selects, and see that they are ready."
             }

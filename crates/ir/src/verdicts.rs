@@ -10,6 +10,12 @@ pub struct Verdicts {
     /// The bodies of their answers are compared, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub contents: bool,
+    /// Pairs that can be looked at show the query of their request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub queries: bool,
+    /// Fields that differ show values, where bodies are compared.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub values: bool,
 }
 
 /// What a proxy can tell of judged requests, by its bootstrap.
@@ -43,13 +49,18 @@ impl Verdicts {
     /// What mirrors of one rule ask for together: a request is judged for all of them.
     #[must_use]
     pub fn most(self, other: Verdicts) -> Verdicts {
-        Verdicts { rate: self.rate.max(other.rate), contents: self.contents || other.contents }
+        Verdicts {
+            rate: self.rate.max(other.rate),
+            contents: self.contents || other.contents,
+            queries: self.queries || other.queries,
+            values: self.values || other.values,
+        }
     }
 }
 
 impl Default for Verdicts {
     fn default() -> Self {
-        Verdicts { rate: 20, contents: false }
+        Verdicts { rate: 20, contents: false, queries: false, values: false }
     }
 }
 

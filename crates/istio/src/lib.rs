@@ -52,5 +52,5 @@ pub use service_entries::{
 };
 pub use sidecars::resolve_sidecar_head;
 pub use stop::{STOP, Stop, StopsAll};
-pub use verdicts::{CONTENTS, VERDICTS};
+pub use verdicts::{CONTENTS, EXAMPLES, VERDICTS};
 pub use workloads::{report_selected, workload_endpoints, workload_labels};

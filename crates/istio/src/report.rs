@@ -20,7 +20,7 @@ use crate::mirrors::{WrittenMirror, written_mirrors};
 use crate::names::resolve_host;
 use crate::ramp::ramp_state;
 use crate::stop::{STOP, Stop};
-use crate::verdicts::{CONTENTS, VERDICTS, contents, verdicts};
+use crate::verdicts::{CONTENTS, EXAMPLES, VERDICTS, contents, examples, verdicts};
 
 pub use delegation::report_delegation;
 
@@ -134,7 +134,9 @@ fn report_policies_win(
         if let Some(terms) = terms {
             let (policy, at) = (&terms.policy, place.entry_field());
             let judged = terms.verdicts.is_some();
-            for (key, said) in [(ABORT, terms.abort.is_some()), (VERDICTS, judged), (CONTENTS, judged)] {
+            for (key, said) in
+                [(ABORT, terms.abort.is_some()), (VERDICTS, judged), (CONTENTS, judged), (EXAMPLES, judged)]
+            {
                 if said && annotated(key) {
                     let message = format!(
                         "{policy} says it of the mirror at {at}: the annotation does not count for it"
@@ -164,6 +166,10 @@ pub fn report_verdicts(id: &ObjectId, vs: &VirtualService, report: &mut Report) 
     if let Err(message) = contents(vs) {
         let field = format!("metadata.annotations[{CONTENTS}]");
         report.insert(Diagnostic::new(Code::InvalidContents, id, field, message));
+    }
+    if let (_, Err(message)) = examples(vs) {
+        let field = format!("metadata.annotations[{EXAMPLES}]");
+        report.insert(Diagnostic::new(Code::InvalidExamples, id, field, message));
     }
 }
 

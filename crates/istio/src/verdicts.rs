@@ -9,6 +9,32 @@ pub const VERDICTS: &str = "umbra.io/verdicts";
 /// On a VirtualService that has the other one: the bodies of what is answered are compared, too.
 pub const CONTENTS: &str = "umbra.io/contents";
 
+/// On a VirtualService that has the first one: what pairs that differ may show: `queries`, `values`, or both with a comma.
+pub const EXAMPLES: &str = "umbra.io/examples";
+
+/// Whether pairs that differ may show queries, and fields that differ values.
+///
+/// # Errors
+/// A part of it is not understood, or there is nothing that it could show; the text says so. The rest counts.
+pub(crate) fn examples(vs: &VirtualService) -> ((bool, bool), Result<(), String>) {
+    let Some(written) = vs.meta.annotations.get(EXAMPLES) else { return ((false, false), Ok(())) };
+    let (mut queries, mut values, mut problem) = (false, false, Ok(()));
+    for part in written.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match part {
+            "queries" => queries = true,
+            "values" if contents(vs) == Ok(true) => values = true,
+            "values" => {
+                problem = Err("values are those of contents, which are not compared: none is shown".to_owned());
+            }
+            other => problem = Err(format!("{other:?} is neither queries nor values: it shows nothing")),
+        }
+    }
+    if problem.is_ok() && !vs.meta.annotations.contains_key(VERDICTS) {
+        problem = Err(format!("there is no {VERDICTS}: nothing is shown"));
+    }
+    ((queries, values), problem)
+}
+
 /// What a VirtualService says about the bodies of what is answered.
 ///
 /// # Errors
@@ -31,11 +57,13 @@ pub(crate) fn contents(vs: &VirtualService) -> Result<bool, String> {
 pub(crate) fn verdicts(vs: &VirtualService) -> Result<Option<Verdicts>, String> {
     let Some(written) = vs.meta.annotations.get(VERDICTS) else { return Ok(None) };
     let contents = contents(vs).unwrap_or_default();
+    let ((queries, values), _) = examples(vs);
+    let judged = Verdicts { contents, queries, values, ..Verdicts::default() };
     match written.trim() {
-        "" | "on" => Ok(Some(Verdicts { contents, ..Verdicts::default() })),
+        "" | "on" => Ok(Some(judged)),
         "off" | "0" => Ok(None),
         number => match number.parse() {
-            Ok(rate @ 1..=Verdicts::MAX_RATE) => Ok(Some(Verdicts { rate, contents })),
+            Ok(rate @ 1..=Verdicts::MAX_RATE) => Ok(Some(Verdicts { rate, ..judged })),
             _ => Err(format!(
                 "{written:?} is neither on, off nor a number of requests a second from 1 to {}: nothing is judged",
                 Verdicts::MAX_RATE
@@ -72,6 +100,32 @@ mod tests {
             let umbra_api::Object::VirtualService(vs) = parsed else { panic!("{text}") };
             let got = verdicts(&vs).map(|it| it.map(|it| it.rate)).map_err(drop);
             assert_eq!(got, want, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_shown() {
+        for (beside, written, shown, said) in [
+            ("verdicts: on", "queries", (true, false), ""),
+            ("verdicts: on, contents: on", "values, queries", (true, true), ""),
+            ("verdicts: on", "queries, values", (true, false), "not compared"),
+            ("verdicts: on", "queries, bodies", (true, false), "neither queries nor values"),
+            ("verdicts: on", "", (false, false), ""),
+            ("contents: on", "queries", (true, false), "no umbra.io/verdicts"),
+        ] {
+            let mut annotations = format!("umbra.io/examples: '{written}'");
+            for (key, value) in beside.split(", ").filter_map(|it| it.split_once(": ")) {
+                annotations += &format!(", umbra.io/{key}: '{value}'");
+            }
+            let text = format!(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: web\n  annotations: {{{annotations}}}\nspec: {{hosts: [web]}}\n"
+            );
+            let parsed = umbra_api::parse_documents(&text, "a.yaml").objects.remove(0).value;
+            let umbra_api::Object::VirtualService(vs) = parsed else { panic!("{text}") };
+            let (got, problem) = examples(&vs);
+            let words = problem.err().unwrap_or_default();
+            assert_eq!(got, shown, "{annotations}");
+            assert!(words.contains(said) && words.is_empty() == said.is_empty(), "{annotations}: {words}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What was answered, and in what two answers differ: by fields where both are JSON, else by digests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
@@ -9,6 +9,8 @@ use serde_json::{Map, Number, Value};
 const MAX_DIFFERENCES: usize = 256;
 /// The longest path that is told, in bytes: what lies deeper is compared as one value.
 const MAX_PATH: usize = 200;
+/// The longest value that is shown, in characters.
+const MAX_VALUE: usize = 64;
 /// The longest name of a field that is shown.
 const MAX_NAME: usize = 64;
 
@@ -64,25 +66,50 @@ pub struct Difference {
 
 /// In what a copy's answer differs from its primary's.
 pub fn differences(primary: &Content, copy: &Content) -> BTreeSet<Difference> {
-    let mut walk = Walk { path: String::new(), found: BTreeSet::new() };
+    found(primary, copy).into_keys().collect()
+}
+
+/// The values that stand there, of the primary and of the copy, for whoever may see them: as JSON and cut, objects and lists by how many
+/// they hold, empty where there is none. Of several elements of a list the first that differ.
+pub fn differing_values(primary: &Content, copy: &Content) -> BTreeMap<Difference, [String; 2]> {
+    let all = found(primary, copy).into_iter();
+    all.map(|(difference, values)| (difference, values.map(|value| value.map_or_else(String::new, shown)))).collect()
+}
+
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Object(fields) => return format!("{{{}}}", fields.len()),
+        Value::Array(elements) => return format!("[{}]", elements.len()),
+        // As much as can be shown: the rest may be long.
+        Value::String(text) => Value::from(text.chars().take(MAX_VALUE).collect::<String>()).to_string(),
+        other => other.to_string(),
+    };
+    text.chars().take(MAX_VALUE).collect()
+}
+
+fn found<'a>(primary: &'a Content, copy: &'a Content) -> Found<'a> {
+    let mut walk = Walk { path: String::new(), found: BTreeMap::new() };
     match (primary, copy) {
         (Content::Json(primary), Content::Json(copy)) => walk.values(primary, copy),
         (Content::Digest(primary), Content::Digest(copy)) if primary == copy => {}
-        (Content::Digest(_), Content::Digest(_)) => walk.found(How::Digest),
-        _ => walk.found(How::Type),
+        (Content::Digest(_), Content::Digest(_)) => walk.found(How::Digest, [None; 2]),
+        _ => walk.found(How::Type, [None; 2]),
     }
     walk.found
 }
 
-struct Walk {
+/// What differs, and what stands there in the first place of that path.
+type Found<'a> = BTreeMap<Difference, [Option<&'a Value>; 2]>;
+
+struct Walk<'a> {
     path: String,
-    found: BTreeSet<Difference>,
+    found: Found<'a>,
 }
 
-impl Walk {
-    fn found(&mut self, how: How) {
+impl<'a> Walk<'a> {
+    fn found(&mut self, how: How, values: [Option<&'a Value>; 2]) {
         if self.found.len() < MAX_DIFFERENCES {
-            self.found.insert(Difference { path: self.path.as_str().into(), how });
+            self.found.entry(Difference { path: self.path.as_str().into(), how }).or_insert(values);
         }
     }
 
@@ -103,16 +130,17 @@ impl Walk {
     }
 
     /// As deep as a reader of JSON goes, which is bounded.
-    fn values(&mut self, primary: &Value, copy: &Value) {
+    fn values(&mut self, primary: &'a Value, copy: &'a Value) {
+        let both = [Some(primary), Some(copy)];
         match (primary, copy) {
             _ if self.path.len() >= MAX_PATH => {
                 if primary != copy {
-                    self.found(How::Value);
+                    self.found(How::Value, both);
                 }
             }
             (Value::Object(primary), Value::Object(copy)) => self.objects(primary, copy),
             (Value::Array(primary), Value::Array(copy)) if primary.len() != copy.len() => {
-                self.found(How::Length);
+                self.found(How::Length, both);
             }
             (Value::Array(primary), Value::Array(copy)) => {
                 for (primary, copy) in primary.iter().zip(copy) {
@@ -121,28 +149,28 @@ impl Walk {
             }
             (Value::Number(primary), Value::Number(copy)) => {
                 if !same_number(primary, copy) {
-                    self.found(How::Value);
+                    self.found(How::Value, both);
                 }
             }
             (Value::String(_), Value::String(_)) | (Value::Bool(_), Value::Bool(_)) => {
                 if primary != copy {
-                    self.found(How::Value);
+                    self.found(How::Value, both);
                 }
             }
             (Value::Null, Value::Null) => {}
-            _ => self.found(How::Type),
+            _ => self.found(How::Type, both),
         }
     }
 
-    fn objects(&mut self, primary: &Map<String, Value>, copy: &Map<String, Value>) {
+    fn objects(&mut self, primary: &'a Map<String, Value>, copy: &'a Map<String, Value>) {
         for (name, value) in primary {
             self.within(Some(name), |walk| match copy.get(name) {
                 Some(copied) => walk.values(value, copied),
-                None => walk.found(How::Missing),
+                None => walk.found(How::Missing, [Some(value), None]),
             });
         }
-        for name in copy.keys().filter(|name| !primary.contains_key(*name)) {
-            self.within(Some(name), |walk| walk.found(How::Extra));
+        for (name, value) in copy.iter().filter(|(name, _)| !primary.contains_key(*name)) {
+            self.within(Some(name), |walk| walk.found(How::Extra, [None, Some(value)]));
         }
     }
 }
@@ -189,6 +217,29 @@ mod tests {
         check(r#"{"a": {"b": {"c": true}}}"#, r#"{"a": {"b": {"c": false}}}"#, &["a.b.c value"]);
         check(r#"9007199254740993"#, r#"9007199254740992"#, &[" value"]);
         check(r#"[1, 2]"#, r#"[1, 3]"#, &["[] value"]);
+    }
+
+    #[test]
+    fn values_that_are_shown_are_short() {
+        let long = "x".repeat(100_000);
+        let primary = format!(r#"{{"a": 1, "b": [1, 2], "c": {{"d": "{long}"}}, "e": [{{"f": 1}}, {{"f": 2}}], "g": {{"h": 1}}}}"#);
+        let copy = r#"{"a": 2, "b": [1], "c": {"d": "y\n"}, "e": [{"f": 3}, {"f": 4}], "i": null}"#;
+        let [primary, copy] = [&*primary, copy].map(|it| Content::Json(serde_json::from_str(it).unwrap()));
+        let all = differing_values(&primary, &copy);
+        let shown: Vec<_> = all.iter().map(|(it, [a, b])| (&*it.path, a.as_str(), b.as_str())).collect();
+        let cut = format!("\"{}", "x".repeat(MAX_VALUE - 1));
+        assert_eq!(
+            shown,
+            [
+                ("a", "1", "2"),
+                ("b", "[2]", "[1]"),
+                ("c.d", &*cut, r#""y\n""#),
+                ("e[].f", "1", "3"),
+                ("g", "{1}", ""),
+                ("i", "", "null"),
+            ]
+        );
+        assert_eq!(all.into_keys().collect::<BTreeSet<_>>(), differences(&primary, &copy));
     }
 
     #[test]

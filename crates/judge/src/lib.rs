@@ -20,7 +20,7 @@ mod sequential;
 mod tally;
 mod verdict;
 
-pub use content::{Content, Difference, How, differences};
+pub use content::{Content, Difference, How, differences, differing_values};
 pub use contents::{Contents, ContentsJudgement, ContentsReason, Differing};
 pub use histogram::Histogram;
 pub use join::{Counts, Ended, JoinLimits, Joins, StreamId};

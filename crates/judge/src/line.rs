@@ -44,6 +44,8 @@ pub struct Primary {
     pub method: Arc<str>,
     /// Without the query.
     pub path: Arc<str>,
+    /// The query; empty: there is none, or nobody may see it.
+    pub query: Arc<str>,
     /// How often it was sent on.
     pub attempts: u32,
     /// Envoy itself answered.

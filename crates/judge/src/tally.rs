@@ -334,7 +334,7 @@ fn class(answer: &Answer, whole: bool) -> usize {
     }
 }
 
-/// What is kept of a pair that differs, to be looked at: no query, no header, no body.
+/// What is kept of a pair that differs, to be looked at: no header, no body, and no query unless somebody allows it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Example {
     /// `x-request-id`.
@@ -343,6 +343,8 @@ pub struct Example {
     pub method: Arc<str>,
     /// Without the query.
     pub path: Arc<str>,
+    /// The query; empty: there is none, or nobody may see it.
+    pub query: Arc<str>,
     /// The primary's answer.
     pub primary: Answer,
     /// The copy's.
@@ -350,13 +352,14 @@ pub struct Example {
 }
 
 impl Example {
-    /// The pair of a mirror's copies that this request has, if it is whole.
-    pub fn of(ended: &Ended, mark: &str) -> Option<Self> {
+    /// The pair of a mirror's copies that this request has, if it is whole; with its query where that may be seen.
+    pub fn of(ended: &Ended, mark: &str, queries: bool) -> Option<Self> {
         let (primary, answer) = ended.primary.as_ref()?;
         Some(Example {
             request: ended.key.request.clone(),
             method: primary.method.clone(),
             path: primary.path.clone(),
+            query: if queries { primary.query.clone() } else { Arc::default() },
             primary: answer.clone(),
             copy: ended.copies.get(mark)?.clone(),
         })

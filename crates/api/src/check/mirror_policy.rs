@@ -179,7 +179,14 @@ pub fn abort_limits(abort: Option<&CopyAbort>) -> Option<AbortLimits> {
 /// # Errors
 /// It asks for more than there is.
 pub fn check_verdicts(verdicts: &CopyVerdicts) -> Result<Verdicts, Problem> {
-    let judged = Verdicts { contents: verdicts.contents.unwrap_or_default(), ..Verdicts::default() };
+    let CopyVerdicts { contents, queries, values, .. } = *verdicts;
+    let contents = contents.unwrap_or_default();
+    let judged = Verdicts {
+        contents,
+        queries: queries.unwrap_or_default(),
+        values: contents && values.unwrap_or_default(),
+        ..Verdicts::default()
+    };
     match verdicts.rate {
         None => Ok(judged),
         Some(rate @ 0..=Verdicts::MAX_RATE) => Ok(Verdicts { rate, ..judged }),

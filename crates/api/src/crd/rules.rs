@@ -88,6 +88,14 @@ pub(super) fn mirror_policy(spec: &mut Value) {
         ("/properties/headers/properties/remove/items", "x-kubernetes-validations", name("name of a header")),
         ("/properties/headers/properties/set", "maxProperties", json!(MAX_HEADERS)),
         ("/properties/verdicts/properties/rate", "maximum", json!(umbra_ir::Verdicts::MAX_RATE)),
+        (
+            "/properties/verdicts",
+            "x-kubernetes-validations",
+            json!([{
+                "rule": "!has(self.values) || !self.values || (has(self.contents) && self.contents)",
+                "message": "values are those of contents: contents must be true",
+            }]),
+        ),
         ("/properties/maxRequestsPerSecond", "minimum", json!(1)),
         (
             "/properties/sample",

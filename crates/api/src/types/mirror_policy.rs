@@ -98,6 +98,11 @@ pub struct CopyVerdicts {
     pub rate: Option<u32>,
     /// Whether the bodies of what is answered are compared, too, by a judge; absent: no.
     pub contents: Option<bool>,
+    /// Whether pairs that differ show the query of their request, to whoever may read the rule; absent: no.
+    pub queries: Option<bool>,
+    /// Whether fields that differ show some of their values, to whoever may read the rule, where contents are compared and the judge
+    /// may (`umbra judge --values`); absent: no.
+    pub values: Option<bool>,
 }
 
 /// Limits beyond which copying stops; docs/aborts.md says of what each is.

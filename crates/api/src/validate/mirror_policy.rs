@@ -24,6 +24,10 @@ pub(super) fn validate(report: &mut Report, spec: &MirrorPolicySpec) {
     }
     if let Some(written) = &spec.verdicts {
         report.check("spec.verdicts.rate", check_verdicts(written).map(drop), "nothing is judged");
+        if written.values == Some(true) && written.contents != Some(true) {
+            let message = "values are those of contents, which are not compared: none is shown";
+            report.add(Code::InvalidExamples, "spec.verdicts.values", message);
+        }
     }
     if let Some(written) = &spec.abort {
         for (reason, limit) in check_limits(written) {

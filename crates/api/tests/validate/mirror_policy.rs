@@ -56,6 +56,12 @@ pub(crate) const MIRROR_POLICY: &[Case] = &[
         "targetRef: {name: a}\nverdicts: {rate: 5}\nabort: {shadowErrors: {percent: 5, window: 30s, minimum: 50}, primaryLatency: {percent: 300}, verdict: different}\nsample: nested\nmaxRequestsPerSecond: 50\nramp: {steps: [{percent: 1, time: 10m}, {percent: 10, time: 1h, requests: 5000}], verdict: same}",
         &[],
     ),
+    ("what is shown", "targetRef: {name: a}\nverdicts: {contents: true, queries: true, values: true}", &[]),
+    (
+        "values of nothing",
+        "targetRef: {name: a}\nverdicts: {values: true, queries: true}",
+        &["warning InvalidExamples spec.verdicts.values~not compared"],
+    ),
     (
         "no such verdicts and limits",
         "targetRef: {name: a}\nverdicts: {rate: 1001}\nabort: {shadowErrors: {percent: 101}, copiesLost: {percent: 1, window: 1s}, primaryErrors: {minimum: 0}}",

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use crate::logging::LogFormat;
 
 pub(super) const HELP: &str = "\
 What it holds are the bodies of answers: 256 KiB of each at most, 64 MiB in all, never on disk, and forgotten when they were compared.
-It tells umbra (umbra serve --judge) names of fields and counts, never a value.
+It tells umbra (umbra serve --judge) names of fields and counts, and no value without --values.
 Exit code: 0 told to end, 1 something failed, 2 wrong usage.";
 
 /// Arguments of `umbra judge`.
@@ -29,6 +30,9 @@ pub struct JudgeArgs {
     /// Only Envoys with a certificate of these authorities (PEM) may show anything; needs --tls-cert
     #[arg(long, env = "UMBRA_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Keep and tell some values of fields that differ, of mirrors whose rule's author allows it (annotation umbra.io/examples)
+    #[arg(long, env = "UMBRA_VALUES", value_parser = BoolishValueParser::new())]
+    pub values: bool,
     /// What to log: error, warn, info, debug, trace, or by module
     #[arg(long, env = "UMBRA_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,

@@ -1,10 +1,10 @@
 //! What the answers of each mirror's copies come to, over the last ten minutes. No clock and no IO.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use umbra_judge::{Contents, ContentsReason, Difference, JudgeLimits, differences};
+use umbra_judge::{Contents, ContentsReason, Difference, JudgeLimits, differences, differing_values};
 use umbra_proto::umbra::v1;
 
 use super::body::{Why, contents};
@@ -18,6 +18,14 @@ const MAX_MIRRORS: usize = 1000;
 const MAX_TOLD: usize = 32;
 /// Reasons that are told of a verdict.
 const MAX_REASONS: usize = 5;
+
+/// Values that are kept of one way to differ.
+const MAX_VALUES: usize = 3;
+/// How long it counts that values may be shown.
+const ALLOWED: Duration = Duration::from_secs(60);
+
+/// Values of fields that differ, the primary's and the copy's.
+type Values = BTreeMap<Difference, [String; 2]>;
 
 /// Why the answers to a request are not compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -48,13 +56,15 @@ impl Skipped {
 /// What one request says of one mirror.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Compared {
-    /// In what the copy and the control differ from their primary, and why not by fields.
-    Pair(BTreeSet<Difference>, BTreeSet<Difference>, Option<Why>),
+    /// In what the copy and the control differ from their primary, and why not by fields; where the copy alone does, what stands there, if
+    /// that may be shown.
+    Pair(BTreeSet<Difference>, BTreeSet<Difference>, Option<Why>, Values),
     Skipped(Skipped),
 }
 
-/// Compares what was answered to a request with what was answered to its copies, by mark. Takes as long as reading them does.
-pub(super) fn compare(whole: &Whole) -> Vec<(Arc<str>, Compared)> {
+/// Compares what was answered to a request with what was answered to its copies, by mark; `shows`: the marks of which values may be
+/// shown. Takes as long as reading them does.
+pub(super) fn compare(whole: &Whole, shows: &BTreeSet<String>) -> Vec<(Arc<str>, Compared)> {
     let copies = whole.copies.iter().filter(|(mark, _)| !is_control(mark));
     let one = |(mark, copy): (&Arc<str>, &super::hold::Answer)| {
         let compared = match (&whole.primary, whole.control()) {
@@ -68,7 +78,13 @@ pub(super) fn compare(whole: &Whole) -> Vec<(Arc<str>, Compared)> {
                     Compared::Skipped(Skipped::Crowded)
                 } else {
                     let ([primary, copy, control], why) = contents(all.map(|it| &it.body));
-                    Compared::Pair(differences(&primary, &copy), differences(&primary, &control), why)
+                    let noise = differences(&primary, &control);
+                    let mut values = match shows.contains(&**mark) {
+                        true => differing_values(&primary, &copy),
+                        false => Values::new(),
+                    };
+                    values.retain(|it, _| !noise.contains(it));
+                    Compared::Pair(differences(&primary, &copy), noise, why, values)
                 }
             }
             _ => Compared::Skipped(Skipped::Incomplete),
@@ -83,13 +99,16 @@ struct Tally {
     contents: Contents,
     skipped: [u64; Skipped::ALL.len()],
     digests: [u64; Why::ALL.len()],
+    /// The newest first, of as many ways as are told.
+    values: BTreeMap<Difference, VecDeque<[String; 2]>>,
 }
 
 impl Tally {
     fn add(&mut self, compared: &Compared) {
         let count = match compared {
-            Compared::Pair(copy, control, why) => {
+            Compared::Pair(copy, control, why, values) => {
                 self.contents.add(copy, control);
+                values.iter().for_each(|(it, both)| self.keep(it, both));
                 why.and_then(|why| self.digests.get_mut(why as usize))
             }
             Compared::Skipped(why) => self.skipped.get_mut(*why as usize),
@@ -99,7 +118,21 @@ impl Tally {
         }
     }
 
+    fn keep(&mut self, difference: &Difference, values: &[String; 2]) {
+        if self.values.len() >= MAX_TOLD && !self.values.contains_key(difference) {
+            return;
+        }
+        let kept = self.values.entry(difference.clone()).or_default();
+        if !kept.contains(values) {
+            kept.push_front(values.clone());
+            kept.truncate(MAX_VALUES);
+        }
+    }
+
     fn merge(&mut self, later: &Self) {
+        for (difference, values) in &later.values {
+            values.iter().rev().for_each(|both| self.keep(difference, both));
+        }
         self.contents.merge(&later.contents);
         let skipped = self.skipped.iter_mut().zip(&later.skipped);
         skipped.chain(self.digests.iter_mut().zip(&later.digests)).for_each(|(to, more)| *to += more);
@@ -119,11 +152,13 @@ struct Entry {
 pub(super) struct Ledger {
     mirrors: BTreeMap<Arc<str>, Entry>,
     turned: Instant,
+    /// Mirrors of which values may be shown, by mark, and since when that is known.
+    shows: (Arc<BTreeSet<String>>, Instant),
 }
 
 impl Ledger {
     pub(super) fn new(now: Instant) -> Self {
-        Ledger { mirrors: BTreeMap::new(), turned: now }
+        Ledger { mirrors: BTreeMap::new(), turned: now, shows: (Arc::default(), now) }
     }
 
     /// Counts what a request says. Of mirrors beyond the most that are known nothing is counted: marks come from proxies.
@@ -135,8 +170,27 @@ impl Ledger {
         }
     }
 
+    /// Takes in of which mirrors values may be shown, by mark. What may no longer is forgotten.
+    pub(super) fn show(&mut self, marks: BTreeSet<String>, now: Instant) {
+        for (mark, entry) in &mut self.mirrors {
+            if !marks.contains(&**mark) {
+                entry.now.values.clear();
+                entry.before.values.clear();
+            }
+        }
+        self.shows = (Arc::new(marks), now);
+    }
+
+    /// The mirrors of which values may be shown.
+    pub(super) fn shows(&self) -> Arc<BTreeSet<String>> {
+        self.shows.0.clone()
+    }
+
     /// Lets go what is too old, and mirrors of which nothing came for so long.
     pub(super) fn turn(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.shows.1) >= ALLOWED {
+            self.show(BTreeSet::new(), now);
+        }
         let age = now.saturating_duration_since(self.turned);
         if age < HALF {
             return;
@@ -171,6 +225,11 @@ impl Ledger {
     }
 }
 
+fn shown(values: &VecDeque<[String; 2]>) -> Vec<v1::Values> {
+    let one = |[primary, copy]: &[String; 2]| v1::Values { primary: primary.clone(), copy: copy.clone() };
+    values.iter().map(one).collect()
+}
+
 fn message(tally: &Tally) -> v1::Contents {
     // Answers of several statuses, and of several destinations, are not to be compared; these should have been.
     let lost = [Skipped::Incomplete, Skipped::Crowded].map(|why| tally.skipped[why as usize]).iter().sum();
@@ -192,6 +251,7 @@ fn message(tally: &Tally) -> v1::Contents {
         candidate: times.candidate,
         control: times.control,
         both: times.both,
+        values: tally.values.get(*difference).map(shown).unwrap_or_default(),
     });
     v1::Contents {
         verdict: judged.verdict.as_str().to_owned(),
@@ -226,7 +286,7 @@ mod tests {
         for (mark, it) in [("v2", copy), (CONTROL, control)] {
             whole.copies.extend(it.map(|it| (Arc::from(mark), it)));
         }
-        compare(&whole)
+        compare(&whole, &["v2".to_owned()].into())
     }
 
     #[test]
@@ -243,12 +303,44 @@ mod tests {
             ([None, good, good], Err(Skipped::Incomplete)),
         ] {
             let got = match &said(all)[..] {
-                [(_, Compared::Pair(copy, control, None))] => Ok((copy.len(), control.len())),
+                [(_, Compared::Pair(copy, control, None, _))] => Ok((copy.len(), control.len())),
                 [(_, Compared::Skipped(why))] => Err(*why),
                 other => panic!("{other:?}"),
             };
             assert_eq!(got, want, "{all:?}");
         }
+    }
+
+    #[test]
+    fn values_are_shown_of_whom_they_may_be_and_as_long() {
+        let start = Instant::now();
+        let mut ledger = Ledger::new(start);
+        let good = Some(("200", "80||web", r#"{"a": 1, "t": 1}"#));
+        let copies = [2, 3, 2, 4, 5].map(|a| format!(r#"{{"a": {a}, "t": 9}}"#));
+        let control = Some(("200", "80||web", r#"{"a": 1, "t": 8}"#));
+        ledger.show(["v2".to_owned()].into(), start);
+        for copy in &copies {
+            ledger.add(&said([good, Some(("200", "80|v2|web", copy)), control]));
+        }
+        let told = |ledger: &Ledger| {
+            let contents = ledger.told().into_iter().find_map(|it| it.contents).expect("something is told");
+            let all = contents.differences.into_iter().filter(|it| !it.values.is_empty());
+            all.map(|it| (it.path, it.values.iter().map(|both| both.copy.clone()).collect::<Vec<_>>().join(" ")))
+                .collect::<Vec<_>>()
+        };
+        // The newest three that differ from each other; what is another each time shows none.
+        assert_eq!(told(&ledger), [("a".to_owned(), "5 4 3".to_owned())]);
+        ledger.turn(start + Duration::from_secs(59));
+        assert_eq!(told(&ledger).len(), 1);
+        // Nobody has said so for a minute.
+        ledger.turn(start + ALLOWED);
+        assert_eq!((told(&ledger), ledger.shows().len()), (Vec::new(), 0));
+        let mut whole = Whole::default();
+        whole.primary = Some(("a/b/c".into(), answer("200", "80||web", r#"{"a": 1}"#)));
+        whole.copies.insert("v2".into(), answer("200", "80|v2|web", r#"{"a": 2}"#));
+        whole.copies.insert(CONTROL.into(), answer("200", "80||web", r#"{"a": 1}"#));
+        ledger.add(&compare(&whole, &ledger.shows()));
+        assert_eq!(told(&ledger), Vec::new());
     }
 
     #[test]

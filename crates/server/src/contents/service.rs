@@ -54,6 +54,8 @@ pub(crate) struct JudgeOptions {
     pub(crate) report: String,
     /// The certificate that Envoys are shown; `None`: there is no TLS.
     pub(crate) tls: Option<TlsFiles>,
+    /// Values of fields may be told, of mirrors whose rule's author allows it.
+    pub(crate) values: bool,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -68,7 +70,7 @@ pub(crate) async fn run(options: JudgeOptions) -> anyhow::Result<()> {
         (bind("--listen", &options.listen).await?, bind("--report", &options.report).await?);
     let identity = options.tls.as_ref().map(Identity::load).transpose()?;
     info!(bodies = %bodies.local_addr()?, report = %report.local_addr()?, tls = identity.is_some(), "judging");
-    let (judge, stop) = (Judge::new(), CancellationToken::new());
+    let (judge, stop) = (Judge::new(options.values), CancellationToken::new());
     let mut vital = Vital::new(None);
     if let Some(identity) = identity.clone() {
         let following = identity.follow(Arc::new(Metrics::default()));
@@ -116,13 +118,15 @@ struct Judge {
     ledger: Arc<Mutex<Ledger>>,
     answers: Counter,
     broken: Counter,
+    /// Values may be told.
+    values: bool,
 }
 
 impl Judge {
-    fn new() -> Self {
+    fn new(values: bool) -> Self {
         let ledger = Arc::new(Mutex::new(Ledger::new(Instant::now())));
         let (answers, broken) = Default::default();
-        Judge { room: Room::default(), hold: Arc::default(), ledger, answers, broken }
+        Judge { room: Room::default(), hold: Arc::default(), ledger, answers, broken, values }
     }
 
     fn hold(&self) -> MutexGuard<'_, Hold> {
@@ -203,7 +207,9 @@ impl Judge {
         if ended.is_empty() {
             return;
         }
-        let compared = blocking(move || ended.iter().flat_map(compare).collect::<Vec<_>>()).await;
+        let shows = self.ledger().shows();
+        let compare = move || ended.iter().flat_map(|whole| compare(whole, &shows)).collect::<Vec<_>>();
+        let compared = blocking(compare).await;
         self.ledger().add(&compared);
     }
 }
@@ -238,8 +244,12 @@ impl Asked for Judge {
         &self,
         request: Request<ListContentsRequest>,
     ) -> Result<Response<ListContentsResponse>, Status> {
+        let ListContentsRequest { since, values } = request.into_inner();
         let mut ledger = self.ledger();
-        ledger.anew(&request.into_inner().since);
+        ledger.anew(&since);
+        if self.values {
+            ledger.show(values.into_iter().collect(), Instant::now());
+        }
         let mirrors = ledger.told();
         Ok(Response::new(ListContentsResponse { mirrors }))
     }

@@ -158,6 +158,7 @@ fn field(it: &Difference) -> Markup {
             th scope="row" {
                 @if it.path.is_empty() { "the body" } @else { code { (it.path) } }
                 @if it.decides { " " span.badge.bad { "differs" } }
+                @for both in &it.values { small { code { (both.primary) } " → " code { (both.copy) } } }
             }
             td { (it.how) }
             @for count in [it.candidate, it.control, it.both] { td.number { (count) } }
@@ -176,6 +177,8 @@ fn counted(what: &str, all: &BTreeMap<String, u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use umbra_proto::umbra::v1::Values;
+
     use super::*;
 
     #[test]
@@ -186,6 +189,7 @@ mod tests {
             candidate,
             both,
             decides,
+            values: vec![Values { primary: "\"<i>\"".to_owned(), copy: "7".to_owned() }],
             ..Difference::default()
         };
         let contents = Contents {
@@ -227,6 +231,7 @@ mod tests {
             "<th scope=\"row\">1.19</th><td class=\"number\">23</td>",
             "980 pairs, 98.0% of those that the judge saw; passed over: status 20; by digest: long 5.",
             "<code>a&lt;b&gt;</code> <span class=\"badge bad\">differs</span>",
+            "<small><code>&quot;&lt;i&gt;&quot;</code> → <code>7</code></small>",
             "the body",
             "and 7 more",
         ] {

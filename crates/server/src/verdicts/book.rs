@@ -1,7 +1,7 @@
 //! What is known of each judged mirror: its pairs of the last ten minutes, and how much of its rule's requests is judged. No clock
 //! and no IO of its own.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ struct Rule {
     rate: u32,
     /// Bodies are compared, too.
     contents: bool,
+    /// One of its mirrors may show queries.
+    queries: bool,
     /// The smallest share above 0 of its mirrors, in millionths.
     most: u32,
     /// What would be judged now if no line was lost, in millionths.
@@ -89,6 +91,10 @@ struct Entry {
     /// Judged, and of these with a line of the copy, since it is known here.
     total: (u64, u64),
     examples: VecDeque<Example>,
+    /// Its examples may show queries.
+    queries: bool,
+    /// Its fields that differ may show values.
+    values: bool,
     /// When it went on after a stop, in milliseconds since 1970; 0: it was never stopped.
     since: i64,
 }
@@ -167,10 +173,11 @@ impl Book {
                 let control: Arc<str> = state.key.control_mark().into();
                 let (marks, mirrors) = (Vec::new(), Vec::new());
                 let (rate, contents) = (verdicts.rate, verdicts.contents);
-                Rule { rate, contents, most: 0, marks, control, mirrors, ..old }
+                Rule { rate, contents, queries: false, most: 0, marks, control, mirrors, ..old }
             });
             rule.rate = rule.rate.max(verdicts.rate);
             rule.contents |= verdicts.contents;
+            rule.queries |= verdicts.queries;
             let mark: Arc<str> = state.key.mark().into();
             if share > 0 && !state.clusters.is_empty() {
                 rule.most = if rule.most == 0 { share } else { rule.most.min(share) };
@@ -187,8 +194,15 @@ impl Book {
                 before: Tally::default(),
                 total: (0, 0),
                 examples: VecDeque::new(),
+                queries: false,
+                values: false,
                 since: 0,
             });
+            (entry.queries, entry.values) = (verdicts.queries, verdicts.values);
+            if !verdicts.queries {
+                // What nobody may see any longer is not kept.
+                entry.examples.iter_mut().for_each(|it| it.query = Arc::default());
+            }
             if entry.stopped && !state.stopped {
                 // Who goes on is judged anew.
                 (entry.now, entry.before) = (Tally::default(), Tally::default());
@@ -300,7 +314,7 @@ impl Book {
             let example = entry.now.add(ended, copied, &self.limits);
             entry.total.0 += u64::from(ended.primary.is_some());
             entry.total.1 += entry.now.paired - paired;
-            if example && let Some(example) = Example::of(ended, &entry.mark) {
+            if example && let Some(example) = Example::of(ended, &entry.mark, entry.queries) {
                 entry.examples.truncate(EXAMPLES - 1);
                 entry.examples.push_front(example);
             }
@@ -356,6 +370,16 @@ impl Book {
             contents,
             since,
         })
+    }
+
+    /// The rules of which queries may be seen.
+    pub(super) fn queries(&self) -> BTreeSet<Arc<str>> {
+        self.rules.iter().filter(|(_, rule)| rule.queries).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The marks of mirrors of which values may be shown.
+    pub(super) fn values(&self) -> Vec<String> {
+        self.mirrors.values().filter(|it| it.values).map(|it| it.mark.to_string()).collect()
     }
 
     /// Mirrors that went on after a stop, by mark, and when they last did.

@@ -1,4 +1,4 @@
-//! Envoy's log entries as lines. Whatever is not compared is dropped here: paths without their queries are the most that is kept.
+//! Envoy's log entries as lines. Whatever is not compared is dropped here, but for paths, and queries where somebody allows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const MAX_TEXT: usize = 128;
 /// The answers of Envoy itself have other details.
 const VIA_UPSTREAM: &str = "via_upstream";
 
-/// Understands an entry; `None`: it is of no judged request.
-pub(super) fn parse(entry: &HttpAccessLogEntry) -> Option<Line> {
+/// Understands an entry; `None`: it is of no judged request. Its query is kept where those of its rule may be seen.
+pub(super) fn parse(entry: &HttpAccessLogEntry, queries: impl Fn(&str) -> bool) -> Option<Line> {
     let common = entry.common_properties.as_ref()?;
     let request = entry.request.as_ref()?;
     let response = entry.response.as_ref()?;
@@ -30,7 +30,8 @@ pub(super) fn parse(entry: &HttpAccessLogEntry) -> Option<Line> {
             let primary = Primary {
                 rule: rule.into(),
                 method: request.request_method().as_str_name().into(),
-                path: path(request),
+                path: text(sent(request).0),
+                query: if queries(rule) { text(sent(request).1) } else { Arc::default() },
                 attempts: common.upstream_request_attempt_count,
                 local_reply: response.response_code_details != VIA_UPSTREAM,
             };
@@ -70,9 +71,11 @@ pub(crate) fn text(written: &str) -> Arc<str> {
     written[..end].into()
 }
 
-fn path(request: &HttpRequestProperties) -> Arc<str> {
+/// Path and query, as the client sent them.
+fn sent(request: &HttpRequestProperties) -> (&str, &str) {
     let sent = if request.original_path.is_empty() { &request.path } else { &request.original_path };
-    text(sent.split(['?', '#']).next().unwrap_or_default())
+    let whole = sent.split_once('#').map_or(sent.as_str(), |(before, _)| before);
+    whole.split_once('?').unwrap_or((whole, ""))
 }
 
 fn answer(common: &AccessLogCommon, response: &HttpResponseProperties, size: u64) -> Answer {
@@ -177,11 +180,11 @@ mod tests {
 
     #[test]
     fn both_sides_have_one_key() {
-        let primary = parse(&entry(AccessLogType::DownstreamEnd, |_| {})).unwrap();
+        let primary = parse(&entry(AccessLogType::DownstreamEnd, |_| {}), |_| false).unwrap();
         let copy = parse(&entry(AccessLogType::UpstreamEnd, |it| {
             it.common_properties.as_mut().unwrap().upstream_cluster =
                 "mirror|80|v1|web.default.svc.cluster.local|control".to_owned();
-        }))
+        }), |_| false)
         .unwrap();
         assert_eq!(primary.key, copy.key);
         assert_eq!(primary.key, Key { start: 1_700_000_000_123_456, request: "id".into() });
@@ -190,6 +193,7 @@ mod tests {
             rule: "default/web/canary".into(),
             method: "GET".into(),
             path: "/a/b".into(),
+            query: "".into(),
             attempts: 1,
             local_reply: false,
         };
@@ -199,6 +203,24 @@ mod tests {
         assert_eq!(primary.answer.destination, copy.answer.destination);
         assert_eq!(primary.answer.wait, Some(Duration::from_millis(5)));
         assert_eq!(primary.answer.content_type.as_deref(), Some("text/html"));
+    }
+
+    #[test]
+    fn a_query_is_kept_where_it_may_be_seen() {
+        for (sent, queries, path, query) in [
+            ("/a/b?secret=1", false, "/a/b", ""),
+            ("/a/b?secret=1", true, "/a/b", "secret=1"),
+            ("/a?b?c#d?e", true, "/a", "b?c"),
+            ("/a#b?c", true, "/a", ""),
+            ("/a", true, "/a", ""),
+        ] {
+            let entry = entry(AccessLogType::DownstreamEnd, |it| {
+                sent.clone_into(&mut it.request.as_mut().unwrap().path);
+            });
+            let line = parse(&entry, |rule| queries && rule == "default/web/canary").unwrap();
+            let Side::Primary(side) = line.side else { panic!("{sent}") };
+            assert_eq!((&*side.path, &*side.query), (path, query), "{sent}");
+        }
     }
 
     #[test]
@@ -216,7 +238,7 @@ mod tests {
             (AccessLogType::UpstreamEnd, |it| it.response = None),
         ];
         for (nth, (log, change)) in changes.into_iter().enumerate() {
-            assert_eq!(parse(&entry(log, change)), None, "{nth}");
+            assert_eq!(parse(&entry(log, change), |_| true), None, "{nth}");
         }
     }
 
@@ -227,7 +249,7 @@ mod tests {
             let response = it.response.as_mut().unwrap();
             response.response_headers.insert("content-encoding".to_owned(), "gzip".to_owned());
             response.response_trailers.insert("grpc-status".to_owned(), "14".to_owned());
-        }))
+        }), |_| false)
         .unwrap();
         assert_eq!((line.key.request.len(), line.answer.size, line.answer.grpc), (128, None, Some(14)));
     }

@@ -237,6 +237,7 @@ fn example(example: &Example, copy_limit: std::time::Duration) -> v1::VerdictExa
         request_id: example.request.to_string(),
         method: example.method.to_string(),
         path: example.path.to_string(),
+        query: example.query.to_string(),
         primary_code: example.primary.code.unwrap_or_default().into(),
         copy_code: example.copy.code.unwrap_or_default().into(),
         copy_outcome: outcome(&example.copy, copy_limit).as_str().to_owned(),

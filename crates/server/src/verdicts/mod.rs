@@ -81,6 +81,11 @@ impl Verdicts {
         Some(Known { contents, ..known })
     }
 
+    /// The marks of mirrors of which values may be shown.
+    fn values(&self) -> Vec<String> {
+        self.lock().values()
+    }
+
     /// Mirrors that went on after a stop, by mark, and when they last did, in milliseconds since 1970.
     fn since(&self) -> BTreeMap<String, i64> {
         self.lock().since()
@@ -104,10 +109,11 @@ impl Lines {
         /// `StreamAccessLogsMessage.http_logs.log_entry`.
         const ENTRY: [u32; 2] = [2, 1];
         let (mut lines, mut bad) = (Vec::new(), false);
+        let seen = self.verdicts.lock().queries();
         parts::each(message, &ENTRY, &mut |entry| {
             if room() {
                 match HttpAccessLogEntry::decode(entry) {
-                    Ok(entry) => lines.extend(lines::parse(&entry)),
+                    Ok(entry) => lines.extend(lines::parse(&entry, |rule| seen.contains(rule))),
                     Err(_) => bad = true,
                 }
             }

@@ -65,7 +65,7 @@ pub(crate) async fn follow(name: String, verdicts: Verdicts) -> anyhow::Result<(
     let mut before = true;
     loop {
         let since = verdicts.since();
-        let answered = match ask(&name, &since).await {
+        let answered = match ask(&name, &since, &verdicts.values()).await {
             Ok(all) => {
                 verdicts.told.take(all, &since, Instant::now());
                 true
@@ -85,13 +85,17 @@ pub(crate) async fn follow(name: String, verdicts: Verdicts) -> anyhow::Result<(
     }
 }
 
-async fn ask(name: &str, since: &BTreeMap<String, i64>) -> Result<Vec<MirrorContents>, String> {
+async fn ask(
+    name: &str,
+    since: &BTreeMap<String, i64>,
+    values: &[String],
+) -> Result<Vec<MirrorContents>, String> {
     let addresses = resolve(name).await?;
     let one = async |address| {
         let channel =
             endpoint(address, CONNECT).map_err(|status| status.message().to_owned())?.connect_lazy();
         let mut client = JudgeClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let asked = client.list_contents(ListContentsRequest { since: since.clone() });
+        let asked = client.list_contents(ListContentsRequest { since: since.clone(), values: values.to_vec() });
         match tokio::time::timeout(ANSWER, asked).await {
             Ok(Ok(answer)) => Ok(answer.into_inner().mirrors),
             Ok(Err(status)) => Err(status.message().to_owned()),

@@ -271,3 +271,41 @@ fn judges_are_told_since_when_a_mirror_goes_on() {
     assert_eq!(know(true, 40), of(20));
     assert_eq!(know(false, 50), of(50));
 }
+
+#[test]
+fn a_query_is_shown_as_long_as_it_may_be() {
+    let policy = |queries: bool| {
+        format!(
+            "---
+apiVersion: umbra.io/v1alpha1
+kind: MirrorPolicy
+metadata: {{name: v2}}
+spec: {{targetRef: {{name: web, mirror: {{host: web, subset: v2}}}}, methods: [GET], verdicts: {{queries: {queries}}}}}
+"
+        )
+    };
+    let shares = [("v2", "10"), ("v3", "20")];
+    let mut stage = Stage::new(&shares);
+    stage.book.know(&mirrors_with(&shares, &policy(true)), Duration::from_secs(60), 1);
+    let keys = [stage.key(0), stage.key(1)];
+    assert!(stage.book.queries().contains(RULE));
+    let primary = Primary {
+        rule: RULE.into(),
+        method: "GET".into(),
+        query: "a=1".into(),
+        attempts: 1,
+        ..Primary::default()
+    };
+    stage.line(1, Side::Primary(primary), 200);
+    stage.copy(1, &keys[0].control_mark(), 200);
+    keys.iter().for_each(|key| stage.copy(1, &key.mark(), 500));
+    let shown = |stage: &Stage| {
+        let queries = |key| stage.book.of(key).expect("it is judged").examples.remove(0).query.to_string();
+        keys.each_ref().map(queries)
+    };
+    // A neighbour whose author says nothing shows nothing of the same request.
+    assert_eq!(shown(&stage), ["a=1", ""]);
+    stage.book.know(&mirrors_with(&shares, &policy(false)), Duration::from_secs(60), 1);
+    assert!(stage.book.queries().is_empty());
+    assert_eq!(shown(&stage), ["", ""]);
+}
