@@ -2,14 +2,16 @@
 //! `/headers` and `/index` answer as the services of the user documents do (httpbin, a small Go program).
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -62,6 +64,8 @@ pub enum Mode {
     FailOneOf(usize),
     /// A wrong price in the `/order` of one of so many requests, all else at once.
     WrongOneOf(usize),
+    /// Answers with this status and a part of the body, and breaks off.
+    Cut(u16),
     /// Takes the request and breaks off: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
     Break,
 }
@@ -169,11 +173,45 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     }
 }
 
+/// The body of an answer, whole or the beginning of one.
+struct Sent {
+    rest: Option<Bytes>,
+    /// What follows never comes.
+    cut: bool,
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(match self.rest.take() {
+            Some(text) => Some(Ok(Frame::data(text))),
+            None if self.cut => Some(Err(std::io::ErrorKind::ConnectionReset.into())),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.cut && self.rest.as_ref().is_none_or(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.rest {
+            Some(text) if !self.cut => SizeHint::with_exact(text.len() as u64),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
 async fn serve(
     state: Arc<State>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, std::io::Error> {
+) -> Result<Response<Sent>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let authority = head.uri.authority().map(|a| a.as_str().to_owned());
@@ -199,7 +237,7 @@ async fn serve(
         mode => mode,
     };
     match mode {
-        Mode::Normal | Mode::Status(_) | Mode::FailOneOf(_) | Mode::WrongOneOf(_) => {}
+        Mode::Normal | Mode::Status(_) | Mode::Cut(_) | Mode::FailOneOf(_) | Mode::WrongOneOf(_) => {}
         Mode::Hang => std::future::pending().await,
         Mode::Delay(time) => tokio::time::sleep(time).await,
         Mode::Break => return Err(std::io::ErrorKind::ConnectionReset.into()),
@@ -208,7 +246,7 @@ async fn serve(
     if let Some(log) = state.log {
         log(&state.name, &access_line(peer, &record, status, text.len()));
     }
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+    let mut response = Response::new(Sent { rest: Some(text.into()), cut: matches!(mode, Mode::Cut(_)) });
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
@@ -228,7 +266,7 @@ async fn answer(name: &str, mode: Mode, record: &Record) -> (StatusCode, &'stati
         .collect();
     let path = record.path.split('?').next().unwrap_or_default();
     let mut status = match mode {
-        Mode::Status(code) => StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Mode::Status(code) | Mode::Cut(code) => StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         _ => StatusCode::OK,
     };
     let value = match path.split('/').collect::<Vec<_>>()[..] {

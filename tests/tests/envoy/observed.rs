@@ -229,6 +229,38 @@ fn bad_answers_are_answers() {
     });
 }
 
+/// Answers of which the body ends early are lost, and take nothing away from those that are 5xx.
+async fn bodies_that_end_early(services: &str) {
+    let rule = rules("web", "web", &to_v1(TO_V2));
+    let world = web_with(&[("web.yaml", services), ("rules.yaml", &rule)], "").await;
+    wait_share(&world, "|v2|web", 1_000_000).await;
+    let client = ([127, 0, 0, 1], 8000).into();
+    for (mode, sent) in [(Mode::Status(500), 40), (Mode::Cut(200), 30), (Mode::Normal, 20)] {
+        let before = world.echo("v2").count();
+        world.echo("v2").set_mode(mode);
+        assert!(send(world.net(), client, &get(), sent).await.all_ok(sent));
+        // Those under way would be answered another way.
+        world.wait_for("all copies to arrive", || async { world.echo("v2").count() == before + sent }).await;
+    }
+    wait_seen(&world, 90).await;
+    let observed = wait_lost(&world, "reset", 30).await;
+    let answers = &observed["copyAnswers"];
+    assert_eq!((lost(&observed), number(&observed["copies"])), (30, 90), "{observed}");
+    assert_eq!((number(&answers["serverError"]), number(&answers["success"])), (40, 50), "{observed}");
+}
+
+#[test]
+fn bodies_that_end_early_do_not_hide_bad_answers() {
+    isolated(async { bodies_that_end_early(&manifests::web()).await });
+}
+
+#[test]
+fn bodies_that_end_early_in_http2_do_not_hide_bad_answers() {
+    isolated(async {
+        bodies_that_end_early(&manifests::web().replace("name: http\n", "name: http2\n")).await;
+    });
+}
+
 #[test]
 fn an_umbra_that_is_away_costs_no_request() {
     isolated(async {
@@ -291,6 +323,7 @@ fn who_does_not_want_to_know_is_not_told() {
         assert!(world.send(WEB, &get(), 100).await.all_ok(100));
         assert_eq!(world.echo("v2").count(), 100);
         assert_eq!(observed(&world), Value::Null);
+        assert_eq!(mirrors(&world)[0]["uncounted"], 1, "it does not say that it counts");
 
         world.write_config("mirror: {observe: false}\n");
         let without = || async {

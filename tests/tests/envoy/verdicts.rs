@@ -181,6 +181,58 @@ fn whatever_becomes_of_umbra() {
     });
 }
 
+/// Stopped with hundreds of judged requests and slow copies under way: no primary waits or fails, nothing more is copied or judged, what
+/// was under way is no difference, and whoever goes on is judged anew.
+#[test]
+fn a_stop_while_judged_requests_are_under_way() {
+    isolated(async {
+        let world = judged().await;
+        let begun = || async {
+            traffic(&world, 50).await;
+            number(&verdicts(&world)[0]["lines"]) >= 100
+        };
+        world.wait_for("requests to be judged", begun).await;
+        for name in ["v2", "v3"] {
+            world.echo(name).set_mode(Mode::Delay(Duration::from_secs(2)));
+        }
+        let before = world.echo("v2").count();
+        traffic(&world, 300).await;
+        assert!(world.echo("v2").count() > before, "copies are under way");
+        world.write("rules.yaml", &RULES.replace("\"1000\"}", "\"1000\", umbra.io/stop: all}"));
+        for target in ["|v2|web", "|v3|web"] {
+            wait_share(&world, target, 0).await;
+        }
+        let judged_no_more = || async {
+            world.echo("v1").take();
+            traffic(&world, 20).await;
+            world.echo("v1").count() == 20
+        };
+        world.wait_for("no request to have a control", judged_no_more).await;
+        let copies = world.echo("v2").count();
+        world.echo("v1").take();
+        traffic(&world, 300).await;
+        assert_eq!(world.echo("v2").count(), copies, "nothing is copied");
+        assert_eq!(world.echo("v1").count(), 300, "and there is no control");
+        let [v2, v3] = verdicts(&world);
+        assert!(v2["verdict"] != "different" && v3["verdict"] != "different", "{v2} {v3}");
+
+        for name in ["v2", "v3"] {
+            world.echo(name).set_mode(Mode::Normal);
+        }
+        world.write("rules.yaml", RULES);
+        let again = || async {
+            traffic(&world, 50).await;
+            let [v2, v3] = verdicts(&world);
+            assert!(v2["verdict"] != "different" && v3["verdict"] != "different", "{v2} {v3}");
+            number(&v2["paired"]) >= 200 && number(&v3["paired"]) >= 200
+        };
+        world.wait_for("both to be judged anew", again).await;
+        let [v2, _] = verdicts(&world);
+        assert_eq!(number(&v2["copyMissing"]), 0, "{v2}");
+        world.assert_clean().await;
+    });
+}
+
 /// Nobody asked: the listener has the filters and says no, and nothing is connected.
 #[test]
 fn without_the_annotation_nothing_is_sent() {

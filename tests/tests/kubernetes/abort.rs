@@ -1,8 +1,10 @@
 //! A mirror that stops by itself in a cluster: the object says so, for whoever leads next, until somebody takes it back.
 
+use umbra_testkit::cluster::Part;
 use umbra_testkit::cluster::stage::on_cluster;
 use umbra_testkit::echo::Mode;
 
+use super::replicas::WATCHED;
 use super::status::{events, install_own_crds, message, wait_condition};
 use super::web;
 
@@ -45,5 +47,33 @@ fn a_bad_shadow_is_stopped_for_good_and_taken_back_by_hand() {
         cluster.kubectl(&["annotate", "virtualservice", "web", "umbra.io/stop-"]);
         web::wait_share(&mesh, 100.0).await;
         wait_condition(&cluster, &mesh, "web", "Aborted=False/WithinLimits").await;
+    });
+}
+
+/// An API server that takes connections and answers nothing: copies stop all the same, and the stop is written when it is back.
+#[test]
+fn an_api_server_that_hangs_keeps_no_bad_shadow_going() {
+    on_cluster(|mut cluster| async move {
+        install_own_crds(&cluster);
+        let mesh = web::start_copying(&cluster, &[]).await;
+        cluster.kubectl(&["annotate", "virtualservice", "web", "umbra.io/abort=shadowErrors=20%/10s/50"]);
+        wait_condition(&cluster, &mesh, "web", "Aborted=False/WithinLimits").await;
+        let shadows = cluster.agent().pods("default", "version=v2");
+        assert!(!shadows.is_empty());
+        cluster.plane.freeze(Part::ApiServer, true).expect("stopped");
+        shadows.iter().for_each(|pod| pod.set_mode(Mode::Status(500)));
+        let traffic = web::traffic(&mesh);
+        web::wait_share(&mesh, 0.0).await;
+        traffic.stop_unharmed().await.unwrap_or_else(|e| panic!("{e:#}"));
+        // It goes on hanging for longer than umbra waits for it, and nothing is copied.
+        tokio::time::sleep(WATCHED).await;
+        web::wait_share(&mesh, 0.0).await;
+
+        cluster.plane.freeze(Part::ApiServer, false).expect("running");
+        cluster.plane.wait_ready().await.expect("it answers again");
+        let now = wait_condition(&cluster, &mesh, "web", "Aborted=True/ShadowErrors").await;
+        assert!(now["metadata"]["annotations"]["umbra.io/aborted"].is_string(), "{now:#}");
+        wait_condition(&cluster, &mesh, "web", "Stopped=True/Stopped").await;
+        web::wait_share(&mesh, 0.0).await;
     });
 }

@@ -34,6 +34,8 @@ const SPECS: &[(&str, &str)] = &[
         "observe must not be false",
     ),
     ("targetRef: {name: web}, sample: independent", "samples are nested"),
+    ("targetRef: {name: web}, verdicts: {contents: true, queries: true, values: true}", ""),
+    ("targetRef: {name: web}, verdicts: {values: true}", "contents must be true"),
     ("targetRef: {name: web}, verdicts: {rate: 1001}", "verdicts.rate"),
     ("targetRef: {name: web}, abort: {shadowErrors: {percent: 101}}", "from 0 to 100"),
     ("targetRef: {name: web}, abort: {verdict: same}", "abort.verdict"),

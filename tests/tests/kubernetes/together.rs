@@ -262,3 +262,62 @@ fn a_ramp_outlives_whoever_plays_it() {
         wait_said(&cluster, &umbras, "v2 60% live 1/1", "True/Live").await;
     });
 }
+
+/// A ramp of one step below the rule's 60 %, which goes on after so many requests, with verdicts.
+fn judged_ramp(requests: u32) -> String {
+    format!(
+        "apiVersion: umbra.io/v1alpha1
+kind: MirrorPolicy
+metadata: {{name: web}}
+spec:
+  targetRef: {{name: web}}
+  verdicts: {{rate: 1000}}
+  ramp: {{steps: [{{percent: 20, time: 1s, requests: {requests}}}]}}
+"
+    )
+}
+
+/// One replica has counted enough for the next step and knows nothing bad; another one's proxy has seen what is different.
+#[test]
+fn a_ramp_waits_while_another_replica_says_different() {
+    on_cluster(|cluster| async move {
+        let (umbras, clients) = install(&cluster, 2).await;
+        cluster.apply(&judged_ramp(1_000_000));
+        cluster.apply(&rule(60.0));
+        let mut envoys = Vec::new();
+        for (client, umbra) in clients.iter().zip(&umbras) {
+            envoys.push(envoy_by(&cluster, client, std::slice::from_ref(umbra), &["--verdicts"]).await);
+        }
+        wait_share(&envoys, &umbras, 20.0).await;
+        for pod in cluster.agent().pods("default", "version=v2") {
+            pod.set_mode(Mode::Status(500));
+        }
+        let verdict = |umbra: usize| mirror(&umbras[umbra..=umbra])["verdict"]["verdict"].clone();
+        let different = || async {
+            requests(&clients[1], 100).await;
+            verdict(1) == "different"
+        };
+        wait_for("the verdict of the second", &umbras, different).await;
+        assert_eq!(verdict(0), "undecided", "the first has seen no pair");
+
+        cluster.apply(&judged_ramp(100));
+        let primaries = || counted(&umbras[..1]).0;
+        let enough = || async {
+            requests(&clients[0], 20).await;
+            primaries() >= 200
+        };
+        wait_for("the first to have counted enough", &umbras, enough).await;
+        let first = ramp(&cluster);
+        assert!(first.starts_with("0; "), "{first}");
+        let watched = Instant::now();
+        while watched.elapsed() < WATCHED {
+            assert!(envoys[0].mirrors(KEY, 200_000).await && ramp(&cluster) == first);
+        }
+        assert_ne!(verdict(0), "different", "it is the second's verdict that holds it");
+
+        // What the second knew is gone with it; nobody says different, and the step is taken.
+        umbras[1].kill("umbra");
+        wait_share(&envoys[..1], &umbras, 60.0).await;
+        assert!(ramp(&cluster).starts_with("1; "), "{}", ramp(&cluster));
+    });
+}
