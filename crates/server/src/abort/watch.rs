@@ -109,7 +109,9 @@ impl Kept {
             judge(&self.limits, |limit| self.within(limit.window, now), &baseline).or_else(different)?;
         // Until it is seen to be stopped it is not judged again.
         self.hold = now + HOLD;
-        Some(why)
+        let of_copies = matches!(why.reason, AbortReason::ShadowErrors | AbortReason::CopiesLost);
+        let of = if seen.shared && of_copies { ", of all mirrors to its cluster" } else { "" };
+        Some(Aborted { words: why.words + of, ..why })
     }
 
     /// What is compared with.

@@ -99,6 +99,8 @@ pub(crate) struct Seen {
     pub(crate) copying: bool,
     /// All that was ever counted.
     pub(crate) counts: Counts,
+    /// Other mirrors copy to the same cluster: what was counted of copies is of all of them.
+    pub(crate) shared: bool,
     /// Why the verdict is that the target answers otherwise than the primary, where that stops it.
     pub(crate) different: Option<String>,
 }
@@ -301,8 +303,8 @@ impl Table {
         let limited = self.mirrors.iter().filter(|(_, mirror)| !mirror.limits.is_empty());
         let one = |(key, mirror): (&RuntimeKey, &Mirror)| {
             let mut copies = Copies::default();
-            let clusters = mirror.clusters.iter().filter_map(|name| self.clusters.get(name));
-            clusters.for_each(|cluster| copies.add(&cluster.total));
+            let clusters = || mirror.clusters.iter().filter_map(|name| self.clusters.get(name));
+            clusters().for_each(|cluster| copies.add(&cluster.total));
             let rule = self.rules.get(&mirror.rule)?;
             let mut others = rule.mirrors.iter().filter_map(|key| self.mirrors.get(key));
             Some(Seen {
@@ -312,6 +314,7 @@ impl Table {
                 share: share(mirror),
                 copying: others.any(|other| share(other) > 0),
                 different: None,
+                shared: clusters().any(|cluster| cluster.mirrors.len() > 1),
                 counts: Counts {
                     copies,
                     primaries: if rule.ambiguous { Primaries::default() } else { rule.total },

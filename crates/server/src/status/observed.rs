@@ -326,6 +326,8 @@ impl Looked<'_> {
             None => text.text("no answer to "),
         };
         let text = text.count(observed.copies).text(" copies");
+        // Of one alone nobody knows.
+        let text = if observed.shared { text.text(" of all mirrors to its cluster") } else { text };
         let text = match self.uncounted {
             // The figures are of the others.
             Some((uncounted, of)) => {
@@ -505,6 +507,26 @@ mod tests {
         let unseen = |off, long| Case { off, long, ..Case::new(&["v2 25%:"]) };
         unseen(true, false).check("Unknown NotObserved: mirror.observe is off");
         unseen(false, true).check("Unknown NotObserved: no proxy has told a count: there was no request yet, or its bootstrap has no sink for statistics");
+    }
+
+    #[test]
+    fn figures_say_that_they_are_of_several_mirrors() {
+        let line = line("v2 25%");
+        let shared = v1::Observed {
+            shared: true,
+            seen_per_million: Some(248_000.0),
+            ..counts("10000 2500 2480 5").unwrap()
+        };
+        let mirror = v1::Mirror {
+            rule: Some(crate::messages::reference(&id())),
+            field: line.field.clone(),
+            observed: Some(shared),
+            ..v1::Mirror::default()
+        };
+        let counted = Counted::new(vec![mirror], false, false, NOW);
+        let said = observed(&[line], &id(), (7, "column"), &counted, std::iter::empty());
+        let want = "v2 25%: seen 24.8%, 0.20% 5xx of 2480 copies of all mirrors to its cluster";
+        assert_eq!(said.condition.map(|it| it.message), Some(want.to_owned()));
     }
 
     #[test]

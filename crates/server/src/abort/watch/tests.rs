@@ -23,6 +23,7 @@ impl Stage {
             copying: true,
             counts: Counts::default(),
             different: None,
+            shared: false,
         };
         Stage { watch: Watch::default(), now: Instant::now(), seen }
     }
@@ -152,5 +153,25 @@ fn limits_of_the_primary_wait_for_requests_without_copies() {
         stage.share(1_000_000);
         stage.run(60, 0, 0);
         assert_eq!(unbased(&stage), Vec::new(), "{reason:?} knows what to compare with");
+    }
+}
+
+#[test]
+fn figures_of_several_mirrors_say_so() {
+    for (reason, shared, says) in [
+        (AbortReason::ShadowErrors, true, true),
+        (AbortReason::ShadowErrors, false, false),
+        (AbortReason::Verdict, true, false),
+    ] {
+        let mut stage = Stage::new(reason, 5, 30);
+        stage.seen.shared = shared;
+        stage.seen.limits.different = reason == AbortReason::Verdict;
+        stage.run(20, 0, 0);
+        stage.seen.counts.copies.add(&Copies { begun: 100, classes: [0, 0, 0, 0, 100], ..Copies::default() });
+        stage.seen.different = Some("different".to_owned());
+        stage.now += Duration::from_secs(1);
+        let stopped = stage.watch.step(vec![stage.seen.clone()], stage.now);
+        let words = &stopped.first().expect("it stops").why.words;
+        assert_eq!(words.ends_with(", of all mirrors to its cluster"), says, "{words}");
     }
 }
