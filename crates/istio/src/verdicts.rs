@@ -24,7 +24,8 @@ pub(crate) fn examples(vs: &VirtualService) -> ((bool, bool), Result<(), String>
             "queries" => queries = true,
             "values" if contents(vs) == Ok(true) => values = true,
             "values" => {
-                problem = Err("values are those of contents, which are not compared: none is shown".to_owned());
+                problem =
+                    Err("values are those of contents, which are not compared: none is shown".to_owned());
             }
             other => problem = Err(format!("{other:?} is neither queries nor values: it shows nothing")),
         }

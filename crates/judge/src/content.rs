@@ -73,7 +73,8 @@ pub fn differences(primary: &Content, copy: &Content) -> BTreeSet<Difference> {
 /// they hold, empty where there is none. Of several elements of a list the first that differ.
 pub fn differing_values(primary: &Content, copy: &Content) -> BTreeMap<Difference, [String; 2]> {
     let all = found(primary, copy).into_iter();
-    all.map(|(difference, values)| (difference, values.map(|value| value.map_or_else(String::new, shown)))).collect()
+    all.map(|(difference, values)| (difference, values.map(|value| value.map_or_else(String::new, shown))))
+        .collect()
 }
 
 fn shown(value: &Value) -> String {
@@ -222,7 +223,9 @@ mod tests {
     #[test]
     fn values_that_are_shown_are_short() {
         let long = "x".repeat(100_000);
-        let primary = format!(r#"{{"a": 1, "b": [1, 2], "c": {{"d": "{long}"}}, "e": [{{"f": 1}}, {{"f": 2}}], "g": {{"h": 1}}}}"#);
+        let primary = format!(
+            r#"{{"a": 1, "b": [1, 2], "c": {{"d": "{long}"}}, "e": [{{"f": 1}}, {{"f": 2}}], "g": {{"h": 1}}}}"#
+        );
         let copy = r#"{"a": 2, "b": [1], "c": {"d": "y\n"}, "e": [{"f": 3}, {"f": 4}], "i": null}"#;
         let [primary, copy] = [&*primary, copy].map(|it| Content::Json(serde_json::from_str(it).unwrap()));
         let all = differing_values(&primary, &copy);

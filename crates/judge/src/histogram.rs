@@ -47,7 +47,7 @@ impl Histogram {
         let finest = finest.max(1);
         let steps = self.counts.chunks(finest).enumerate().map(move |(nth, counts)| {
             let end = ((nth + 1) * finest) as f64 / STEPS;
-            (end.exp2(), counts.iter().map(|count| u64::from(*count)).sum())
+            (end.exp2(), counts.iter().map(|count| u64::from(*count)).sum::<u64>())
         });
         steps.filter(|(_, count)| *count > 0)
     }

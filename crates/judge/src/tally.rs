@@ -67,7 +67,7 @@ impl Discordance {
 /// Rows and columns of the matrix of codes.
 const CLASSES: usize = 6;
 /// As they are called.
-const CLASS_NAMES: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+static CLASS_NAMES: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// Steps of what is shown of times, which are told apart in eighths of a doubling: doublings, and quarters of them.
 const WAIT_STEP: usize = 8;
 const RATIO_STEP: usize = 2;
@@ -272,7 +272,7 @@ impl Tally {
     pub fn answered(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let rows = CLASS_NAMES.iter().zip(&self.classes);
         let cells = rows.flat_map(|(primary, row)| {
-            CLASS_NAMES.iter().zip(row).map(|(copy, pairs)| (*primary, *copy, *pairs))
+            CLASS_NAMES.iter().zip(row).map(move |(copy, pairs)| (*primary, *copy, *pairs))
         });
         cells.filter(|(_, _, pairs)| *pairs > 0)
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{info, warn};
-use umbra_ir::{Kind, MirrorState};
+use umbra_ir::{Kind, MirrorState, RuntimeKey};
 use umbra_istio::{RAMP, record_ramp};
 use umbra_source::kubernetes::{AnnotateError, ApiServer};
 
@@ -68,7 +68,7 @@ async fn look(
             &mirrors,
             &World {
                 requests: &requests,
-                uncounted: &|key| uncounted.get(key).copied().unwrap_or(1.0),
+                uncounted: &|key: &RuntimeKey| uncounted.get(key).copied().unwrap_or(1.0),
                 verdicts: verdicts.as_ref(),
                 replicas,
                 now: Instant::now(),

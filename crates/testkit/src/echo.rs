@@ -266,7 +266,9 @@ async fn answer(name: &str, mode: Mode, record: &Record) -> (StatusCode, &'stati
         .collect();
     let path = record.path.split('?').next().unwrap_or_default();
     let mut status = match mode {
-        Mode::Status(code) | Mode::Cut(code) => StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Mode::Status(code) | Mode::Cut(code) => {
+            StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        }
         _ => StatusCode::OK,
     };
     let value = match path.split('/').collect::<Vec<_>>()[..] {

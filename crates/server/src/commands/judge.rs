@@ -15,7 +15,8 @@ pub(super) fn judge(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
     let files = args.tls_cert.clone().zip(args.tls_key.clone());
     let client_authority = args.tls_client_ca.clone();
     let tls = files.map(|(certificate, key)| TlsFiles { certificate, key, client_authority });
-    let options = JudgeOptions { listen: args.listen.clone(), report: args.report.clone(), tls, values: args.values };
+    let options =
+        JudgeOptions { listen: args.listen.clone(), report: args.report.clone(), tls, values: args.values };
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(contents::run(options));
     runtime.shutdown_background();

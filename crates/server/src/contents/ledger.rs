@@ -325,8 +325,10 @@ mod tests {
         let told = |ledger: &Ledger| {
             let contents = ledger.told().into_iter().find_map(|it| it.contents).expect("something is told");
             let all = contents.differences.into_iter().filter(|it| !it.values.is_empty());
-            all.map(|it| (it.path, it.values.iter().map(|both| both.copy.clone()).collect::<Vec<_>>().join(" ")))
-                .collect::<Vec<_>>()
+            all.map(|it| {
+                (it.path, it.values.iter().map(|both| both.copy.clone()).collect::<Vec<_>>().join(" "))
+            })
+            .collect::<Vec<_>>()
         };
         // The newest three that differ from each other; what is another each time shows none.
         assert_eq!(told(&ledger), [("a".to_owned(), "5 4 3".to_owned())]);

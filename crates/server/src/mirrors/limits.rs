@@ -60,7 +60,12 @@ mod tests {
     #[track_caller]
     fn check(replicas: &[(usize, &str)], note: &str) {
         let one = |(proxies, waits): &(usize, &str)| {
-            vec![limit(AbortReason::PrimaryErrors, "primaryErrors 1%".to_owned(), *proxies, (*waits).to_owned())]
+            vec![limit(
+                AbortReason::PrimaryErrors,
+                "primaryErrors 1%".to_owned(),
+                *proxies,
+                (*waits).to_owned(),
+            )]
         };
         let mut all = one(&replicas[0]);
         replicas[1..].iter().for_each(|replica| add(&mut all, &one(replica)));
@@ -71,7 +76,10 @@ mod tests {
     fn a_limit_that_waits_says_so() {
         check(&[(3, "")], "");
         check(&[(3, "100 requests")], " (does not decide yet: waits for 100 requests)");
-        check(&[(3, ""), (2, "100 requests")], " (does not decide yet on 1 of 2 replicas: waits for 100 requests)");
+        check(
+            &[(3, ""), (2, "100 requests")],
+            " (does not decide yet on 1 of 2 replicas: waits for 100 requests)",
+        );
         // One without proxies that mirror has nothing to wait for.
         check(&[(3, ""), (0, "100 requests")], "");
         check(&[(0, "100 requests"), (2, "100 requests")], " (does not decide yet: waits for 100 requests)");

@@ -106,7 +106,8 @@ impl Kept {
         }
         if let Some(most) = pacing.max_per_second {
             // Who does not count copies by the same share, as many requests as who does as far as anybody knows.
-            let target = AIM * f64::from(most) / world.replicas.max(1) as f64 / (world.uncounted)(&mirror.key);
+            let target =
+                AIM * f64::from(most) / world.replicas.max(1) as f64 / (world.uncounted)(&mirror.key);
             let written = mirror.written.map_or(0, RuntimeFraction::millionths);
             let pace = self.looks.look(requests, world.now);
             // Down at once, up when it has been less for long.

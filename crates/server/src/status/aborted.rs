@@ -100,8 +100,7 @@ mod tests {
             mirrors: "",
         });
         let said = aborted(lines, &ObjectId::new(Kind::VirtualService, "shop", "web"), counted, said);
-        let said =
-            said.map(|it| format!("{} {} {}", it.reason.holds.as_str(), it.reason.word, it.message));
+        let said = said.map(|it| format!("{} {} {}", it.reason.holds.as_str(), it.reason.word, it.message));
         said.unwrap_or_default()
     }
 

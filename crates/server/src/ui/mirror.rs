@@ -9,7 +9,9 @@ use super::overview::{Now, button, rule_of};
 use super::standing::Standing;
 use super::verdict::verdict;
 use crate::live::{Laggard, ObjectLive};
-use crate::mirrors::{errors, limit_note, lost, percent, primary_errors, seen, share_words, uncounted, verdict_words};
+use crate::mirrors::{
+    errors, limit_note, lost, percent, primary_errors, seen, share_words, uncounted, verdict_words,
+};
 
 /// What is known of one mirror.
 pub(super) struct Known<'a> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use umbra_ir::{CopiedRequests, RuntimeFraction, RuntimeKey};
 use umbra_judge::{
-    Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Looks, Losses, Side, StreamId, Tally,
-    Verdict, next_share,
+    Copied, Counts, Ended, Example, JoinLimits, Joins, JudgeLimits, Line, Looks, Losses, Side, StreamId,
+    Tally, Verdict, next_share,
 };
 
 use umbra_proto::umbra::v1;
@@ -64,11 +64,14 @@ impl Rule {
         self.marks.iter().any(|(other, requests)| other == mark && requests.takes(Some(method)))
     }
 
-    /// Whether one of its requests ended without one of the lines that it should have.
+    /// Whether one of its requests ended without its own line or one of its copies'. That a control is missing says little: where
+    /// requests go to no certain place there is none.
     fn is_lost(&self, ended: &Ended) -> bool {
         ended.evicted
             || ended.primary.as_ref().is_none_or(|(primary, _)| {
-                self.expected(&primary.method).iter().any(|mark| !ended.copies.contains_key(mark))
+                let mut copied =
+                    self.marks.iter().filter(|(_, requests)| requests.takes(Some(&primary.method)));
+                copied.any(|(mark, _)| !ended.copies.contains_key(mark))
             })
     }
 

@@ -181,10 +181,13 @@ mod tests {
     #[test]
     fn both_sides_have_one_key() {
         let primary = parse(&entry(AccessLogType::DownstreamEnd, |_| {}), |_| false).unwrap();
-        let copy = parse(&entry(AccessLogType::UpstreamEnd, |it| {
-            it.common_properties.as_mut().unwrap().upstream_cluster =
-                "mirror|80|v1|web.default.svc.cluster.local|control".to_owned();
-        }), |_| false)
+        let copy = parse(
+            &entry(AccessLogType::UpstreamEnd, |it| {
+                it.common_properties.as_mut().unwrap().upstream_cluster =
+                    "mirror|80|v1|web.default.svc.cluster.local|control".to_owned();
+            }),
+            |_| false,
+        )
         .unwrap();
         assert_eq!(primary.key, copy.key);
         assert_eq!(primary.key, Key { start: 1_700_000_000_123_456, request: "id".into() });
@@ -244,12 +247,15 @@ mod tests {
 
     #[test]
     fn texts_are_cut_and_compressed_bodies_have_no_size() {
-        let line = parse(&entry(AccessLogType::DownstreamEnd, |it| {
-            it.request.as_mut().unwrap().request_id = "ä".repeat(100);
-            let response = it.response.as_mut().unwrap();
-            response.response_headers.insert("content-encoding".to_owned(), "gzip".to_owned());
-            response.response_trailers.insert("grpc-status".to_owned(), "14".to_owned());
-        }), |_| false)
+        let line = parse(
+            &entry(AccessLogType::DownstreamEnd, |it| {
+                it.request.as_mut().unwrap().request_id = "ä".repeat(100);
+                let response = it.response.as_mut().unwrap();
+                response.response_headers.insert("content-encoding".to_owned(), "gzip".to_owned());
+                response.response_trailers.insert("grpc-status".to_owned(), "14".to_owned());
+            }),
+            |_| false,
+        )
         .unwrap();
         assert_eq!((line.key.request.len(), line.answer.size, line.answer.grpc), (128, None, Some(14)));
     }

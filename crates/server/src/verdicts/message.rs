@@ -125,11 +125,16 @@ pub(crate) fn add(to: &mut v1::Verdict, other: &v1::Verdict) {
     }
     let classes = |it: &v1::AnsweredPairs| (it.primary.clone(), it.copy.clone());
     add_steps(&mut to.answers, &other.answers, classes, |to, more| to.pairs += more.pairs);
-    add_steps(&mut to.waits, &other.waits, |it| it.below_milliseconds, |to, more| {
-        to.primary += more.primary;
-        to.copy += more.copy;
-        to.control += more.control;
-    });
+    add_steps(
+        &mut to.waits,
+        &other.waits,
+        |it| it.below_milliseconds,
+        |to, more| {
+            to.primary += more.primary;
+            to.copy += more.copy;
+            to.control += more.control;
+        },
+    );
     add_steps(&mut to.ratios, &other.ratios, |it| it.below, |to, more| to.pairs += more.pairs);
     // All replicas ask the same judges.
     let pairs = |it: &v1::Verdict| it.contents.as_ref().map(|contents| contents.pairs);
@@ -361,8 +366,7 @@ mod tests {
             ("different", 400, "different", "contents: only 40 % of the pairs were looked at by a judge"),
         ] {
             let told = v1::Contents { verdict: contents.to_owned(), pairs, ..v1::Contents::default() };
-            let mut got =
-                judged(v1::Verdict { contents: Some(told), ..verdict(1000, 0, 1000, 1000) });
+            let mut got = judged(v1::Verdict { contents: Some(told), ..verdict(1000, 0, 1000, 1000) });
             let words = got.reasons.join("; ");
             assert!(got.verdict == want && words.contains(said), "{}: {words}", got.verdict);
             // Of two replicas each has half of the lines, and the judge is one.

@@ -95,7 +95,8 @@ async fn ask(
         let channel =
             endpoint(address, CONNECT).map_err(|status| status.message().to_owned())?.connect_lazy();
         let mut client = JudgeClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let asked = client.list_contents(ListContentsRequest { since: since.clone(), values: values.to_vec() });
+        let asked =
+            client.list_contents(ListContentsRequest { since: since.clone(), values: values.to_vec() });
         match tokio::time::timeout(ANSWER, asked).await {
             Ok(Ok(answer)) => Ok(answer.into_inner().mirrors),
             Ok(Err(status)) => Err(status.message().to_owned()),
