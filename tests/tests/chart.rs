@@ -463,7 +463,11 @@ fn the_judge() {
     for (settings, judge, secret) in [
         (&[][..], false, Value::Null),
         (&["judge.enabled=true", "injector.enabled=true"], true, "umbra-xds".into()),
-        (&["judge.enabled=true", "injector.enabled=true", "identity=\"none\""], true, Value::Null),
+        (
+            &["judge.enabled=true", "judge.values=true", "injector.enabled=true", "identity=\"none\""],
+            true,
+            Value::Null,
+        ),
     ] {
         let Some(objects) = render(settings) else { return };
         let named = objects.iter().filter(|it| it["metadata"]["name"] == "umbra-judge");
@@ -475,6 +479,10 @@ fn the_judge() {
         if judge {
             let pod = &find(&objects, "Deployment", "umbra-judge")["spec"]["template"]["spec"];
             assert_eq!(pod["automountServiceAccountToken"], false);
+            // Values are told of nobody unless somebody wants it.
+            let args = pod["containers"][0]["args"].as_array().into_iter().flatten();
+            let values = args.into_iter().any(|it| it == "--values");
+            assert_eq!(values, settings.contains(&"judge.values=true"), "{settings:?}");
             assert_eq!(pod["volumes"][0]["secret"]["secretName"], secret, "{settings:?}");
             let made = server.contains("umbra-judge.umbra-system.svc\",")
                 || server.contains("umbra-judge.umbra-system.svc\\n");

@@ -42,7 +42,7 @@ mod weights;
 
 pub use access_log::{LOG_CLUSTER, build_log_cluster};
 pub use bootstrap::{
-    BootstrapOptions, BootstrapTls, BootstrapToken, CONTENTS, VERDICTS, XDS_CLUSTER, bootstrap_json,
+    BootstrapOptions, BootstrapTls, BootstrapToken, CONTENTS, OBSERVE, VERDICTS, XDS_CLUSTER, bootstrap_json,
     build_bootstrap, token_secret_json,
 };
 pub use built::{Built, Requirement};

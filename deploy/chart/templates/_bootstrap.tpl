@@ -56,6 +56,7 @@ node:
   metadata:
     LABELS: {{- toYaml $labels | nindent 6 }}
     NAMESPACE: {{ .Release.Namespace | toYaml }}
+    OBSERVE: "on"
     PROXY_TYPE: router
 staticResources:
   clusters:

@@ -32,7 +32,7 @@ fn a_sidecar_in_delta() {
             ("/node/cluster", json!("sleep.default")),
             (
                 "/node/metadata",
-                json!({"NAMESPACE": "default", "LABELS": {"app": "sleep"}, "INTERCEPTION_MODE": "NONE"}),
+                json!({"NAMESPACE": "default", "LABELS": {"app": "sleep"}, "INTERCEPTION_MODE": "NONE", "OBSERVE": "on"}),
             ),
             ("/admin/address/socketAddress", json!({"address": "127.0.0.1", "portValue": 15000})),
             (
@@ -69,7 +69,10 @@ fn a_gateway_in_state_of_the_world() {
         &[
             ("/node/id", json!("gw-1")),
             ("/node/cluster", json!("router.istio-system")),
-            ("/node/metadata", json!({"NAMESPACE": "istio-system", "LABELS": {}, "PROXY_TYPE": "router"})),
+            (
+                "/node/metadata",
+                json!({"NAMESPACE": "istio-system", "LABELS": {}, "OBSERVE": "on", "PROXY_TYPE": "router"}),
+            ),
             ("/dynamicResources/adsConfig/apiType", json!("GRPC")),
         ],
     );
@@ -223,4 +226,11 @@ fn a_judge() {
     // What nobody is judged by needs none.
     let none = BootstrapOptions { verdicts: false, ..options };
     check(&none, &[("/node/metadata/CONTENTS", Value::Null), (cluster, Value::Null)]);
+}
+
+/// Who has no sink does not say that it counts.
+#[test]
+fn a_proxy_without_the_sink() {
+    let options = BootstrapOptions { observe: false, ..Default::default() };
+    check(&options, &[("/statsSinks", Value::Null), ("/node/metadata/OBSERVE", Value::Null)]);
 }

@@ -9,7 +9,6 @@ use umbra_judge::{
 use umbra_proto::umbra::v1;
 
 use super::Known;
-use crate::mirrors::percent;
 
 /// What part of the pairs with a control, by their lines, a judge must have looked at: half of what must be covered, since the ten
 /// minutes of the two are not the same ones.
@@ -159,8 +158,10 @@ fn judged(mut message: v1::Verdict) -> v1::Verdict {
         reasons.push(format!("only {:.0} % of judged requests were seen", covered * 100.0));
     }
     let lowered = lowered(&message).map(|part| {
-        let part = percent(part);
-        format!("only {part} of what is asked for is judged, since more than 1 % of the requests had no pair")
+        format!(
+            "only {:.1}% of what is asked for is judged, since more than 1 % of the requests had no pair",
+            part * 100.0
+        )
     });
     if let Some(part) = looked_at(&message).filter(|it| *it < LOOKED_AT)
         && let Some(contents) = &mut message.contents
