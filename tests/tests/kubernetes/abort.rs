@@ -71,8 +71,15 @@ fn an_api_server_that_hangs_keeps_no_bad_shadow_going() {
 
         cluster.plane.freeze(Part::ApiServer, false).expect("running");
         cluster.plane.wait_ready().await.expect("it answers again");
-        let now = wait_condition(&cluster, &mesh, "web", "Aborted=True/ShadowErrors").await;
-        assert!(now["metadata"]["annotations"]["umbra.io/aborted"].is_string(), "{now:#}");
+        wait_condition(&cluster, &mesh, "web", "Aborted=True/ShadowErrors").await;
+        let written = || {
+            let now = cluster.admin().json(&["virtualservice", "web"]).unwrap_or_default();
+            let annotations = &now["metadata"]["annotations"];
+            std::future::ready(
+                annotations["umbra.io/aborted"].is_string() && annotations["umbra.io/stop"].is_string(),
+            )
+        };
+        cluster.wait_for("the stop to be written", written).await;
         wait_condition(&cluster, &mesh, "web", "Stopped=True/Stopped").await;
         web::wait_share(&mesh, 0.0).await;
     });

@@ -25,8 +25,8 @@ struct Kept {
     /// What the limit of copies a second allows, in millionths, and by what requests.
     share: u32,
     looks: Looks,
-    /// At which step of the ramp counting began, and how many requests there had been.
-    begun: Option<(usize, u64)>,
+    /// At which step of the ramp counting began, how many requests there had been, and how many there were when somebody told last.
+    begun: Option<(usize, u64, u64)>,
 }
 
 /// A ramp goes to another step: to be written down.
@@ -93,7 +93,7 @@ impl Kept {
         if let Some(ramp) = &pacing.ramp {
             let at = mirror.ramp.map_or(0, |state| state.step);
             ceiling = ramp.share(at);
-            let counted = self.counted(at, requests.filter(|_| !mirror.stopped));
+            let counted = if mirror.stopped { self.count_anew() } else { self.counted(at, requests) };
             next = match mirror.ramp {
                 _ if mirror.stopped || ramp.steps.is_empty() => None,
                 None => Some(RampState { step: 0, since: world.seconds }),
@@ -119,15 +119,23 @@ impl Kept {
         (ceiling, next)
     }
 
-    /// How many requests there were since this step is known here; whoever was stopped, or counts anew, begins anew.
+    /// How many requests there were since this step is known here; where counts begin anew, so does this. Who has nothing to tell is silent,
+    /// and takes away nothing that was told.
     fn counted(&mut self, at: usize, requests: Option<u64>) -> u64 {
-        let Some(requests) = requests else {
-            self.begun = None;
-            return 0;
+        let begun = self.begun.filter(|(step, ..)| *step == at);
+        let now = match (begun, requests) {
+            (Some((_, before, last)), Some(requests)) if requests >= last => Some((at, before, requests)),
+            (_, Some(requests)) => Some((at, requests, requests)),
+            (begun, None) => begun,
         };
-        let begun = self.begun.filter(|(step, before)| *step == at && *before <= requests);
-        let (_, before) = *self.begun.insert(begun.unwrap_or((at, requests)));
-        requests - before
+        self.begun = now;
+        now.map_or(0, |(_, before, last)| last - before)
+    }
+
+    /// Whoever was stopped has counted nothing.
+    fn count_anew(&mut self) -> u64 {
+        self.begun = None;
+        0
     }
 }
 

@@ -13,6 +13,8 @@ struct Stage {
     now: Instant,
     seconds: i64,
     requests: u64,
+    /// No proxy tells anything, as those do that have no requests.
+    silent: bool,
     /// Of how many proxies that one is of which requests are counted.
     uncounted: f64,
     /// `None`: a replica is silent.
@@ -30,6 +32,7 @@ impl Stage {
             now: Instant::now(),
             seconds: 1000,
             requests: 0,
+            silent: false,
             uncounted: 1.0,
             verdict: Some(None),
             written: BTreeMap::new(),
@@ -83,7 +86,7 @@ spec: {{targetRef: {{name: web}}, {}}}
             key.zip(verdict.map(str::to_owned)).collect()
         });
         let world = World {
-            requests: &|_| Some(self.requests),
+            requests: &|_| (!self.silent).then_some(self.requests),
             uncounted: &|_| self.uncounted,
             verdicts: verdicts.as_ref(),
             replicas: 1,
@@ -135,6 +138,28 @@ fn proxies_that_do_not_count_have_their_part_of_what_is_allowed() {
     stage.uncounted = 2.5;
     let shares: Vec<u32> = (0..6).map(|_| stage.look(5000)).collect();
     assert_eq!(shares, [1000, 4000, 16_000, 16_000, 16_000, 16_000]);
+}
+
+#[test]
+fn a_quiet_service_loses_no_count() {
+    let mut stage = Stage::new("ramp: {steps: [{percent: 1, time: 10s, requests: 100}]}");
+    stage.look(0);
+    for _ in 0..9 {
+        assert_eq!(stage.look(11), 10_000, "{} requests are too few", stage.requests);
+        stage.silent = true;
+        stage.look(0);
+        stage.silent = false;
+    }
+    stage.look(11);
+    assert_eq!(stage.look(0), 500_000, "a hundred were counted, with pauses between");
+    // Whoever forgets what it had counted begins anew.
+    let mut stage = Stage::new("ramp: {steps: [{percent: 1, time: 10s, requests: 100}]}");
+    for nth in 0..8 {
+        if nth == 4 {
+            stage.requests = 0;
+        }
+        assert_eq!(stage.look(20), 10_000);
+    }
 }
 
 #[test]
