@@ -154,15 +154,15 @@ fn awaited(resource_type: ResourceType, resource: &Resource) -> impl Iterator<It
 
 /// What a resource waits for, and what that requires in turn, so far as the stream watches it, it exists, and it was not
 /// answered yet. What a stream has not asked for holds nothing back. The first is found soon, and that there is none
-/// is known at once where nothing is under way.
+/// is known at once where nothing is under way, or nothing is awaited: to find out is a look at every name under way.
 pub(crate) fn missing<'a>(
     resource_type: ResourceType,
     resource: &'a Resource,
     types: &'a Types,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = &'a Arc<str>> {
-    let quiet = is_quiet(resource_type, types);
-    let assignments_quiet = types[ResourceType::Endpoint.index()].all_answered();
+    let quiet = awaited(resource_type, resource).next().is_none() || is_quiet(resource_type, types);
+    let assignments_quiet = quiet || types[ResourceType::Endpoint.index()].all_answered();
     awaited(resource_type, resource).filter(move |_| !quiet).flat_map(move |required| {
         let settled = types[required.resource_type.index()].settled(&required.name);
         // Any version of the assignment will do: endpoints may change faster than a proxy answers, and one that
