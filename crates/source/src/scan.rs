@@ -137,8 +137,9 @@ impl Scanner {
 
     /// Takes in the files that are there.
     fn take(&mut self, files: &Files, now: Instant, told: &Told) {
+        let finished = Finished::new(&told.finished);
         for (name, (path, signature)) in files {
-            let done = is_finished(path, &told.finished);
+            let done = finished.has(path);
             let seen = self.seen.entry(name.clone()).or_insert(Seen {
                 read: None,
                 content: 0,
@@ -228,24 +229,34 @@ impl Seen {
     }
 }
 
-/// Whether one of the finished paths is this file, a folder above it, or what its links go through.
-fn is_finished(path: &Path, finished: &[PathBuf]) -> bool {
-    if finished.is_empty() {
-        return false;
+/// What events tell is finished.
+struct Finished<'a> {
+    paths: &'a [PathBuf],
+    /// Where hidden ones lead: a ConfigMap mount renames a hidden link (`..data`) that the files' own links go through. A tool's
+    /// half-written file, which has got its name meanwhile, leads nowhere. Asked of the system once, not for each file.
+    hidden: Vec<PathBuf>,
+}
+
+impl<'a> Finished<'a> {
+    fn new(paths: &'a [PathBuf]) -> Self {
+        let is_hidden =
+            |part: &&PathBuf| part.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        let hidden = paths.iter().filter(is_hidden).filter_map(|part| part.canonicalize().ok()).collect();
+        Finished { paths, hidden }
     }
-    // Events come with absolute paths.
-    let absolute = std::path::absolute(path);
-    let path = absolute.as_deref().unwrap_or(path);
-    if finished.iter().any(|part| path.starts_with(part)) {
-        return true;
+
+    /// Whether one of them is this file, a folder above it, or what its links go through.
+    fn has(&self, path: &Path) -> bool {
+        if self.paths.is_empty() {
+            return false;
+        }
+        // Events come with absolute paths.
+        let absolute = std::path::absolute(path);
+        let path = absolute.as_deref().unwrap_or(path);
+        self.paths.iter().any(|part| path.starts_with(part))
+            || !self.hidden.is_empty()
+                && path.canonicalize().is_ok_and(|path| self.hidden.iter().any(|real| path.starts_with(real)))
     }
-    // A ConfigMap mount renames a hidden link (`..data`) that the files' own links go through.
-    let hidden = |part: &&PathBuf| part.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-    finished
-        .iter()
-        .filter(hidden)
-        .filter_map(|part| part.canonicalize().ok())
-        .any(|real| path.canonicalize().is_ok_and(|path| path.starts_with(real)))
 }
 
 /// Whether events tell that a file that is not there was deleted: it, or the folder that it was in, or something complete
