@@ -73,7 +73,8 @@ fn lb_endpoint(endpoint: &Endpoint, weight: u32) -> LbEndpoint {
     };
     LbEndpoint {
         host_identifier: Some(HostIdentifier::Endpoint(host)),
-        load_balancing_weight: Some(uint32(weight)),
+        // Nothing is 1, and nearly all are.
+        load_balancing_weight: (weight != 1).then(|| uint32(weight)),
         ..Default::default()
     }
 }

@@ -98,18 +98,22 @@ pub(crate) fn target_name(target: &TargetCluster) -> String {
     }
 }
 
+/// What extensions of retries are called that avoid what was tried. Envoy finds them by their types and wants any name, and this one
+/// stands in each route.
+const RETRY_EXTENSION: &str = "previous";
+
 /// Every second retry looks at the priorities anew, without those that were tried (Istio's frequency).
 fn previous_priorities() -> RetryPriority {
     let config = PreviousPrioritiesConfig { update_frequency: 2 };
     RetryPriority {
-        name: "envoy.retry_priorities.previous_priorities".to_owned(),
+        name: RETRY_EXTENSION.to_owned(),
         config_type: Some(retry_priority::ConfigType::TypedConfig(pack_any(&config))),
     }
 }
 
 fn retry_policy(retry: &RetryPolicy) -> api::RetryPolicy {
     let previous_hosts = RetryHostPredicate {
-        name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+        name: RETRY_EXTENSION.to_owned(),
         config_type: Some(ConfigType::TypedConfig(pack_any(&PreviousHostsPredicate {}))),
     };
     api::RetryPolicy {

@@ -11,11 +11,10 @@ use crate::flight::{Flight, Load};
 use crate::lasting::rests;
 use crate::message::Output;
 use crate::resource::{Resource, ResourceType};
-use crate::response::Response;
+use crate::response::{NO_VERSION, Response};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::variant::Variant;
-use crate::version;
 
 const TYPE: ResourceType = ResourceType::Runtime;
 impl Session {
@@ -46,16 +45,15 @@ impl Session {
             return;
         }
         let nonce = self.next_nonce();
-        let version = version::of_changes(all.iter().map(|it| (&it.name, Some(it))));
         let entries: Vec<_> = all.iter().filter_map(|it| it.heartbeat()).collect();
         let count = entries.len();
         let url = TYPE.type_url();
-        let response = Response::with(self.variant, url, &version, nonce, (entries, count), &[]);
+        let response = Response::with(self.variant, url, NO_VERSION, nonce, (entries, count), &[]);
         output.responses.push(response);
         let generation = snapshot.generation();
         // It tells nothing that the proxy lacks.
         let since = generation + 1;
-        let flight = Flight::new(nonce, (since, generation), now, version, Load::default());
+        let flight = Flight::new(nonce, (since, generation), now, Arc::default(), Load::default());
         self.types[TYPE.index()].send(Flight { is_heartbeat: true, ..flight });
     }
 }

@@ -45,7 +45,7 @@ mod wire;
 pub use held::NackInfo;
 pub use message::{Output, Request, SessionError, SessionEvent};
 pub use of_type::Shelves;
-pub use resource::{Requirement, Resource, ResourceMap, ResourceType, version};
+pub use resource::{Requirement, Resource, ResourceMap, ResourceType};
 pub use response::{Decoded, Response};
 pub use session::Session;
 pub use shelf::Shelf;
@@ -55,6 +55,7 @@ pub use subscription::{MAX_NAME_BYTES, MAX_NAMES};
 pub use tree::{Identity, Node, Tree};
 pub use unserved::MAX_UNSERVED_TYPES;
 pub use variant::Variant;
+pub use version::version;
 
 /// How long anything waits for a proxy's ACK. Envoy withholds the ACK of a CDS response while a cluster warms,
 /// which for a DNS name can take many seconds: that must not hold up everything else.

@@ -36,11 +36,6 @@ impl Print {
         self.count
     }
 
-    /// The sum alone.
-    pub(crate) fn sum(&self) -> u128 {
-        self.sum
-    }
-
     fn plus(&mut self, bytes: usize, hash: u128) {
         *self = Print { count: self.count + 1, bytes: self.bytes + bytes, sum: self.sum.wrapping_add(hash) };
     }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::names::{Names, Print};
-use crate::resource::{Resource, ResourceMap, hex};
+use crate::resource::{Resource, ResourceMap};
 use crate::shelf::Shelf;
 use crate::tree::Node;
 use crate::variant::Variant;
@@ -88,10 +88,5 @@ impl OfType {
     /// All of them as one part of a response.
     pub(crate) fn whole(&self, variant: Variant) -> Arc<Whole> {
         self.whole.get(variant, &self.map)
-    }
-
-    /// A version of all of them together.
-    pub(crate) fn version(&self) -> Arc<str> {
-        hex(self.versions.sum())
     }
 }

@@ -13,6 +13,9 @@ use crate::variant::Variant;
 use crate::whole::Whole;
 use crate::wire;
 
+/// Of delta responses: `system_version_info` is for people only, and resources have versions of their own.
+pub(crate) const NO_VERSION: &str = "";
+
 /// A message to the proxy, ready to be sent: its [`Response::parts`] one after the other are the encoded message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
@@ -71,7 +74,7 @@ impl Response {
             (wire::NONCE, number.as_bytes()),
         ];
         let removed = removed.iter().map(|name| (wire::REMOVED, name.as_bytes()));
-        let fields = fields.into_iter().chain(removed);
+        let fields = fields.into_iter().filter(|(_, content)| !content.is_empty()).chain(removed);
         let len = fields.clone().map(|(_, content)| wire::field_len(content.len())).sum();
         let mut own = BytesMut::with_capacity(len);
         fields.for_each(|(key, content)| wire::put(&mut own, key, content));

@@ -14,7 +14,7 @@ pub(crate) struct Whole {
     pub entries: Bytes,
     /// How many.
     pub count: usize,
-    /// The version of a response with them.
+    /// State-of-the-world: the version of a response with them.
     pub version: Arc<str>,
 }
 
@@ -23,10 +23,9 @@ impl Whole {
         let entries = || map.values().map(|resource| resource.entry(variant));
         let mut together = BytesMut::with_capacity(entries().map(|entry| entry.len()).sum());
         entries().for_each(|entry| together.extend_from_slice(&entry));
-        let resources = map.values();
         let version = match variant {
-            Variant::Delta => version::of_changes(resources.map(|it| (&it.name, Some(it)))),
-            Variant::Sotw => version::of_world(resources),
+            Variant::Delta => Arc::default(),
+            Variant::Sotw => version::of_world(map.values()),
         };
         Whole { entries: together.freeze(), count: map.len(), version }
     }

@@ -133,7 +133,7 @@ fn options_of_forwarding() {
 #[test]
 fn retries() {
     let previous = json!([{
-        "name": "envoy.retry_host_predicates.previous_hosts",
+        "name": "previous",
         "typedConfig": {
             "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
         },
@@ -159,7 +159,7 @@ fn retries() {
             ("/retryPolicy/retriableStatusCodes", json!([503])),
             ("/retryPolicy/perTryTimeout", json!("2s")),
             ("/retryPolicy/retryHostPredicate", Value::Null),
-            ("/retryPolicy/retryPriority/name", json!("envoy.retry_priorities.previous_priorities")),
+            ("/retryPolicy/retryPriority/name", json!("previous")),
             ("/retryPolicy/retryPriority/typedConfig/updateFrequency", json!(2)),
             ("/retryPolicy/retryBackOff", json!({"baseInterval": "0.001s"})),
         ],

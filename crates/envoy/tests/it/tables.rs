@@ -31,7 +31,10 @@ fn check_assignment(endpoints: Vec<Endpoint>, want: Value) {
     let brief = |locality: &Value| {
         let members = locality["lbEndpoints"].as_array().unwrap().iter().map(|member| {
             let socket = &member["endpoint"]["address"]["socketAddress"];
-            json!([socket["address"], member["loadBalancingWeight"]])
+            // Nothing written is 1.
+            let weight = member["loadBalancingWeight"].as_u64();
+            assert_ne!(weight, Some(1), "{member}");
+            json!([socket["address"], weight.unwrap_or(1)])
         });
         let members: Vec<Value> = members.collect();
         json!([locality["locality"]["zone"], locality["loadBalancingWeight"], members])

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// What stands between the version of a content and the salt; versions of contents are hex.
+/// What stands between the version of a content and the salt; versions of contents have none.
 const SEPARATOR: char = '.';
 
 /// Makes salts, one after the other.
