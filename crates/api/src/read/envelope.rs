@@ -331,7 +331,8 @@ fn secret(meta: Meta, raw: RawSecret) -> Object {
 
 fn pod(meta: Meta, raw: RawPod) -> Object {
     let RawPodStatus { pod_ip, pod_ips, phase, conditions } = raw.status;
-    let mut ips: Vec<String> = Vec::new();
+    // Nearly all have one.
+    let mut ips: Vec<String> = Vec::with_capacity(1);
     for ip in std::iter::once(pod_ip).chain(pod_ips.into_iter().map(|p| p.ip)) {
         if !ip.is_empty() && !ips.contains(&ip) {
             ips.push(ip);
