@@ -31,8 +31,9 @@ pub(crate) type Files = BTreeMap<Arc<str>, (PathBuf, Signature)>;
 
 /// The files that events tell of; `None`: of something else too, or of nothing, so that only a walk will do.
 ///
-/// Something else is what was deleted, a folder, a link, and what links may go through: any hidden file.
-pub(crate) fn files(told: &Told, folders: &Folders) -> Option<Files> {
+/// Something else is what was deleted, a folder, a link, and what links may go through, if there are any: a hidden file. Who writes
+/// a hidden file and renames it is told of twice, and mostly it is still there the first time.
+pub(crate) fn files(told: &Told, folders: &Folders, links: bool) -> Option<Files> {
     if told.elsewhere || !told.deleted.is_empty() || told.finished.len() + told.touched.len() == 0 {
         return None;
     }
@@ -40,7 +41,7 @@ pub(crate) fn files(told: &Told, folders: &Folders) -> Option<Files> {
     for path in told.finished.iter().chain(&told.touched) {
         let folder = folders.get(path.parent()?).filter(|_| !folders.contains_key(path))?;
         let name = path.file_name()?.to_str()?;
-        match about(path, name)? {
+        match about(path, name, links)? {
             About::Nothing => {}
             About::Manifest(signature) => {
                 let path = folder.join(name);
@@ -57,13 +58,14 @@ enum About {
     Manifest(Signature),
 }
 
-fn about(path: &Path, name: &str) -> Option<About> {
+fn about(path: &Path, name: &str, links: bool) -> Option<About> {
     let hidden = name.starts_with('.');
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && (hidden || !walk::is_manifest(name)) => {
             Some(About::Nothing)
         }
-        Ok(metadata) if metadata.is_file() && !hidden => Some(match walk::is_manifest(name) {
+        Ok(metadata) if metadata.is_file() && hidden => (!links).then_some(About::Nothing),
+        Ok(metadata) if metadata.is_file() => Some(match walk::is_manifest(name) {
             true => About::Manifest(Signature::of(&metadata)),
             false => About::Nothing,
         }),

@@ -44,6 +44,7 @@ pub(crate) struct Scanner {
 struct Walked {
     at: Instant,
     folders: near::Folders,
+    links: bool,
     problems: Vec<Diagnostic>,
 }
 
@@ -98,7 +99,7 @@ impl Scanner {
     pub(crate) fn look(&mut self, now: Instant, told: &Told) -> Scan {
         let due = self.again.is_some_and(|again| now >= again);
         let near = self.walked.as_ref().filter(|walked| !due && now < walked.at + WALK);
-        match near.and_then(|walked| near::files(told, &walked.folders)) {
+        match near.and_then(|walked| near::files(told, &walked.folders, walked.links)) {
             Some(files) => {
                 self.take(&files, now, told);
                 self.settle(now, None)
@@ -131,7 +132,8 @@ impl Scanner {
         }
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let folders = listing.folders.keys().map(|path| (absolute(path), path.clone())).collect();
-        self.walked = Some(Walked { at: now, folders, problems: listing.problems });
+        let (links, problems) = (listing.links, listing.problems);
+        self.walked = Some(Walked { at: now, folders, links, problems });
         self.settle(now, Some(listing.folders))
     }
 

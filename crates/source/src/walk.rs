@@ -48,6 +48,8 @@ pub(crate) struct Listing {
     pub(crate) folders: BTreeMap<PathBuf, Identity>,
     /// Folders and files that could not be looked at: what lies below them is unknown, not gone.
     pub(crate) unknown: Vec<PathBuf>,
+    /// Some name that does not begin with a dot is a link, or may be one.
+    pub(crate) links: bool,
     /// What is wrong, for people.
     pub(crate) problems: Vec<Diagnostic>,
 }
@@ -120,8 +122,14 @@ impl Walk {
             self.listing.problems.push(again);
             return Ok(Vec::new());
         }
-        let mut names =
-            fs::read_dir(folder)?.map(|e| Ok(e?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_link = || entry.file_type().map_or(true, |it| it.is_symlink());
+            self.listing.links |= !name.as_bytes().starts_with(b".") && is_link();
+            names.push(name);
+        }
         self.entered.insert(identity, folder.to_owned());
         self.listing.folders.insert(folder.to_owned(), identity);
         names.sort();

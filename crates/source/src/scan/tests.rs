@@ -195,25 +195,29 @@ fn a_deletion_that_was_told_counts_at_once() {
 #[test]
 fn what_was_told_of_is_all_that_is_looked_at() {
     let files: &[&str] = &["a.yaml"];
-    for (what, finished, touched, deleted, millis, near) in [
-        ("a file", files, &[][..], &[][..], 0, true),
-        ("with the half that it was", files, &[".a.half"], &[], 0, true),
-        ("with what is no manifest", files, &["notes.txt", "gone.tmp"], &[], 0, true),
-        ("a new one, beside one not told of", &["sub/n.yaml"], &["sub/n.yaml"], &[], 0, true),
-        ("long ago", files, &[], &[], 2000, false),
-        ("nothing", &[], &[], &[], 0, false),
-        ("deleted", &[], &[], files, 0, false),
-        ("renamed away", files, &["old.yaml"], &[], 0, false),
-        ("a folder", files, &["sub"], &[], 0, false),
-        ("a link", &["link.yaml"], &[], &[], 0, false),
-        ("a hidden file", &[".hidden.yaml"], &[], &[], 0, false),
-        ("where nobody looked", &["none/a.yaml"], &[], &[], 0, false),
+    let link: &[&str] = &["link.yaml"];
+    let none: &[&str] = &[];
+    for (what, finished, touched, deleted, millis, near, links) in [
+        ("a file", files, &[][..], &[][..], 0, true, link),
+        ("with the half that it was", files, &[".a.half"], &[], 0, true, link),
+        ("with what is no manifest", files, &["notes.txt", "gone.tmp"], &[], 0, true, link),
+        ("a new one, beside one not told of", &["sub/n.yaml"], &["sub/n.yaml"], &[], 0, true, link),
+        ("long ago", files, &[], &[], 2000, false, link),
+        ("nothing", &[], &[], &[], 0, false, link),
+        ("deleted", &[], &[], files, 0, false, link),
+        ("renamed away", files, &["old.yaml"], &[], 0, false, link),
+        ("a folder", files, &["sub"], &[], 0, false, link),
+        ("a link", &["link.yaml"], &[], &[], 0, false, link),
+        ("a hidden file", &[".hidden.yaml"], &[], &[], 0, false, link),
+        ("a hidden file, without links", &[".hidden.yaml"], &[], &[], 0, true, none),
+        ("a half that is still there, without links", files, &[".hidden.yaml"], &[], 0, true, none),
+        ("where nobody looked", &["none/a.yaml"], &[], &[], 0, false, link),
     ] {
         let mut world = World::new();
         for name in ["a.yaml", "b.yaml", "sub/c.yaml", ".hidden.yaml", "notes.txt"] {
             world.write(name, &namespace("old"));
         }
-        symlink("b.yaml", world.path("link.yaml")).unwrap();
+        links.iter().for_each(|link| symlink("b.yaml", world.path(link)).unwrap());
         world.first();
         world.write("a.yaml", &namespace("new"));
         world.write("sub/n.yaml", &namespace("n"));
