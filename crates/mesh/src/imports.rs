@@ -92,6 +92,7 @@ fn import_services(
     let mut by_host: BTreeMap<Hostname, Arc<ServiceHead>> = BTreeMap::new();
     for host in hosts {
         for head in heads_of(view, namespace, &host.value) {
+            // DIVERGES: Istio looks first which have the entry's port.
             let known = by_host.get(&head.id.host);
             if known.is_none_or(|known| {
                 precedence(&head, namespace, namespace) < precedence(known, namespace, namespace)

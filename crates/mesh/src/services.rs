@@ -44,7 +44,8 @@ pub(crate) fn resolve_hidden_service(
         .min_by(|a, b| precedence(a, namespace, namespace).cmp(&precedence(b, namespace, namespace)))
 }
 
-/// The service that `host` means to a client in `namespace`; objects in `prefer` win.
+/// The service that `host` means to a client in `namespace`; objects in `prefer` win. DIVERGES: with its endpoints, which Istio
+/// takes of the one that the gateway's namespace would call.
 pub fn resolve_service(
     view: &dyn View,
     namespace: &Arc<str>,

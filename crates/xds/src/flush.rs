@@ -213,7 +213,7 @@ impl Session {
             return Some((nonce, whole.version.clone(), response));
         }
         let resources = sotw::resources(ty, held, plan, snapshot);
-        let version = version::of_world(resources.iter());
+        let version = version::of_world(resources.iter().map(|it| it.identity()));
         if ty.is_complete() && held.refused_version.as_ref() == Some(&version) {
             held.pending.retain(|name, _| !plan.send.contains_key(name));
             held.refuse(ty, std::mem::take(&mut plan.send), plan.since);

@@ -158,6 +158,11 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// By which it is told from all others, and from what it was before.
+    pub(crate) fn identity(&self) -> (&str, &str) {
+        (&self.name, &self.version)
+    }
+
     /// A resource of an encoded message; the version is made from the body.
     pub fn new(
         resource_type: ResourceType,

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::resource::Resource;
-
 /// What stands for six bits. None of it needs an escape, wherever it is written (RFC 4648, section 5).
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -24,13 +22,13 @@ pub(crate) fn written(hash: u64) -> Arc<str> {
     (0..LENGTH).map(digit).collect::<String>().into()
 }
 
-/// The version of a state-of-the-world response.
-pub(crate) fn of_world<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>) -> Arc<str> {
+/// The version of a state-of-the-world response with these resources, each by name and version.
+pub(crate) fn of_world<'a>(resources: impl Iterator<Item = (&'a str, &'a str)>) -> Arc<str> {
     let mut hash = Xxh3::new();
-    for resource in resources {
-        hash.update(resource.name.as_bytes());
+    for (name, version) in resources {
+        hash.update(name.as_bytes());
         hash.update(b"\0");
-        hash.update(resource.version.as_bytes());
+        hash.update(version.as_bytes());
     }
     written(hash.digest())
 }

@@ -25,7 +25,7 @@ impl Whole {
         entries().for_each(|entry| together.extend_from_slice(&entry));
         let version = match variant {
             Variant::Delta => Arc::default(),
-            Variant::Sotw => version::of_world(map.values()),
+            Variant::Sotw => version::of_world(map.values().map(|it| it.identity())),
         };
         Whole { entries: together.freeze(), count: map.len(), version }
     }
