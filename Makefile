@@ -33,8 +33,11 @@ check: ## The fast loop: formats, lints, and all tests that start no other progr
 	UMBRA_ENVOY=none $(CARGO) test --workspace --exclude umbra-tests --exclude umbra-testkit --lib --bins --tests
 	UMBRA_ENVOY=none $(CARGO) test --package umbra-tests --test golden --test tidy
 
+# Tests bring features of their own (tokio's test-util), so that whatever is built without them is built once more for them.
+test: TESTS = --tests
+
 build: ## Build every program (debug) into target/debug
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --workspace --bins $(TESTS)
 
 # jemalloc is built for one size of pages and runs with smaller ones too: on aarch64 kernels have up to 64 KiB.
 # What was freed goes back to the system after a second, not ten: after an outage all proxies come back at once.

@@ -120,7 +120,8 @@ impl Contents {
     /// What it comes to, where so many more should have been compared and were lost. See docs/contents.md.
     pub fn judge(&self, lost: u64, limits: &JudgeLimits) -> ContentsJudgement {
         let pairs = self.pairs;
-        let part = pairs as f64 / (pairs + lost).max(1) as f64;
+        // Of nothing that should have been compared all was.
+        let part = if pairs + lost == 0 { 1.0 } else { pairs as f64 / (pairs + lost) as f64 };
         let covered = (part < limits.coverage).then_some(ContentsReason::Covered { part });
         if pairs < limits.pairs {
             let few = ContentsReason::Pairs { have: pairs, need: limits.pairs };
@@ -223,7 +224,7 @@ impl fmt::Display for ContentsReason {
                 )
             }
             ContentsReason::Covered { part } => {
-                write!(f, "only {:.0} % of the answers were compared", part * 100.0)
+                write!(f, "only {:.1} % of the answers were compared", part * 100.0)
             }
             ContentsReason::Open { difference, at_most } => {
                 write!(f, "{difference} may still differ in up to {:.2} % of pairs", at_most * 100.0)

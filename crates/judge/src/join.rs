@@ -42,8 +42,10 @@ pub struct Ended {
     pub primary: Option<(Primary, Answer)>,
     /// Those of its copies, by mark.
     pub copies: BTreeMap<Arc<str>, Answer>,
-    /// It was let go to make room: what is missing says nothing.
+    /// It was let go to make room, or its stream ended: what is missing says nothing.
     pub evicted: bool,
+    /// Its stream ended.
+    pub closed: bool,
 }
 
 /// What became of lines.
@@ -160,7 +162,8 @@ impl Joins {
     pub fn close(&mut self, id: StreamId) -> Vec<Ended> {
         let Some(mut stream) = self.streams.remove(&id) else { return Vec::new() };
         let left: Vec<_> = std::iter::from_fn(|| stream.oldest()).collect();
-        left.into_iter().map(|(key, entry)| self.end(key, entry, true)).collect()
+        let ended = left.into_iter().map(|(key, entry)| self.end(key, entry, true));
+        ended.map(|it| Ended { closed: true, ..it }).collect()
     }
 
     fn serial(&mut self) -> u64 {
@@ -221,7 +224,13 @@ impl Joins {
         if complete && let Some(entry) = stream.entries.remove(&key) {
             self.counts.complete += 1;
             self.waiting -= 1;
-            ended.push(Ended { key, primary: entry.primary, copies: entry.copies, evicted: false });
+            ended.push(Ended {
+                key,
+                primary: entry.primary,
+                copies: entry.copies,
+                evicted: false,
+                closed: false,
+            });
         }
         ended
     }
@@ -251,6 +260,6 @@ impl Joins {
         self.waiting -= 1;
         let count = if evicted { &mut self.counts.evicted } else { &mut self.counts.unpaired };
         *count += 1;
-        Ended { key, primary: entry.primary, copies: entry.copies, evicted }
+        Ended { key, primary: entry.primary, copies: entry.copies, evicted, closed: false }
     }
 }

@@ -91,20 +91,24 @@ fn import_services(
     }
     let mut by_host: BTreeMap<Hostname, Arc<ServiceHead>> = BTreeMap::new();
     for host in hosts {
-        for head in heads_of(view, namespace, &host.value) {
+        let heads = heads_of(view, namespace, &host.value).into_iter();
+        for head in heads.filter(|head| unalias(view, namespace, head).is_none()) {
             // DIVERGES: Istio looks first which have the entry's port.
-            let known = by_host.get(&head.id.host);
-            if known.is_none_or(|known| {
-                precedence(&head, namespace, namespace) < precedence(known, namespace, namespace)
-            }) {
-                by_host.insert(head.id.host.clone(), head);
-            }
+            import(namespace, head, &mut by_host);
         }
     }
     import_aliases(view, namespace, hosts, &mut by_host);
     let mut services: Vec<_> = by_host.into_values().collect();
     services.sort_by(|a, b| seniority(a).cmp(&seniority(b)));
     Arc::new(services)
+}
+
+/// Of services for one host the one that comes first.
+fn import(namespace: &Arc<str>, head: Arc<ServiceHead>, by_host: &mut BTreeMap<Hostname, Arc<ServiceHead>>) {
+    let order = |head: &ServiceHead| precedence(head, namespace, namespace);
+    if by_host.get(&head.id.host).is_none_or(|known| order(&head) < order(known)) {
+        by_host.insert(head.id.host.clone(), head);
+    }
 }
 
 /// ExternalName Services among what hosts of a Sidecar cover. Each is a further name of the service that it means, and comes with
@@ -118,7 +122,9 @@ fn import_aliases(
 ) {
     for id in view.ids(&Index::ExternalNames) {
         for alias in view.service_heads(&id).iter().filter(|head| head.visibility.covers(namespace)) {
-            let Some(meant) = unalias(view, namespace, alias.clone()) else { continue };
+            let Some(host) = unalias(view, namespace, alias) else { continue };
+            // Of several namespaces that of which the Sidecar has it.
+            let Some(meant) = by_host.get(&host) else { continue };
             let those = |owner: Option<&Arc<str>>| {
                 let those = hosts.iter().map(|it| &it.value);
                 those.filter(|it| namespace_of(it, namespace) == owner).collect::<Vec<_>>()
@@ -127,12 +133,9 @@ fn import_aliases(
                 entries.iter().any(|entry| name.subset_of(&entry.host))
             };
             let own = those(Some(&meant.id.object.namespace));
-            let entries = if covers(&own, &meant.id.host) { own } else { those(None) };
-            let name = &alias.id.host;
-            if by_host.contains_key(&meant.id.host) && covers(&entries, name) {
-                by_host.entry(name.clone()).or_insert_with(|| alias.clone());
-            } else if by_host.get(name).is_some_and(|it| it.id == alias.id) {
-                by_host.remove(name);
+            let entries = if covers(&own, &host) { own } else { those(None) };
+            if covers(&entries, &alias.id.host) {
+                import(namespace, alias.clone(), by_host);
             }
         }
     }

@@ -68,19 +68,18 @@ pub fn resolve_target(view: &dyn View, query: &TargetQuery) -> Result<ClusterRef
     })
 }
 
-/// The service that an ExternalName Service means for callers of a namespace, through others like it; `None`: it means none.
-pub(crate) fn unalias(
-    view: &dyn View,
-    namespace: &Arc<str>,
-    alias: Arc<ServiceHead>,
-) -> Option<Arc<ServiceHead>> {
-    let mut service = alias;
+/// The host of the service that an ExternalName Service means for callers of a namespace, through others like it; `None`: it means none,
+/// or is no such Service.
+pub(crate) fn unalias(view: &dyn View, namespace: &Arc<str>, alias: &ServiceHead) -> Option<Hostname> {
+    let Resolution::Alias(host) = &alias.resolution else { return None };
+    let mut host = host.clone();
     for _ in 0..MAX_ALIASES {
-        let Resolution::Alias(other) = &service.resolution else { break };
-        let other = other.clone();
-        service = view.resolve(namespace, namespace, &other)?;
+        match &view.resolve(namespace, namespace, &host)?.resolution {
+            Resolution::Alias(other) => host = other.clone(),
+            _ => return Some(host),
+        }
     }
-    (!matches!(service.resolution, Resolution::Alias(_))).then_some(service)
+    None
 }
 
 /// Looks for the subset in the rules of the service's own namespace, which the applied ones may hide: the

@@ -196,15 +196,18 @@ impl Live {
         .await
     }
 
-    /// How many proxies that each VirtualService with mirrors reaches do not say that they tell what they count; nothing where all do.
+    /// How many proxies that each VirtualService with mirrors reaches do not say that they tell what they count; nothing where all do. Those
+    /// who had their time are in no count.
     fn uncounted(&self, outcome: &Outcome) -> BTreeMap<ObjectId, usize> {
         let mut all = BTreeMap::new();
         let away = self.proxies.away().counted();
         for class in &outcome.classes {
             let proxies = class.proxies.iter().filter_map(|id| self.proxies.get(id.0));
-            let here = proxies.filter(|it| it.counts && it.pace().is_steady() && !it.observes).count();
+            let here = proxies.filter(|it| it.counts && it.pace().is_steady() && !it.pace().is_excused());
             let gone = class.proxies.iter().filter_map(|id| away.get(&id.0));
-            let uncounted = here + gone.filter(|it| !it.proxy.observes).count();
+            let gone = gone.filter(|it| self.patience.is_none_or(|patience| it.age < patience));
+            let said = here.map(|it| it.observes).chain(gone.map(|it| it.proxy.observes));
+            let uncounted = said.filter(|observes| !observes).count();
             if uncounted > 0 {
                 for id in outcome.mirrors.keys().filter(|id| class.objects.contains_key(*id)) {
                     *all.entry(id.clone()).or_default() += uncounted;

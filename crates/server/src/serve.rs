@@ -244,7 +244,12 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let judging = judging::follow(engine.clone(), observed.clone(), peers.clone(), writer.clone());
     vital.task("judging", judging);
     if let Some(judge) = options.judge.clone() {
-        vital.task("contents", verdicts::follow(judge, observed.verdicts().clone()));
+        // What is asked for decides what the judge keeps, so that nobody asks who knows no mirrors yet.
+        let (engine, verdicts) = (engine.clone(), observed.verdicts().clone());
+        vital.task("contents", async move {
+            engine.ready().await;
+            verdicts::follow(judge, verdicts).await
+        });
     }
     vital.work(Work::task("lost lines", setup.lost.report()))?;
     if let Some(path) = setup.config_file {

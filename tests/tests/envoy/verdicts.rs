@@ -219,6 +219,9 @@ fn a_stop_while_judged_requests_are_under_way() {
         for name in ["v2", "v3"] {
             world.echo(name).set_mode(Mode::Normal);
         }
+        // Who goes on before anybody has seen it stopped is not judged anew.
+        let seen = || async { verdicts(&world).iter().all(|it| number(&it["sharePerMillion"]) == 0) };
+        world.wait_for("the stop to be seen by who judges", seen).await;
         world.write("rules.yaml", RULES);
         let again = || async {
             traffic(&world, 50).await;

@@ -99,6 +99,8 @@ impl Kept {
                 None => Some(RampState { step: 0, since: world.seconds }),
                 Some(state) => world.verdicts.and_then(|verdicts| {
                     let verdict = verdicts.get(mirror.key.as_str()).map(String::as_str);
+                    // Where nobody counts at the moment, nothing would stop what goes wrong either.
+                    let counted = requests.is_some().then_some(counted);
                     ramp::goes_on(ramp, state, world.seconds, counted, verdict)
                         .then_some(RampState { step: state.step + 1, since: world.seconds })
                 }),

@@ -64,15 +64,21 @@ impl Rule {
         self.marks.iter().any(|(other, requests)| other == mark && requests.takes(Some(method)))
     }
 
-    /// Whether one of its requests ended without its own line or one of its copies'. That a control is missing says little: where
-    /// requests go to no certain place there is none.
-    fn is_lost(&self, ended: &Ended) -> bool {
-        ended.evicted
-            || ended.primary.as_ref().is_none_or(|(primary, _)| {
-                let mut copied =
-                    self.marks.iter().filter(|(_, requests)| requests.takes(Some(&primary.method)));
-                copied.any(|(mark, _)| !ended.copies.contains_key(mark))
-            })
+    /// Whether one of its requests was let go, or ended with no copy's line of those that it should have; `None`: nobody can say. One that
+    /// is answered for longer than lines are waited for has its own line too late, and what a stream leaves behind was under way. A
+    /// mirror that has nobody to answer is its own trouble, as long as another has; and where requests go to no certain place there is
+    /// no control.
+    fn is_lost(&self, ended: &Ended) -> Option<bool> {
+        if ended.closed {
+            return None;
+        }
+        if ended.evicted {
+            return Some(true);
+        }
+        let (primary, _) = ended.primary.as_ref()?;
+        let copied = self.marks.iter().filter(|(_, requests)| requests.takes(Some(&primary.method)));
+        let came: Vec<bool> = copied.map(|(mark, _)| ended.copies.contains_key(mark)).collect();
+        Some(!came.is_empty() && !came.contains(&true))
     }
 
     /// Takes in that so many of its requests have been judged, and with `turn` that another half of the time begins.
@@ -288,6 +294,7 @@ impl Book {
     }
 
     fn count(&mut self, ended: &Ended) {
+        let patience = i64::try_from(self.joins.patience().as_millis()).unwrap_or(i64::MAX);
         let keys = match &ended.primary {
             Some((primary, _)) => self.rules.get(&primary.rule).map(|rule| rule.mirrors.clone()),
             None => {
@@ -298,8 +305,9 @@ impl Book {
         let keys = keys.unwrap_or_default();
         let first = keys.first().and_then(|key| self.mirrors.get(key));
         if let Some(rule) = first.and_then(|first| self.rules.get_mut(&first.rule)) {
-            let lost = rule.is_lost(ended);
-            rule.losses.add(lost);
+            if let Some(lost) = rule.is_lost(ended) {
+                rule.losses.add(lost);
+            }
         }
         for key in keys {
             let Some(entry) = self.mirrors.get_mut(&key) else { continue };
@@ -310,6 +318,11 @@ impl Book {
                 None => false,
             };
             if !wanted && !ended.copies.contains_key(&entry.mark) {
+                continue;
+            }
+            // Who goes on is judged anew: not by what was under way when it was stopped. A clock that differs by more is not asked.
+            let before = entry.since - i64::try_from(ended.key.start / 1000).unwrap_or(i64::MAX);
+            if (1..=patience).contains(&before) {
                 continue;
             }
             let copied = Copied { mark: &entry.mark, control: Some(&rule.control), limit: self.copy_limit };
@@ -338,7 +351,7 @@ impl Book {
             let pace = rule.looks.look(requests(name), now);
             let target = f64::from(rule.rate) / replicas.max(1) as f64;
             rule.share = next_share(rule.share, pace, target, rule.most);
-            rule.losses.look(patience, now);
+            rule.losses.look(target, patience, now);
             if let Some(key) = rule.mirrors.first() {
                 shares.insert(key.judging(), RuntimeFraction::from_millionths(rule.losses.of(rule.share)));
             }
@@ -394,6 +407,11 @@ impl Book {
     /// The mirrors that are judged, with how many requests were since each is known, and how many of these had a line of its copy.
     pub(super) fn totals(&self) -> impl Iterator<Item = (&RuntimeKey, (u64, u64))> {
         self.mirrors.iter().map(|(key, entry)| (key, entry.total))
+    }
+
+    /// What part of what is asked for of a mirror's rule is judged, in millionths; `None`: it is not judged.
+    pub(super) fn judged_part(&self, key: &RuntimeKey) -> Option<u32> {
+        Some(self.rules.get(&self.mirrors.get(key)?.rule)?.losses.part())
     }
 
     /// What became of lines, and how many were of nothing that is judged.

@@ -71,8 +71,8 @@ impl Collector for Verdicts {
                         }
                     }
                     "mirror_judged_part" => {
-                        let Some(known) = book.of(key) else { continue };
-                        let part = f64::from(known.judged_part) / 1e6;
+                        let Some(part) = book.judged_part(key) else { continue };
+                        let part = f64::from(part) / 1e6;
                         family.encode_family(&Pairs(&[mirror]))?.encode_gauge(&part)?;
                     }
                     _ => {

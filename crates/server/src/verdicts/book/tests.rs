@@ -148,6 +148,48 @@ fn less_is_judged_where_lines_are_lost() {
     }
 }
 
+/// Four hundred requests of which not all lines come, and nobody judges less for it.
+#[test]
+fn what_is_no_loss() {
+    type Play = fn(&mut Stage, u64, &[RuntimeKey; 2]);
+    let cases: [(&str, Play, u32); 4] = [
+        (
+            "one of two mirrors has nobody to answer",
+            |stage, start, keys| {
+                stage.primary(start, "GET");
+                stage.copy(start, &keys[0].mark(), 200);
+            },
+            1_000_000,
+        ),
+        (
+            "answered for longer than lines are waited for",
+            |stage, start, keys| {
+                keys.iter().for_each(|key| stage.copy(start, &key.mark(), 200));
+            },
+            1_000_000,
+        ),
+        (
+            "the log stream ends",
+            |stage, start, _| {
+                stage.primary(start, "GET");
+                let stream = std::mem::replace(&mut stage.stream, stage.book.open());
+                stage.book.close(stream);
+            },
+            1_000_000,
+        ),
+        ("no copy at all", |stage, start, _| stage.primary(start, "GET"), 500_000),
+    ];
+    for (what, play, want) in cases {
+        let mut stage = Stage::new(&[("v2", "100"), ("v3", "100")]);
+        let keys = [stage.key(0), stage.key(1)];
+        (1..=400).for_each(|start| play(&mut stage, start, &keys));
+        stage.now += Duration::from_secs(67);
+        stage.book.turn(|_| None, stage.now);
+        stage.book.pace(|_| Some(1), 1, stage.now);
+        assert_eq!(stage.book.judged_part(&keys[0]), Some(want), "{what}");
+    }
+}
+
 #[test]
 fn a_mirror_that_is_off_is_not_missed() {
     let mut stage = Stage::new(&[("v2", "10"), ("v3", "0")]);
