@@ -105,8 +105,10 @@ fn import_services(
 
 /// Of services for one host the one that comes first.
 fn import(namespace: &Arc<str>, head: Arc<ServiceHead>, by_host: &mut BTreeMap<Hostname, Arc<ServiceHead>>) {
-    let order = |head: &ServiceHead| precedence(head, namespace, namespace);
-    if by_host.get(&head.id.host).is_none_or(|known| order(&head) < order(known)) {
+    let known = by_host.get(&head.id.host);
+    if known
+        .is_none_or(|known| precedence(&head, namespace, namespace) < precedence(known, namespace, namespace))
+    {
         by_host.insert(head.id.host.clone(), head);
     }
 }

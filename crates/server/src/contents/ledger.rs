@@ -351,13 +351,13 @@ mod tests {
         let wrong = Some(("200", "80|v2|web", r#"{"a": 2}"#));
         let (bad, elsewhere) = (Some(("500", "80||web", "")), Some(("200", "80|v1|web", "")));
         for (lacks, copies, verdict, reason) in [
-            ([good, good, None], 150, "undecided", "only 87 % of the answers were compared"),
+            ([good, good, None], 150, "undecided", "only 87.0 % of the answers were compared"),
             ([good, good, None], 100, "same", ""),
             // These are not to be compared.
             ([good, good, bad], 900, "same", ""),
             ([good, good, elsewhere], 900, "same", ""),
             // What differs does so, whatever the rest is.
-            ([good, wrong, None], 900, "different", "only 53 % of the answers were compared"),
+            ([good, wrong, None], 900, "different", "only 52.6 % of the answers were compared"),
         ] {
             let mut ledger = Ledger::new(Instant::now());
             let copy = if verdict == "different" { wrong } else { good };
