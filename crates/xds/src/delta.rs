@@ -2,12 +2,17 @@
 
 use crate::flight::Items;
 use crate::resource::ResourceType;
-use crate::response::{NO_VERSION, Response};
+use crate::response::{NO_VERSION, Response, shows_version};
 use crate::variant::Variant;
+use crate::version;
 
 /// A response with what changed.
 pub(crate) fn response(resource_type: ResourceType, items: &Items, nonce: u64) -> Response {
     let removed = items.iter().filter(|(_, content)| content.is_none()).map(|(name, _)| &**name);
     let (resources, removed) = (items.values().flatten(), removed.collect::<Vec<_>>());
-    Response::new(Variant::Delta, resource_type.type_url(), NO_VERSION, nonce, resources, &removed)
+    let type_url = resource_type.type_url();
+    let version =
+        shows_version(type_url).then(|| version::of_world(resources.clone().map(|it| it.identity())));
+    let version = version.as_deref().unwrap_or(NO_VERSION);
+    Response::new(Variant::Delta, type_url, version, nonce, resources, &removed)
 }

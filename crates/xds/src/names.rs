@@ -36,6 +36,11 @@ impl Print {
         self.count
     }
 
+    /// A hash of them all, whatever order they came in.
+    pub(crate) fn hash(&self) -> u64 {
+        (self.sum >> 64) as u64 ^ self.sum as u64
+    }
+
     fn plus(&mut self, bytes: usize, hash: u128) {
         *self = Print { count: self.count + 1, bytes: self.bytes + bytes, sum: self.sum.wrapping_add(hash) };
     }

@@ -9,6 +9,7 @@ use crate::resource::{Resource, ResourceMap};
 use crate::shelf::Shelf;
 use crate::tree::Node;
 use crate::variant::Variant;
+use crate::version;
 use crate::whole::{Cache, Whole};
 
 /// What becomes of names: another resource, or none.
@@ -88,5 +89,10 @@ impl OfType {
     /// All of them as one part of a response.
     pub(crate) fn whole(&self, variant: Variant) -> Arc<Whole> {
         self.whole.get(variant, &self.map)
+    }
+
+    /// A version of all of them together.
+    pub(crate) fn version(&self) -> Arc<str> {
+        version::written(self.versions.hash())
     }
 }

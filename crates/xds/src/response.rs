@@ -8,13 +8,19 @@ use bytes::{Bytes, BytesMut};
 use prost::{DecodeError, Message as _};
 use umbra_proto::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 
-use crate::resource::Resource;
+use crate::resource::{Resource, ResourceType};
 use crate::variant::Variant;
 use crate::whole::Whole;
 use crate::wire;
 
-/// Of delta responses: `system_version_info` is for people only, and resources have versions of their own.
+/// Of delta responses: `system_version_info` is for people only, and resources have versions of their own. Of a route table Envoy's
+/// `/config_dump` shows no other than that of its response ([`shows_version`]), or of the last one with virtual hosts for it.
 pub(crate) const NO_VERSION: &str = "";
+
+/// Whether Envoy shows the version of whole delta responses of this type.
+pub(crate) fn shows_version(type_url: &str) -> bool {
+    type_url == ResourceType::Route.type_url()
+}
 
 /// A message to the proxy, ready to be sent: its [`Response::parts`] one after the other are the encoded message.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +61,9 @@ impl Response {
     /// A response with everything that there is of a type.
     pub(crate) fn whole(variant: Variant, type_url: &'static str, nonce: u64, whole: &Whole) -> Self {
         let entries = (vec![whole.entries.clone()], whole.count);
-        Self::with(variant, type_url, &whole.version, nonce, entries, &[])
+        let is_said = variant == Variant::Sotw || shows_version(type_url);
+        let version = if is_said { &whole.version } else { NO_VERSION };
+        Self::with(variant, type_url, version, nonce, entries, &[])
     }
 
     /// A response with these entries, which have so many resources in them.

@@ -14,7 +14,7 @@ pub(crate) struct Whole {
     pub entries: Bytes,
     /// How many.
     pub count: usize,
-    /// State-of-the-world: the version of a response with them.
+    /// The version of a response with them, if it says one.
     pub version: Arc<str>,
 }
 
@@ -23,10 +23,7 @@ impl Whole {
         let entries = || map.values().map(|resource| resource.entry(variant));
         let mut together = BytesMut::with_capacity(entries().map(|entry| entry.len()).sum());
         entries().for_each(|entry| together.extend_from_slice(&entry));
-        let version = match variant {
-            Variant::Delta => Arc::default(),
-            Variant::Sotw => version::of_world(map.values().map(|it| it.identity())),
-        };
+        let version = version::of_world(map.values().map(|it| it.identity()));
         Whole { entries: together.freeze(), count: map.len(), version }
     }
 }

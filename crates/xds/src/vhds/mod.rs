@@ -22,7 +22,7 @@ use crate::names::Names;
 use crate::of_type::OfType;
 use crate::order::{self, Types};
 use crate::resource::{Resource, ResourceMap, ResourceType};
-use crate::response::{NO_VERSION, Response};
+use crate::response::Response;
 use crate::session::{Session, check_brought, nonce};
 use crate::snapshot::Snapshot;
 use crate::variant::Variant;
@@ -169,7 +169,7 @@ impl Session {
         let response = Response::with(
             Variant::Delta,
             TYPE.type_url(),
-            NO_VERSION,
+            &hosts.version(),
             number,
             (entries, resources),
             &removed,
