@@ -86,6 +86,8 @@ async fn mirrors_as_columns_and_as_json() {
             "live": 0,
             "stopped": false,
             "away": 0,
+            "uncounted": 0,
+            "limits": [],
             "methods": ["GET", "PUT"],
             "copiedHost": "target",
             "shadowSuffix": false,

@@ -304,10 +304,10 @@ impl Book {
         };
         let keys = keys.unwrap_or_default();
         let first = keys.first().and_then(|key| self.mirrors.get(key));
-        if let Some(rule) = first.and_then(|first| self.rules.get_mut(&first.rule)) {
-            if let Some(lost) = rule.is_lost(ended) {
-                rule.losses.add(lost);
-            }
+        if let Some(rule) = first.and_then(|first| self.rules.get_mut(&first.rule))
+            && let Some(lost) = rule.is_lost(ended)
+        {
+            rule.losses.add(lost);
         }
         for key in keys {
             let Some(entry) = self.mirrors.get_mut(&key) else { continue };
