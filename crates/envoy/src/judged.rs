@@ -3,10 +3,10 @@
 //! All of this stands in a listener from its start and says no: a log that changes replaces the filter chain, and its connections are
 //! drained. What is switched is in the runtime and in routes.
 
-use umbra_ir::{JUDGE_ON, JUDGED, RuntimeKey, SHADOW, SHADOW_OF};
+use umbra_ir::{JUDGE_ON, RuntimeKey, SHADOW, SHADOW_OF};
 use umbra_proto::envoy::config::accesslog::v3::{
-    AccessLog, AccessLogFilter, AndFilter, ExtensionFilter, HeaderFilter, RuntimeFilter, access_log,
-    access_log_filter::FilterSpecifier, extension_filter,
+    AccessLog, AccessLogFilter, AndFilter, ExtensionFilter, HeaderFilter, MetadataFilter, RuntimeFilter,
+    access_log, access_log_filter::FilterSpecifier, extension_filter,
 };
 use umbra_proto::envoy::config::common::mutation_rules::v3::{HeaderMutation, header_mutation};
 use umbra_proto::envoy::config::core::v3::{
@@ -19,10 +19,15 @@ use umbra_proto::envoy::extensions::access_loggers::filters::cel::v3::Expression
 use umbra_proto::envoy::extensions::access_loggers::grpc::v3::{
     CommonGrpcAccessLogConfig, HttpGrpcAccessLogConfig,
 };
+use umbra_proto::envoy::r#type::matcher::v3::{
+    MetadataMatcher, ValueMatcher,
+    metadata_matcher::{PathSegment, path_segment},
+    value_matcher::MatchPattern,
+};
 use umbra_proto::envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType};
 use umbra_proto::pack_any;
 
-use crate::convert::{duration, uint32};
+use crate::convert::{boolean, duration, uint32};
 
 /// The static cluster of a bootstrap by which lines reach umbra.
 pub const JUDGE_CLUSTER: &str = "umbra-als";
@@ -32,9 +37,25 @@ pub const JUDGE_LOG: &str = "umbra-judge";
 /// How long Envoy gathers lines, and how many bytes of them at most.
 const FLUSH: (std::time::Duration, u32) = (std::time::Duration::from_secs(1), 16 << 10);
 
-/// Of requests that took a route for judged ones.
+/// The dynamic metadata of a request that took a route for judged ones, and its only field.
+pub(crate) const JUDGED_METADATA: &str = "umbra";
+pub(crate) const JUDGED_FIELD: &str = "judged";
+
+/// Of requests that took a route for judged ones, by the metadata that such a route has a filter set. An expression over the route's
+/// name says the same, for several microseconds of every request, judged or not.
 pub(crate) fn primary_log() -> AccessLog {
-    log([cel(format!("xds.route_name.endsWith('{JUDGED}')"))])
+    let field = PathSegment { segment: Some(path_segment::Segment::Key(JUDGED_FIELD.to_owned())) };
+    let matcher = MetadataMatcher {
+        filter: JUDGED_METADATA.to_owned(),
+        path: vec![field],
+        value: Some(ValueMatcher { match_pattern: Some(MatchPattern::PresentMatch(true)) }),
+        ..Default::default()
+    };
+    log([FilterSpecifier::MetadataFilter(MetadataFilter {
+        matcher: Some(matcher),
+        // Unset it would say yes.
+        match_if_key_not_found: Some(boolean(false)),
+    })])
 }
 
 /// Of copies of such requests, by the mark that a client could send too, and by where they go, which it could not. In this place Envoy does not survive an

@@ -6,6 +6,7 @@
 mod contents;
 mod cors;
 mod fault;
+mod judged;
 mod router;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,8 @@ struct HttpFilter {
 }
 
 /// In the order in which requests meet them, which is Istio's. The router forwards, so it is the last; what looks at answers sees them first.
-const FILTERS: &[HttpFilter] = &[fault::FILTER, cors::FILTER, contents::FILTER, router::FILTER];
+const FILTERS: &[HttpFilter] =
+    &[fault::FILTER, cors::FILTER, judged::FILTER, contents::FILTER, router::FILTER];
 
 /// The filters of a listener.
 pub(crate) fn http_filters(listener: &Listener, settings: &Settings) -> Vec<Api> {
