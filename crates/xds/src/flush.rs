@@ -19,20 +19,30 @@ impl Session {
     /// Sends everything that may go now.
     pub(crate) fn flush(&mut self, now: Duration, output: &mut Output) {
         let Some(snapshot) = self.snapshot.clone() else { return };
+        let fresh = std::mem::take(&mut self.fresh);
         self.lapse(now, output);
         self.unguard(now);
         for ty in ResourceType::ALL {
-            self.flush_type(ty, &snapshot, now, output);
+            if ty == ResourceType::VirtualHost || self.types.touched().has(ty) {
+                self.flush_type(ty, &snapshot, now, output);
+            }
         }
         // That may have shown that nothing was left to do for the routes.
         if self.unguard(now) {
             self.flush_type(ResourceType::Cluster, &snapshot, now, output);
         }
-        for ty in ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost) {
-            self.types[ty.index()].share(snapshot.map(ty));
+        let changed = self.types.touched().with(fresh);
+        for ty in ResourceType::ALL {
+            if ty != ResourceType::VirtualHost && changed.has(ty) {
+                self.types.share(ty, &snapshot);
+            }
         }
         self.types.hosts.share(&snapshot);
-        self.beat(&snapshot, now, output);
+        // Nothing begins or ends to live only for some time without a change of what the proxy has.
+        if changed.has(ResourceType::Runtime) || self.heartbeats.due.is_some() {
+            self.beat(&snapshot, now, output);
+        }
+        self.types.settle();
     }
 
     /// Ends the guard when what the proxy brought from an earlier stream was replaced, or its time is over.
@@ -53,8 +63,12 @@ impl Session {
     /// does not resolve may warm for long. The other types are acknowledged at once, so they just wait.
     fn lapse(&mut self, now: Duration, output: &mut Output) {
         let ty = ResourceType::Cluster;
+        let late = |flight: &Flight| !flight.lapsed && now >= flight.sent_at + ACK_DEADLINE;
+        if !self.held(ty).flights().any(late) {
+            return;
+        }
         for flight in self.types[ty.index()].flights_mut() {
-            if !flight.lapsed && now >= flight.sent_at + ACK_DEADLINE {
+            if late(flight) {
                 flight.lapsed = true;
                 let names = flight.load.names().cloned().collect();
                 output.events.push(SessionEvent::Lag { resource_type: ty, names, waiting_for: Vec::new() });

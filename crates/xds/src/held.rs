@@ -152,6 +152,17 @@ impl Held {
         self.answered && self.pending.is_empty() && self.flights.is_empty()
     }
 
+    /// There is nothing to send of it, whatever the time, until something changes.
+    pub(crate) fn rests(&self) -> bool {
+        let nothing = !self.subscription.asked() || self.answered;
+        nothing && !self.whole && self.step.is_none() && self.pending.is_empty()
+    }
+
+    /// The proxy has taken everything of it, or asks for nothing.
+    pub(crate) fn is_taken(&self) -> bool {
+        !self.subscription.asked() || (self.idle() && self.refused.is_empty())
+    }
+
     /// It has taken all that its snapshot has of what it watches, and nothing else is known of it.
     pub(crate) fn is_in_step(&self) -> bool {
         let special = !self.refused.is_empty()

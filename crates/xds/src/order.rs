@@ -16,10 +16,39 @@ use crate::hosts::Hosts;
 use crate::resource::{Requirement, Resource, ResourceType};
 use crate::snapshot::Snapshot;
 
+/// Types, by [`ResourceType::index`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Touched(u8);
+
+impl Touched {
+    /// All of them.
+    pub(crate) const ALL: Self = Touched(u8::MAX);
+
+    pub(crate) fn add(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+
+    pub(crate) fn has(self, ty: ResourceType) -> bool {
+        self.0 & (1 << ty.index()) != 0
+    }
+
+    fn take(&mut self, ty: ResourceType) {
+        self.0 &= !(1 << ty.index());
+    }
+
+    /// With those of another.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Touched(self.0 | other.0)
+    }
+}
+
 /// The stream's state of every type, by [`ResourceType::index`].
 #[derive(Debug, Default)]
 pub(crate) struct Types {
     held: [Held; ResourceType::ALL.len()],
+    touched: Touched,
+    /// Those that the proxy had not taken as a whole when they were settled.
+    open: Touched,
     /// Virtual hosts are held by route configuration: of their type, `held` has what is the type's alone.
     pub hosts: Hosts,
 }
@@ -34,6 +63,7 @@ impl Index<usize> for Types {
 
 impl IndexMut<usize> for Types {
     fn index_mut(&mut self, index: usize) -> &mut Held {
+        self.touched.add(index);
         &mut self.held[index]
     }
 }
@@ -42,6 +72,44 @@ impl Types {
     /// Nothing yet; see [`Hosts::new`].
     pub(crate) fn seeded(seed: u64) -> Self {
         Self { hosts: Hosts::new(seed), ..Self::default() }
+    }
+
+    /// Those that somebody may have changed since they were last [settled](Types::settle), or that were not at rest then. A
+    /// thousand streams are a thousand times more state than a core has at hand, so that a look at what has not changed is what a
+    /// flush costs most.
+    pub(crate) fn touched(&self) -> Touched {
+        self.touched
+    }
+
+    /// After a flush: a type of which nothing is left to do need not be looked at before somebody changes it. Virtual hosts are held
+    /// elsewhere as well.
+    pub(crate) fn settle(&mut self) {
+        for ty in ResourceType::ALL {
+            if !self.touched.has(ty) || ty == ResourceType::VirtualHost {
+                continue;
+            }
+            let (rests, taken) = (self[ty.index()].rests(), self[ty.index()].is_taken());
+            if rests {
+                self.touched.take(ty);
+            }
+            if taken {
+                self.open.take(ty);
+            } else {
+                self.open.add(ty.index());
+            }
+        }
+    }
+
+    /// Every type that the proxy may not have taken as a whole, and perhaps some more.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Held> {
+        let open = self.touched.with(self.open);
+        let open = move |ty: &ResourceType| *ty == ResourceType::VirtualHost || open.has(*ty);
+        ResourceType::ALL.into_iter().filter(open).map(|ty| &self[ty.index()])
+    }
+
+    /// Shares the snapshot's memory where nothing is open.
+    pub(crate) fn share(&mut self, ty: ResourceType, snapshot: &Snapshot) {
+        self.held[ty.index()].share(snapshot.map(ty));
     }
 
     /// Looks at everything of a type that the proxy may be using and the snapshot does not have.

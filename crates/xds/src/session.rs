@@ -14,7 +14,7 @@ use crate::held::{Held, NackInfo};
 use crate::lasting::{self, Heartbeats};
 use crate::message::{Output, Request, SessionError, SessionEvent};
 use crate::names::Names;
-use crate::order::Types;
+use crate::order::{Touched, Types};
 use crate::refusal;
 use crate::resource::{ResourceMap, ResourceType};
 use crate::snapshot::Snapshot;
@@ -32,6 +32,8 @@ pub struct Session {
     pub(crate) variant: Variant,
     pub(crate) types: Types,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// The types in which it may differ from the one before, as long as nothing was made of it.
+    pub(crate) fresh: Touched,
     /// Until then no cluster is removed that the proxy brought from an earlier stream, unless its listeners and
     /// routes are known to be replaced sooner: what those name is unknown.
     pub(crate) guard: Option<Duration>,
@@ -53,6 +55,7 @@ impl Session {
             variant,
             types: Types::seeded(seed),
             snapshot: None,
+            fresh: Touched::default(),
             guard: None,
             heartbeats: Heartbeats::seeded(seed),
             unserved: Unserved::default(),
@@ -81,6 +84,7 @@ impl Session {
         match self.snapshot.replace(snapshot.clone()) {
             Some(old) => self.advance(&old, &snapshot),
             None => {
+                self.fresh = Touched::ALL;
                 for ty in ResourceType::ALL {
                     if ty != ResourceType::VirtualHost && self.held(ty).subscription.asked() {
                         self.types[ty.index()].open(ty, &snapshot);
@@ -268,11 +272,13 @@ impl Session {
     fn advance(&mut self, old: &Snapshot, new: &Snapshot) {
         let since = (old.generation() + 1).min(new.generation());
         if let Some(changed) = new.changed_from(old) {
+            new.changed_from(old).into_iter().flatten().for_each(|(ty, _)| self.fresh.add(ty.index()));
             if self.variant == Variant::Delta {
-                for ty in ResourceType::ALL.into_iter().filter(|ty| ty.goes_at_once()) {
-                    let held = &mut self.types[ty.index()];
+                let fresh = self.fresh;
+                for ty in ResourceType::ALL.into_iter().filter(|ty| ty.goes_at_once() && fresh.has(*ty)) {
+                    let held = self.held(ty);
                     if held.is_in_step() && held.watches_all(new.names(ty)) {
-                        held.step = new.step(ty, old);
+                        self.types[ty.index()].step = new.step(ty, old);
                     }
                 }
             }
@@ -281,13 +287,14 @@ impl Session {
                     self.types.hosts.mark(name, since);
                     continue;
                 }
-                let held = &mut self.types[ty.index()];
+                let held = self.held(*ty);
                 if held.step.is_none() && held.subscription.watches(name) {
-                    held.mark(name.clone(), since, false);
+                    self.types[ty.index()].mark(name.clone(), since, false);
                 }
             }
             return;
         }
+        self.fresh = Touched::ALL;
         self.types.hosts.compare(old, new, since);
         for ty in ResourceType::ALL.into_iter().filter(|ty| *ty != ResourceType::VirtualHost) {
             let held = &mut self.types[ty.index()];

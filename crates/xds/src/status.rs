@@ -106,10 +106,10 @@ impl Session {
         if !serves.into_iter().any(|ty| self.held(ty).subscription.asked()) {
             return 0;
         }
-        let asked =
-            ResourceType::ALL.into_iter().map(|ty| self.held(ty)).filter(|it| it.subscription.asked());
-        let hosts = self.types.hosts.held();
-        asked.chain(hosts).map(|held| held.acked_generation(snapshot.generation())).min().unwrap_or(0)
+        let generation = snapshot.generation();
+        let open = self.types.open().filter(|it| it.subscription.asked());
+        let all = open.chain(self.types.hosts.held()).map(|held| held.acked_generation(generation));
+        all.min().unwrap_or(generation)
     }
 
     /// The resources of a type that the proxy watches and has taken.
