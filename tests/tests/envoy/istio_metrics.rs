@@ -48,13 +48,21 @@ fn workload(version: &str, shadow: bool) -> String {
     )
 }
 
+fn code(version: &str, shadow: bool, code: u16) -> String {
+    format!("{} response_code=\"{code}\"", workload(version, shadow))
+}
+
 #[test]
 fn each_request_and_each_copy_counts_once() {
     isolated(async {
         let world = start("").await;
+        // An increase of a code needs the zero before it; twenty lines of zeros for each destination that nobody calls say nothing.
+        let text = metrics(&world).await;
+        assert_eq!(sample(&text, "istio_requests_total", &code("v1", false, 200)), Some(0), "{text}");
+        assert!(!text.contains("istio_request_duration_milliseconds_bucket{"), "{text}");
         assert!(world.send(WEB, &get(), SENT).await.all_ok(SENT));
-        let count = |text: &str, version, shadow, code| {
-            let labels = format!("{} response_code=\"{code}\"", workload(version, shadow));
+        let count = |text: &str, version, shadow, number| {
+            let labels = code(version, shadow, number);
             sample(text, "istio_requests_total", &labels).unwrap_or_default() as usize
         };
         let all = || async {

@@ -22,9 +22,9 @@ struct Limits {
 }
 
 /// Without proof.
-const UNPROVEN: Limits = Limits { messages: (16 << 10, 128 << 10), names: (20 << 20, 512 << 20) };
+const UNPROVEN: Limits = Limits { messages: (8 << 10, 128 << 10), names: (20 << 20, 512 << 20) };
 /// With proof. An address says nothing then.
-const PROVEN: Limits = Limits { messages: (512 << 10, 512 << 10), names: (1 << 30, 4 << 30) };
+const PROVEN: Limits = Limits { messages: (128 << 10, 128 << 10), names: (1 << 30, 4 << 30) };
 
 /// The budgets of everybody. Clones are the same.
 #[derive(Clone, Debug)]

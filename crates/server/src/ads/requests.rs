@@ -84,6 +84,8 @@ impl<T: Read> Requests<T> {
                 // Until then the client waits: what it sends fills its window. Its time begins with its turn.
                 self.turn = self.allowance.turn(len).await;
                 self.begun = None;
+                // Growing by itself it would come to twice as much.
+                self.rest.reserve((PREFIX + len).saturating_sub(self.rest.len()));
             }
             let frame = match self.rest.is_empty() {
                 true => self.body.frame().await,

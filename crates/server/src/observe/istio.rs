@@ -40,7 +40,9 @@ impl Collector for Requests {
         }
         let (name, help) = ("request_duration_milliseconds", "How long they took");
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (reporter, (to, series)) in by_reporter() {
+        // Of codes the zero before the first request is told, since an increase needs it. What a histogram lacks by that is how long its
+        // first requests took, and hundreds of destinations that nobody calls would be megabytes of zeros.
+        for (reporter, (to, series)) in by_reporter().filter(|(_, (_, series))| series.times.count() > 0) {
             prometheus::histogram(&mut family, &labels(reporter, to), &series.times, MILLISECOND)?;
         }
         Ok(())
