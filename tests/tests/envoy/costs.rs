@@ -164,6 +164,14 @@ async fn check(sides: [&Side; 2]) {
     ));
 }
 
+/// What is found between two that are alike is no difference: the others are to be read beside it.
+#[test]
+fn nothing() {
+    if long() {
+        isolated_in_namespaces(async { check([&COUNTED, &COUNTED]).await });
+    }
+}
+
 #[test]
 fn counters() {
     if long() {

@@ -52,8 +52,8 @@ const MAX_STREAMS: u32 = 100;
 /// Headers of one stream (HPACK bombs).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What a client may send before it must wait for us, on a stream and on all of a connection: all that one costs of whom
-/// nothing is read yet. After an outage all proxies come back at once, with several times this much each, which waits on their side.
-const WINDOW: u32 = 16 << 10;
+/// nothing is read yet.
+const WINDOW: u32 = 64 << 10;
 /// How often a quiet connection is asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
